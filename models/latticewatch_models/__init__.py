@@ -1,0 +1,1 @@
+"""The segmenter, and the simulated specimen that it is trained on and measured against."""

@@ -1,0 +1,1 @@
+"""The client half: what runs on the acquisition PC. numpy, pyzmq and msgpack only."""

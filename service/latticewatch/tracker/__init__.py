@@ -1,0 +1,1 @@
+"""All that remembers: classes, tracks, transitions, diffusion. Pure state, no I/O."""
