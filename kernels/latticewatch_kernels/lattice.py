@@ -72,9 +72,8 @@ class Lattice:
 
     def to_fractional(self, points: np.ndarray) -> np.ndarray:
         """Pixels ``(..., 2)`` to lattice coordinates ``(..., 2)``."""
-        return np.linalg.solve(
-            self.matrix, (np.asarray(points, float) - np.array(self.origin)).reshape(-1, 2).T
-        ).T.reshape(np.shape(points))
+        offset = np.asarray(points, float) - np.array(self.origin)
+        return offset @ np.linalg.inv(self.matrix).T
 
     def to_pixels(self, fractional: np.ndarray) -> np.ndarray:
         """Lattice coordinates ``(..., 2)`` to pixels ``(..., 2)``."""

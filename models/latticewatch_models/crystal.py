@@ -11,6 +11,9 @@ from dataclasses import dataclass, field
 
 Z_EXPONENT = 1.7
 
+#: The sublattice that is empty in the undisturbed crystal.
+EMPTY_SITE = 2
+
 
 def column_intensity(atomic_numbers: tuple[int, ...]) -> float:
     """HAADF intensity of a column, arbitrary units, from the atoms in it."""
@@ -65,7 +68,7 @@ class Crystal:
 
     def host_intensity(self, sublattice: int) -> float:
         """Intensity of the undisturbed column, in units of sublattice 0; 0 for the empty site."""
-        if sublattice == 2:  # noqa: PLR2004 - the empty site
+        if sublattice == EMPTY_SITE:
             return 0.0
         return column_intensity(self.columns[sublattice]) / column_intensity(self.columns[0])
 
