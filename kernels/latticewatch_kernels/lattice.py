@@ -73,11 +73,11 @@ class Lattice:
     def to_fractional(self, points: np.ndarray) -> np.ndarray:
         """Pixels ``(..., 2)`` to lattice coordinates ``(..., 2)``."""
         offset = np.asarray(points, float) - np.array(self.origin)
-        return offset @ np.linalg.inv(self.matrix).T
+        return np.asarray(offset @ np.linalg.inv(self.matrix).T)
 
     def to_pixels(self, fractional: np.ndarray) -> np.ndarray:
         """Lattice coordinates ``(..., 2)`` to pixels ``(..., 2)``."""
-        return np.asarray(fractional, float) @ self.matrix.T + np.array(self.origin)
+        return np.asarray(np.asarray(fractional, float) @ self.matrix.T + np.array(self.origin))
 
     def site_positions(self, cells: np.ndarray, sublattice: np.ndarray) -> np.ndarray:
         """Ideal positions in pixels, shape (n, 2), of sites: cells (n, 2) and sublattice (n,)."""

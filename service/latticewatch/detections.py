@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
+
 from latticewatch_kernels.lattice import Lattice
 
 #: Samples along a side of a lattice-aligned patch, and lattice constants that the side spans.
