@@ -1,0 +1,82 @@
+"""What the service counts, for Prometheus.
+
+Names here are the contract of ``deploy/``: its dashboard and rules query them, and a test holds the
+two together.
+"""
+
+from __future__ import annotations
+
+from threading import Thread
+from wsgiref.simple_server import WSGIServer
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    start_http_server,
+)
+
+#: Stages of a frame, in order; the label values of ``latticewatch_stage_seconds``.
+STAGES = ("condition", "register", "segment", "localise", "describe", "track", "commit", "publish")
+
+#: From 0.25 ms, below which no stage is worth a bucket, to 8 s, a frame that is stuck.
+_BUCKETS = tuple(0.00025 * 2**k for k in range(16))
+
+
+class Metrics:
+    """One registry with every series of the service.
+
+    Parameters
+    ----------
+    registry
+        Where to register; a fresh one by default, so that tests do not share counts.
+    """
+
+    def __init__(self, registry: CollectorRegistry | None = None) -> None:
+        self.registry = registry or CollectorRegistry()
+        ProcessCollector(registry=self.registry)
+
+        def counter(name: str, text: str, *labels: str) -> Counter:
+            return Counter(f"latticewatch_{name}", text, labels, registry=self.registry)
+
+        def gauge(name: str, text: str, *labels: str) -> Gauge:
+            return Gauge(f"latticewatch_{name}", text, labels, registry=self.registry)
+
+        def histogram(name: str, text: str, *labels: str) -> Histogram:
+            return Histogram(
+                f"latticewatch_{name}", text, labels, registry=self.registry, buckets=_BUCKETS
+            )
+
+        self.received = counter("frames_received", "Frames that passed validation", "stream")
+        self.committed = counter("frames_committed", "Frames counted and acknowledged", "stream")
+        self.rejected = counter("frames_rejected", "Frames refused, by offending field", "field")
+        self.duplicate = counter("frames_duplicate", "Frames sent again", "stream")
+        self.missing = counter("frames_missing", "Frames that never came", "stream")
+        self.queue_depth = gauge("queue_depth", "Frames received and not yet committed", "stream")
+        self.stage = histogram("stage_seconds", "Time in one stage of a frame", "stage")
+        self.latency = histogram(
+            "frame_latency_seconds", "From a frame's arrival to its publication", "stream"
+        )
+        self.defects = gauge("defects", "Defects in the newest frame", "stream", "species")
+        self.class_defects = counter(
+            "class_defects", "Defects counted so far, by mixture class", "stream", "class_id"
+        )
+        self.published = counter("messages_published", "Messages handed to the socket", "kind")
+        self.streams = gauge("streams", "Streams that are open")
+
+    def observe_stages(self, timings_ms: dict[str, float]) -> None:
+        """Add one frame's stage durations, in milliseconds by stage name."""
+        for name, duration in timings_ms.items():
+            self.stage.labels(name).observe(duration / 1000)
+
+    def serve(self, host: str, port: int) -> tuple[WSGIServer, Thread]:
+        """Answer ``GET /metrics`` from a thread; shut the server down to end it.
+
+        Raises
+        ------
+        OSError
+            The address is taken.
+        """
+        return start_http_server(port, addr=host, registry=self.registry)
