@@ -1,0 +1,170 @@
+"""The service's settings: TOML in, validated, every default documented where it is set."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from latticewatch_models.crystal import crystal_named
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+Port = Annotated[str, Field(pattern=r"^tcp://")]
+
+
+class ConfigError(ValueError):
+    """A settings file that cannot be used; the message names the key and the mend."""
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Endpoints(_Section):
+    """Where the service listens. Loopback only, until peers have keys."""
+
+    frames: Port = Field(default="tcp://127.0.0.1:7701", description="frames in (ROUTER)")
+    results: Port = Field(default="tcp://127.0.0.1:7702", description="results out (XPUB)")
+    queries: Port = Field(
+        default="tcp://127.0.0.1:7703", description="queries and control (ROUTER)"
+    )
+    metrics: str = Field(
+        default="http://127.0.0.1:7704/metrics",
+        pattern=r"^(http://[^/]+/metrics)?$",
+        description="Prometheus metrics; an empty string for none",
+    )
+
+
+class StoreSettings(_Section):
+    """Where results are kept."""
+
+    data: Path = Field(
+        default=Path("latticewatch-data"), description="each stream gets DATA/<stream>/"
+    )
+    fsync: Literal["always", "interval", "never"] = Field(
+        default="always",
+        description="always: every commit reaches the disk before its frames are acknowledged; "
+        "interval: a power cut may lose the last seconds; never: as the system pleases",
+    )
+
+
+class AnalysisSettings(_Section):
+    """One frame to its defects."""
+
+    crystal: str = Field(default="WS2", description="WS2, MoS2, WSe2 or graphene")
+    model: Path | None = Field(
+        default=None, description="ONNX file of the segmenter; none: the one shipped"
+    )
+    providers: str = Field(
+        default="auto", description="ONNX Runtime provider: auto, cpu, openvino, cuda or tensorrt"
+    )
+    threshold: float = Field(
+        default=0.5, gt=0, lt=1, description="least probability of a defect that is reported"
+    )
+    workers: int = Field(default=2, ge=1, le=64, description="frames analysed at the same time")
+    threads: int = Field(
+        default=1,
+        ge=0,
+        le=64,
+        description="threads of the segmenter within one frame; 0: all cores",
+    )
+
+    @field_validator("crystal")
+    @classmethod
+    def _known_crystal(cls, name: str) -> str:
+        return crystal_named(name).name
+
+
+class TrackerOptions(_Section):
+    """What remembers; see docs/tracker.md."""
+
+    classes: int = Field(default=5, ge=1, le=32, description="classes of the Gaussian mixture")
+    warm_up: int = Field(
+        default=200, ge=20, description="descriptors gathered before the mixture starts"
+    )
+    max_gap_frames: int = Field(
+        default=3, ge=0, le=100, description="frames a defect may be missed before its track ends"
+    )
+
+
+class StreamLimits(_Section):
+    """Bounds on what the outside may ask for."""
+
+    streams: int = Field(default=16, ge=1, description="streams that may be open at once")
+    queue: int = Field(
+        default=32, ge=1, description="frames of a stream in hand before reading stops"
+    )
+    reorder: int = Field(
+        default=64,
+        ge=1,
+        description="later frames that may wait for a missing one before it is given up",
+    )
+    overlay_px: int = Field(
+        default=512, ge=64, description="longest side of the overlay's preview image"
+    )
+
+
+class Settings(_Section):
+    """Everything that ``latticewatch serve --config FILE`` reads."""
+
+    endpoints: Endpoints = Endpoints()
+    store: StoreSettings = StoreSettings()
+    analysis: AnalysisSettings = AnalysisSettings()
+    tracker: TrackerOptions = TrackerOptions()
+    limits: StreamLimits = StreamLimits()
+
+
+def load_settings(path: Path | None = None, **overrides: dict[str, Any]) -> Settings:
+    """Read settings from a TOML file; `overrides` are sections whose keys win over the file's.
+
+    Raises
+    ------
+    ConfigError
+        The file is missing, not TOML, or a key is unknown or out of range.
+    """
+    document: dict[str, Any] = {}
+    if path is not None:
+        try:
+            document = tomllib.loads(path.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise ConfigError(f"cannot read {path}: {error.strerror}; check the path") from error
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise ConfigError(f"{path} is not TOML: {error}; mend that line") from error
+    for section, values in overrides.items():
+        given = {key: value for key, value in values.items() if value is not None}
+        document[section] = {**document.get(section, {}), **given}
+    try:
+        return Settings.model_validate(document)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        raise ConfigError(
+            f"setting {key}: {first['msg']}; see 'latticewatch serve --print-config'"
+        ) from error
+
+
+def default_toml() -> str:
+    """Write the defaults as a commented TOML file."""
+    lines: list[str] = []
+    for section, field in Settings.model_fields.items():
+        model = field.default
+        lines += [f"# {type(model).__doc__}", f"[{section}]"]
+        for key, option in type(model).model_fields.items():
+            value = getattr(model, key)
+            lines.append(f"# {option.description}")
+            lines.append(f"# {key} =" if value is None else f"{key} = {_toml_value(value)}")
+        lines.append("")
+    return "\n".join(lines)
+
+
+def _toml_value(value: object) -> str:
+    if isinstance(value, (int, float)):
+        return repr(value)
+    text = str(value).replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{text}"'

@@ -1,0 +1,74 @@
+"""What holds for every test: no stray ERROR in the log, no thread or task left running."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+#: Threads that libraries keep for the life of the process; they end with it.
+_LIBRARY_THREADS = ("asyncio_", "ThreadPoolExecutor", "pydevd", "Dummy", "tqdm")
+
+#: How long a thread that was told to stop may take to do so, seconds.
+_THREAD_GRACE_S = 5.0
+
+
+class _ErrorLog(logging.Handler):
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self.messages: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.messages.append(f"{record.name}: {record.getMessage()}")
+
+
+@pytest.fixture(autouse=True)
+def no_unexpected_errors(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Fail on a logged ERROR, unless the test is marked ``expects_errors`` (then demand one)."""
+    handler = _ErrorLog()
+    root = logging.getLogger()
+    root.addHandler(handler)
+    try:
+        yield
+    finally:
+        root.removeHandler(handler)
+    if request.node.get_closest_marker("expects_errors"):
+        assert handler.messages, "the test expects a logged ERROR and none came"
+    else:
+        assert not handler.messages, f"unexpected ERROR in the log: {handler.messages}"
+
+
+@pytest.fixture(autouse=True)
+def nothing_left_running() -> Iterator[None]:
+    """Fail on a thread that outlives its test; asyncio.run itself cancels what tasks are left."""
+    before = set(threading.enumerate())
+    yield
+    left = [t for t in threading.enumerate() if t not in before and not t.daemon]
+    for thread in left:
+        if not thread.name.startswith(_LIBRARY_THREADS):
+            thread.join(_THREAD_GRACE_S)
+    left = [t.name for t in left if t.is_alive() and not t.name.startswith(_LIBRARY_THREADS)]
+    assert not left, f"threads left running: {left}"
+
+
+@pytest.fixture(autouse=True)
+def no_tasks_left(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Fail when a coroutine given to ``asyncio.run`` returns with tasks still running."""
+    left: list[str] = []
+    original = asyncio.run
+
+    def run(main, **options):  # type: ignore[no-untyped-def]
+        async def guarded():  # type: ignore[no-untyped-def]
+            result = await main
+            current = asyncio.current_task()
+            left.extend(repr(t) for t in asyncio.all_tasks() if t is not current and not t.done())
+            return result
+
+        return original(guarded(), **options)
+
+    monkeypatch.setattr(asyncio, "run", run)
+    yield
+    assert not left, f"tasks left running: {left}"
