@@ -1,0 +1,224 @@
+"""The segmenter at work: an ONNX file in ONNX Runtime, frames in, heat map and offsets out.
+
+No torch here. A `Segmenter` may be shared by threads: ONNX Runtime's sessions allow concurrent
+runs, and nothing else is kept between calls.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+
+from latticewatch_models.segmentation import Segmentation
+
+logger = logging.getLogger(__name__)
+
+#: What the ``latticewatch.format`` entry of a model file must read.
+FORMAT = "segmenter-1"
+
+#: The model that ships with the package.
+ZOO_MODEL = Path(__file__).parent / "zoo" / "defects.onnx"
+
+#: Providers by the name a user gives, fastest first.
+PROVIDERS: dict[str, str] = {
+    "tensorrt": "TensorrtExecutionProvider",
+    "cuda": "CUDAExecutionProvider",
+    "openvino": "OpenVINOExecutionProvider",
+    "cpu": "CPUExecutionProvider",
+}
+
+_MENDS = {
+    "tensorrt": "install the gpu extra and TensorRT's libraries",
+    "cuda": "install the gpu extra in place of the cpu extra (onnxruntime-gpu, CUDA 13, cuDNN 9)",
+    "openvino": "install onnxruntime-openvino in place of onnxruntime",
+    "cpu": "reinstall onnxruntime: every build of it has the CPU provider",
+}
+
+
+class ModelError(ValueError):
+    """A model file is missing, damaged, or not one of this package's segmenters."""
+
+
+class ProviderError(RuntimeError):
+    """A provider that was asked for cannot be used on this machine."""
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """What a model file says of itself; see `latticewatch_models.export.ModelFacts`."""
+
+    path: str
+    trained: bool
+    version: str
+    stride: int
+    total_stride: int
+    lattice_constant_px: float
+    scale_range: tuple[float, float]
+    crystals: tuple[str, ...]
+    seed: int
+    iterations: int
+    notes: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def from_metadata(cls, metadata: Mapping[str, str], path: str) -> ModelCard:
+        """Read the strings stored in an ONNX file; raises ModelError where they are not ours."""
+        if metadata.get("latticewatch.format") != FORMAT:
+            found = metadata.get("latticewatch.format", "none")
+            raise ModelError(
+                f"{path}: not a segmenter of this version (format {found}, wanted {FORMAT}): "
+                "give a file written by 'latticewatch train' or leave the option out"
+            )
+        try:
+            low, high = (float(v) for v in metadata["scale_range"].split(","))
+            return cls(
+                path=path,
+                trained=metadata["trained"] == "yes",
+                version=metadata["version"],
+                stride=int(metadata["stride"]),
+                total_stride=int(metadata["total_stride"]),
+                lattice_constant_px=float(metadata["lattice_constant_px"]),
+                scale_range=(low, high),
+                crystals=tuple(c for c in metadata["crystals"].split(",") if c),
+                seed=int(metadata["seed"]),
+                iterations=int(metadata["iterations"]),
+                notes={k[5:]: v for k, v in metadata.items() if k.startswith("note.")},
+            )
+        except (KeyError, ValueError) as error:
+            raise ModelError(
+                f"{path}: the model's description is damaged ({error}): export it again"
+            ) from error
+
+
+class Segmenter:
+    """A segmenter ready to run.
+
+    Parameters
+    ----------
+    path
+        ONNX file written by `latticewatch_models.export`; none takes the shipped model.
+    providers
+        ``"auto"`` takes the fastest that this machine has, in the order of `PROVIDERS`; a name, or
+        a sequence of names in order of preference, must be there in full.
+    threads
+        CPU threads of one frame; 0 leaves it to ONNX Runtime (one a core). Give 1 where frames are
+        already spread over worker threads.
+
+    Raises
+    ------
+    ModelError
+        For a file that is missing, damaged or not a segmenter.
+    ProviderError
+        For a provider that was asked for and is not to be had.
+    """
+
+    def __init__(
+        self,
+        path: str | Path | None = None,
+        providers: str | Sequence[str] = "auto",
+        threads: int = 0,
+    ) -> None:
+        wanted = _choose(providers, onnxruntime.get_available_providers())
+        self._session = _open(Path(path) if path is not None else ZOO_MODEL, wanted, threads)
+        metadata = self._session.get_modelmeta().custom_metadata_map
+        self.card = ModelCard.from_metadata(metadata, str(path or ZOO_MODEL))
+        used = self._session.get_providers()
+        self.providers = tuple(name for name, full in PROVIDERS.items() if full in used)
+        _check_used(providers, self.providers)
+        if not self.card.trained:
+            logger.warning("%s is untrained: its detections mean nothing", self.card.path)
+
+    @property
+    def stride(self) -> int:
+        """Pixels along a side of a cell of the outputs."""
+        return self.card.stride
+
+    @property
+    def lattice_constant_px(self) -> float:
+        """Lattice constant, in pixels, of the scale that the model was trained at."""
+        return self.card.lattice_constant_px
+
+    def segment(self, image: np.ndarray) -> Segmentation:
+        """Run the network on one frame.
+
+        Parameters
+        ----------
+        image
+            Conditioned frame, shape (H, W) with any H and W of at least 16, at the model's scale.
+
+        Returns
+        -------
+        Segmentation
+            Heat map and offsets, shapes (h, w) and (2, h, w) with h = ceil(H / stride).
+        """
+        rows, columns = image.shape
+        multiple = self.card.total_stride
+        if min(rows, columns) < multiple:
+            raise ValueError(
+                f"frame of {rows} x {columns} is smaller than {multiple} px: "
+                "give a larger field of view or a finer pixel"
+            )
+        # mirrored, an edge looks to the network like more of the same crystal
+        pad = ((0, -rows % multiple), (0, -columns % multiple))
+        padded = np.pad(np.asarray(image, np.float32), pad, mode="reflect")
+        heat, offset = self._session.run(["heat", "offset"], {"frame": padded[None, None]})
+        h, w = -(-rows // self.stride), -(-columns // self.stride)
+        return Segmentation(heat[0, 0, :h, :w], offset[0, :, :h, :w], self.stride, (rows, columns))
+
+
+def _choose(providers: str | Sequence[str], available: Sequence[str]) -> list[str]:
+    """Full names of the providers to ask for, in order."""
+    if providers == "auto":
+        missing = [name for name, full in PROVIDERS.items() if full not in available]
+        if missing:
+            logger.info("providers passed over, not in this onnxruntime: %s", ", ".join(missing))
+        return [full for full in PROVIDERS.values() if full in available]
+    names = [providers] if isinstance(providers, str) else list(providers)
+    for name in names:
+        if name not in PROVIDERS:
+            raise ProviderError(
+                f"provider {name!r} is not known: use auto or one of {', '.join(PROVIDERS)}"
+            )
+        if PROVIDERS[name] not in available:
+            raise ProviderError(
+                f"provider {name!r} is not in the installed onnxruntime: {_MENDS[name]}, "
+                "or use auto"
+            )
+    if not names:
+        raise ProviderError("no provider was named: use auto or cpu")
+    return [PROVIDERS[name] for name in names]
+
+
+def _check_used(asked: str | Sequence[str], used: tuple[str, ...]) -> None:
+    """Raise ProviderError where ONNX Runtime quietly dropped a provider that was asked for."""
+    names = [] if asked == "auto" else [asked] if isinstance(asked, str) else list(asked)
+    for name in names:
+        if name not in used:
+            raise ProviderError(
+                f"provider {name!r} did not start (ONNX Runtime's own log says why): "
+                f"{_MENDS[name]}, or use auto"
+            )
+
+
+def _open(path: Path, providers: list[str], threads: int) -> Any:
+    """Open a session; ModelError for a file that ONNX Runtime cannot read."""
+    if not path.is_file():
+        raise ModelError(
+            f"{path}: no such model: give the path of a file written by 'latticewatch train', "
+            "or leave it out for the shipped model"
+        )
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    try:
+        return onnxruntime.InferenceSession(path.read_bytes(), options, providers=providers)
+    except Exception as error:
+        # ONNX Runtime's exceptions share no base class; the file's content is what varies here
+        reason = str(error).splitlines()[0]
+        raise ModelError(
+            f"{path}: not a readable ONNX model ({reason}): train it or install the package again"
+        ) from error
