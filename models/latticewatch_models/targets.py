@@ -69,7 +69,7 @@ def make_targets(
     if len(points):
         cells = np.column_stack([x.ravel(), y.ravel()])
         gaps, nearest = cKDTree(points).query(cells)
-        distance = gaps.reshape(h, w)
+        distance = np.reshape(gaps, (h, w))
         offset = (points[nearest] - cells).T.reshape(2, h, w).astype(np.float32)
     near = distance < NEUTRAL_RADIUS
     heat = distance <= POSITIVE_RADIUS
