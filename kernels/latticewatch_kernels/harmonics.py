@@ -1,0 +1,151 @@
+"""Complex amplitudes of an image at the nodes of a reciprocal lattice, and its refinement."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from latticewatch_kernels.arrays import array_module, to_host
+from latticewatch_kernels.lattice import Array, Lattice
+
+#: Highest frequency looked at, cycles per pixel: harmonics beyond it are aliased or hidden by noise
+#: for every lattice constant served.
+HIGHEST_FREQUENCY = 0.48
+
+#: Hexagonal shells of nodes that are looked at: (1,0), (1,1), (2,0), (2,1): 18 of 36 nodes.
+SHELLS = 4
+
+#: Newton steps of the refinement; each takes the error to about its square.
+REFINEMENTS = 2
+
+
+@dataclass(frozen=True)
+class Harmonics:
+    """Amplitudes of an image at nodes of a reciprocal lattice, one of each +-g pair.
+
+    Attributes
+    ----------
+    indices
+        (n, 2) int, node = indices @ reciprocal.
+    nodes
+        (n, 2) in cycles per pixel.
+    amplitudes
+        (n,) complex: the image holds ``2 Re(A exp(2 pi i g.r))`` with r in pixels from the first
+        pixel's centre.
+    noise
+        Standard deviation of an amplitude's real or imaginary part that white noise of the image's
+        own variance would give (an upper bound of the true one).
+    """
+
+    indices: np.ndarray
+    nodes: np.ndarray
+    amplitudes: np.ndarray
+    noise: float
+
+    def nodes_in(self, lattice: Lattice) -> np.ndarray:
+        """Return the nodes (n, 2) as indices to the reciprocal vectors of ``lattice``."""
+        return np.asarray(np.rint(self.nodes @ lattice.matrix))
+
+
+def node_indices(reciprocal: np.ndarray, shells: int = SHELLS) -> np.ndarray:
+    """Return indices (n, 2) of the nodes of the first shells: one of each pair, shortest first."""
+    span = np.arange(-4, 5)
+    indices = np.stack(np.meshgrid(span, span), -1).reshape(-1, 2)
+    # Shells of the perfect lattice: |g|^2 = h^2 + h k + k^2 for vectors 60 degrees apart.
+    shell = (indices**2).sum(1) + np.sign(reciprocal[0] @ reciprocal[1]) * indices.prod(1)
+    half = (indices[:, 0] > 0) | ((indices[:, 0] == 0) & (indices[:, 1] > 0))
+    first = np.unique(shell[shell > 0])[:shells]
+    keep = half & np.isin(shell, first)
+    indices, shell = indices[keep], shell[keep]
+    nodes = indices @ reciprocal
+    inside = np.abs(nodes).max(1) < HIGHEST_FREQUENCY
+    return np.asarray(indices[inside][np.argsort(shell[inside], kind="stable")])
+
+
+def measure_harmonics(image: Array, reciprocal: np.ndarray) -> Harmonics:
+    """Amplitudes of the Hann-windowed image at the nodes of the first shells."""
+    indices = node_indices(reciprocal)
+    nodes = indices @ reciprocal
+    moments = _moments(image, nodes)
+    rows, columns = image.shape
+    # sum of w^2 / (sum of w)^2 is 1.5 / n for a Hann window, along each axis
+    noise = float(image.std()) * 1.5 / np.sqrt(2.0 * rows * columns)
+    return Harmonics(indices, nodes, moments[0], noise)
+
+
+def fit_reciprocal(image: Array, reciprocal: np.ndarray) -> np.ndarray:
+    """Refine a reciprocal lattice by the phase gradients of all its harmonics.
+
+    If the image holds ``A exp(2 pi i (g + d).r)``, the first moment of the windowed image at g is
+    ``2 pi i A <r r> d``: one Newton step towards the maximum of the windowed periodogram. Harmonics
+    are weighted by their power, as least squares demands.
+
+    Parameters
+    ----------
+    image
+        (rows, columns).
+    reciprocal
+        (2, 2) rows (gx, gy) in cycles per pixel, right to about half a bin at the outermost node.
+
+    Returns
+    -------
+    ndarray
+        (2, 2), same form.
+    """
+    rows, columns = image.shape
+    spread = np.array([_hann_variance(columns), _hann_variance(rows)])
+    for _ in range(REFINEMENTS):
+        indices = node_indices(reciprocal)
+        value, along_x, along_y = _moments(image, indices @ reciprocal)
+        power = np.abs(value) ** 2
+        gradient = np.stack([along_x, along_y], 1) / value[:, None]
+        shift = gradient.imag / (2.0 * np.pi * spread)
+        # A node without a peak has a random gradient; none may pull by more than a bin.
+        bins = np.array([1.0 / columns, 1.0 / rows])
+        shift = np.clip(shift, -bins, bins)
+        weighted = indices.T * power
+        reciprocal = reciprocal + np.linalg.solve(weighted @ indices, weighted @ shift)
+    return reciprocal
+
+
+def _hann_variance(size: int) -> float:
+    """Variance of the place under a Hann window of ``size`` pixels."""
+    window = _hann(size)
+    place = np.arange(size) - 0.5 * (size - 1)
+    return float((window * place**2).sum() / window.sum())
+
+
+def _hann(size: int) -> np.ndarray:
+    """Hann window without its zeros at the ends."""
+    return np.sin(np.pi * (np.arange(size) + 0.5) / size) ** 2
+
+
+def _moments(image: Array, nodes: np.ndarray) -> np.ndarray:
+    """(3, n) complex: amplitude, and its first moments in x and y about the frame's centre.
+
+    Two thin matrix products, rows first, instead of a Fourier transform that knows whole bins only.
+    """
+    xp = array_module(image)
+    rows, columns = image.shape
+    left, left_moment = _waves(rows, nodes[:, 1])
+    right, right_moment = _waves(columns, nodes[:, 0])
+    stacked = np.concatenate([left, left_moment])
+    stacked = np.concatenate([stacked.real, stacked.imag]).astype(np.float32)
+    centred = image.astype(xp.float32, copy=False)
+    product = to_host(xp.asarray(stacked) @ centred).astype(float)
+    count = len(nodes)
+    mean = float(image.mean())
+    folded = product[: 2 * count] + 1j * product[2 * count :]
+    folded -= mean * np.concatenate([left, left_moment]).sum(1)[:, None]
+    plain, in_y = folded[:count], folded[count:]
+    return np.stack([(plain * right).sum(1), (plain * right_moment).sum(1), (in_y * right).sum(1)])
+
+
+def _waves(size: int, frequency: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Normalised window times exp(-2 pi i f r), and the same times the place from the centre."""
+    place = np.arange(size)
+    window = _hann(size)
+    window /= window.sum()
+    wave = window * np.exp(-2j * np.pi * frequency[:, None] * place)
+    return wave, wave * (place - 0.5 * (size - 1))

@@ -1,0 +1,274 @@
+"""What is periodic in a frame and what is not: Bragg filter, residual significance, masks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.fft import next_fast_len
+
+from latticewatch_kernels.arrays import array_module, irfft2, ndimage_module, rfft2, to_host
+from latticewatch_kernels.columns import ColumnMap, column_map, column_sigma, site_intensity
+from latticewatch_kernels.conditioning import even_sample
+from latticewatch_kernels.harmonics import node_indices
+from latticewatch_kernels.lattice import Array, Lattice
+from latticewatch_kernels.order import OrderMap, enlarge, local_order
+
+__all__ = ["Labels", "bragg_filter", "label", "local_order", "site_intensity"]
+
+#: Standard deviation of the averaging window in lattice constants. A single column carries
+#: 0.866 / (2 pi 2.5^2) = 2.2 % of the average at its own site: that much of a defect leaks into the
+#: periodic part. Distortion of the scan over more than about five cells survives.
+WINDOW_CELLS = 2.5
+
+#: Padding beyond each border in standard deviations of the window.
+PADDING_WINDOWS = 2.0
+
+#: Significance beyond which a pixel is labelled.
+LABEL_SIGMAS = 4.0
+
+#: Hexagonal shells of harmonics that are kept. Noise that they let through is below 0.5 % of the
+#: variance, so that none need be left out for want of significance.
+FILTER_SHELLS = 6
+
+#: Where less than this part of the averaging window lies on the specimen there is no estimate.
+LEAST_COVER = 0.05
+
+
+@dataclass(frozen=True)
+class Labels:
+    """Labels of one frame; every map has the frame's shape.
+
+    Attributes
+    ----------
+    periodic
+        float32, the perfect crystal that the frame averages to, in the frame's own units.
+    residual
+        float32, frame less periodic part; 0 in holes.
+    z
+        float32, residual filtered with the column's shape over the robust standard deviation of
+        that map: by how many standard deviations a column differs.
+    bright, dark
+        bool, z above and below the threshold.
+    hole
+        bool, pixels without specimen.
+    order
+        Local order on a coarse grid and the area fractions.
+    columns
+        Calibration of z to column intensity, for `site_intensity`.
+    """
+
+    periodic: Array
+    residual: Array
+    z: Array
+    bright: Array
+    dark: Array
+    hole: Array
+    order: OrderMap
+    columns: ColumnMap
+
+    @property
+    def fractions(self) -> np.ndarray:
+        """Crystalline, disordered and hole fraction of the area, float64 (3,)."""
+        return self.order.fractions
+
+
+def bragg_filter(image: Array, lattice: Lattice, order: OrderMap | None = None) -> Array:
+    """Return the periodic part of an image: what its Bragg peaks alone rebuild.
+
+    Each node of the measured reciprocal lattice is passed by a Gaussian, so that the result is a
+    local average over cells (2.5 lattice constants standard deviation) that follows slow distortion
+    and forgets defects. The frame is continued beyond its borders by lattice translations of
+    itself; where ``order`` shows holes the average is taken over the specimen alone.
+
+    Parameters
+    ----------
+    image
+        (rows, columns) real.
+    lattice
+        Its lattice.
+    order
+        `local_order` of the image; without it the whole frame counts as specimen.
+
+    Returns
+    -------
+    Array
+        float32, same shape, in units of the image. Inside holes it continues the crystal.
+    """
+    return _filter(image, lattice, order, column=None)[0]
+
+
+def label(image: Array, lattice: Lattice, threshold: float = LABEL_SIGMAS) -> Labels:
+    """Label what differs from the perfect crystal.
+
+    Parameters
+    ----------
+    image
+        (rows, columns) real; conditioned.
+    lattice
+        Its lattice, by `registration.register`.
+    threshold
+        Significance in standard deviations beyond which a pixel is labelled bright or dark.
+    """
+    xp = array_module(image)
+    image = image.astype(xp.float32, copy=False)
+    order = local_order(image, lattice)
+    sigma = column_sigma(image, lattice)
+    periodic, filtered = _filter(image, lattice, order, column=sigma)
+    hole = _hole_pixels(order, (image.shape[0], image.shape[1]))
+    residual = image - periodic
+    if hole is not None:
+        residual[hole] = 0.0
+        filtered = _matched(residual, sigma)
+        filtered[hole] = 0.0
+    else:
+        hole = xp.zeros(image.shape, bool)
+    noise = _robust_noise(filtered, hole)
+    z = filtered * xp.float32(1.0 / noise)
+    columns = column_map(image, lattice, z, noise, sigma)
+    return Labels(
+        periodic,
+        residual,
+        z,
+        (z > threshold) & ~hole,
+        (z < -threshold) & ~hole,
+        hole,
+        order,
+        columns,
+    )
+
+
+def _robust_noise(filtered: Array, hole: Array) -> float:
+    """1.4826 times the median absolute value of an even sample of pixels off holes."""
+    sample = to_host(even_sample(filtered))[~to_host(even_sample(hole))]
+    return max(1.4826 * float(np.median(np.abs(sample))), float(np.finfo(np.float32).tiny))
+
+
+def _hole_pixels(order: OrderMap, shape: tuple[int, int]) -> Array | None:
+    """Pixels of holes, or None where there are none."""
+    if not bool(order.hole.any()):
+        return None
+    return enlarge(order.hole, order.stride, shape) > 0.5
+
+
+def _filter(
+    image: Array, lattice: Lattice, order: OrderMap | None, column: float | None
+) -> tuple[Array, Array]:
+    """Periodic part, and (where ``column`` is given) the rest smoothed by a column's Gaussian."""
+    xp = array_module(image)
+    image = image.astype(xp.float32, copy=False)
+    shape = (image.shape[0], image.shape[1])
+    cover = None
+    level = xp.float32(xp.mean(image))
+    work = image - level
+    if order is not None and bool(order.hole.any()):
+        specimen = 1.0 - order.hole.astype(xp.float32)
+        window = WINDOW_CELLS * lattice.constant / order.stride
+        smooth = ndimage_module(image).gaussian_filter(specimen, window, mode="reflect")
+        cover = enlarge(smooth, order.stride, shape)
+        weight = enlarge(specimen, order.stride, shape)
+        level = xp.float32((image * weight).sum() / weight.sum())
+        work = (image - level) * weight
+    padded, corner = _extend(work, lattice)
+    spectrum = rfft2(padded)
+    mask = xp.asarray(_node_mask((padded.shape[0], padded.shape[1]), lattice))
+    window_part = (slice(corner[0], corner[0] + shape[0]), slice(corner[1], corner[1] + shape[1]))
+    kept = spectrum * mask
+    periodic = irfft2(kept, padded.shape)[window_part]
+    if cover is not None:
+        periodic = periodic / xp.maximum(cover, LEAST_COVER)
+    periodic = periodic + level
+    if column is None or cover is not None:
+        return periodic, periodic
+    rest = spectrum
+    rest *= 1.0 - mask
+    _smooth_spectrum(rest, padded.shape, column)
+    return periodic, irfft2(rest, padded.shape)[window_part]
+
+
+def _matched(residual: Array, sigma: float) -> Array:
+    """Residual smoothed by a Gaussian of unit sum."""
+    shape = tuple(residual.shape)
+    spectrum = rfft2(residual)
+    _smooth_spectrum(spectrum, shape, sigma)
+    return irfft2(spectrum, shape)
+
+
+def _smooth_spectrum(spectrum: Array, shape: tuple[int, ...], sigma: float) -> None:
+    """Multiply a half spectrum by that of a Gaussian of unit sum, in place."""
+    xp = array_module(spectrum)
+    for axis, frequency in enumerate((np.fft.fftfreq(shape[0]), np.fft.rfftfreq(shape[1]))):
+        gauss = xp.asarray(np.exp(-2.0 * (np.pi * sigma * frequency) ** 2).astype(np.float32))
+        spectrum *= gauss[:, None] if axis == 0 else gauss[None, :]
+
+
+def _node_mask(shape: tuple[int, int], lattice: Lattice) -> np.ndarray:
+    """Half-plane mask: the sum of Gaussians at the nodes, the origin and both of each +-g pair."""
+    reciprocal = np.linalg.inv(lattice.matrix)
+    half = node_indices(reciprocal, FILTER_SHELLS) @ reciprocal
+    nodes = np.concatenate([[[0.0, 0.0]], half, -half])
+    width = 1.0 / (2.0 * np.pi * WINDOW_CELLS * lattice.constant)
+    mask = np.zeros((shape[0], shape[1] // 2 + 1), np.float32)
+    for gx, gy in nodes:
+        rows, down = _stamp(gy, width, shape[0])
+        columns, across = _stamp(gx, width, shape[1])
+        kept = (columns >= 0) & (columns < mask.shape[1])
+        if kept.any():
+            mask[np.ix_(rows % shape[0], columns[kept])] += np.outer(down, across[kept])
+    return np.minimum(mask, 1.0)
+
+
+def _stamp(centre: float, width: float, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Bins within 3.5 standard deviations of a frequency, and the Gaussian there."""
+    reach = 3.5 * width * size
+    bins = np.arange(int(np.ceil(centre * size - reach)), int(centre * size + reach) + 1)
+    return bins, np.exp(-0.5 * ((bins / size - centre) / width) ** 2)
+
+
+def _extend(image: Array, lattice: Lattice) -> tuple[Array, tuple[int, int]]:
+    """Continue an image beyond its borders by lattice translations of itself.
+
+    Returns the larger image, of sides that suit the FFT, and where the original's first pixel lies.
+    """
+    xp = array_module(image)
+    corner = []
+    for axis in (1, 0):
+        size = image.shape[axis]
+        wanted = int(PADDING_WINDOWS * WINDOW_CELLS * lattice.constant)
+        before = min(wanted, size // 2)
+        total = next_fast_len(size + 2 * before, real=True)
+        after = total - size - before
+        step = _translation(lattice, axis, max(before, after), size)
+        along = np.arange(-before, size + after)
+        shift = np.where(along < 0, 1, np.where(along >= size, -1, 0))
+        along = np.clip(along + shift * step[axis], 0, size - 1)
+        other = np.arange(image.shape[1 - axis])
+        pieces = []
+        for sign in (1, 0, -1):
+            chosen = xp.asarray(along[shift == sign])
+            moved = xp.asarray(np.clip(other + sign * step[1 - axis], 0, len(other) - 1))
+            if axis == 1:
+                pieces.append(image[:, chosen][moved] if sign else image)
+            else:
+                pieces.append(image[chosen][:, moved] if sign else image)
+        image = xp.concatenate(pieces, axis=axis)
+        corner.append(before)
+    return image, (corner[1], corner[0])
+
+
+def _translation(lattice: Lattice, axis: int, least: int, size: int) -> tuple[int, int]:
+    """Lattice vector, rounded to pixels (rows, columns), that is long enough along an axis.
+
+    Of those up to five lattice constants longer and as far aside, the one nearest to whole pixels.
+    """
+    a = lattice.constant
+    reach = int(np.ceil((least + 6 * a) / a * 1.5)) + 2
+    span = np.arange(-reach, reach + 1)
+    steps = np.stack(np.meshgrid(span, span), -1).reshape(-1, 2) @ lattice.matrix.T
+    along, aside = steps[:, 1 - axis], steps[:, axis]
+    fits = (along >= least) & (along <= max(least + 1.2 * a, min(least + 5 * a, size - 1)))
+    fits &= np.abs(aside) <= 2.5 * a
+    rounding = np.hypot(*(steps - np.rint(steps)).T)
+    cost = np.where(fits, rounding + 0.02 * np.abs(aside) / a, np.inf)
+    best = np.rint(steps[np.argmin(cost)]).astype(int)
+    return int(best[1]), int(best[0])

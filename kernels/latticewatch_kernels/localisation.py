@@ -1,0 +1,114 @@
+"""Sub-pixel positions of the maxima of a map, or of a coarse heat map with offsets."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.spatial import cKDTree
+
+from latticewatch_kernels.arrays import array_module, to_host
+from latticewatch_kernels.lattice import Array
+
+
+def find_peaks(
+    heat: Array,
+    threshold: float,
+    *,
+    offset: Array | None = None,
+    stride: int = 1,
+    min_distance: float = 3.0,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Local maxima of a map above a threshold, with sub-pixel positions.
+
+    Cell (r, c) of a map at stride s covers the pixels [s c, s c + s) of the frame; its centre lies
+    at x = s c + (s - 1) / 2, and likewise y.
+
+    Parameters
+    ----------
+    heat
+        (h, w) map.
+    threshold
+        Least value of a maximum.
+    offset
+        (2, h, w): x and y from a cell's centre to the object, in pixels. Without it the position
+        is the vertex of the parabolas through the maximum and its neighbours along x and y (of
+        their logarithms where all are positive, which is exact for a Gaussian).
+    stride
+        Pixels of the frame to one cell of the map.
+    min_distance
+        Of two maxima nearer than this, in pixels of the frame, the greater one is kept.
+
+    Returns
+    -------
+    points, values
+        float64 (n, 2) positions (x, y) in pixels of the frame and float64 (n,) values of the map,
+        in order of descending value. Both live on the host.
+    """
+    rows, columns = _local_maxima(heat, threshold)
+    if len(rows) == 0:
+        return np.zeros((0, 2)), np.zeros(0)
+    xp = array_module(heat)
+    if offset is None:
+        around = _neighbourhoods(heat, rows, columns)
+        values, shift = around[:, 1, 1], stride * _vertices(around)
+    else:
+        picked = xp.concatenate([heat[rows, columns][None], offset[:, rows, columns]])
+        host = to_host(picked).astype(np.float64)
+        values, shift = host[0], host[1:].T
+    cells = np.stack([to_host(columns), to_host(rows)], 1).astype(np.float64)
+    points = stride * cells + 0.5 * (stride - 1) + shift
+    order = np.argsort(-values, kind="stable")
+    points, values = points[order], values[order]
+    keep = suppress(points, min_distance)
+    return points[keep], values[keep]
+
+
+def suppress(points: np.ndarray, min_distance: float) -> np.ndarray:
+    """Which of the points, given best first, stay when none may be near a better one; bool (n,)."""
+    keep = np.ones(len(points), bool)
+    pairs = cKDTree(points).query_pairs(min_distance, output_type="ndarray")
+    pairs = np.sort(pairs, axis=1)
+    for better, worse in pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))]:
+        if keep[better]:
+            keep[worse] = False
+    return keep
+
+
+def _local_maxima(heat: Array, threshold: float) -> tuple[Array, Array]:
+    """Rows and columns of cells above the threshold that no neighbour exceeds."""
+    xp = array_module(heat)
+    rows, columns = xp.nonzero(heat >= threshold)
+    centre = heat[rows, columns]
+    highest = xp.ones(rows.shape, bool)
+    for down in (-1, 0, 1):
+        for right in (-1, 0, 1):
+            if down == right == 0:
+                continue
+            row, column = rows + down, columns + right
+            inside = (row >= 0) & (row < heat.shape[0]) & (column >= 0) & (column < heat.shape[1])
+            other = heat[row.clip(0, heat.shape[0] - 1), column.clip(0, heat.shape[1] - 1)]
+            # On a plateau of equals the first in reading order is the maximum.
+            beats = other >= centre if (down, right) < (0, 0) else other > centre
+            highest &= ~(beats & inside)
+    return rows[highest], columns[highest]
+
+
+def _neighbourhoods(heat: Array, rows: Array, columns: Array) -> np.ndarray:
+    """float64 (n, 3, 3) on the host; beyond the border the edge value is repeated."""
+    xp = array_module(heat)
+    step = xp.arange(-1, 2)
+    row = (rows[:, None, None] + step[None, :, None]).clip(0, heat.shape[0] - 1)
+    column = (columns[:, None, None] + step[None, None, :]).clip(0, heat.shape[1] - 1)
+    return to_host(heat[row, column]).astype(np.float64)
+
+
+def _vertices(around: np.ndarray) -> np.ndarray:
+    """(n, 2) offsets (x, y) in cells, each within half a cell."""
+    positive = around.min(axis=(1, 2)) > 0
+    logs = np.where(positive[:, None, None], np.log(np.where(around > 0, around, 1.0)), around)
+    shifts = []
+    for before, after in ((logs[:, 1, 0], logs[:, 1, 2]), (logs[:, 0, 1], logs[:, 2, 1])):
+        curvature = before - 2.0 * logs[:, 1, 1] + after
+        flat = curvature >= 0.0
+        shift = 0.5 * (before - after) / np.where(flat, -1.0, curvature)
+        shifts.append(np.where(flat, 0.0, np.clip(shift, -0.5, 0.5)))
+    return np.stack(shifts, 1)

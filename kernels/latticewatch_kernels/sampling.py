@@ -1,0 +1,57 @@
+"""Values of an image between its pixels."""
+
+from __future__ import annotations
+
+from latticewatch_kernels.arrays import array_module
+from latticewatch_kernels.lattice import Array
+
+
+def bilinear(image: Array, x: Array, y: Array) -> Array:
+    """Bilinear interpolation at pixels (x, y); beyond the frame the edge value is repeated."""
+    xp = array_module(image)
+    height, width = image.shape
+    x = xp.clip(x, 0, width - 1).astype(xp.float32)
+    y = xp.clip(y, 0, height - 1).astype(xp.float32)
+    left = xp.minimum(x.astype(xp.int32), max(width - 2, 0))
+    top = xp.minimum(y.astype(xp.int32), max(height - 2, 0))
+    u, v = x - left, y - top
+    flat = image.reshape(-1)
+    base = top * width + left
+    right, down = (1 if width > 1 else 0), (width if height > 1 else 0)
+    upper = flat.take(base) * (1 - u) + flat.take(base + right) * u
+    lower = flat.take(base + down) * (1 - u) + flat.take(base + down + right) * u
+    return upper * (1 - v) + lower * v
+
+
+def cubic(image: Array, x: Array, y: Array) -> Array:
+    """Cubic convolution at pixels (x, y); beyond the frame the edge value is repeated.
+
+    Third-order accurate (R. G. Keys, IEEE Trans. ASSP 29, 1153 (1981), a = -1/2).
+    """
+    xp = array_module(image)
+    height, width = image.shape
+    x, y = xp.clip(x, 0, width - 1), xp.clip(y, 0, height - 1)
+    left, top = xp.floor(x).astype(xp.int32), xp.floor(y).astype(xp.int32)
+    across = _keys(xp.asarray(x - left, dtype=xp.float32))
+    down = _keys(xp.asarray(y - top, dtype=xp.float32))
+    flat = image.reshape(-1)
+    total = xp.zeros(x.shape, xp.float32)
+    for i in range(4):
+        row = (top + (i - 1)).clip(0, height - 1) * width
+        line = xp.zeros(x.shape, xp.float32)
+        for j in range(4):
+            line += across[j] * flat.take(row + (left + (j - 1)).clip(0, width - 1))
+        total += down[i] * line
+    return total
+
+
+def _keys(t: Array) -> tuple[Array, Array, Array, Array]:
+    """Weights of the four samples at -1, 0, 1, 2 for a place t in [0, 1)."""
+    t2 = t * t
+    t3 = t2 * t
+    return (
+        -0.5 * t3 + t2 - 0.5 * t,
+        1.5 * t3 - 2.5 * t2 + 1.0,
+        -1.5 * t3 + 2.0 * t2 + 0.5 * t,
+        0.5 * t3 - 0.5 * t2,
+    )
