@@ -138,14 +138,22 @@ def upsample(coarse: np.ndarray, step: int, shape: tuple[int, int]) -> np.ndarra
     """
     if (coarse.shape[0] - 1) * step < shape[0] - 1 or (coarse.shape[1] - 1) * step < shape[1] - 1:
         raise ValueError(f"a coarse grid {coarse.shape} by {step} does not cover {shape}")
-    fine = np.asarray(coarse, np.float32)
-    for axis, side in enumerate(shape):
-        place = np.arange(side, dtype=np.float32) / step
-        low = np.minimum(place.astype(np.int64), fine.shape[axis] - 2)
-        share = (place - low).reshape((-1, 1) if axis == 0 else (1, -1))
-        lower = np.take(fine, low, axis=axis)
-        fine = lower + share * (np.take(fine, low + 1, axis=axis) - lower)
-    return fine
+    rows, columns = (-(-side // step) + 1 for side in shape)
+    coarse = np.asarray(coarse, np.float32)
+    if coarse.shape[0] < rows or coarse.shape[1] < columns:
+        coarse = np.pad(coarse, [(0, 1), (0, 1)], mode="edge")
+    tall = _between(coarse[:rows, :columns].T, step)
+    return _between(tall[:, : shape[0]].T, step)[:, : shape[1]]
+
+
+def _between(coarse: np.ndarray, step: int) -> np.ndarray:
+    """Linear interpolation along the last axis, which loses its last sample."""
+    low, high = coarse[:, :-1], coarse[:, 1:]
+    fine = np.empty((len(coarse), low.shape[1], step), np.float32)
+    rise = (high - low) / np.float32(step)
+    for phase in range(step):
+        fine[:, :, phase] = low + np.float32(phase) * rise
+    return fine.reshape(len(coarse), -1)
 
 
 def smooth_noise(
@@ -186,7 +194,7 @@ class Detector:
             raise ValueError(f"detector dtype {self.dtype!r} is not known: use uint16 or float32")
 
     def expose(self, expected: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """Counts for the expected electrons in each pixel: Poisson, gain, dark level, read noise."""
+        """Draw counts for the expected electrons in each pixel, with the same shape."""
         counts = rng.poisson(expected).astype(np.float32)
         counts *= np.float32(self.gain)
         counts += np.float32(self.offset)

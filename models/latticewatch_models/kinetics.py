@@ -150,8 +150,8 @@ class Kinetics:
         self.metal_vacancies, self.edges = Pool(), Pool()
         self._random = rng.random
         self._n = table.cells**2
-        self._bonds: list[list[int]] = table.bonded.tolist()
-        self._ring: list[list[int]] = table.ring.tolist()
+        self._bonds = table.bond_lists
+        self._ring = table.ring_lists
         self._next_ident = 0
         self._events: list[Event] = []
         self._adatom_targets = table.around if len(kinds.adatoms) > 1 else table.ring
@@ -233,7 +233,7 @@ class Kinetics:
         return [s for s in self._bonds[site] if self.kind[s] == stateful] if stateful >= 0 else []
 
     def _may_hold_vacancy(self, site: int, source: int = -1) -> bool:
-        """A dopant holds one single vacancy: no second one comes beside it."""
+        """Whether no dopant beside the site holds a vacancy yet: each holds one."""
         return not any(
             other not in (site, source) and self.kind[other] == self.kinds.mobile
             for dopant in self._dopants_beside(site)
@@ -257,7 +257,7 @@ class Kinetics:
             self._log(name, ident, source, target)
 
     def _holds_adatom(self, site: int) -> bool:
-        """An adatom sits on host columns and over empty sites, not over a hole."""
+        """Whether a site is free for an adatom: undisturbed, and not over a hole."""
         lost = self.kinds.removed
         near = self.table.around[site] if site >= EMPTY_SITE * self._n else self._bonds[site]
         return self.kind[site] == HOST and not any(self.kind[s] == lost for s in near)
@@ -296,7 +296,7 @@ class Kinetics:
         self._log("damage", int(self.ident[site]), -1, site)
 
     def _nucleate(self, site: int) -> None:
-        """A metal vacancy and its three bonded columns become a hole."""
+        """Turn a metal vacancy and its three bonded columns into a hole."""
         for lost in [site, *self._bonds[site]]:
             self._remove(lost, "nucleation")
 

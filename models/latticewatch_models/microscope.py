@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from latticewatch_models.crystal import Z_EXPONENT, Crystal, column_intensity, crystal_named
+from latticewatch_models.crystal import Crystal, column_intensity, crystal_named
 from latticewatch_models.imaging import (
     FWHM_PER_SIGMA,
     Detector,
@@ -127,7 +127,7 @@ class ImagingConfig:
 
     def electrons_per_unit(self, crystal: Crystal) -> float:
         """Electrons counted with the probe on a lone host column of sublattice 0."""
-        relative = column_intensity(crystal.columns[0]) / 74**Z_EXPONENT
+        relative = column_intensity(crystal.columns[0]) / column_intensity((74,))
         return self.dose_e_per_pixel * self.collected_share * relative
 
 
@@ -294,7 +294,7 @@ class Microscope:
         height = upsample(patches * self.imaging.contamination * unit, step, self.shape)
         if self.imaging.amorphous > 0.0:
             sigma = self.imaging.probe.core_sigma_px * 1.5
-            grain = smooth_noise(self.shape, sigma, self._optics)
+            grain = smooth_noise(self.shape, sigma, self._optics, step=2)
             height *= np.clip(1.0 + np.float32(self.imaging.amorphous) * grain, 0.0, None)
         return height
 

@@ -66,7 +66,7 @@ class Recorder:
         direction = self._direction()[view.site]
         held = np.flatnonzero(direction >= 0)
         if len(held) and self._shift_nm:
-            bonds = np.array(BONDS[0, 1]) + [1 / 3, 2 / 3]
+            bonds = np.array(BONDS[0, 1]) + np.array([1 / 3, 2 / 3])
             towards = bonds @ view.lattice.matrix.T
             towards *= (self._shift_nm / self._pixel) / np.hypot(*towards.T)[:, None]
             points[held] += towards[direction[held]]

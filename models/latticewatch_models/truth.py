@@ -129,7 +129,7 @@ class Truth:
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Truth:
         """Read back what `to_dict` wrote; raises KeyError for a missing field."""
-        lattice = {key: tuple(value) for key, value in data["lattice"].items()}
+        lattice: dict[str, Any] = {key: tuple(v) for key, v in data["lattice"].items()}
         rows, columns = data["shape"]
         return cls(
             frame=int(data["frame"]),

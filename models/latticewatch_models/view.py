@@ -48,7 +48,7 @@ def lattice_vectors(crystal: Crystal, pixel_size_nm: float, rotation_deg: float)
 
 
 def drift_matrix(drift_px: np.ndarray, rows: int) -> np.ndarray:
-    """What steady drift does to a frame that is scanned row by row.
+    """Describe what steady drift does to a frame that is scanned row by row.
 
     A point at (X, Y) when the scan starts is met in the row y = Y + drift_y * y / rows, and found
     at x = X + drift_x * y / rows; ``drift_px`` is the drift (x, y) over a whole frame.
@@ -65,7 +65,7 @@ def drift_matrix(drift_px: np.ndarray, rows: int) -> np.ndarray:
 
 
 def lattice_of(matrix: np.ndarray, origin: np.ndarray, crystal: Crystal) -> Lattice:
-    """True `Lattice` from vectors (columns of a (2, 2) array) and the place of cell (0, 0)."""
+    """Make the true `Lattice` from vectors (columns of a (2, 2) array) and cell (0, 0)'s place."""
     return Lattice(
         a1=(float(matrix[0, 0]), float(matrix[1, 0])),
         a2=(float(matrix[0, 1]), float(matrix[1, 1])),
