@@ -1,1 +1,38 @@
 """The client half: what runs on the acquisition PC. numpy, pyzmq and msgpack only."""
+
+from latticewatch.client.errors import (
+    FrameError,
+    MessageError,
+    PublisherError,
+    PublisherFullError,
+    QueryError,
+    SpoolError,
+)
+from latticewatch.client.messages import (
+    Alert,
+    Defects,
+    DefectTable,
+    Health,
+    Message,
+    Overlay,
+    Statistics,
+)
+from latticewatch.client.publisher import Publisher, PublisherStats
+
+__all__ = [
+    "Alert",
+    "DefectTable",
+    "Defects",
+    "FrameError",
+    "Health",
+    "Message",
+    "MessageError",
+    "Overlay",
+    "Publisher",
+    "PublisherError",
+    "PublisherFullError",
+    "PublisherStats",
+    "QueryError",
+    "SpoolError",
+    "Statistics",
+]

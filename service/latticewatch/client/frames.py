@@ -90,6 +90,8 @@ class EndHeader:
 _REQUIRED = ("version", "stream", "epoch", "seq", "shape", "dtype", "time_s")
 _OPTIONAL = ("sent_s", "row_start", "rows", "pixel_size_nm", "frame_time_s", "dose_e_per_A2",
              "detector", "metadata", "type")  # fmt: skip
+#: Every name that an error's `field` can have beside unknown ones.
+HEADER_FIELDS = frozenset((*_REQUIRED, *_OPTIONAL, "header", "buffer"))
 _END_FIELDS = ("version", "type", "stream", "epoch", "seq")
 
 

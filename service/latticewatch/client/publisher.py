@@ -1,0 +1,337 @@
+"""The source's half of the feed: hand frames over, and forget them once they are counted."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import threading
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+
+from latticewatch.client import checks
+from latticewatch.client.errors import FrameError, PublisherError, PublisherFullError
+from latticewatch.client.frames import EndHeader, encode_frame, pack_header, parse_message
+from latticewatch.client.link import Link
+from latticewatch.client.outbox import Outbox
+from latticewatch.client.replies import Ack, Ended, ErrorReply, Reply
+from latticewatch.client.spool import Entry, Spool
+
+log = logging.getLogger(__name__)
+
+#: 256 frames of 512 x 512 float32: four minutes of a service that is away, at one frame a second.
+MEMORY_BYTES = 256 * 2**20
+
+#: Ten hours of the same feed.
+SPOOL_BYTES = 40 * 2**30
+
+#: Unacknowledged frames on the wire: a round trip is far shorter than a frame, so a few suffice to
+#: keep the service busy, and the service's reorder window (8) must be smaller.
+IN_FLIGHT = 16
+
+#: Rejections that `Publisher.errors` keeps.
+KEPT_ERRORS = 1000
+
+
+@dataclass(frozen=True)
+class PublisherStats:
+    """Counts since the publisher was made.
+
+    Attributes
+    ----------
+    sent
+        Frames handed over to `Publisher.send`.
+    acked, rejected
+        Frames that the service has committed, and refused for good.
+    resent
+        Repetitions on the wire after a lost connection or a silent service.
+    spooled
+        Frames that went through the spool on disk.
+    pending
+        Frames (and the end message) not settled yet.
+    connected
+        Whether the service is there now.
+    """
+
+    sent: int
+    acked: int
+    rejected: int
+    resent: int
+    spooled: int
+    pending: int
+    connected: bool
+
+
+class Publisher:
+    """Sends the frames of one stream to the service; `send` hands over a copy and returns.
+
+    Parameters
+    ----------
+    endpoint
+        The service's frame port, ``tcp://127.0.0.1:7701``.
+    stream
+        Name of the stream: 1 to 64 letters, digits, ``.``, ``_``, ``-``.
+    epoch
+        Number of the run of sequence numbers. Drawn anew when None, except that a spool left by a
+        process that died is continued under its own epoch.
+    memory_bytes
+        Frames kept in memory until acknowledged; while frames move to the spool, as much again.
+    spool_dir, spool_bytes
+        Folder for frames beyond that, and their limit on disk. Without a folder, `send` raises
+        when memory is full.
+    in_flight
+        Most frames that are on the wire and unacknowledged.
+    ack_timeout_s
+        After so long without any reply while frames are in flight, the connection is made anew and
+        they are sent again.
+    on_error
+        Called from the background thread with the `ErrorReply` of each rejected frame.
+
+    Raises
+    ------
+    FrameError
+        The stream's name or the epoch cannot be used.
+    SpoolError
+        Another publisher uses the spool, or it is damaged.
+    """
+
+    def __init__(
+        self,
+        endpoint: str,
+        stream: str = "stem",
+        epoch: int | None = None,
+        *,
+        memory_bytes: int = MEMORY_BYTES,
+        spool_dir: str | Path | None = None,
+        spool_bytes: int = SPOOL_BYTES,
+        in_flight: int = IN_FLIGHT,
+        ack_timeout_s: float = 30.0,
+        on_error: Callable[[ErrorReply], None] | None = None,
+    ) -> None:
+        self.stream = checks.stream_name(stream)
+        self.errors: deque[ErrorReply] = deque(maxlen=KEPT_ERRORS)
+        self._memory_bytes = memory_bytes
+        self._on_error = on_error
+        spool = Spool(Path(spool_dir), stream, spool_bytes) if spool_dir is not None else None
+        self._outbox = Outbox(in_flight, memory_bytes, spool)
+        self.epoch, self._next_seq = _continue(spool.last if spool else None, epoch)
+        self._changed = threading.Condition()
+        self._sent = self._acked = self._rejected = 0
+        self._pending = len(self._outbox)
+        self._pending_bytes = spool.live_bytes if spool else 0
+        self._ended = self._closed = False
+        self._link = Link(endpoint, self._outbox, self._settle, ack_timeout_s, self._failed)
+        self._link.start()
+
+    def send(
+        self,
+        frame: np.ndarray,
+        *,
+        seq: int | None = None,
+        time_s: float | None = None,
+        pixel_size_nm: float | None = None,
+        frame_time_s: float | None = None,
+        dose_e_per_A2: float | None = None,  # noqa: N803 - the name of the wire format
+        detector: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+    ) -> int:
+        """Hand a frame over and return its sequence number; never waits for the network or a disk.
+
+        Parameters
+        ----------
+        frame
+            (rows, columns), 64 to 8192 a side, of one of the detector types; it is copied.
+        seq
+            Place in the epoch; the next one when None. A number left out is a missing frame.
+        time_s
+            Time of acquisition, seconds; the Unix time of the call when None.
+        pixel_size_nm, frame_time_s, dose_e_per_A2, detector, metadata
+            As in `FrameHeader`.
+
+        Raises
+        ------
+        FrameError
+            The service would reject the frame; nothing was sent.
+        PublisherFullError
+            Neither memory nor spool has room; the frame was not taken, its number is still free.
+        PublisherError
+            The publisher is closed, its epoch has ended, or its thread has failed.
+        """
+        with self._changed:
+            self._check_open()
+            number = self._next_seq if seq is None else checks.natural("seq", seq)
+            if number < self._next_seq:
+                reason = f"{number} was used before, the next is {self._next_seq}"
+                raise FrameError("seq", reason, "count upwards, or start a new epoch")
+            header, buffer = encode_frame(
+                frame,
+                stream=self.stream,
+                epoch=self.epoch,
+                seq=number,
+                time_s=time_s,
+                pixel_size_nm=pixel_size_nm,
+                frame_time_s=frame_time_s,
+                dose_e_per_A2=dose_e_per_A2,
+                detector=detector,
+                metadata=dict(metadata or {}),
+            )
+            entry = Entry(self.epoch, number, header, buffer)
+            self._check_room(entry.nbytes)
+            self._hand_over(entry)
+            self._sent += 1
+            return number
+
+    def end(self) -> None:
+        """Say that the epoch is over; the service closes the tracks and writes the statistics.
+
+        Goes out after the last frame; `flush` waits for it too.
+        """
+        with self._changed:
+            self._check_open()
+            self._ended = True
+            end = EndHeader(self.stream, self.epoch, self._next_seq)
+            self._hand_over(Entry(self.epoch, self._next_seq, pack_header(end), b""))
+
+    def flush(self, timeout: float | None = None) -> bool:
+        """Wait until everything is acknowledged or rejected; False if `timeout` seconds were short.
+
+        Raises
+        ------
+        PublisherError
+            The background thread has failed.
+        """
+        with self._changed:
+            self._changed.wait_for(lambda: not self._pending or self._link.failure, timeout)
+            self._check_thread()
+            return not self._pending
+
+    def close(self, timeout: float = 0.0) -> None:
+        """Wait up to `timeout` seconds for acknowledgements, then stop.
+
+        What is not acknowledged then stays in the spool for the next publisher; without a spool it
+        is lost, and a warning says how much.
+        """
+        if self._closed:
+            return
+        if timeout > 0 and not self._link.failure:
+            self.flush(timeout)
+        self._closed = True
+        left = self._link.stop()
+        if left and self._outbox.spool is None:
+            log.warning("%d messages of %s were never acknowledged: lost", left, self.stream)
+
+    def __enter__(self) -> Publisher:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close(timeout=10.0 if kind is None else 0.0)
+
+    @property
+    def stats(self) -> PublisherStats:
+        """Counts up to now."""
+        with self._changed:
+            return PublisherStats(
+                sent=self._sent,
+                acked=self._acked,
+                rejected=self._rejected,
+                resent=self._outbox.resent,
+                spooled=self._outbox.spooled,
+                pending=self._pending,
+                connected=self._link.connected,
+            )
+
+    @property
+    def next_seq(self) -> int:
+        """Sequence number that the next frame will have."""
+        return self._next_seq
+
+    def _check_open(self) -> None:
+        self._check_thread()
+        if self._closed or self._ended:
+            state = "closed" if self._closed else "at its end"
+            raise PublisherError(f"the publisher of {self.stream} is {state}: make a new one")
+
+    def _check_thread(self) -> None:
+        if self._link.failure is not None:
+            raise PublisherError(
+                f"the publisher's thread failed: {self._link.failure}"
+            ) from self._link.failure
+
+    def _check_room(self, nbytes: int) -> None:
+        spool, handed = self._outbox.spool, self._link.handed_bytes
+        if spool is None:
+            if self._pending_bytes + nbytes > self._memory_bytes:
+                cause = "the service does not acknowledge" if self._pending else "a frame is larger"
+                raise PublisherFullError(
+                    f"memory for {self._memory_bytes} bytes of frames is full ({cause}): "
+                    "start the service, give a spool_dir, or raise memory_bytes"
+                )
+        elif handed + nbytes > self._memory_bytes:
+            cause = str(self._link.spool_failure or "the disk is slower than the frames")
+            raise PublisherFullError(
+                f"the spool does not take frames in time ({cause}): use a faster or larger disk"
+            )
+        elif not spool.has_room(handed + nbytes) and (
+            spool.unread or self._pending_bytes + nbytes > self._memory_bytes
+        ):
+            raise PublisherFullError(
+                f"the spool has reached its limit of {spool.limit_bytes} bytes: "
+                "start the service, or raise spool_bytes"
+            )
+
+    def _hand_over(self, entry: Entry) -> None:
+        self._next_seq = entry.seq + 1
+        self._pending += 1
+        self._pending_bytes += entry.nbytes
+        self._link.hand_over(entry)
+
+    def _settle(self, reply: Reply) -> None:
+        """Take a reply in, on the background thread."""
+        if reply.stream not in (None, self.stream):
+            return
+        if isinstance(reply, Ack):
+            self._forget([(reply.epoch, seq) for seq in reply.seqs], acked=True)
+        elif isinstance(reply, Ended):
+            self._forget(self._outbox.end_keys(reply.epoch), acked=None)
+        else:
+            self.errors.append(reply)
+            if reply.epoch is not None and reply.seq is not None:
+                self._forget([(reply.epoch, reply.seq)], acked=False)
+            if self._on_error is not None:
+                self._on_error(reply)
+
+    def _forget(self, keys: list[tuple[int, int]], *, acked: bool | None) -> None:
+        settled = [entry for key in keys if (entry := self._outbox.settle(key)) is not None]
+        with self._changed:
+            self._pending -= len(settled)
+            self._pending_bytes -= sum(entry.nbytes for entry in settled)
+            self._acked += len(settled) if acked is True else 0
+            self._rejected += len(settled) if acked is False else 0
+            self._changed.notify_all()
+
+    def _failed(self) -> None:
+        with self._changed:
+            self._changed.notify_all()
+
+
+def _continue(last: Entry | None, epoch: int | None) -> tuple[int, int]:
+    """Epoch and next sequence number, given what an earlier process left in the spool."""
+    if last is not None and epoch in (None, last.epoch):
+        if not isinstance(parse_message(last.header), EndHeader):
+            return last.epoch, last.seq + 1
+        if epoch is not None:
+            mend = "give another epoch, or None"
+            raise FrameError("epoch", f"{epoch} has ended and waits in the spool", mend)
+    if epoch is None:
+        return secrets.randbits(63), 0
+    return checks.natural("epoch", epoch), 0

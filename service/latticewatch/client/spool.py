@@ -1,0 +1,263 @@
+"""Frames on disk: what the publisher can neither send nor keep in memory.
+
+A spool is a row of segment files, each a head (magic, version) and records of a length, a CRC-32
+and the record's bytes. It is appended to, read once in order, and a segment is deleted when all of
+its records are settled. A tail that a crash tore off is recognised by its length or checksum.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from latticewatch.client.errors import SpoolError
+from latticewatch.client.filelock import FileLock
+
+MAGIC = b"LWSPOOL1"
+_RECORD = struct.Struct("<II")  # length and CRC-32 of the body
+_BODY = struct.Struct("<QQI")  # epoch, seq, length of the header
+
+#: A segment is deleted as a whole: small enough to give disk back soon, large enough that 10 GB
+#: are some 160 files.
+SEGMENT_BYTES = 64 * 2**20
+
+#: The first segment's number; what is put in front of it counts down from here.
+FIRST_SEGMENT = 1_000_000
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A message of the source: header and buffer as they go on the wire.
+
+    `segment` is the spool segment that also holds it, or None.
+    """
+
+    epoch: int
+    seq: int
+    header: bytes
+    buffer: bytes
+    segment: int | None = None
+    attempts: int = 0
+
+    @property
+    def key(self) -> tuple[int, int]:
+        """Epoch and sequence number."""
+        return self.epoch, self.seq
+
+    @property
+    def nbytes(self) -> int:
+        """Length of header and buffer."""
+        return len(self.header) + len(self.buffer)
+
+
+class Spool:
+    """First in, first out on disk; for one stream and one process at a time.
+
+    Parameters
+    ----------
+    directory
+        Folder of the spool, made where it does not exist.
+    stream
+        Name of the stream, part of the file names.
+    limit_bytes
+        Size on disk that `has_room` keeps to.
+
+    Raises
+    ------
+    SpoolError
+        Another process uses it, or a file in it is no spool of this version.
+    OSError
+        The folder cannot be written.
+    """
+
+    def __init__(
+        self, directory: Path, stream: str, limit_bytes: int, segment_bytes: int = SEGMENT_BYTES
+    ) -> None:
+        self.limit_bytes = limit_bytes
+        self.torn = 0
+        self.unread = 0
+        self.size_bytes = 0  # on disk; a plain number, since the sending thread reads it too
+        self.live_bytes = 0  # headers and buffers found on opening
+        self.last: Entry | None = None
+        self._segment_bytes = segment_bytes
+        self._directory = directory
+        self._stream = stream
+        directory.mkdir(parents=True, exist_ok=True)
+        self._lock = FileLock(directory / f"{stream}.lock")
+        self._segments: dict[int, _Segment] = {}
+        try:
+            self._load()
+        except BaseException:
+            self.close()
+            raise
+
+    def has_room(self, nbytes: int) -> bool:
+        """Whether so many bytes may be added."""
+        return self.size_bytes + nbytes + _RECORD.size + _BODY.size <= self.limit_bytes
+
+    def append(self, entry: Entry) -> None:
+        """Add an entry at the end; raises OSError where the disk does not take it."""
+        number = max(self._segments, default=FIRST_SEGMENT - 1)
+        if number not in self._segments or self._segments[number].size >= self._segment_bytes:
+            number += 1
+            self._segments[number] = _Segment.create(self._path(number))
+        before = self._segments[number].size
+        self._segments[number].append(entry)
+        self.size_bytes += self._segments[number].size - before
+        self.unread += 1
+        self.last = entry
+
+    def read(self) -> Entry | None:
+        """Return the first entry that was not read yet, or None."""
+        for number in sorted(self._segments):
+            segment = self._segments[number]
+            if segment.position < segment.size:
+                entry = segment.read(number)
+                self.unread -= 1
+                return entry
+        return None
+
+    def settle(self, entry: Entry) -> None:
+        """Forget an entry that came from here; a segment without live entries is deleted."""
+        segment = self._segments.get(entry.segment) if entry.segment is not None else None
+        if segment is None:
+            return
+        segment.live -= 1
+        if segment.live == 0:
+            del self._segments[entry.segment]  # type: ignore[arg-type]
+            self.size_bytes -= segment.size
+            segment.close()
+            segment.path.unlink()
+
+    def put_in_front(self, entries: list[Entry]) -> None:
+        """Keep entries that come before all others, at the end of the process."""
+        if not entries:
+            return
+        number = min(self._segments, default=FIRST_SEGMENT) - 1
+        segment = _Segment.create(self._path(number))
+        self._segments[number] = segment
+        for entry in entries:
+            segment.append(entry)
+        segment.sync()
+
+    def close(self) -> None:
+        """Close the files; what is in them stays for the next publisher."""
+        for segment in self._segments.values():
+            segment.close()
+        self._segments.clear()
+        self._lock.release()
+
+    def _path(self, number: int) -> Path:
+        return self._directory / f"{self._stream}-{number:09d}.spool"
+
+    def _load(self) -> None:
+        for path in sorted(self._directory.glob(f"{self._stream}-*.spool")):
+            digits = path.stem[len(self._stream) + 1 :]
+            if not digits.isdigit():  # another stream whose name begins with this one's
+                continue
+            segment, last, torn = _Segment.load(path)
+            self.torn += torn
+            if segment.live == 0:
+                segment.close()
+                path.unlink()
+                continue
+            self._segments[int(digits)] = segment
+            self.unread += segment.live
+            self.size_bytes += segment.size
+            self.live_bytes += segment.live_bytes
+            self.last = last
+
+
+class _Segment:
+    """One file: where reading stands, and how many entries are not settled."""
+
+    def __init__(self, path: Path, file: BinaryIO, size: int, live: int) -> None:
+        self.path = path
+        self.size = size
+        self.live = live
+        self.live_bytes = 0
+        self.position = len(MAGIC)
+        self._file = file
+
+    @classmethod
+    def create(cls, path: Path) -> _Segment:
+        file = path.open("x+b")
+        file.write(MAGIC)
+        return cls(path, file, len(MAGIC), 0)
+
+    @classmethod
+    def load(cls, path: Path) -> tuple[_Segment, Entry | None, int]:
+        """Open a file that was left behind and cut off a torn tail.
+
+        Returns the segment, its last entry, and 1 if something had to be cut off, else 0.
+        """
+        file = path.open("r+b")
+        total = path.stat().st_size
+        magic = file.read(len(MAGIC))
+        if magic != MAGIC[: len(magic)]:
+            file.close()
+            raise SpoolError(f"{path} is no spool of this version: move it away")
+        end, live, live_bytes, last = len(MAGIC), 0, 0, None
+        for entry in _records(file):
+            end, live, last = file.tell(), live + 1, entry
+            live_bytes += entry.nbytes
+        if end < total:
+            file.truncate(end)
+        segment = cls(path, file, end, live)
+        segment.live_bytes = live_bytes
+        return segment, last, int(end < total)
+
+    def append(self, entry: Entry) -> None:
+        body_head = _BODY.pack(entry.epoch, entry.seq, len(entry.header))
+        crc = zlib.crc32(entry.buffer, zlib.crc32(entry.header, zlib.crc32(body_head)))
+        length = len(body_head) + entry.nbytes
+        record = b"".join((_RECORD.pack(length, crc), body_head, entry.header, entry.buffer))
+        try:
+            self._file.seek(self.size)
+            self._file.write(record)
+            self._file.flush()
+        except OSError:
+            # half a record must not stand before the next one
+            self._file.seek(self.size)
+            self._file.truncate()
+            raise
+        self.size += len(record)
+        self.live += 1
+
+    def read(self, number: int) -> Entry:
+        self._file.seek(self.position)
+        entry = _read_record(self._file, number)
+        if entry is None:
+            raise SpoolError(
+                f"{self.path} is damaged at byte {self.position}: check the disk, move it away"
+            )
+        self.position = self._file.tell()
+        return entry
+
+    def sync(self) -> None:
+        self._file.flush()
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def _records(file: BinaryIO) -> Iterator[Entry]:
+    while (entry := _read_record(file, None)) is not None:
+        yield entry
+
+
+def _read_record(file: BinaryIO, segment: int | None) -> Entry | None:
+    head = file.read(_RECORD.size)
+    if len(head) < _RECORD.size:
+        return None
+    length, crc = _RECORD.unpack(head)
+    body = file.read(length)
+    if len(body) < length or length < _BODY.size or zlib.crc32(body) != crc:
+        return None
+    epoch, seq, split = _BODY.unpack_from(body)
+    header = body[_BODY.size : _BODY.size + split]
+    return Entry(epoch, seq, header, body[_BODY.size + split :], segment)

@@ -1,0 +1,73 @@
+"""What ingest hands to the pipeline, one stream's items strictly in order."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from latticewatch.client.errors import FrameError
+from latticewatch.client.frames import FrameHeader
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """A frame whose turn it is.
+
+    Attributes
+    ----------
+    stream, epoch, seq
+        Identity on the wire.
+    frame
+        Number in the session, over all epochs.
+    header, image
+        What was sent; the image is read-only.
+    received_s
+        Unix time at which it was read from the socket.
+    """
+
+    stream: str
+    frame: int
+    epoch: int
+    seq: int
+    header: FrameHeader
+    image: np.ndarray
+    received_s: float
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """A frame that was rejected on arrival; it keeps its place, to be recorded as rejected.
+
+    The source is answered by `Ingest.reject` with `error` once that is committed.
+    """
+
+    stream: str
+    frame: int
+    epoch: int
+    seq: int
+    error: FrameError
+
+
+@dataclass(frozen=True)
+class Gap:
+    """Frames that never came: `count` of them, the first being `frame` and `seq`."""
+
+    stream: str
+    frame: int
+    epoch: int
+    seq: int
+    count: int
+
+
+@dataclass(frozen=True)
+class End:
+    """The source has ended its epoch; `frame` and `seq` are those that would have come next."""
+
+    stream: str
+    frame: int
+    epoch: int
+    seq: int
+
+
+Delivery = Arrival | Refusal | Gap | End

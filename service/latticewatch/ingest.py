@@ -1,0 +1,258 @@
+"""The frame port: a ROUTER socket that checks, answers and hands frames on in order."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import Counter, OrderedDict
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from types import TracebackType
+
+import zmq
+import zmq.asyncio
+
+from latticewatch.binding import check_binding
+from latticewatch.client.errors import FrameError
+from latticewatch.client.frames import (
+    HEADER_FIELDS,
+    MAX_SIDE,
+    EndHeader,
+    frame_array,
+    parse_message,
+)
+from latticewatch.client.replies import ErrorReply, Reply, pack_reply
+from latticewatch.deliveries import Delivery, Gap
+from latticewatch.intake import StreamIntake, Taken
+from latticewatch.reorder import WINDOW, Position, Verdict
+
+log = logging.getLogger(__name__)
+
+#: Seconds that frames wait for one that has not come, when too few follow to fill the window.
+GAP_TIMEOUT_S = 5.0
+
+#: Streams that one service takes; each has a folder, a tracker and a writer.
+MAX_STREAMS = 64
+
+#: Frames that ZeroMQ reads ahead from each peer while the pipeline is busy.
+RECEIVE_AHEAD = 4
+
+#: A message part above the largest frame is refused by the socket itself.
+MAX_PART_BYTES = MAX_SIDE * MAX_SIDE * 8
+
+#: Sources that answers are remembered for, by stream and epoch.
+KEPT_PEERS = 1024
+
+HEADER_AND_BUFFER = 2
+
+
+@dataclass
+class IngestCounters:
+    """What the frame port has seen since it was opened; all plain numbers.
+
+    Attributes
+    ----------
+    received
+        Frames that passed every check and were new, by stream.
+    duplicate
+        Frames that had come before, by stream.
+    missing
+        Frames that were given up, by stream.
+    rejected
+        Messages answered with an error on arrival, by the field at fault.
+    received_bytes
+        Pixels of the frames received.
+    """
+
+    received: Counter[str] = field(default_factory=Counter)
+    duplicate: Counter[str] = field(default_factory=Counter)
+    missing: Counter[str] = field(default_factory=Counter)
+    rejected: Counter[str] = field(default_factory=Counter)
+    received_bytes: int = 0
+
+
+class Ingest:
+    """Receives frames and hands them to `deliver`, each stream's in order.
+
+    While `deliver` waits nothing is read from the socket: a queue of bounded depth behind it is
+    what holds the sources back. Use as an async context manager around `run`.
+
+    Parameters
+    ----------
+    endpoint
+        Address to bind to.
+    deliver
+        Called with every `Delivery` and awaited.
+    resume
+        Called once for each stream with its name; returns where its store stands. It may raise
+        FrameError to refuse the stream.
+    window, gap_timeout_s
+        How many later frames, and how long, wait for a missing one.
+    counters
+        Counted into; a fresh one when None.
+
+    Raises
+    ------
+    BindingError
+        On entering: the address may be reached by strangers.
+    zmq.ZMQError
+        On entering: the address is taken.
+    """
+
+    def __init__(
+        self,
+        endpoint: str,
+        deliver: Callable[[Delivery], Awaitable[None]],
+        *,
+        resume: Callable[[str], Awaitable[Position]] | None = None,
+        window: int = WINDOW,
+        gap_timeout_s: float = GAP_TIMEOUT_S,
+        max_streams: int = MAX_STREAMS,
+        counters: IngestCounters | None = None,
+    ) -> None:
+        self.endpoint = check_binding(endpoint)
+        self.counters = counters or IngestCounters()
+        self._deliver = deliver
+        self._resume = resume
+        self._window = window
+        self._gap_timeout_s = gap_timeout_s
+        self._max_streams = max_streams
+        self._streams: dict[str, StreamIntake] = {}
+        self._stalled: dict[str, tuple[int, float]] = {}
+        self._peers: OrderedDict[tuple[str, int], bytes] = OrderedDict()
+
+    async def __aenter__(self) -> Ingest:
+        self._context = zmq.asyncio.Context()
+        self._socket = self._context.socket(zmq.ROUTER)
+        self._socket.set(zmq.LINGER, 0)
+        self._socket.set(zmq.RCVHWM, RECEIVE_AHEAD)
+        self._socket.set(zmq.MAXMSGSIZE, MAX_PART_BYTES)
+        try:
+            self._socket.bind(self.endpoint)
+        except BaseException:
+            self._context.destroy(linger=0)
+            raise
+        self.endpoint = self._socket.get_string(zmq.LAST_ENDPOINT)
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._context.destroy(linger=0)
+
+    async def run(self) -> None:
+        """Receive until cancelled."""
+        while True:
+            timeout_ms = int(1000 * self._gap_timeout_s) if self._stalled else None
+            if await self._socket.poll(timeout_ms):
+                frames = await self._socket.recv_multipart(copy=False)
+                await self._take(frames[0].bytes, [frame.buffer for frame in frames[1:]])
+            await self._give_up()
+
+    async def ack(self, stream: str, epoch: int, seqs: list[int]) -> None:
+        """Tell the source that these frames are committed."""
+        reply = self._streams[stream].acked(epoch, seqs)
+        await self._answer(self._peers.get((stream, epoch)), reply)
+
+    async def reject(self, stream: str, epoch: int, seq: int, error: FrameError) -> None:
+        """Tell the source that a frame is refused for good, once that is committed."""
+        reply = self._streams[stream].rejected(epoch, seq, error)
+        await self._answer(self._peers.get((stream, epoch)), reply)
+
+    async def ended(self, stream: str, epoch: int, seq: int) -> None:
+        """Tell the source that its epoch's end is committed."""
+        reply = self._streams[stream].ended(epoch, seq)
+        await self._answer(self._peers.get((stream, epoch)), reply)
+
+    async def _take(self, peer: bytes, parts: list[memoryview]) -> None:
+        received_s = time.time()
+        try:
+            taken = await self._parsed(peer, parts, received_s)
+        except FrameError as error:
+            taken = await self._refused(peer, error)
+        if taken.reply is not None:
+            await self._answer(peer, taken.reply)
+        await self._hand_on(taken.deliveries)
+
+    async def _parsed(self, peer: bytes, parts: list[memoryview], received_s: float) -> Taken:
+        if not parts or len(parts) > HEADER_AND_BUFFER:
+            reason = f"{len(parts)} parts instead of a header and a buffer"
+            raise FrameError("header", reason, "send two parts, see docs/wire-format.md")
+        header = parse_message(parts[0])
+        if isinstance(header, EndHeader):
+            intake = await self._intake(header.stream, header.epoch, peer)
+            return intake.end(header)
+        image = frame_array(header, parts[1] if len(parts) == HEADER_AND_BUFFER else b"")
+        intake = await self._intake(header.stream, header.epoch, peer)
+        taken = intake.frame(header, image, received_s)
+        self._count(header.stream, taken, image.nbytes)
+        return taken
+
+    async def _refused(self, peer: bytes, error: FrameError) -> Taken:
+        """Give a bad frame its place in the order where its identity could be read."""
+        if error.stream is not None and error.epoch is not None and error.seq is not None:
+            try:
+                intake = await self._intake(error.stream, error.epoch, peer)
+                taken = intake.refusal(error, error.epoch, error.seq)
+                self._count(error.stream, taken, 0)
+            except FrameError as refused:
+                error = refused
+            else:
+                return taken
+        self._count_rejection(error.field)
+        return Taken(None, ErrorReply.of(error), [])
+
+    async def _intake(self, stream: str, epoch: int, peer: bytes) -> StreamIntake:
+        """Intake of the stream, made where it is new; remembers whom to answer."""
+        if stream not in self._streams:
+            if len(self._streams) >= self._max_streams:
+                reason = f"the service has {self._max_streams} streams already"
+                raise FrameError("stream", reason, "use one of them, or raise the limit")
+            position = await self._resume(stream) if self._resume else Position()
+            self._streams[stream] = StreamIntake(stream, position, self._window)
+        self._peers[stream, epoch] = peer
+        self._peers.move_to_end((stream, epoch))
+        while len(self._peers) > KEPT_PEERS:
+            self._peers.popitem(last=False)
+        return self._streams[stream]
+
+    async def _hand_on(self, deliveries: list[Delivery]) -> None:
+        for delivery in deliveries:
+            if isinstance(delivery, Gap):
+                self.counters.missing[delivery.stream] += delivery.count
+            await self._deliver(delivery)
+
+    async def _give_up(self) -> None:
+        """Declare gaps that have been waited for long enough."""
+        now = time.monotonic()
+        for stream, intake in self._streams.items():
+            awaited, since = self._stalled.get(stream, (-1, now))
+            if not intake.waiting:
+                self._stalled.pop(stream, None)
+            elif awaited != intake.awaited:
+                self._stalled[stream] = (intake.awaited, now)
+            elif now - since >= self._gap_timeout_s:
+                del self._stalled[stream]
+                await self._hand_on(intake.give_up())
+
+    def _count(self, stream: str, taken: Taken, nbytes: int) -> None:
+        if taken.error is not None:
+            self._count_rejection(taken.error.field)
+        elif taken.verdict is Verdict.FRESH:
+            self.counters.received[stream] += 1
+            self.counters.received_bytes += nbytes
+        elif taken.verdict in (Verdict.IN_HAND, Verdict.COMMITTED):
+            self.counters.duplicate[stream] += 1
+        elif isinstance(taken.reply, ErrorReply):
+            self._count_rejection(taken.reply.field)
+
+    def _count_rejection(self, name: str) -> None:
+        # a field that we do not know was named by the sender: it must not grow our counters
+        self.counters.rejected[name if name in HEADER_FIELDS else "header"] += 1
+
+    async def _answer(self, peer: bytes | None, reply: Reply) -> None:
+        if peer is not None:
+            await self._socket.send_multipart([peer, pack_reply(reply)])

@@ -1,0 +1,176 @@
+"""One stream's way in, without sockets: checks, deduplication, order."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass
+
+import numpy as np
+
+from latticewatch.client.errors import FrameError
+from latticewatch.client.frames import EndHeader, FrameHeader
+from latticewatch.client.replies import Ack, Ended, ErrorReply, Reply
+from latticewatch.deliveries import Arrival, Delivery, End, Gap, Refusal
+from latticewatch.reorder import (
+    MAX_JUMP,
+    WINDOW,
+    Finished,
+    Missing,
+    Outcome,
+    Position,
+    ReorderBuffer,
+    Verdict,
+)
+
+#: Rejections that are remembered so that a resend gets the same answer.
+KEPT_REJECTIONS = 1024
+
+Pixels = tuple[FrameHeader, np.ndarray, float]
+
+
+@dataclass(frozen=True)
+class Taken:
+    """What came of a message: an answer for the source, and what is ready for the pipeline.
+
+    `error` is set where a new frame was refused; it is answered once that is committed.
+    """
+
+    verdict: Verdict | None
+    reply: Reply | None
+    deliveries: list[Delivery]
+    error: FrameError | None = None
+
+
+class StreamIntake:
+    """Puts one stream's messages into order and answers repetitions.
+
+    Parameters
+    ----------
+    stream
+        Its name.
+    position
+        Where the store stands.
+    window
+        Later frames that wait before a missing one is given up.
+    """
+
+    def __init__(self, stream: str, position: Position | None = None, window: int = WINDOW) -> None:
+        self.stream = stream
+        self._buffer: ReorderBuffer[Pixels | FrameError] = ReorderBuffer(
+            window, position or Position()
+        )
+        self._format: tuple[int, tuple[int, int], str] | None = None
+        self._rejected: OrderedDict[tuple[int, int], ErrorReply] = OrderedDict()
+
+    @property
+    def waiting(self) -> int:
+        """Frames that wait for an earlier one."""
+        return self._buffer.waiting
+
+    @property
+    def awaited(self) -> int:
+        """Number in the session of the frame that comes next."""
+        return self._buffer.frame
+
+    def frame(self, header: FrameHeader, image: np.ndarray, received_s: float) -> Taken:
+        """Take a frame that passed the checks of its header and length."""
+        try:
+            self._check_format(header)
+        except FrameError as error:
+            return self.refusal(error, header.epoch, header.seq)
+        taken = self._push(header.epoch, header.seq, (header, image, received_s))
+        if taken.verdict is Verdict.FRESH:
+            self._format = self._format_of(header)
+        return taken
+
+    def refusal(self, error: FrameError, epoch: int, seq: int) -> Taken:
+        """Take a frame that failed a check; it keeps its place in the order."""
+        return self._push(epoch, seq, error.of(self.stream, epoch, seq))
+
+    def end(self, header: EndHeader) -> Taken:
+        """Take the end of an epoch."""
+        verdict, outcomes = self._buffer.end(header.epoch, header.seq)
+        reply: Reply | None = None
+        if verdict is Verdict.COMMITTED:
+            reply = Ended(self.stream, header.epoch)
+        elif verdict is Verdict.TOO_FAR:
+            reason = f"an end after {header.seq} frames does not fit those that came"
+            error = FrameError("seq", reason, "give the number of frames of the epoch")
+            reply = ErrorReply.of(error.of(self.stream, header.epoch, header.seq))
+        return Taken(verdict, reply, self._deliveries(outcomes))
+
+    def give_up(self) -> list[Delivery]:
+        """Declare the first gap: frames have waited for it long enough."""
+        return self._deliveries(self._buffer.give_up())
+
+    def acked(self, epoch: int, seqs: list[int]) -> Ack:
+        """Note committed frames; return the answer for the source."""
+        self._buffer.committed(epoch, max(seqs, default=-1) + 1)
+        return Ack(self.stream, epoch, tuple(seqs))
+
+    def rejected(self, epoch: int, seq: int, error: FrameError) -> ErrorReply:
+        """Note a frame that is committed as rejected; return the answer for the source."""
+        self._buffer.committed(epoch, seq + 1)
+        reply = ErrorReply.of(error.of(self.stream, epoch, seq))
+        self._rejected[epoch, seq] = reply
+        while len(self._rejected) > KEPT_REJECTIONS:
+            self._rejected.popitem(last=False)
+        return reply
+
+    def ended(self, epoch: int, seq: int) -> Ended:
+        """Note that an epoch's end is committed; return the answer for the source."""
+        self._buffer.committed(epoch, seq)
+        self._buffer.end_committed(epoch)
+        return Ended(self.stream, epoch)
+
+    def _push(self, epoch: int, seq: int, item: Pixels | FrameError) -> Taken:
+        verdict, outcomes = self._buffer.push(epoch, seq, item)
+        reply = self._repeated(epoch, seq, verdict)
+        refused = item if isinstance(item, FrameError) and verdict is Verdict.FRESH else None
+        return Taken(verdict, reply, self._deliveries(outcomes), refused)
+
+    def _repeated(self, epoch: int, seq: int, verdict: Verdict) -> Reply | None:
+        if verdict is Verdict.COMMITTED:
+            return self._rejected.get((epoch, seq)) or Ack(self.stream, epoch, (seq,))
+        if verdict is Verdict.LATE:
+            reason = f"{seq} was recorded as missing before it came"
+            error = FrameError("seq", reason, "send the frames of an epoch in order")
+        elif verdict is Verdict.CLOSED:
+            reason = "the epoch was closed by its end or by a newer one"
+            error = FrameError("epoch", reason, "give each source a stream of its own")
+        elif verdict is Verdict.TOO_FAR:
+            reason = f"{seq} is more than {MAX_JUMP} past the frames that came"
+            error = FrameError("seq", reason, "start a new epoch, from 0")
+        else:
+            return None
+        return ErrorReply.of(error.of(self.stream, epoch, seq))
+
+    def _check_format(self, header: FrameHeader) -> None:
+        if self._format is None or self._format[0] != header.epoch:
+            return
+        _, shape, dtype = self._format
+        mend = "start a new epoch to change it"
+        if header.shape != shape:
+            was, now = (" x ".join(map(str, sides)) for sides in (shape, header.shape))
+            raise FrameError("shape", f"changed from {was} to {now} within the epoch", mend)
+        if header.dtype != dtype:
+            reason = f"changed from {dtype} to {header.dtype} within the epoch"
+            raise FrameError("dtype", reason, mend)
+
+    @staticmethod
+    def _format_of(header: FrameHeader) -> tuple[int, tuple[int, int], str]:
+        return header.epoch, header.shape, header.dtype
+
+    def _deliveries(self, outcomes: list[Outcome[Pixels | FrameError]]) -> list[Delivery]:
+        return [self._delivery(outcome) for outcome in outcomes]
+
+    def _delivery(self, outcome: Outcome[Pixels | FrameError]) -> Delivery:
+        frame, epoch, seq = outcome.frame, outcome.epoch, outcome.seq
+        if isinstance(outcome, Missing):
+            return Gap(self.stream, frame, epoch, seq, outcome.count)
+        if isinstance(outcome, Finished):
+            return End(self.stream, frame, epoch, seq)
+        if isinstance(outcome.item, FrameError):
+            return Refusal(self.stream, frame, epoch, seq, outcome.item)
+        header, image, received_s = outcome.item
+        return Arrival(self.stream, frame, epoch, seq, header, image, received_s)
