@@ -48,8 +48,9 @@ class Detections:
     noise
         Standard deviation of one column's intensity in this frame, same units.
     patches
-        float32 (n, PATCH_SIZE, PATCH_SIZE): the frame around the site in the lattice's frame (a1
-        along +columns), turned by `turns`, in units of the host column above the empty site.
+        float32 (n, PATCH_SIZE, PATCH_SIZE): by how much columns differ from the perfect crystal
+        around the site, in units of the host column of sublattice 0 (the matched-filter deviation,
+        so that 0 is the host), in the lattice's frame (a1 along +columns), turned by `turns`.
     turns
         int8 (n,): the neighbour that was turned to direction 0, the darkest of the three.
     fractions

@@ -1,0 +1,168 @@
+"""One frame to its defects: a pure function of the frame, with no memory of others.
+
+Workers run it on as many frames as there are threads, in any order; see decision 0002.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import numpy as np
+from scipy.ndimage import distance_transform_edt
+
+from latticewatch.detections import PATCH_SIZE, PATCH_SPAN, Detections
+from latticewatch_kernels.arrays import to_host
+from latticewatch_kernels.conditioning import condition
+from latticewatch_kernels.labelling import Labels, label, site_intensity
+from latticewatch_kernels.lattice import Lattice
+from latticewatch_kernels.patches import lattice_patches, rescale
+from latticewatch_kernels.registration import register
+from latticewatch_models.runtime import Segmenter
+from latticewatch_models.segmentation import MERGE_DISTANCE
+
+#: Cells from a site to its three nearest columns of the other sublattice, and that sublattice, by
+#: the site's own sublattice: those of 0 lie along (a1 + 2 a2)/3 turned by 0, 120 and 240 degrees,
+#: those of 1 opposite; the empty site 2 looks at its three columns of sublattice 0.
+_NEIGHBOUR_CELLS = np.array(
+    [
+        [[0, 0], [-1, -1], [0, -1]],
+        [[0, 0], [1, 1], [0, 1]],
+        [[1, 1], [0, 0], [1, 0]],
+    ],
+    np.int32,
+)
+_NEIGHBOUR_SUBLATTICE = np.array([1, 0, 0], np.int8)
+
+#: Frames of the shipped model's scale or near it are segmented as they are: see the range of
+#: lattice constants that the model's card gives.
+_NO_RESCALE = (0.9, 1.1)
+
+
+class Stopwatch:
+    """Milliseconds by stage name."""
+
+    def __init__(self) -> None:
+        self.timings_ms: dict[str, float] = {}
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Time what runs inside."""
+        start = time.perf_counter()
+        yield
+        spent = (time.perf_counter() - start) * 1000
+        self.timings_ms[name] = self.timings_ms.get(name, 0.0) + spent
+
+
+@dataclass(frozen=True)
+class Analyser:
+    """Settings of the analysis, and the segmenter that the workers share.
+
+    Attributes
+    ----------
+    segmenter
+        Says where defects are.
+    threshold
+        Least probability of a defect that is reported.
+    """
+
+    segmenter: Segmenter = field(default_factory=Segmenter)
+    threshold: float = 0.5
+
+    def __call__(self, frame: np.ndarray) -> Detections:
+        """Find the defects of one frame.
+
+        Parameters
+        ----------
+        frame
+            (rows, columns), any detector type, as acquired.
+
+        Raises
+        ------
+        FrameContentError
+            NaN, infinity or a constant frame.
+        NoLatticeError
+            No hexagonal lattice stands out of the noise.
+        """
+        watch = Stopwatch()
+        with watch.stage("condition"):
+            image = condition(frame)
+        with watch.stage("register"):
+            lattice = register(image)
+            labels = label(image, lattice)
+        with watch.stage("segment"):
+            points, probability = self._segment(image, lattice, watch)
+        with watch.stage("describe"):
+            return _describe(lattice, labels, points, probability, watch)
+
+    def _segment(
+        self, image: np.ndarray, lattice: Lattice, watch: Stopwatch
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Positions in pixels of the frame and probabilities, surest first."""
+        factor = self.segmenter.lattice_constant_px / lattice.constant
+        scaled = not _NO_RESCALE[0] <= factor <= _NO_RESCALE[1]
+        seen = self.segmenter.segment(rescale(image, factor) if scaled else image)
+        constant = lattice.constant * (factor if scaled else 1.0)
+        with watch.stage("localise"):
+            points, probability = seen.detections(self.threshold, MERGE_DISTANCE * constant)
+            return (points + 0.5) / factor - 0.5 if scaled else points, probability
+
+
+def _describe(
+    lattice: Lattice,
+    labels: Labels,
+    points: np.ndarray,
+    probability: np.ndarray,
+    watch: Stopwatch,
+) -> Detections:
+    """Put the detections on lattice sites and measure what the tracker wants to know of each."""
+    cells, sublattice, _ = lattice.nearest_site(points)
+    neighbours = _neighbours(labels, lattice, cells, sublattice)
+    turns = neighbours.argmin(axis=1).astype(np.int8)
+    deviation = lattice_patches(
+        labels.z,
+        lattice.site_positions(cells, sublattice),
+        lattice,
+        turns,
+        PATCH_SIZE,
+        PATCH_SPAN,
+    )
+    return Detections(
+        lattice=lattice,
+        x_px=points[:, 0],
+        y_px=points[:, 1],
+        probability=np.asarray(probability, float),
+        cells=cells,
+        sublattice=sublattice,
+        centre=site_intensity(labels, lattice, cells, sublattice),
+        neighbours=neighbours,
+        noise=labels.columns.noise,
+        patches=to_host(deviation) * np.float32(labels.columns.unit),
+        turns=turns,
+        fractions=labels.fractions,
+        in_hole=_touches_hole(labels, points, lattice.constant),
+        timings_ms=watch.timings_ms,
+    )
+
+
+def _neighbours(
+    labels: Labels, lattice: Lattice, cells: np.ndarray, sublattice: np.ndarray
+) -> np.ndarray:
+    """Intensity of the three nearest columns of the other sublattice, (n, 3)."""
+    around = cells[:, None, :] + _NEIGHBOUR_CELLS[sublattice]
+    kind = np.repeat(_NEIGHBOUR_SUBLATTICE[sublattice], 3)
+    return site_intensity(labels, lattice, around.reshape(-1, 2), kind).reshape(-1, 3)
+
+
+def _touches_hole(labels: Labels, points: np.ndarray, reach_px: float) -> np.ndarray:
+    """Whether a hole lies within `reach_px` of each point, bool (n,)."""
+    hole = to_host(labels.order.hole)
+    if not hole.any():
+        return np.zeros(len(points), bool)
+    stride = labels.order.stride
+    distance = distance_transform_edt(~hole) * stride
+    last = np.array(hole.shape) - 1
+    block = np.clip((points[:, ::-1] / stride).astype(int), 0, last)
+    return np.asarray(distance[block[:, 0], block[:, 1]] <= reach_px)
