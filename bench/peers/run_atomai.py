@@ -11,10 +11,10 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import json
+import platform
+import re
 import subprocess
 import sys
-import tempfile
 import venv
 from pathlib import Path
 
@@ -57,23 +57,27 @@ def _python(folder: Path) -> Path:
 
 
 def _refuse_cuda_build(python: Path) -> None:
-    """Ask pip what it would install, and stop before it downloads gigabytes of CUDA.
+    """Stop before pip downloads gigabytes of CUDA.
+
+    On x86-64 Linux the plain build of torch on the public registry is the CUDA one; a CPU build is
+    told by ``+cpu`` in its version, and pip prefers it where both are within its reach.
 
     Raises
     ------
     PeerError
-        The only torch within pip's reach is a CUDA build.
+        Only a CUDA build of the pinned torch is within pip's reach.
     """
-    with tempfile.TemporaryDirectory() as scratch:
-        report = Path(scratch) / "report.json"
-        pip = [python, "-m", "pip", "install", "--quiet", "--dry-run", "--report", report]
-        _run([*pip, "-r", REQUIREMENTS], "resolving AtomAI's requirements", INSTALL_TIMEOUT_S)
-        chosen = json.loads(report.read_text(encoding="utf-8"))["install"]
-    names = [str(item["metadata"]["name"]).lower() for item in chosen]
-    if any(name.startswith(("nvidia-", "cuda-")) for name in names):
+    if sys.platform != "linux" or platform.machine() != "x86_64":
+        return
+    pinned = re.search(r"^torch==(\S+)$", REQUIREMENTS.read_text(encoding="utf-8"), re.MULTILINE)
+    if pinned is None:
+        raise PeerError(f"{REQUIREMENTS.name} pins no torch")
+    # A dry run of the installation would tell the same, but pip downloads the wheels for it.
+    look = [python, "-m", "pip", "index", "versions", "torch"]
+    if f"{pinned[1]}+cpu" not in _run(look, "asking for the builds of torch", INSTALL_TIMEOUT_S):
         raise PeerError(
-            "pip finds only a CUDA build of torch (gigabytes): put the folder of a CPU wheel of "
-            "torch in PIP_FIND_LINKS, or pass --allow-cuda"
+            f"pip finds only a CUDA build of torch {pinned[1]} (gigabytes): name a folder that "
+            f"holds a CPU wheel of it in PIP_FIND_LINKS, or pass --allow-cuda"
         )
 
 
@@ -103,8 +107,6 @@ def prepare(folder: Path, *, allow_cuda: bool) -> Path:
         raise PeerError(f"{folder} is not empty and is no virtual environment: name another folder")
     venv.create(folder, with_pip=True)
     pip = [python, "-m", "pip", "install", "--quiet"]
-    # --report, below, came with pip 22.2; some Python 3.10 bring an older one.
-    _run([*pip, "pip>=22.2"], "updating pip", INSTALL_TIMEOUT_S)
     if not allow_cuda:
         _refuse_cuda_build(python)
     _run([*pip, "-r", REQUIREMENTS], "installing AtomAI's requirements", INSTALL_TIMEOUT_S)
