@@ -6,6 +6,7 @@ two together.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from threading import Thread
 from wsgiref.simple_server import WSGIServer
 
@@ -17,6 +18,10 @@ from prometheus_client import (
     ProcessCollector,
     start_http_server,
 )
+from prometheus_client.metrics_core import CounterMetricFamily
+from prometheus_client.registry import Collector
+
+from latticewatch.ingest import IngestCounters
 
 #: Stages of a frame, in order; the label values of ``latticewatch_stage_seconds``.
 STAGES = ("condition", "register", "segment", "localise", "describe", "track", "commit", "publish")
@@ -25,17 +30,40 @@ STAGES = ("condition", "register", "segment", "localise", "describe", "track", "
 _BUCKETS = tuple(0.00025 * 2**k for k in range(16))
 
 
+class _IngestCollector(Collector):
+    """Shows the plain counts of the frame port as Prometheus counters."""
+
+    def __init__(self, counters: IngestCounters) -> None:
+        self._counters = counters
+
+    def collect(self) -> Iterator[CounterMetricFamily]:
+        """Read the counts as they stand."""
+        counts = self._counters
+        for name, text, label, values in (
+            ("received", "Frames that passed validation", "stream", counts.received),
+            ("rejected", "Frames refused on arrival, by offending field", "field", counts.rejected),
+            ("duplicate", "Frames sent again", "stream", counts.duplicate),
+            ("missing", "Frames that never came", "stream", counts.missing),
+        ):
+            family = CounterMetricFamily(f"latticewatch_frames_{name}", text, labels=[label])
+            for value, count in values.copy().items():
+                family.add_metric([value], count)
+            yield family
+
+
 class Metrics:
     """One registry with every series of the service.
 
     Parameters
     ----------
-    registry
-        Where to register; a fresh one by default, so that tests do not share counts.
+    ingest
+        The frame port's own counts, read whenever somebody asks.
+
+    Every instance has a registry of its own, so that two services in a process share no count.
     """
 
-    def __init__(self, registry: CollectorRegistry | None = None) -> None:
-        self.registry = registry or CollectorRegistry()
+    def __init__(self, ingest: IngestCounters | None = None) -> None:
+        self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
 
         def counter(name: str, text: str, *labels: str) -> Counter:
@@ -49,11 +77,12 @@ class Metrics:
                 f"latticewatch_{name}", text, labels, registry=self.registry, buckets=_BUCKETS
             )
 
-        self.received = counter("frames_received", "Frames that passed validation", "stream")
+        self.ingest = ingest or IngestCounters()
+        self.registry.register(_IngestCollector(self.ingest))
         self.committed = counter("frames_committed", "Frames counted and acknowledged", "stream")
-        self.rejected = counter("frames_rejected", "Frames refused, by offending field", "field")
-        self.duplicate = counter("frames_duplicate", "Frames sent again", "stream")
-        self.missing = counter("frames_missing", "Frames that never came", "stream")
+        self.unusable = counter(
+            "frames_unusable", "Frames without analysable content, by offending field", "field"
+        )
         self.queue_depth = gauge("queue_depth", "Frames received and not yet committed", "stream")
         self.stage = histogram("stage_seconds", "Time in one stage of a frame", "stage")
         self.latency = histogram(
