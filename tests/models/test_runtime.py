@@ -1,0 +1,152 @@
+"""The runtime on models built by hand from ONNX operators: no torch, no training."""
+
+import logging
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import onnxruntime
+import pytest
+
+from latticewatch_models import runtime
+from latticewatch_models.runtime import ModelError, ProviderError, Segmenter
+
+onnx = pytest.importorskip("onnx")
+
+METADATA = {
+    "latticewatch.format": "segmenter-1",
+    "trained": "yes",
+    "version": "0",
+    "stride": "4",
+    "total_stride": "16",
+    "lattice_constant_px": "10.5",
+    "scale_range": "0.85,1.2",
+    "crystals": "WS2",
+    "seed": "1",
+    "iterations": "2",
+}
+
+
+def write_model(path, metadata=METADATA):
+    """Heat: the mean of the cell's 4 x 4 pixels. Offsets: the same and its negative."""
+    helper, numpy_helper = onnx.helper, onnx.numpy_helper
+    kernel = numpy_helper.from_array(np.full((1, 1, 4, 4), 1 / 16, np.float32), "kernel")
+    nodes = [
+        helper.make_node("Conv", ["frame", "kernel"], ["heat"], strides=[4, 4]),
+        helper.make_node("Neg", ["heat"], ["negative"]),
+        helper.make_node("Concat", ["heat", "negative"], ["offset"], axis=1),
+    ]
+    kind = onnx.TensorProto.FLOAT
+
+    def value(name, channels):
+        return helper.make_tensor_value_info(name, kind, [1, channels, None, None])
+
+    graph = helper.make_graph(
+        nodes, "hand", [value("frame", 1)], [value("heat", 1), value("offset", 2)], [kernel]
+    )
+    model = helper.make_model(
+        graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10, producer_name="test"
+    )
+    helper.set_model_props(model, metadata)
+    path.write_bytes(model.SerializeToString())
+    return path
+
+
+@pytest.fixture
+def model(tmp_path):
+    return write_model(tmp_path / "hand.onnx")
+
+
+@pytest.mark.parametrize("shape", [(16, 16), (17, 31), (101, 203), (64, 50)])
+def test_any_size_gives_a_cell_to_every_started_four_pixels(model, shape):
+    image = np.random.default_rng(2).normal(size=shape).astype(np.float32)
+    seen = Segmenter(model, providers="cpu", threads=1).segment(image)
+    rows, columns = -(-shape[0] // 4), -(-shape[1] // 4)
+    assert seen.heat.shape == (rows, columns)
+    assert seen.offset.shape == (2, rows, columns)
+    assert seen.heat.dtype == seen.offset.dtype == np.float32
+    whole = image[: shape[0] // 4 * 4, : shape[1] // 4 * 4]
+    means = whole.reshape(shape[0] // 4, 4, shape[1] // 4, 4).mean(axis=(1, 3))
+    np.testing.assert_allclose(seen.heat[: means.shape[0], : means.shape[1]], means, atol=1e-6)
+    np.testing.assert_array_equal(seen.offset[1], -seen.heat)
+
+
+def test_the_border_is_mirrored(model):
+    image = np.arange(17 * 16, dtype=np.float32).reshape(17, 16)
+    seen = Segmenter(model, providers="cpu").segment(image)
+    mirrored = image[[16, 15, 14, 13]]
+    np.testing.assert_allclose(seen.heat[4], mirrored.reshape(4, 4, 4).mean(axis=(0, 2)), rtol=1e-6)
+
+
+def test_what_the_file_says_is_what_the_segmenter_says(model):
+    segmenter = Segmenter(model)
+    assert (segmenter.stride, segmenter.lattice_constant_px) == (4, 10.5)
+    assert segmenter.card.scale_range == (0.85, 1.2)
+    assert segmenter.providers[-1] == "cpu"
+
+
+def test_one_segmenter_serves_many_threads(model):
+    segmenter = Segmenter(model, providers="cpu", threads=1)
+    images = [np.full((32, 48), k, np.float32) for k in range(24)]
+    with ThreadPoolExecutor(4) as pool:
+        for k, seen in enumerate(pool.map(segmenter.segment, images)):
+            np.testing.assert_allclose(seen.heat, k, rtol=1e-6)
+
+
+def test_a_frame_smaller_than_a_coarse_cell_is_refused(model):
+    with pytest.raises(ValueError, match="12 x 40 is smaller than 16 px"):
+        Segmenter(model).segment(np.zeros((12, 40), np.float32))
+
+
+def test_missing_damaged_and_foreign_files_are_told_apart(tmp_path):
+    with pytest.raises(ModelError, match="no such model"):
+        Segmenter(tmp_path / "none.onnx")
+    damaged = tmp_path / "damaged.onnx"
+    damaged.write_bytes(b"not an ONNX file at all")
+    with pytest.raises(ModelError, match="not a readable ONNX model"):
+        Segmenter(damaged)
+    with pytest.raises(ModelError, match="not a segmenter of this version"):
+        Segmenter(write_model(tmp_path / "foreign.onnx", {"author": "someone"}))
+    spoilt = {**METADATA, "stride": "four"}
+    with pytest.raises(ModelError, match="description is damaged"):
+        Segmenter(write_model(tmp_path / "spoilt.onnx", spoilt))
+
+
+def test_every_error_is_one_line(tmp_path):
+    damaged = tmp_path / "damaged.onnx"
+    damaged.write_bytes(b"\x08\x00garbage\nmore")
+    for path in (tmp_path / "none.onnx", damaged):
+        with pytest.raises(ModelError) as caught:
+            Segmenter(path)
+        assert "\n" not in str(caught.value)
+
+
+def test_a_provider_that_is_not_there_is_an_error_with_its_mend(model, monkeypatch):
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CPUExecutionProvider"])
+    with pytest.raises(ProviderError, match=r"'cuda' is not in the installed onnxruntime.*gpu"):
+        Segmenter(model, providers="cuda")
+    with pytest.raises(ProviderError, match="'tensorrt'"):
+        Segmenter(model, providers=["tensorrt", "cpu"])
+    with pytest.raises(ProviderError, match="'gpu' is not known: use auto or one of tensorrt"):
+        Segmenter(model, providers="gpu")
+    with pytest.raises(ProviderError, match="no provider was named"):
+        Segmenter(model, providers=[])
+
+
+def test_a_provider_that_does_not_start_is_an_error_not_a_fallback():
+    with pytest.raises(ProviderError, match="'cuda' did not start"):
+        runtime._check_used(["cuda", "cpu"], ("cpu",))
+    runtime._check_used("auto", ("cpu",))
+
+
+def test_auto_takes_the_fastest_there_is_and_logs_what_it_passed_over(caplog):
+    with caplog.at_level(logging.INFO, "latticewatch_models.runtime"):
+        chosen = runtime._choose("auto", ["CPUExecutionProvider", "CUDAExecutionProvider"])
+    assert chosen == ["CUDAExecutionProvider", "CPUExecutionProvider"]
+    assert "tensorrt, openvino" in caplog.text
+
+
+def test_an_untrained_model_is_told(tmp_path, caplog):
+    path = write_model(tmp_path / "raw.onnx", {**METADATA, "trained": "no"})
+    with caplog.at_level(logging.WARNING):
+        Segmenter(path)
+    assert "is untrained" in caplog.text

@@ -1,0 +1,84 @@
+import pytest
+
+torch = pytest.importorskip("torch")
+
+import numpy as np  # noqa: E402
+
+from latticewatch_models.network import NetworkSettings  # noqa: E402
+from latticewatch_models.runtime import Segmenter  # noqa: E402
+from latticewatch_models.training import TrainSettings, main, segmentation_loss, train  # noqa: E402
+
+TINY = TrainSettings(
+    seed=3,
+    iterations=40,
+    scenes_per_step=1,
+    crops_per_scene=4,
+    crop_px=64,
+    learning_rate=1e-2,
+    calibration_scenes=2,
+    workers=0,
+    network=NetworkSettings(16, 16),
+)
+
+
+@pytest.fixture(scope="module")
+def trained():
+    steps = []
+    return train(TINY, steps.append), steps
+
+
+def test_the_loss_falls(trained):
+    losses = trained[0].losses
+    assert losses[-10:].mean() < 0.85 * losses[:10].mean()
+
+
+def test_progress_counts_every_step_and_ends_with_the_calibration(trained):
+    steps = trained[1]
+    assert [p.step for p in steps] == [*range(1, 41), 40]
+    assert {p.steps for p in steps} == {40}
+    assert [p.phase for p in steps] == ["train"] * 40 + ["calibrate"]
+
+
+def test_a_seed_gives_the_same_network_again(trained):
+    again = train(TINY)
+    for one, other in zip(trained[0].network.parameters(), again.network.parameters(), strict=True):
+        torch.testing.assert_close(one, other)
+
+
+def test_a_trained_model_is_a_file_the_runtime_takes(trained, tmp_path):
+    path = tmp_path / "model.onnx"
+    card = trained[0].export(path)
+    segmenter = Segmenter(path, providers="cpu", threads=1)
+    assert segmenter.card == card
+    assert (card.seed, card.iterations, card.trained) == (3, 40, True)
+    heat = segmenter.segment(np.random.default_rng(0).normal(size=(48, 48))).heat
+    assert ((heat > 0) & (heat < 1)).all()
+
+
+def test_the_loss_of_the_truth_is_nought_and_silent_cells_cost_nothing():
+    heat = torch.zeros(1, 1, 4, 4)
+    heat[..., 1, 2] = 1.0
+    weight = torch.ones_like(heat)
+    weight[..., 3, 3] = 0.0
+    offset, near = torch.full((1, 2, 4, 4), 1.5), heat.clone()
+    batch = [torch.zeros(1, 1, 16, 16), heat, weight, offset, near]
+    logits = torch.where(heat > 0, 30.0, -30.0)
+    logits[..., 3, 3] = 30.0
+    assert segmentation_loss(logits, offset, batch).item() == pytest.approx(0.0, abs=1e-6)
+    # one cell off by one cell's side in x: half of 1, as the offsets weigh half
+    moved = offset + torch.tensor([4.0, 0.0])[None, :, None, None]
+    assert segmentation_loss(logits, moved, batch).item() == pytest.approx(0.5, abs=1e-6)
+
+
+@pytest.mark.parametrize(("field", "value"), [("iterations", 0), ("crop_px", 100)])
+def test_impossible_settings_are_refused(field, value):
+    with pytest.raises(ValueError, match=field):
+        TrainSettings(**{field: value})
+
+
+def test_the_command_writes_a_model(tmp_path, monkeypatch):
+    monkeypatch.setattr("latticewatch_models.training.TrainSettings.calibration_scenes", 2)
+    path = tmp_path / "command.onnx"
+    arguments = ["--iterations", "1", "--workers", "0", "--width", "16", "--deep-width", "16"]
+    main(["--out", str(path), "--seed", "9", *arguments])
+    assert Segmenter(path, providers="cpu").card.seed == 9
