@@ -1,0 +1,198 @@
+"""One gauge for the whole session: site numbers that survive drift and a jumping lattice.
+
+A frame's lattice is known up to a turn by 120 degrees (60 degrees where both sublattices are alike)
+and up to whole lattice vectors. With the frame's fractional coordinates f' and the session's f,
+
+    f = G f' + s,   G in {T^0, T^1, T^2} (or their negatives),   s in Z^2 (+ (1/3, 2/3) with -G).
+
+G is chosen by continuity of the lattice vectors: neighbours in gauge stand 120 (60) degrees apart
+and a specimen turns by a fraction of a degree a frame. s is the maximum of a posterior: a
+heavy-tailed prior about the predicted drift, and a vote of the defects, each open track that finds
+a detection on its site counting ln(P(seen) / P(chance)).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from latticewatch_kernels.lattice import HEXAGONAL_SITES, Lattice
+
+#: Turn by +120 degrees in lattice coordinates: a1 -> a2, a2 -> -a1 - a2.
+TURN = np.array([[0, -1], [1, -1]])
+#: Sublattices that change places when the gauge flips by 60 degrees.
+FLIPPED = np.array([1, 0, 2], np.int8)
+#: Cell steps from a sublattice-0 site to its three neighbours on sublattice 1, by direction.
+NEIGHBOUR_CELLS = np.array([[0, 0], [-1, -1], [0, -1]], np.int32)
+
+#: Scale of an unpredicted drift between frames, in lattice constants; the prior's tail is heavy
+#: (Student-like), so that a stage jump is only unlikely, never impossible.
+DRIFT_SCALE = 0.15
+#: Chance that an open track is seen again on its site in the next frame; only its order matters.
+SEEN_AGAIN = 0.8
+#: Relative change of the lattice vectors beyond which the old gauge cannot be carried on: far above
+#: jitter (0.1 %) and a drift's shear (1 %), and a 20 % zoom is a new field of view in any case.
+LOST = 0.15
+#: Memory of the drift velocity.
+VELOCITY_WEIGHT = 0.5
+#: Host intensity of sublattice 1 from which on the two sublattices cannot be told apart.
+ALIKE = 0.8
+
+
+@dataclass(frozen=True)
+class AnchorState:
+    """The gauge as the last frame left it.
+
+    Attributes
+    ----------
+    matrix
+        Anchored lattice vectors as columns, pixels.
+    point, coordinate
+        A pixel near the frame's centre and its anchored lattice coordinate.
+    drift, velocity
+        Accumulated drift in pixels and its estimate per frame.
+    frame
+        Number of that frame.
+    """
+
+    matrix: np.ndarray
+    point: np.ndarray
+    coordinate: np.ndarray
+    drift: np.ndarray
+    velocity: np.ndarray
+    frame: int
+
+
+@dataclass(frozen=True)
+class Alignment:
+    """How one frame's gauge maps to the session's.
+
+    ``turn`` counts 120-degree steps, ``votes`` the open tracks found on their sites, ``lost`` says
+    that no gauge could be carried on and a new one began.
+    """
+
+    transform: np.ndarray
+    shift: np.ndarray
+    turn: int
+    flipped: bool
+    votes: int = 0
+    lost: bool = False
+
+    def sites(self, cells: np.ndarray, sublattice: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Anchored cells (n, 2) int32 and sublattice (n,) int8 of the frame's own sites."""
+        sites = FLIPPED[sublattice] if self.flipped else np.asarray(sublattice, np.int8)
+        own = np.asarray(cells) + HEXAGONAL_SITES[sublattice]
+        place = own @ self.transform.T + self.shift - HEXAGONAL_SITES[sites]
+        return np.rint(place).astype(np.int32), sites
+
+    def directions(self, neighbours: np.ndarray) -> np.ndarray:
+        """Columns (n, 3) by the frame's directions, reordered to the anchored directions."""
+        return np.roll(neighbours, self.turn, axis=1)
+
+
+_IDENTITY = Alignment(np.eye(2), np.zeros(2), 0, flipped=False)
+
+
+def _gauge(matrix: np.ndarray, lattice: Lattice, alike: bool) -> tuple[int, bool, float]:
+    """Turn, flip and relative mismatch of the gauge nearest to the anchored lattice vectors."""
+    best = (0, False, np.inf)
+    for flipped in (False, True) if alike else (False,):
+        for turn in range(3):
+            own = lattice.matrix @ np.linalg.inv(_transform(turn, flipped))
+            gap = float(np.linalg.norm(own - matrix) / np.linalg.norm(matrix))
+            if gap < best[2]:
+                best = (turn, flipped, gap)
+    return best
+
+
+def _transform(turn: int, flipped: bool) -> np.ndarray:
+    power = np.linalg.matrix_power(TURN, turn).astype(float)
+    return -power if flipped else power
+
+
+def _votes(
+    known: tuple[np.ndarray, np.ndarray], seen: tuple[np.ndarray, np.ndarray]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Candidate shifts (k, 2) and how many known sites each would bring onto a seen one."""
+    alike = known[1][:, None] == seen[1][None, :]
+    steps = (known[0][:, None, :] - seen[0][None, :, :])[alike]
+    if not len(steps):
+        return np.zeros((0, 2), int), np.zeros(0, int)
+    low = steps.min(axis=0)
+    width = int(np.ptp(steps[:, 1])) + 1
+    keys, counts = np.unique(
+        (steps[:, 0] - low[0]).astype(np.int64) * width + (steps[:, 1] - low[1]), return_counts=True
+    )
+    return np.stack([keys // width, keys % width], axis=1) + low, counts
+
+
+def _choose(
+    predicted: np.ndarray,
+    matrix: np.ndarray,
+    elapsed: int,
+    votes: tuple[np.ndarray, np.ndarray],
+    chance: float,
+) -> tuple[np.ndarray, int]:
+    """Integer shift of greatest posterior, and its votes."""
+    steps = np.vstack([np.rint(predicted).astype(int)[None], votes[0]])
+    counts = np.concatenate([[0], votes[1]])
+    constant = np.sqrt(abs(np.linalg.det(matrix)))
+    distance = np.linalg.norm((steps - predicted) @ matrix.T, axis=1) / constant
+    prior = -2.0 * np.log1p((distance / (DRIFT_SCALE * elapsed)) ** 2)
+    score = prior + counts * max(np.log(SEEN_AGAIN / chance), 0.1)
+    best = int(np.argmax(score))
+    same = (steps == steps[best]).all(axis=1)
+    return steps[best], int(counts[same].max())
+
+
+def align(
+    state: AnchorState | None,
+    lattice: Lattice,
+    frame: int,
+    known: tuple[np.ndarray, np.ndarray],
+    seen: tuple[np.ndarray, np.ndarray],
+    shape: tuple[int, int],
+    alike: bool = False,
+) -> tuple[AnchorState, Alignment]:
+    """Carry the session's gauge on to a new frame.
+
+    Parameters
+    ----------
+    state
+        Where the previous frame left the gauge; None starts one.
+    lattice, frame, shape
+        The new frame's lattice, number and (rows, columns).
+    known, seen
+        Cells (n, 2) and sublattice (n,): open tracks in the session's gauge, detections in the
+        frame's own.
+    alike
+        True where the two sublattices look the same (graphene).
+
+    Returns
+    -------
+    AnchorState, Alignment
+    """
+    origin = np.array(lattice.origin, float)
+    if state is None:
+        still = np.zeros(2)
+        return AnchorState(lattice.matrix, origin, still, still, still, frame), _IDENTITY
+    turn, flipped, gap = _gauge(state.matrix, lattice, alike)
+    if gap > LOST:
+        fresh = AnchorState(lattice.matrix, origin, np.zeros(2), state.drift, np.zeros(2), frame)
+        return fresh, Alignment(np.eye(2), np.zeros(2), 0, flipped=False, lost=True)
+    transform = _transform(turn, flipped)
+    base = HEXAGONAL_SITES[1] if flipped else np.zeros(2)
+    matrix = lattice.matrix @ np.linalg.inv(transform)
+    elapsed = max(frame - state.frame, 1)
+    moved = origin - state.velocity * elapsed - state.point
+    predicted = state.coordinate + np.linalg.solve((matrix + state.matrix) / 2, moved) - base
+    trial = Alignment(transform, base, turn, flipped).sites(*seen)
+    places = 3.0 * shape[0] * shape[1] / lattice.cell_area
+    chance = float(np.clip(len(seen[1]) / places, 1e-3, 0.5))
+    step, votes = _choose(predicted, matrix, elapsed, _votes(known, trial), chance)
+    shift = step + base
+    travelled = origin + matrix @ (state.coordinate - shift) - state.point
+    velocity = state.velocity + VELOCITY_WEIGHT * (travelled / elapsed - state.velocity)
+    following = AnchorState(matrix, origin, shift, state.drift + travelled, velocity, frame)
+    return following, Alignment(transform, shift, turn, flipped, votes)

@@ -1,0 +1,119 @@
+"""What a frame's links add to the kinetics: steps between states and classes, displacements."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from .diffusion import DiffusionSums, Memory, add_steps
+from .links import site_places
+from .observation import Observation
+from .tracks import TrackArray
+from .transitions import TransitionCounts
+
+#: Bits of `step_known` and `terms_known`: all steps, and steps of vacancies free at both ends.
+ALL, FREE = 1, 2
+
+
+@dataclass(frozen=True)
+class Kinetics:
+    """Cumulative counts and sums."""
+
+    states: TransitionCounts
+    classes: TransitionCounts
+    all_steps: DiffusionSums
+    free_steps: DiffusionSums
+
+
+def count_states(
+    counts: TransitionCounts, tracks: TrackArray, state: np.ndarray, frame: int
+) -> TransitionCounts:
+    """Count state steps and completed stays of linked tracks; updates the tracks' memory."""
+    seen = state >= 0
+    lag = frame - tracks["state_frame"]
+    step = seen & (tracks["state"] >= 0)
+    counts = counts.add(tracks["state"][step], state[step], lag[step])
+    changed = step & (state != tracks["state"])
+    ended = changed & (lag == 1) & (tracks["dwell"] > 0)
+    counts = counts.add_dwells(tracks["state"][ended], tracks["dwell"][ended])
+    # A stay is complete only if its start was seen and no frame within it was missed.
+    dwell = np.where(tracks["dwell"] > 0, tracks["dwell"] + 1, 0)
+    dwell = np.where(changed, 1, dwell)
+    dwell = np.where(step & (lag == 1), dwell, 0)
+    tracks["dwell"] = np.where(seen, dwell, tracks["dwell"])
+    tracks["state"] = np.where(seen, state, tracks["state"])
+    tracks["state_frame"] = np.where(seen, frame, tracks["state_frame"])
+    return counts
+
+
+def count_classes(
+    counts: TransitionCounts, tracks: TrackArray, class_id: np.ndarray, frame: int
+) -> TransitionCounts:
+    """Count class steps of linked tracks; updates the tracks' memory."""
+    seen = class_id >= 0
+    step = seen & (tracks["class_id"] >= 0)
+    lag = frame - tracks["class_frame"]
+    counts = counts.add(tracks["class_id"][step], class_id[step], lag[step])
+    tracks["class_id"] = np.where(seen, class_id, tracks["class_id"])
+    tracks["class_frame"] = np.where(seen, frame, tracks["class_frame"])
+    return counts
+
+
+def _pool(
+    sums: DiffusionSums,
+    tracks: TrackArray,
+    rows: np.ndarray,
+    step: np.ndarray,
+    time: np.ndarray,
+    hop: np.ndarray,
+    bit: int,
+) -> tuple[DiffusionSums, Memory]:
+    memory = Memory(
+        tracks["step"][rows],
+        (tracks["step_known"][rows] & bit) > 0,
+        tracks["terms"][rows],
+        (tracks["terms_known"][rows] & bit) > 0,
+    )
+    return add_steps(sums, memory, step, time, hop)
+
+
+def count_steps(
+    kinetics: Kinetics,
+    tracks: TrackArray,
+    seen: Observation,
+    index: np.ndarray,
+    vacancy: int,
+    frame: int,
+    time_s: float,
+) -> tuple[DiffusionSums, DiffusionSums]:
+    """Add the displacements of linked vacancies; updates the tracks' memory.
+
+    Displacements run between lattice sites, not measured positions: the lattice takes out drift and
+    distortion, and a wrong site for one frame is flicker that the estimator cancels. Only steps
+    over exactly one frame count. Called before the tracks take on their new sites.
+    """
+    time = time_s - tracks["last_time"]
+    usable = (frame - tracks["last_frame"] == 1) & (time > 0)
+    usable &= (tracks["species"] == vacancy) & (seen.species[index] == vacancy)
+    free = usable & (tracks["bound"] == 0) & ~seen.bound[index]
+    step = site_places(seen.cells[index], seen.sublattice[index])
+    step = step - site_places(tracks["cell"], tracks["sublattice"])
+    hop = (step**2).sum(axis=1) > 0.1
+    known = np.zeros(len(tracks), np.int8)
+    terms_known = np.zeros((len(tracks), 2), np.int8)
+    terms = np.zeros((len(tracks), 2))
+    results = []
+    for sums, chosen, bit in (
+        (kinetics.all_steps, usable, ALL),
+        (kinetics.free_steps, free, FREE),
+    ):
+        rows = np.flatnonzero(chosen)
+        sums, memory = _pool(sums, tracks, rows, step[rows], time[rows], hop[rows], bit)  # noqa: PLW2901
+        known[rows] |= bit
+        terms_known[rows] |= (bit * memory.terms_known).astype(np.int8)
+        terms[rows] = np.where(memory.terms_known, memory.terms, terms[rows])
+        results.append(sums)
+    tracks["step"], tracks["step_known"] = step, known
+    tracks["terms"], tracks["terms_known"] = terms, terms_known
+    return results[0], results[1]

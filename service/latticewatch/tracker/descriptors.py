@@ -1,0 +1,93 @@
+"""Patches to a few numbers: measured intensities and principal components.
+
+Principal components are updated by batches with a correction for the moving mean (Ross, Lim, Lin
+and Yang, Int. J. Comput. Vis. 77, 125 (2008)).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+#: Sublattice as coordinates on a triangle of side 1: three marks equally far apart. The side is
+#: several times any class's spread, so that no class straddles two sublattices.
+SITE_MARKS = np.array([[0.0, 0.0], [1.0, 0.0], [0.5, np.sqrt(3.0) / 2.0]])
+#: Length of the measured part of a descriptor: centre, three sorted neighbours, site mark.
+MEASURED = 6
+#: Scores are divided by the root of the samples on one column (256 samples over 4.6 cells of three
+#: sites), so that a column that changes by one host intensity moves a score by about one.
+SCORE_SCALE = 1.0 / np.sqrt(18.0)
+
+
+@dataclass(frozen=True)
+class Basis:
+    """Principal components of the patches seen so far.
+
+    Attributes
+    ----------
+    mean
+        (p,), mean patch.
+    components
+        (k, p), orthonormal rows, largest variance first.
+    singular
+        (k,), singular values of the centred data.
+    count
+        Patches behind it.
+    squares
+        Sum of squared deviations from the mean, in all directions.
+    """
+
+    mean: np.ndarray
+    components: np.ndarray
+    singular: np.ndarray
+    count: int
+    squares: float
+
+    def scores(self, rows: np.ndarray) -> np.ndarray:
+        """Coordinates (n, k) of rows (n, p) in the basis."""
+        return np.asarray((rows - self.mean) @ self.components.T)
+
+    def residual_share(self, rows: np.ndarray) -> float:
+        """Share of the rows' squared deviation from the mean that the basis does not hold."""
+        centred = rows - self.mean
+        whole = float((centred**2).sum())
+        return 1.0 - float((self.scores(rows) ** 2).sum()) / whole if whole > 0 else 0.0
+
+
+def update_basis(basis: Basis | None, rows: np.ndarray, k: int) -> Basis:
+    """Fold a batch of rows (n, p) into the basis, keeping `k` components."""
+    rows = np.asarray(rows, float)
+    n = len(rows)
+    mean = rows.mean(axis=0)
+    stack, count, squares = rows - mean, n, float(((rows - mean) ** 2).sum())
+    if basis is not None:
+        count = basis.count + n
+        between = np.sqrt(basis.count * n / count) * (basis.mean - mean)
+        squares += basis.squares + float(between @ between)
+        stack = np.vstack([basis.singular[:, None] * basis.components, stack, between])
+        mean = (basis.count * basis.mean + n * mean) / count
+    _, singular, right = np.linalg.svd(stack, full_matrices=False)
+    right = right[:k]
+    # A singular vector's sign is arbitrary: fix it, so that equal histories give equal bytes.
+    signs = np.sign(right[np.arange(len(right)), np.abs(right).argmax(axis=1)])
+    return Basis(
+        mean, right * np.where(signs == 0, 1.0, signs)[:, None], singular[:k], count, squares
+    )
+
+
+def describe(
+    basis: Basis,
+    centre: np.ndarray,
+    neighbours: np.ndarray,
+    sublattice: np.ndarray,
+    patches: np.ndarray,
+) -> np.ndarray:
+    """Descriptors (n, 6 + k): centre, sorted neighbours, site mark, scaled patch scores.
+
+    All are in units of the host column, none depends on the gauge: neighbours are sorted and the
+    patch is turned to its darkest neighbour.
+    """
+    scores = basis.scores(patches.reshape(len(patches), -1)) * SCORE_SCALE
+    measured = [np.asarray(centre, float)[:, None], np.sort(neighbours, axis=1)]
+    return np.hstack([*measured, SITE_MARKS[sublattice], scores])

@@ -1,0 +1,120 @@
+"""Carry the open tracks through a frame: link, count the steps, start and end tracks."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from latticewatch.detections import FrameInfo
+from latticewatch_models.crystal import Crystal
+
+from .counting import count_classes, count_states, count_steps
+from .links import LinkCosts, link
+from .memory import Memory
+from .observation import Observation
+from .settings import TrackerSettings
+from .species import UNKNOWN, species_names
+from .tracks import TrackArray, new_tracks
+from .update import ClosedTrack, Event, closed_tracks
+
+
+def mobile(crystal: Crystal, species: np.ndarray, sublattice: np.ndarray) -> np.ndarray:
+    """Which defects may hop: vacancies of sublattice 1 (and what cannot be told there), adatoms."""
+    names = species_names(crystal)
+    lone = [names.index(name) for name in (crystal.vacancy, UNKNOWN) if name in names]
+    top = [names.index(name) for name in ("adatom",) if name in names]
+    return np.asarray((np.isin(species, lone) & (sublattice == 1)) | np.isin(species, top))
+
+
+def _changes(
+    tracks: TrackArray, seen: Observation, index: np.ndarray, frame: int, crystal: Crystal
+) -> list[Event]:
+    """Events of linked tracks: hops, changes of dopant state and of species."""
+    names, states = species_names(crystal), crystal.states
+    species, state = seen.species[index], seen.state[index]
+    moved = (tracks["cell"] != seen.cells[index]).any(axis=1)
+    moved |= tracks["sublattice"] != seen.sublattice[index]
+    turned = (tracks["state"] >= 0) & (state >= 0) & (tracks["state"] != state)
+    changed = tracks["species"] != species
+    events = []
+    for i in np.flatnonzero(moved | turned | changed):
+        number = int(tracks["track"][i])
+        if moved[i]:
+            events.append(Event(frame, "hop", number))
+        if turned[i]:
+            names_now = states[tracks["state"][i]], states[state[i]]
+            events.append(Event(frame, "state", number, *names_now))
+        if changed[i]:
+            pair = names[tracks["species"][i]], names[species[i]]
+            events.append(Event(frame, "species", number, *pair))
+    return events
+
+
+def _settle(tracks: TrackArray, seen: Observation, index: np.ndarray, info: FrameInfo) -> None:
+    """Write the new frame's sites and species into the tracks."""
+    tracks["cell"], tracks["sublattice"] = seen.cells[index], seen.sublattice[index]
+    tracks["species"], tracks["bound"] = seen.species[index], seen.bound[index]
+    tracks["last_frame"], tracks["last_time"] = info.frame, info.time_s
+    tracks["seen"] += 1
+    tracks["rows"] += seen.row[index]
+    tracks["species_seen"][np.arange(len(tracks)), seen.species[index]] += 1
+
+
+def follow(
+    memory: Memory, info: FrameInfo, seen: Observation, crystal: Crystal, settings: TrackerSettings
+) -> tuple[np.ndarray, list[Event]]:
+    """Link a frame to the open tracks; the track number of each observed defect, and events.
+
+    Changes `memory`: tracks, kinetics and the next track's number.
+    """
+    before, names = memory.tracks, species_names(crystal)
+    partner = link(
+        (before["cell"], before["sublattice"], before["species"]),
+        (seen.cells, seen.sublattice, seen.species),
+        (
+            mobile(crystal, before["species"], before["sublattice"]),
+            mobile(crystal, seen.species, seen.sublattice),
+        ),
+        info.frame - before["last_frame"],
+        LinkCosts(
+            settings.hop_cost, settings.change_cost, settings.sublattice_cost, settings.end_cost
+        ),
+    )
+    continued, index = before[partner >= 0], partner[partner >= 0]
+    events = _changes(continued, seen, index, info.frame, crystal)
+    vacancy = names.index(crystal.vacancy) if crystal.vacancy in names else -2
+    known = memory.kinetics
+    steps = count_steps(known, continued, seen, index, vacancy, info.frame, info.time_s)
+    states = count_states(known.states, continued, seen.state[index], info.frame)
+    classes = count_classes(known.classes, continued, seen.class_id[index], info.frame)
+    memory.kinetics = replace(
+        known, states=states, classes=classes, all_steps=steps[0], free_steps=steps[1]
+    )
+    fresh = np.setdiff1d(np.arange(len(seen)), index)
+    born = new_tracks(memory.next_track + np.arange(len(fresh)))
+    born["first_frame"], born["first_time"] = info.frame, info.time_s
+    memory.next_track += len(fresh)
+    count_states(known.states, born, seen.state[fresh], info.frame)
+    count_classes(known.classes, born, seen.class_id[fresh], info.frame)
+    _settle(continued, seen, index, info)
+    _settle(born, seen, fresh, info)
+    merged = np.concatenate([continued, before[partner < 0], born])
+    memory.tracks = merged[np.argsort(merged["track"])]
+    track = np.zeros(len(seen), np.int64)
+    track[index], track[fresh] = continued["track"], born["track"]
+    events.extend(
+        Event(info.frame, "birth", int(t), after=names[s])
+        for t, s in zip(born["track"], born["species"], strict=True)
+    )
+    return track, events
+
+
+def close(
+    memory: Memory, chosen: np.ndarray, crystal: Crystal
+) -> tuple[tuple[ClosedTrack, ...], list[Event]]:
+    """End the chosen open tracks; they and their events."""
+    closed = closed_tracks(memory.tracks[chosen], species_names(crystal))
+    memory.tracks = memory.tracks[~chosen]
+    memory.closed += len(closed)
+    return closed, [Event(memory.frame, "death", c.track, before=c.species) for c in closed]

@@ -1,0 +1,149 @@
+"""The tracker's whole state as one value."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from latticewatch_models.crystal import Crystal
+
+from .anchor import AnchorState
+from .classes import Classifier
+from .counting import Kinetics
+from .diffusion import DiffusionSums
+from .series import Series
+from .settings import TrackerSettings
+from .species import species_names
+from .tracks import MAX_SPECIES, TrackArray, no_tracks
+from .transitions import TransitionCounts
+
+#: Version of the saved layout; a state of another version is refused.
+VERSION = 1
+#: Places in `Memory.optics`.
+CONSTANT, CRYSTALLINE, DISORDERED, HOLE, DENSITY, HEIGHT, NOISE = range(7)
+
+
+@dataclass
+class Memory:
+    """Everything that the tracker remembers; its size does not depend on the session's length.
+
+    Attributes
+    ----------
+    frame, time_s
+        Of the last frame applied; frame -1 before the first.
+    first_time_s, frames, missing, duplicates
+        Start, frames with a result, frames without, second detections on one site left out.
+    pixel_size_nm
+        In use since the first frame; `pixel_source` is ``header`` or ``lattice``.
+    rotation_deg
+        Angle of the anchored a1 in the last frame.
+    next_track, closed
+        Number of the next track and how many have ended.
+    optics, defects, members
+        Series over frames: measured lattice constant (px), area fractions, defect density (nm^-2),
+        host height of sublattice 1 and column noise; counts of each species, then of each dopant
+        state; counts of each class.
+    """
+
+    frame: int
+    time_s: float
+    first_time_s: float
+    frames: int
+    missing: int
+    duplicates: int
+    pixel_size_nm: float
+    pixel_source: str
+    rotation_deg: float
+    next_track: int
+    closed: int
+    anchor: AnchorState | None
+    tracks: TrackArray
+    classifier: Classifier
+    kinetics: Kinetics
+    optics: Series
+    defects: Series
+    members: Series
+
+
+def fresh(settings: TrackerSettings, crystal: Crystal) -> Memory:
+    """State before the first frame."""
+    names, states, k = species_names(crystal), crystal.states, settings.classes
+    if len(names) > MAX_SPECIES:
+        raise ValueError(
+            f"crystal {crystal.name} has {len(names)} species: at most {MAX_SPECIES} fit a track"
+        )
+    lags = settings.max_gap_frames + 1
+    kinetics = Kinetics(
+        TransitionCounts.empty(len(states), lags),
+        TransitionCounts.empty(k, lags),
+        DiffusionSums.empty(),
+        DiffusionSums.empty(),
+    )
+    return Memory(
+        frame=-1,
+        time_s=0.0,
+        first_time_s=0.0,
+        frames=0,
+        missing=0,
+        duplicates=0,
+        pixel_size_nm=0.0,
+        pixel_source="",
+        rotation_deg=0.0,
+        next_track=0,
+        closed=0,
+        anchor=None,
+        tracks=no_tracks(),
+        classifier=Classifier.empty(k),
+        kinetics=kinetics,
+        optics=Series.empty(7),
+        defects=Series.empty(len(names) + len(states)),
+        members=Series.empty(k),
+    )
+
+
+def to_state(memory: Memory, settings: TrackerSettings, crystal: Crystal) -> dict[str, Any]:
+    """Nested dicts for the codec, with what the state belongs to."""
+    body = asdict(memory)
+    body["classifier"] = memory.classifier.state()
+    return {
+        "version": VERSION,
+        "crystal": crystal.name,
+        "settings": asdict(settings),
+        "memory": body,
+    }
+
+
+def from_state(state: dict[str, Any], settings: TrackerSettings, crystal: Crystal) -> Memory:
+    """Undo `to_state`; raises ValueError if it belongs to other settings or another crystal."""
+    if state.get("version") != VERSION:
+        raise ValueError(
+            f"saved tracker state has version {state.get('version')}, not {VERSION}: "
+            "start a new session"
+        )
+    if state["crystal"] != crystal.name:
+        raise ValueError(
+            f"saved tracker state is of crystal {state['crystal']}, not {crystal.name}: "
+            "set the crystal back or start a new session"
+        )
+    if state["settings"] != asdict(settings):
+        changed = sorted(k for k, v in asdict(settings).items() if state["settings"].get(k) != v)
+        raise ValueError(
+            f"saved tracker state was made with other settings ({', '.join(changed)}): "
+            "set them back or start a new session"
+        )
+    body = dict(state["memory"])
+    kinetics = body["kinetics"]
+    body["anchor"] = AnchorState(**body["anchor"]) if body["anchor"] is not None else None
+    body["classifier"] = Classifier.from_state(body["classifier"])
+    body["kinetics"] = Kinetics(
+        TransitionCounts(**kinetics["states"]),
+        TransitionCounts(**kinetics["classes"]),
+        DiffusionSums(**kinetics["all_steps"]),
+        DiffusionSums(**kinetics["free_steps"]),
+    )
+    for name in ("optics", "defects", "members"):
+        body[name] = Series(**body[name])
+    body["tracks"] = np.array(body["tracks"])
+    return Memory(**body)

@@ -1,0 +1,82 @@
+"""Settings of the tracker, each default with its reason."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class TrackerSettings:
+    """What a user may change about the tracker.
+
+    Attributes
+    ----------
+    classes
+        Components of the Gaussian mixture. Five, as in Maksov et al. (2019).
+    warm_up
+        Descriptors gathered before basis and mixture are fitted; until then ``class_id`` is -1.
+        200 are two or three frames of the reference movie, 40 for each of five classes.
+    components
+        Principal components of the patch that join the measured intensities in a descriptor.
+    step_exponent
+        Exponent of the stepwise EM's step, (k + 2)^-exponent; convergence asks for a value in
+        (0.5, 1] (Cappe and Moulines 2009), 0.6 to 0.7 keep adapting longest.
+    batch
+        Descriptors in one step of the stepwise EM. A fixed number, so that the mixture does not
+        depend on how detections are spread over frames.
+    covariance_floor
+        Least eigenvalue of a class covariance, in squared host column intensities. 1e-4 is a
+        standard deviation of 0.01, below the counting noise of any live frame.
+    starts
+        Seeded starts of the warm fit; the best likelihood is kept.
+    seed
+        Seed of those starts: the only randomness in the tracker.
+    max_gap_frames
+        Frames that a track may go unseen and still be continued.
+    hop_cost, change_cost, sublattice_cost, end_cost
+        Link costs in nats: moving to a neighbouring site, changing species on the spot, changing
+        sublattice, and ending one track plus starting another (the price of not linking).
+    intensity_systematic
+        Relative systematic error (one standard deviation) allowed to the intensity scale, as a
+        share of the host column of the sublattice and of the expected intensity.
+    bound_vacancy_prior
+        Prior share of dopants with a vacant neighbour, split evenly over the three directions.
+    credible
+        Probability inside every published interval.
+    """
+
+    classes: int = 5
+    warm_up: int = 200
+    components: int = 4
+    step_exponent: float = 0.7
+    batch: int = 100
+    covariance_floor: float = 1e-4
+    starts: int = 6
+    seed: int = 0
+    max_gap_frames: int = 3
+    hop_cost: float = 4.0
+    change_cost: float = 1.0
+    sublattice_cost: float = 2.0
+    end_cost: float = 8.0
+    intensity_systematic: float = 0.1
+    bound_vacancy_prior: float = 0.25
+    credible: float = 0.95
+
+    def __post_init__(self) -> None:
+        if self.classes < 1:
+            raise ValueError(f"classes is {self.classes}: give at least 1")
+        if self.warm_up < 10 * self.classes:
+            raise ValueError(
+                f"warm_up is {self.warm_up}: give at least ten detections a class, "
+                f"{10 * self.classes} for {self.classes} classes"
+            )
+        if not 0.5 < self.step_exponent <= 1.0:
+            raise ValueError(f"step_exponent is {self.step_exponent}: it must lie in (0.5, 1]")
+        if self.batch < 1 or self.components < 1 or self.starts < 1:
+            raise ValueError("batch, components and starts must be at least 1")
+        if self.covariance_floor <= 0:
+            raise ValueError(f"covariance_floor is {self.covariance_floor}: it must be positive")
+        if self.max_gap_frames < 0:
+            raise ValueError(f"max_gap_frames is {self.max_gap_frames}: it cannot be negative")
+        if not 0 < self.bound_vacancy_prior < 1 or not 0 < self.credible < 1:
+            raise ValueError("bound_vacancy_prior and credible must lie in (0, 1)")

@@ -1,0 +1,181 @@
+"""What a class and a single defect are: column intensity against Z-contrast, by Bayes' rule.
+
+Expected intensities follow the crystal's readings (about Z^1.7, summed over a column), with
+sublattice 1 rescaled by what its host columns really measure, since probe tails and background
+raise or lower a light column as a whole.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from latticewatch_models.crystal import Crystal
+
+HOLE_EDGE, UNKNOWN = "hole_edge", "unknown"
+
+#: Density of "something not on the list": flat over -0.5 to 3 host columns, beyond which no column
+#: of any crystal lies.
+UNKNOWN_RANGE = 3.5
+#: Prior share of such things.
+UNKNOWN_PRIOR = 0.05
+#: A class's reading weighs in with a flat prior mixed to it in this share, so that a class that
+#: holds two species cannot overrule a clear measurement.
+FLAT_SHARE = 0.3
+#: Bounds to the prior that the site is an undisturbed column, 1 - the segmenter's probability:
+#: a network's probability is no better calibrated than this.
+HOST_PRIOR = (0.05, 0.6)
+#: Least host height of sublattice 1, in host columns of sublattice 0, that can calibrate anything.
+LEAST_HEIGHT = 0.01
+
+
+@dataclass(frozen=True)
+class Readings:
+    """What a site may hold, as arrays; one entry a reading, the three hosts last.
+
+    Attributes
+    ----------
+    names
+        Species names, in the order of the codes.
+    code
+        Species code of each entry; hosts have that of ``unknown``: a site that looks undisturbed
+        although the segmenter marked it.
+    sublattice, expected, error
+        Site, expected intensity and its systematic standard deviation, in host columns.
+    host
+        True for the three undisturbed columns.
+    """
+
+    names: tuple[str, ...]
+    code: np.ndarray
+    sublattice: np.ndarray
+    expected: np.ndarray
+    error: np.ndarray
+    host: np.ndarray
+
+
+def species_names(crystal: Crystal) -> tuple[str, ...]:
+    """Species of a crystal in the order of their codes, ``hole_edge`` and ``unknown`` last."""
+    listed = dict.fromkeys(reading.species for reading in crystal.readings)
+    return (*listed, HOLE_EDGE, UNKNOWN)
+
+
+def host_heights(crystal: Crystal, measured: float | None) -> np.ndarray:
+    """Intensity (3,) of undisturbed columns: 1, the measured sublattice 1 (or Z^1.7), 0."""
+    second = crystal.host_intensity(1)
+    if measured is not None and measured > LEAST_HEIGHT and second > 0:
+        second = measured
+    return np.array([1.0, second, 0.0])
+
+
+def readings(crystal: Crystal, hosts: np.ndarray, systematic: float) -> Readings:
+    """List what may stand on each site, with expected intensities for these host heights."""
+    names = species_names(crystal)
+    code, sublattice, expected = [], [], []
+    for reading in crystal.readings:
+        value = crystal.reading_intensity(reading)
+        if reading.sublattice == 1:
+            # Scale what is left of the host column; what an adatom adds on top is a metal atom,
+            # whose height is known in units of sublattice 0.
+            host = crystal.host_intensity(1)
+            value = min(value, host) * hosts[1] / host + max(value - host, 0.0)
+        code.append(names.index(reading.species))
+        sublattice.append(reading.sublattice)
+        expected.append(value)
+    for site in range(3):
+        code.append(names.index(UNKNOWN))
+        sublattice.append(site)
+        expected.append(hosts[site])
+    where, mean = np.array(sublattice), np.array(expected)
+    scale = np.hypot(systematic * np.where(where == 2, 1.0, hosts[where]), systematic * mean)
+    host_entry = np.arange(len(code)) >= len(crystal.readings)
+    return Readings(names, np.array(code), where, mean, scale, host_entry)
+
+
+def _normal(x: np.ndarray, mean: np.ndarray, deviation: np.ndarray) -> np.ndarray:
+    with np.errstate(under="ignore"):
+        return np.asarray(
+            np.exp(-0.5 * ((x - mean) / deviation) ** 2) / (deviation * np.sqrt(2 * np.pi))
+        )
+
+
+def class_posterior(
+    table: Readings, shares: np.ndarray, mean: np.ndarray, error: np.ndarray
+) -> np.ndarray:
+    """Posterior over readings of each class at each sublattice.
+
+    Parameters
+    ----------
+    table
+        Readings.
+    shares
+        (K, 3), how a class's members spread over sublattices.
+    mean, error
+        (K, 3), mean column intensity there and its standard error; NaN mean where there is none.
+
+    Returns
+    -------
+    ndarray
+        (K, 1 + entries): probability of "unknown", then of each reading; a class's row is summed
+        over sublattices by its shares.
+    """
+    result = np.zeros((len(shares), 1 + len(table.code)))
+    for site in range(3):
+        here = table.sublattice == site
+        deviation = np.hypot(error[:, site, None], table.error[here])
+        likelihood = _normal(mean[:, site, None], table.expected[here], deviation)
+        joint = np.zeros_like(result)
+        joint[:, 0] = UNKNOWN_PRIOR / UNKNOWN_RANGE
+        joint[:, 1:][:, here] = (1 - UNKNOWN_PRIOR) / here.sum() * likelihood
+        known = np.isfinite(mean[:, site]) & (shares[:, site] > 0)
+        posterior = joint[known] / joint[known].sum(axis=1, keepdims=True)
+        result[known] += shares[known, site, None] * posterior
+    return result
+
+
+def single_posterior(
+    table: Readings,
+    prior: np.ndarray | None,
+    centre: np.ndarray,
+    noise: float,
+    sublattice: np.ndarray,
+    probability: np.ndarray,
+) -> np.ndarray:
+    """Posterior (n, 1 + entries) of single detections: "unknown", then each reading.
+
+    Parameters
+    ----------
+    prior
+        (n, 1 + entries) from the classes (responsibility times class posterior), or None before
+        the mixture is known.
+    centre, noise
+        (n,) measured column intensity and its standard deviation.
+    sublattice, probability
+        (n,) site, and the segmenter's probability that it is a defect.
+    """
+    here = table.sublattice[None, :] == sublattice[:, None]
+    defect = here & ~table.host
+    flat = np.where(defect, 1.0, 0.0)
+    flat /= np.maximum(flat.sum(axis=1, keepdims=True), 1.0)
+    mixed = flat
+    if prior is not None:
+        told = np.where(defect, prior[:, 1:], 0.0)
+        mass = told.sum(axis=1, keepdims=True)
+        told = np.where(mass > 0, told / np.maximum(mass, 1e-300), flat)
+        mixed = FLAT_SHARE * flat + (1 - FLAT_SHARE) * told
+    host = np.clip(1.0 - probability, *HOST_PRIOR)[:, None]
+    weight = np.where(table.host, host, (1 - host - UNKNOWN_PRIOR) * mixed) * here
+    deviation = np.hypot(max(noise, 1e-6), table.error)[None, :]
+    likelihood = _normal(np.asarray(centre, float)[:, None], table.expected[None, :], deviation)
+    unknown = np.full((len(centre), 1), UNKNOWN_PRIOR / UNKNOWN_RANGE)
+    joint = np.hstack([unknown, weight * likelihood])
+    return np.asarray(joint / joint.sum(axis=1, keepdims=True))
+
+
+def by_species(table: Readings, posterior: np.ndarray) -> np.ndarray:
+    """Sum a posterior (n, 1 + entries) over entries of one name: (n, species)."""
+    result = np.zeros((len(posterior), len(table.names)))
+    np.add.at(result.T, table.code, posterior[:, 1:].T)
+    result[:, table.names.index(UNKNOWN)] += posterior[:, 0]
+    return result

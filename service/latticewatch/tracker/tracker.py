@@ -1,0 +1,214 @@
+"""The tracker: one frame's detections in, rows of the defect table and kinetics out.
+
+Pure state and update: no clock, no files, no threads. One writer applies frames strictly in order.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from latticewatch.detections import Detections, FrameInfo
+from latticewatch_models.crystal import Crystal
+
+from . import codec, memory
+from .anchor import ALIKE, Alignment, align
+from .following import close, follow
+from .observation import Observation, anchored, first_on_site, name_species, observe
+from .settings import TrackerSettings
+from .species import Readings, class_posterior, host_heights, readings, species_names
+from .statistics import class_moments, statistics
+from .update import ClosedTrack, Event, Update, defect_table, empty_table
+
+
+class Tracker:
+    """Follows defects from frame to frame and keeps their kinetics.
+
+    Parameters
+    ----------
+    settings
+        What a user may change.
+    crystal
+        The specimen: its sites, readings and dopant states.
+    """
+
+    def __init__(self, settings: TrackerSettings, crystal: Crystal) -> None:
+        self.settings = settings
+        self.crystal = crystal
+        self._memory = memory.fresh(settings, crystal)
+
+    @property
+    def frame(self) -> int:
+        """Number of the last frame applied, -1 before the first."""
+        return self._memory.frame
+
+    def apply(self, info: FrameInfo, detections: Detections | None) -> Update:
+        """Take in one frame, or None for a frame that is missing or was rejected.
+
+        Frames that are skipped altogether count as missing. Raises ValueError if `info.frame` does
+        not come after the last one; the state is then unchanged.
+        """
+        now = self._memory
+        if info.frame <= now.frame:
+            raise ValueError(
+                f"frame {info.frame} after frame {now.frame}: apply frames once and in order"
+            )
+        if now.frame < 0:
+            now.first_time_s = info.time_s
+        else:
+            now.missing += info.frame - now.frame - 1
+        now.frame, now.time_s = info.frame, info.time_s
+        if detections is None:
+            now.missing += 1
+            closed, events = self._close_stale()
+            return Update(info.frame, empty_table(), closed, tuple(events), self._drift(), True)
+        return self._apply(info, detections)
+
+    def finish(self) -> Update:
+        """Close all open tracks, at the end of a run; a later frame then starts new ones."""
+        closed, events = close(self._memory, np.ones(len(self._memory.tracks), bool), self.crystal)
+        return Update(self._memory.frame, empty_table(), closed, tuple(events), self._drift())
+
+    def statistics(self) -> dict[str, object]:
+        """Everything learnt so far, as plain JSON-able values, each estimate with its interval."""
+        return statistics(self._memory, self.settings, self.crystal, self._readings())
+
+    def save(self) -> bytes:
+        """Return the whole state; equal histories give equal bytes."""
+        return codec.pack(memory.to_state(self._memory, self.settings, self.crystal))
+
+    @classmethod
+    def restore(cls, data: bytes, settings: TrackerSettings, crystal: Crystal) -> Tracker:
+        """Resume from `save`; raises ValueError for another crystal, version or settings."""
+        tracker = cls(settings, crystal)
+        tracker._memory = memory.from_state(codec.unpack(data), settings, crystal)
+        return tracker
+
+    def _apply(self, info: FrameInfo, detections: Detections) -> Update:
+        """Anchor, classify, link, count."""
+        alignment = self._align(info, detections)
+        closed: tuple[ClosedTrack, ...] = ()
+        events: list[Event] = []
+        if alignment.lost:
+            closed, ended = close(
+                self._memory, np.ones(len(self._memory.tracks), bool), self.crystal
+            )
+            events = [Event(info.frame, "lattice_lost"), *ended]
+        self._settle_pixel_size(info, detections)
+        warm = self._memory.classifier.mixture is not None
+        seen, keep = self._observe(detections, alignment)
+        if not warm and self._memory.classifier.mixture is not None:
+            events.append(Event(info.frame, "warm"))
+        track, happened = follow(self._memory, info, seen, self.crystal, self.settings)
+        stale, ended = self._close_stale()
+        self._count(info, detections, seen, warm)
+        table = defect_table(
+            info,
+            detections,
+            keep,
+            seen,
+            track,
+            (species_names(self.crystal), self.crystal.states),
+            self._drift(),
+            self._memory.pixel_size_nm,
+        )
+        events += happened + ended
+        return Update(info.frame, table, closed + stale, tuple(events), self._drift())
+
+    def _align(self, info: FrameInfo, detections: Detections) -> Alignment:
+        """Carry the gauge on."""
+        now = self._memory
+        now.anchor, alignment = align(
+            now.anchor,
+            detections.lattice,
+            info.frame,
+            (now.tracks["cell"], now.tracks["sublattice"]),
+            (detections.cells, detections.sublattice),
+            info.shape,
+            alike=self.crystal.host_intensity(1) >= ALIKE,
+        )
+        x, y = now.anchor.matrix[:, 0]
+        now.rotation_deg = math.degrees(math.atan2(y, x))
+        return alignment
+
+    def _settle_pixel_size(self, info: FrameInfo, detections: Detections) -> None:
+        """Fix the pixel size on the first frame: a size that moved would look like diffusion."""
+        now = self._memory
+        if now.pixel_source:
+            return
+        if info.pixel_size_nm is not None:
+            now.pixel_size_nm, now.pixel_source = float(info.pixel_size_nm), "header"
+            return
+        now.pixel_size_nm = self.crystal.lattice_constant_nm / detections.lattice.constant
+        now.pixel_source = "lattice"
+
+    def _observe(
+        self, detections: Detections, alignment: Alignment
+    ) -> tuple[Observation, np.ndarray]:
+        """Sites, classes, species and states; and which detections were kept."""
+        now = self._memory
+        cells, sublattice, sample = anchored(detections, alignment)
+        keep = first_on_site(cells, sublattice)
+        now.duplicates += len(cells) - len(keep)
+        cells, sublattice, sample = cells[keep], sublattice[keep], sample.take(keep)
+        table = self._readings(detections)
+        r = now.classifier.responsibilities(sample)
+        prior, classes = None, (np.full(len(keep), -1), np.zeros(len(keep)))
+        if r is not None:
+            prior = r @ class_posterior(table, *class_moments(now.classifier.sums))
+            if len(keep):
+                classes = (r.argmax(axis=1), r.max(axis=1))
+        species = name_species(table, prior, sample, detections, keep)
+        now.classifier = now.classifier.learnt(
+            sample.take(~detections.in_hole[keep]), self.settings
+        )
+        seen = observe(
+            (cells, sublattice, species),
+            sample.neighbours,
+            classes,
+            detections.noise,
+            table,
+            self.crystal,
+            self.settings,
+        )
+        return seen, keep
+
+    def _readings(self, detections: Detections | None = None) -> Readings:
+        """List expected intensities, by the mean host height up to and with this frame."""
+        optics = self._memory.optics
+        total, n = float(optics.total[memory.HEIGHT]), optics.n
+        if detections is not None:
+            total, n = total + detections.lattice.heights[1], n + 1
+        height = total / n if n else None
+        hosts = host_heights(self.crystal, height)
+        return readings(self.crystal, hosts, self.settings.intensity_systematic)
+
+    def _count(
+        self, info: FrameInfo, detections: Detections, seen: Observation, warm: bool
+    ) -> None:
+        """Add this frame's populations, fractions and lattice constant to their series."""
+        now = self._memory
+        kinds = len(now.defects.total) - len(self.crystal.states)
+        species = np.bincount(seen.species[seen.row], minlength=kinds)
+        states = np.bincount(seen.state[seen.state >= 0], minlength=len(self.crystal.states))
+        fractions = np.asarray(detections.fractions, float)
+        area = info.shape[0] * info.shape[1] * now.pixel_size_nm**2 * (1.0 - fractions[2])
+        density = float(seen.row.sum()) / area if area > 0 else 0.0
+        lattice = detections.lattice
+        values = [lattice.constant, *fractions, density, lattice.heights[1], detections.noise]
+        now.optics = now.optics.add(np.array(values))
+        now.defects = now.defects.add(np.concatenate([species, states]))
+        if warm:
+            members = seen.class_id[seen.row & (seen.class_id >= 0)]
+            now.members = now.members.add(np.bincount(members, minlength=self.settings.classes))
+        now.frames += 1
+
+    def _close_stale(self) -> tuple[tuple[ClosedTrack, ...], list[Event]]:
+        """Close tracks that no later frame could continue."""
+        unseen = self._memory.frame - self._memory.tracks["last_frame"]
+        return close(self._memory, unseen > self.settings.max_gap_frames, self.crystal)
+
+    def _drift(self) -> tuple[float, float]:
+        anchor = self._memory.anchor
+        return (0.0, 0.0) if anchor is None else (float(anchor.drift[0]), float(anchor.drift[1]))

@@ -1,0 +1,55 @@
+"""The open tracks as one structured array: what is remembered of each defect."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+#: Room for species in a track's histogram: readings of any crystal, hole edge, unknown.
+MAX_SPECIES = 8
+
+#: One open track. ``state_*`` and ``class_*`` remember the last frame in which they were known, so
+#: that a step across a gap is counted at its true lag. ``step*`` and ``term*`` are the diffusion
+#: estimator's memory of its last displacement and last two terms.
+TRACK = np.dtype(
+    [
+        ("track", "<i8"),
+        ("first_frame", "<i8"),
+        ("last_frame", "<i8"),
+        ("first_time", "<f8"),
+        ("last_time", "<f8"),
+        ("cell", "<i4", (2,)),
+        ("sublattice", "<i1"),
+        ("species", "<i1"),
+        ("bound", "<i1"),
+        ("seen", "<i8"),
+        ("rows", "<i8"),
+        ("species_seen", "<i4", (MAX_SPECIES,)),
+        ("state", "<i1"),
+        ("state_frame", "<i8"),
+        ("dwell", "<i8"),
+        ("class_id", "<i2"),
+        ("class_frame", "<i8"),
+        ("step", "<f8", (2,)),
+        ("step_known", "<i1"),
+        ("terms", "<f8", (2,)),
+        ("terms_known", "<i1", (2,)),
+    ]
+)
+
+TrackArray = np.ndarray[Any, np.dtype[Any]]
+
+
+def no_tracks() -> TrackArray:
+    """Return an empty array of tracks."""
+    return np.zeros(0, TRACK)
+
+
+def new_tracks(numbers: np.ndarray) -> TrackArray:
+    """Tracks with these numbers and nothing known yet."""
+    tracks = np.zeros(len(numbers), TRACK)
+    tracks["track"] = numbers
+    for name in ("species", "state", "state_frame", "class_id", "class_frame"):
+        tracks[name] = -1
+    return tracks

@@ -1,0 +1,137 @@
+"""What one frame brings: rows of the defect table, closed tracks, events."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from latticewatch.detections import Detections, FrameInfo
+
+from .observation import Observation
+from .tracks import TrackArray
+
+#: Columns of the defect table and their types; strings are numpy unicode arrays.
+COLUMNS: dict[str, str] = {
+    "frame": "int64",
+    "time_s": "float64",
+    "track": "int64",
+    "x_px": "float64",
+    "y_px": "float64",
+    "x_nm": "float64",
+    "y_nm": "float64",
+    "site_i": "int32",
+    "site_j": "int32",
+    "sublattice": "int8",
+    "probability": "float64",
+    "class_id": "int16",
+    "class_probability": "float64",
+    "species": "U16",
+    "state": "U16",
+}
+
+
+@dataclass(frozen=True)
+class ClosedTrack:
+    """A track that ended; `species` is the one it was seen as most often.
+
+    ``rows`` of its ``detections`` stand in the table; the others are vacancies beside a dopant,
+    told by the dopant's state.
+    """
+
+    track: int
+    species: str
+    first_frame: int
+    last_frame: int
+    first_time_s: float
+    last_time_s: float
+    detections: int
+    rows: int
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something that happened to a track or to the lattice.
+
+    `kind` is one of ``birth``, ``death``, ``hop``, ``state``, ``species``, ``warm`` (the classes
+    are fixed from here on) and ``lattice_lost`` (a new gauge began; tracks were closed). `track` is
+    -1 where it concerns none.
+    """
+
+    frame: int
+    kind: str
+    track: int = -1
+    before: str = ""
+    after: str = ""
+
+
+@dataclass(frozen=True)
+class Update:
+    """Result of one frame: table columns, tracks closed, events, and accumulated drift."""
+
+    frame: int
+    table: dict[str, np.ndarray]
+    closed: tuple[ClosedTrack, ...] = ()
+    events: tuple[Event, ...] = ()
+    drift_px: tuple[float, float] = (0.0, 0.0)
+    missing: bool = False
+
+
+def empty_table() -> dict[str, np.ndarray]:
+    """Return the defect table's columns without rows."""
+    return {name: np.zeros(0, kind) for name, kind in COLUMNS.items()}
+
+
+def defect_table(
+    info: FrameInfo,
+    detections: Detections,
+    keep: np.ndarray,
+    seen: Observation,
+    track: np.ndarray,
+    names: tuple[tuple[str, ...], tuple[str, ...]],
+    drift: tuple[float, float],
+    pixel_size_nm: float,
+) -> dict[str, np.ndarray]:
+    """Rows of a frame; `keep` are the detections that `seen` begins with, in its order.
+
+    `names` are the species and the dopant states by code.
+    """
+    rows = np.flatnonzero(seen.row[: seen.found])
+    source = keep[rows]
+    x, y = detections.x_px[source], detections.y_px[source]
+    species, labels = np.array(names[0]), np.array([*names[1], ""])
+    values = {
+        "frame": np.full(len(rows), info.frame),
+        "time_s": np.full(len(rows), info.time_s),
+        "track": track[rows],
+        "x_px": x,
+        "y_px": y,
+        "x_nm": pixel_size_nm * (x - drift[0]),
+        "y_nm": pixel_size_nm * (y - drift[1]),
+        "site_i": seen.cells[rows, 0],
+        "site_j": seen.cells[rows, 1],
+        "sublattice": seen.sublattice[rows],
+        "probability": detections.probability[source],
+        "class_id": seen.class_id[rows],
+        "class_probability": seen.class_probability[rows],
+        "species": species[seen.species[rows]],
+        "state": labels[seen.state[rows]],
+    }
+    return {name: np.asarray(values[name]).astype(kind) for name, kind in COLUMNS.items()}
+
+
+def closed_tracks(tracks: TrackArray, names: tuple[str, ...]) -> tuple[ClosedTrack, ...]:
+    """Describe tracks that end."""
+    return tuple(
+        ClosedTrack(
+            track=int(t["track"]),
+            species=names[int(t["species_seen"].argmax())],
+            first_frame=int(t["first_frame"]),
+            last_frame=int(t["last_frame"]),
+            first_time_s=float(t["first_time"]),
+            last_time_s=float(t["last_time"]),
+            detections=int(t["seen"]),
+            rows=int(t["rows"]),
+        )
+        for t in tracks
+    )
