@@ -17,9 +17,9 @@ from latticewatch_kernels.order import OrderMap, enlarge, local_order
 __all__ = ["Labels", "bragg_filter", "label", "local_order", "site_intensity"]
 
 #: Standard deviation of the averaging window in lattice constants. A single column carries
-#: 0.866 / (2 pi 2.5^2) = 2.2 % of the average at its own site: that much of a defect leaks into the
-#: periodic part. Distortion of the scan over more than about five cells survives.
-WINDOW_CELLS = 2.5
+#: 0.866 / (2 pi 2^2) = 3.4 % of the average at its own site: that much of a defect leaks into the
+#: periodic part. Distortion of the scan over more than about four cells survives.
+WINDOW_CELLS = 2.0
 
 #: Padding beyond each border in standard deviations of the window.
 PADDING_WINDOWS = 2.0
@@ -77,7 +77,7 @@ def bragg_filter(image: Array, lattice: Lattice, order: OrderMap | None = None) 
     """Return the periodic part of an image: what its Bragg peaks alone rebuild.
 
     Each node of the measured reciprocal lattice is passed by a Gaussian, so that the result is a
-    local average over cells (2.5 lattice constants standard deviation) that follows slow distortion
+    local average over cells (2 lattice constants standard deviation) that follows slow distortion
     and forgets defects. The frame is continued beyond its borders by lattice translations of
     itself; where ``order`` shows holes the average is taken over the specimen alone.
 

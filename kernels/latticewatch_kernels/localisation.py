@@ -43,7 +43,7 @@ def find_peaks(
         float64 (n, 2) positions (x, y) in pixels of the frame and float64 (n,) values of the map,
         in order of descending value. Both live on the host.
     """
-    rows, columns = _local_maxima(heat, threshold)
+    rows, columns = local_maxima(heat, threshold)
     if len(rows) == 0:
         return np.zeros((0, 2)), np.zeros(0)
     xp = array_module(heat)
@@ -73,8 +73,8 @@ def suppress(points: np.ndarray, min_distance: float) -> np.ndarray:
     return keep
 
 
-def _local_maxima(heat: Array, threshold: float) -> tuple[Array, Array]:
-    """Rows and columns of cells above the threshold that no neighbour exceeds."""
+def local_maxima(heat: Array, threshold: float) -> tuple[Array, Array]:
+    """Rows and columns of cells at or above the threshold that no neighbour exceeds."""
     xp = array_module(heat)
     rows, columns = xp.nonzero(heat >= threshold)
     centre = heat[rows, columns]

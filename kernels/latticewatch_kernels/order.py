@@ -122,7 +122,7 @@ def _demodulate(image: Array, lattice: Lattice, stride: int) -> tuple[Array, lis
 
 
 def _smooth(blocks: Array, sigma: float) -> Array:
-    return ndimage_module(blocks).gaussian_filter(blocks, sigma, mode="nearest", truncate=3.0)
+    return ndimage_module(blocks).gaussian_filter(blocks, sigma, mode="reflect", truncate=3.0)
 
 
 def _mean_above_empty(image: Array, lattice: Lattice) -> float:

@@ -1,0 +1,152 @@
+"""Power of a frame's Fourier plane, the noise in it, and the maxima that stand out of that noise.
+
+The half plane is held as [row, column] with the frequency along y rising from row 0 through zero
+in the middle row, and that along x from zero in column 0.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+
+from latticewatch_kernels.arrays import array_module, rfft2, to_host
+from latticewatch_kernels.lattice import Array
+from latticewatch_kernels.localisation import local_maxima
+
+#: Maxima expected by chance in a frame of noise. Noise power is exponential, so that the threshold
+#: on power over mean noise is the logarithm of the number of bins over this.
+CHANCE_MAXIMA = 0.3
+
+#: The strongest candidates are kept for indexing.
+MOST_CANDIDATES = 32
+
+#: Nearer than this to a stronger one, in bins, a maximum belongs to the same peak (a Hann window's
+#: main lobe is 4 bins wide; slow distortion of the scan widens it).
+PEAK_WIDTH_BINS = 3.5
+
+#: Fewest periods across the shorter side.
+LEAST_PERIODS = 3.0
+
+#: Running medians of noise profiles take this part of the profile on either side, and at least so
+#: many bins: wider than a Bragg peak, narrower than the fall of the noise.
+MEDIAN_PART = 1 / 24
+MEDIAN_BINS = 4
+
+
+def hann_power(image: Array) -> Array:
+    """Power of the half Fourier plane of the Hann-windowed image less its mean, float32."""
+    xp = array_module(image)
+    work = image.astype(xp.float32) - xp.float32(image.mean())
+    work *= xp.asarray(_hann(image.shape[0]))[:, None]
+    work *= xp.asarray(_hann(image.shape[1]))[None, :]
+    spectrum = rfft2(work)
+    return xp.fft.fftshift(spectrum.real**2 + spectrum.imag**2, axes=0)
+
+
+def noise_power(power: Array, shape: tuple[int, int]) -> Array:
+    """Mean power of the noise at every bin of the half plane of a frame of ``shape``.
+
+    The mean of the logarithm of an exponential variable lies Euler's constant below the logarithm
+    of its mean, and a few Bragg peaks hardly move it. A running median over radius takes out the
+    rings that hold many of them. Scan lines of unequal offset put streaks on the axes: there the
+    noise is at least that along the axis.
+    """
+    xp = array_module(power)
+    logs = xp.log(power + (xp.float32(1e-12) * power.max() + xp.float32(1e-30)))
+    radius, count = _rings(shape)
+    place = xp.asarray(radius)
+    total = to_host(xp.bincount(place.reshape(-1), weights=logs.reshape(-1)))
+    noise = xp.asarray(_noise_profile(total / count))[place]
+    middle = shape[0] // 2
+    along_x = _noise_profile(to_host(logs[middle - 1 : middle + 2].mean(0)))
+    along_y = _noise_profile(to_host(logs[:, :2].mean(1)))
+    strip = noise[middle - 1 : middle + 2]
+    noise[middle - 1 : middle + 2] = xp.maximum(strip, xp.asarray(along_x)[None, :])
+    noise[:, :2] = xp.maximum(noise[:, :2], xp.asarray(along_y)[:, None])
+    return noise
+
+
+def significant_maxima(
+    power: Array, ratio: Array, shape: tuple[int, int]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Maxima of the half plane that stand out of the noise, strongest first.
+
+    Parameters
+    ----------
+    power, ratio
+        Half plane: power, and power over the noise.
+    shape
+        Shape of the frame.
+
+    Returns
+    -------
+    peaks, ratios
+        (n, 2) frequencies (x, y) in cycles per pixel with sub-bin places, and (n,) power ratios.
+    """
+    rows, columns = local_maxima(ratio, float(np.log(ratio.size / CHANCE_MAXIMA)))
+    values = to_host(ratio[rows, columns]).astype(float)
+    rows, columns = to_host(rows), to_host(columns)
+    place = np.stack([columns, rows - shape[0] // 2], 1).astype(float)
+    far = np.hypot(place[:, 0] / shape[1], place[:, 1] / shape[0]) * min(shape) >= LEAST_PERIODS
+    order = np.flatnonzero(far)[np.argsort(-values[far], kind="stable")]
+    kept: list[int] = []
+    for k in order:
+        near = np.concatenate([place[kept] - place[k], place[kept] + place[k]])
+        if np.hypot(near[:, 0], near[:, 1]).min(initial=np.inf) > PEAK_WIDTH_BINS:
+            kept.append(int(k))
+        if len(kept) == MOST_CANDIDATES:
+            break
+    bins = place[kept] + _sub_bin(power, rows[kept], columns[kept])
+    return bins / np.array([shape[1], shape[0]]), values[kept]
+
+
+def strongest_near(ratio: Array, frequency: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """Greatest ratio within a bin of each of (n, 2) frequencies (x, y), float64 (n,)."""
+    xp = array_module(ratio)
+    bins = frequency * np.array([shape[1], shape[0]])
+    bins = np.where(bins[:, :1] < 0.0, -bins, bins)
+    steps = np.stack(np.meshgrid([-1, 0, 1], [-1, 0, 1]), -1).reshape(-1, 2)
+    place = np.rint(bins).astype(int)[:, None, :] + steps
+    rows = (place[..., 1] + shape[0] // 2) % ratio.shape[0]
+    columns = np.clip(np.abs(place[..., 0]), 0, ratio.shape[1] - 1)
+    return to_host(ratio[xp.asarray(rows), xp.asarray(columns)].max(1)).astype(float)
+
+
+@lru_cache(maxsize=16)
+def _hann(size: int) -> np.ndarray:
+    window = np.sin(np.pi * (np.arange(size) + 0.5) / size) ** 2
+    return np.asarray(window.astype(np.float32))
+
+
+@lru_cache(maxsize=8)
+def _rings(shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """Ring of each bin of the half plane, in bins of the shorter side, and bins to each ring."""
+    rows = np.fft.fftshift(np.fft.fftfreq(shape[0]))[:, None]
+    columns = np.fft.rfftfreq(shape[1])[None, :]
+    radius = (np.hypot(rows, columns) * min(shape) + 0.5).astype(np.int32)
+    return radius, np.maximum(np.bincount(radius.reshape(-1)), 1)
+
+
+def _noise_profile(mean_log: np.ndarray) -> np.ndarray:
+    """Noise power from a profile of mean logarithms: its running median, set to the mean."""
+    half = max(MEDIAN_BINS, int(len(mean_log) * MEDIAN_PART))
+    padded = np.pad(mean_log, half, mode="edge")
+    windows = np.lib.stride_tricks.sliding_window_view(padded, 2 * half + 1)
+    level = np.median(windows, axis=1)
+    return np.asarray(np.exp(level + np.euler_gamma).astype(np.float32))
+
+
+def _sub_bin(power: Array, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    """(n, 2) offsets (x, y) in bins: vertex of the parabola through the logarithms of power."""
+    xp = array_module(power)
+    steps = np.array([[0, 0], [0, -1], [0, 1], [-1, 0], [1, 0]])
+    row = (rows[:, None] + steps[:, 0]) % power.shape[0]
+    column = np.clip(np.abs(columns[:, None] + steps[:, 1]), 0, power.shape[1] - 1)
+    around = to_host(power[xp.asarray(row), xp.asarray(column)]).astype(float)
+    middle, left, right, up, down = np.log(around + 1e-30).T
+    offsets = []
+    for before, after in ((left, right), (up, down)):
+        curvature = np.minimum(before - 2.0 * middle + after, -1e-6)
+        offsets.append(np.clip(0.5 * (before - after) / curvature, -0.5, 0.5))
+    return np.stack(offsets, 1)
