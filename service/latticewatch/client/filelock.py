@@ -6,8 +6,6 @@ import os
 import sys
 from pathlib import Path
 
-from latticewatch.client.errors import SpoolError
-
 if sys.platform == "win32":
     import msvcrt
 
@@ -20,8 +18,12 @@ else:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
+class HeldError(RuntimeError):
+    """Another process holds the lock."""
+
+
 class FileLock:
-    """Exclusive hold on a file; raises SpoolError where another process has it."""
+    """Exclusive hold on a file; raises HeldError where another process has it."""
 
     def __init__(self, path: Path) -> None:
         self._descriptor: int | None = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
@@ -29,9 +31,7 @@ class FileLock:
             _lock(self._descriptor)
         except OSError:
             self.release()
-            raise SpoolError(
-                f"{path} is held by another publisher: give each stream a publisher of its own"
-            ) from None
+            raise HeldError(f"{path} is held by another process") from None
 
     def release(self) -> None:
         """Let go; doing so twice does no harm."""

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from latticewatch.client.errors import SpoolError
-from latticewatch.client.filelock import FileLock
+from latticewatch.client.filelock import FileLock, HeldError
 
 MAGIC = b"LWSPOOL1"
 _RECORD = struct.Struct("<II")  # length and CRC-32 of the body
@@ -87,7 +87,11 @@ class Spool:
         self._directory = directory
         self._stream = stream
         directory.mkdir(parents=True, exist_ok=True)
-        self._lock = FileLock(directory / f"{stream}.lock")
+        try:
+            self._lock = FileLock(directory / f"{stream}.lock")
+        except HeldError as error:
+            mend = "give each publisher a stream or a spool_dir of its own"
+            raise SpoolError(f"{error}: {mend}") from None
         self._segments: dict[int, _Segment] = {}
         try:
             self._load()

@@ -24,7 +24,7 @@ COLUMN_TYPES: dict[str, str] = {
     "site_j": "int32",
     "sublattice": "int8",
     "probability": "float64",
-    "class_id": "int32",
+    "class_id": "int16",
     "class_probability": "float64",
     "species": "str",
     "state": "str",

@@ -1,0 +1,117 @@
+"""The tables of ``session.sqlite`` and the errors of its files."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Literal
+
+from latticewatch.client.table import COLUMN_TYPES
+
+#: Marks the file as ours: "LWSE" in SQLite's header.
+APPLICATION_ID = 0x4C575345
+
+SCHEMA_VERSION = 1
+
+#: Numbers of a frame that `FrameResult.lattice` may hold: lattice vectors and the column nearest to
+#: the centre in pixels, lattice constant in pixels and nm, angle, strongest Bragg peak over the
+#: noise, area fractions, accumulated drift in pixels, noise of one column.
+LATTICE_COLUMNS = (
+    "a1_x", "a1_y", "a2_x", "a2_y", "origin_x", "origin_y", "constant_px", "constant_nm",
+    "rotation_deg", "significance", "crystalline", "disordered", "hole", "drift_x_px",
+    "drift_y_px", "noise",
+)  # fmt: skip
+
+FRAME_COLUMNS = (
+    "frame", "epoch", "seq", "time_s", "status", "reason", "n_defects", *LATTICE_COLUMNS,
+)  # fmt: skip
+
+TRACK_COLUMNS = (
+    "track", "species", "first_frame", "last_frame", "first_time_s", "last_time_s", "detections",
+    "rows",
+)  # fmt: skip
+
+EVENT_COLUMNS = ("frame", "kind", "track", "before", "after")
+
+FSYNC = {"always": "FULL", "interval": "NORMAL", "never": "OFF"}
+
+Fsync = Literal["always", "interval", "never"]
+
+
+class StoreError(RuntimeError):
+    """A session's file cannot be opened, read or written; nothing was committed."""
+
+
+def _defect_columns() -> str:
+    kinds = {"int": "INTEGER", "flo": "REAL", "str": "TEXT"}
+    return ", ".join(f"{name} {kinds[kind[:3]]}" for name, kind in COLUMN_TYPES.items())
+
+
+SCHEMA = f"""
+CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE frames (
+    frame INTEGER PRIMARY KEY, epoch INTEGER NOT NULL, seq INTEGER NOT NULL, time_s REAL,
+    status TEXT NOT NULL CHECK (status IN ('ok', 'missing', 'rejected')), reason TEXT NOT NULL,
+    n_defects INTEGER NOT NULL, {", ".join(f"{name} REAL" for name in LATTICE_COLUMNS)},
+    UNIQUE (epoch, seq)
+);
+CREATE TABLE defects (
+    row INTEGER NOT NULL, {_defect_columns()}, PRIMARY KEY (frame, row)
+) WITHOUT ROWID;
+CREATE TABLE tracks (
+    track INTEGER PRIMARY KEY, species TEXT NOT NULL, first_frame INTEGER NOT NULL,
+    last_frame INTEGER NOT NULL, first_time_s REAL, last_time_s REAL, detections INTEGER NOT NULL,
+    rows INTEGER NOT NULL
+);
+CREATE TABLE events (
+    id INTEGER PRIMARY KEY, frame INTEGER NOT NULL, kind TEXT NOT NULL, track INTEGER NOT NULL,
+    before TEXT NOT NULL, after TEXT NOT NULL
+);
+CREATE INDEX events_frame ON events (frame);
+CREATE TABLE statistics (
+    id INTEGER PRIMARY KEY CHECK (id = 1), frame INTEGER NOT NULL, data TEXT NOT NULL
+);
+CREATE TABLE checkpoint (
+    id INTEGER PRIMARY KEY CHECK (id = 1), epoch INTEGER NOT NULL, seq INTEGER NOT NULL,
+    frame INTEGER NOT NULL, ended INTEGER NOT NULL, state BLOB NOT NULL
+);
+PRAGMA application_id = {APPLICATION_ID};
+PRAGMA user_version = {SCHEMA_VERSION};
+"""
+
+_MENDS = (
+    ("not a database", "it is no session file: move it away, or choose another data folder"),
+    ("malformed", "the file is damaged: restore it, or move it away"),
+    ("is locked", "another program holds it: close that program"),
+    ("is full", "the disk is full: make room; the frames are kept by their sources meanwhile"),
+    ("readonly", "it cannot be written: mend the rights of the file and its folder"),
+    ("unable to open", "it cannot be opened: mend the path and the rights of its folder"),
+    ("disk I/O", "the disk does not take it: make room or check the disk"),
+)
+
+
+@contextmanager
+def explained(path: Path) -> Iterator[None]:
+    """Turn SQLite's errors into `StoreError` with the cause and the mend."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        text = str(error)
+        mend = next((mend for sign, mend in _MENDS if sign in text), "see the message of SQLite")
+        raise StoreError(f"{path}: {text}; {mend}") from error
+
+
+def check_version(db: sqlite3.Connection, path: Path) -> None:
+    """Raise StoreError unless the file is a session of a version that is understood."""
+    with explained(path):
+        (mark,) = db.execute("PRAGMA application_id").fetchone()
+        (version,) = db.execute("PRAGMA user_version").fetchone()
+    if mark != APPLICATION_ID:
+        raise StoreError(f"{path} is some other program's database: choose another data folder")
+    if version > SCHEMA_VERSION:
+        raise StoreError(
+            f"{path} was written by a newer latticewatch (schema {version}, here "
+            f"{SCHEMA_VERSION}): update latticewatch"
+        )

@@ -1,0 +1,181 @@
+"""Reading a session's file, beside the service that writes it or after it."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterable
+from pathlib import Path
+from types import TracebackType
+from typing import Any, TypeVar
+
+import numpy as np
+
+from latticewatch.client.table import COLUMN_TYPES, COLUMNS, DefectTable
+from latticewatch.reorder import REMEMBERED, Position
+from latticewatch.schema import (
+    EVENT_COLUMNS,
+    FRAME_COLUMNS,
+    TRACK_COLUMNS,
+    check_version,
+    explained,
+)
+
+SESSION_FILE = "session.sqlite"
+
+#: SQLite waits this long for another program's lock before it gives up, seconds.
+BUSY_S = 5.0
+
+#: Larger than any frame number.
+_LAST = 2**63 - 1
+
+S = TypeVar("S", bound="Session")
+
+
+class Session:
+    """A session's file, for reading; `Session.open_read` or, to write too, `store.Store.open`.
+
+    Each method reads what is committed at the time of the call.
+    """
+
+    def __init__(self, db: sqlite3.Connection, path: Path) -> None:
+        self._db = db
+        self.path = path
+
+    @classmethod
+    def open_read(cls, path: str | Path) -> Session:
+        """Open a file for reading, also while the service writes it.
+
+        Parameters
+        ----------
+        path
+            ``session.sqlite`` or the folder that holds it.
+
+        Raises
+        ------
+        StoreError
+            It does not exist, is no session file, or is of a newer version.
+        """
+        path = session_path(path)
+        with explained(path):
+            uri = f"{path.resolve().as_uri()}?mode=ro"
+            db = sqlite3.connect(uri, BUSY_S, isolation_level=None, uri=True)
+        return _checked(Session(db, path))
+
+    def close(self) -> None:
+        """Close the file."""
+        self._db.close()
+
+    def __enter__(self: S) -> S:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def defects(self, first: int = 0, last: int | None = None) -> DefectTable:
+        """Defects of the frames from `first` to `last`, both included."""
+        names = ", ".join(COLUMNS)
+        query = f"SELECT {names} FROM defects WHERE frame BETWEEN ? AND ? ORDER BY frame, row"  # noqa: S608
+        rows = self._all(query, (first, _LAST if last is None else last))
+        if not rows:
+            return DefectTable.empty()
+        return DefectTable.from_dict(
+            {
+                name: _column(name, values)
+                for name, values in zip(COLUMNS, zip(*rows, strict=True), strict=True)
+            }
+        )
+
+    def frames(self, first: int = 0, last: int | None = None) -> list[dict[str, Any]]:
+        """Rows of the frames from `first` to `last`, both included, as maps."""
+        query = f"SELECT {', '.join(FRAME_COLUMNS)} FROM frames WHERE frame BETWEEN ? AND ?"  # noqa: S608
+        return self._maps(FRAME_COLUMNS, query, (first, _LAST if last is None else last))
+
+    def tracks(self) -> list[dict[str, Any]]:
+        """Tracks that are closed, as maps."""
+        query = f"SELECT {', '.join(TRACK_COLUMNS)} FROM tracks ORDER BY track"  # noqa: S608
+        return self._maps(TRACK_COLUMNS, query, ())
+
+    def events(self, first: int = 0, last: int | None = None) -> list[dict[str, Any]]:
+        """Events of the frames from `first` to `last`, both included, as maps."""
+        names = ", ".join(EVENT_COLUMNS)
+        query = f"SELECT {names} FROM events WHERE frame BETWEEN ? AND ? ORDER BY id"  # noqa: S608
+        return self._maps(EVENT_COLUMNS, query, (first, _LAST if last is None else last))
+
+    def statistics(self) -> dict[str, Any]:
+        """Return the latest statistics; empty before the first frame."""
+        rows = self._all("SELECT data FROM statistics", ())
+        return dict(json.loads(rows[0][0])) if rows else {}
+
+    def meta(self) -> dict[str, str]:
+        """Return what was noted about the session as a whole."""
+        return dict(self._all("SELECT key, value FROM meta", ()))
+
+    def position(self) -> Position:
+        """Where the session stands: the first frame that is not committed."""
+        rows = self._all("SELECT epoch, seq, frame, ended FROM checkpoint", ())
+        if not rows:
+            return Position()
+        epoch, seq, frame, ended = rows[0]
+        closed = self._all(
+            "SELECT epoch, MAX(seq) + 1 FROM frames WHERE epoch != ? GROUP BY epoch "
+            "ORDER BY MAX(frame) DESC LIMIT ?",
+            (epoch, REMEMBERED),
+        )
+        missing = self._all(
+            "SELECT seq FROM frames WHERE epoch = ? AND status = 'missing' ORDER BY seq", (epoch,)
+        )
+        ranges = tuple(_ranges(row[0] for row in missing))
+        return Position(epoch, seq, frame, ranges, bool(ended), tuple(reversed(closed)))
+
+    def state(self) -> bytes | None:
+        """Return the tracker's state as of `position`; None before the first frame."""
+        rows = self._all("SELECT state FROM checkpoint", ())
+        return bytes(rows[0][0]) if rows else None
+
+    def _all(self, query: str, values: tuple[Any, ...]) -> list[tuple[Any, ...]]:
+        with explained(self.path):
+            return self._db.execute(query, values).fetchall()
+
+    def _maps(
+        self, names: tuple[str, ...], query: str, values: tuple[Any, ...]
+    ) -> list[dict[str, Any]]:
+        return [dict(zip(names, row, strict=True)) for row in self._all(query, values)]
+
+
+def session_path(path: str | Path) -> Path:
+    """``session.sqlite`` in a folder, or the file itself."""
+    path = Path(path)
+    return path / SESSION_FILE if path.is_dir() or not path.suffix else path
+
+
+def _checked(session: Session) -> Session:
+    try:
+        check_version(session._db, session.path)
+    except BaseException:
+        session.close()
+        raise
+    return session
+
+
+def _column(name: str, values: tuple[Any, ...]) -> Any:
+    """Column as SQLite gave it; it keeps NaN as NULL."""
+    if COLUMN_TYPES[name].startswith("float"):
+        return np.array([np.nan if value is None else value for value in values], float)
+    return values
+
+
+def _ranges(numbers: Iterable[int]) -> list[range]:
+    """Gather runs of consecutive numbers."""
+    runs: list[range] = []
+    for number in numbers:
+        if runs and runs[-1].stop == number:
+            runs[-1] = range(runs[-1].start, number + 1)
+        else:
+            runs.append(range(number, number + 1))
+    return runs
