@@ -43,10 +43,20 @@ class Tracker:
         """Number of the last frame applied, -1 before the first."""
         return self._memory.frame
 
+    @property
+    def time_s(self) -> float:
+        """Acquisition time of the last frame applied."""
+        return self._memory.time_s
+
+    @property
+    def time_s(self) -> float:
+        """Time of the last frame applied, 0 before the first."""
+        return self._memory.time_s
+
     def apply(self, info: FrameInfo, detections: Detections | None) -> Update:
         """Take in one frame, or None for a frame that is missing or was rejected.
 
-        Frames that are skipped altogether count as missing. Raises ValueError if `info.frame` does
+        Frames count from 0; those that are skipped altogether count as missing. Raises ValueError if `info.frame` does
         not come after the last one; the state is then unchanged.
         """
         now = self._memory
@@ -54,10 +64,7 @@ class Tracker:
             raise ValueError(
                 f"frame {info.frame} after frame {now.frame}: apply frames once and in order"
             )
-        if now.frame < 0:
-            now.first_time_s = info.time_s
-        else:
-            now.missing += info.frame - now.frame - 1
+        now.missing += info.frame - now.frame - 1
         now.frame, now.time_s = info.frame, info.time_s
         if detections is None:
             now.missing += 1
@@ -119,6 +126,8 @@ class Tracker:
     def _align(self, info: FrameInfo, detections: Detections) -> Alignment:
         """Carry the gauge on."""
         now = self._memory
+        if not now.frames:
+            now.first_time_s = info.time_s
         now.anchor, alignment = align(
             now.anchor,
             detections.lattice,

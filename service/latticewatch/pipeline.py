@@ -1,0 +1,131 @@
+"""One stream's way from ingest to its subscribers: analysis on workers, then one writer."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable
+from concurrent.futures import Executor, ThreadPoolExecutor
+
+from latticewatch.client.errors import FrameError
+from latticewatch.deliveries import Arrival, Delivery
+from latticewatch.detections import Detections
+from latticewatch.preview import preview
+from latticewatch.steps import Analysed, Outcome, Step
+from latticewatch.writer import StreamWriter
+from latticewatch_kernels.conditioning import FrameContentError
+from latticewatch_kernels.lattice import NoLatticeError
+
+log = logging.getLogger(__name__)
+
+#: Frames committed in one transaction at most: enough to spread an fsync of 10 ms thinly, few
+#: enough that nobody waits long for the first of them.
+BATCH = 8
+
+_NO_LATTICE_MEND = "check focus, magnification and that the field of view holds crystal"
+
+
+def analyse(
+    arrival: Arrival, analyser: Callable[..., Detections], overlay_px: int | None
+) -> Analysed:
+    """Analyse a frame; a frame that cannot be used comes back with the reason."""
+    try:
+        detections = analyser(arrival.image)
+    except FrameContentError as error:
+        cause, _, mend = str(error).partition(": ")
+        return Analysed(arrival, error=FrameError("buffer", cause, mend))
+    except NoLatticeError as error:
+        cause, _, mend = str(error).partition(": ")
+        return Analysed(arrival, error=FrameError("buffer", cause, mend or _NO_LATTICE_MEND))
+    except Exception as error:
+        log.exception("stream %s: the analysis of frame %d failed", arrival.stream, arrival.frame)
+        reason = f"the analysis failed ({error!r})"
+        return Analysed(arrival, error=FrameError("buffer", reason, "report it with the frame"))
+    image = None if overlay_px is None else preview(arrival.image, overlay_px)
+    return Analysed(arrival, detections, preview=image)
+
+
+class StreamPipeline:
+    """Holds a bounded queue of one stream's deliveries and moves them through in order.
+
+    Parameters
+    ----------
+    writer
+        The stream's tracker and store.
+    analyser
+        Frame to detections; run on `workers`.
+    workers
+        Threads shared by all streams.
+    settled
+        Awaited with each outcome, in order, once it is committed.
+    queue
+        Deliveries in hand before `put` waits.
+    overlay_px
+        Longest side of the preview.
+    """
+
+    def __init__(
+        self,
+        writer: StreamWriter,
+        analyser: Callable[..., Detections],
+        workers: Executor,
+        settled: Callable[[Outcome], Awaitable[None]],
+        queue: int,
+        overlay_px: int,
+    ) -> None:
+        self._writer = writer
+        self._analyser = analyser
+        self._workers = workers
+        self._settled = settled
+        self._overlay_px = overlay_px
+        self._steps: deque[asyncio.Future[Step]] = deque()
+        self._room = asyncio.Semaphore(queue)
+        self._filled = asyncio.Event()
+        self._writing = ThreadPoolExecutor(1, f"latticewatch-writer-{writer.stream}")
+
+    @property
+    def in_hand(self) -> int:
+        """Deliveries taken and not yet settled."""
+        return len(self._steps)
+
+    async def put(self, delivery: Delivery) -> None:
+        """Take the next delivery; waits while the queue is full."""
+        await self._room.acquire()
+        loop = asyncio.get_running_loop()
+        step: asyncio.Future[Step]
+        if isinstance(delivery, Arrival):
+            step = loop.run_in_executor(
+                self._workers, analyse, delivery, self._analyser, self._overlay_px
+            )
+        else:
+            step = loop.create_future()
+            step.set_result(delivery)
+        self._steps.append(step)
+        self._filled.set()
+
+    async def run(self) -> None:
+        """Write what is analysed, in order, until cancelled."""
+        loop = asyncio.get_running_loop()
+        while True:
+            await self._filled.wait()
+            await asyncio.wait([self._steps[0]])
+            steps = self._ready()
+            outcomes = await loop.run_in_executor(self._writing, self._writer.process, steps)
+            for outcome in outcomes:
+                self._steps.popleft()
+                self._room.release()
+                await self._settled(outcome)
+            if not self._steps:
+                self._filled.clear()
+
+    def _ready(self) -> list[Step]:
+        """Return what has been analysed, from the first in line up to the first that has not."""
+        done = itertools.takewhile(asyncio.Future.done, self._steps)
+        return [step.result() for step in itertools.islice(done, BATCH)]
+
+    def close(self) -> None:
+        """Let the writer finish what it holds and close the store."""
+        self._writing.shutdown(wait=True)
+        self._writer.close()

@@ -1,0 +1,55 @@
+"""What passes between the stages of a stream: a frame analysed, and what the writer made of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from latticewatch.client.errors import FrameError
+from latticewatch.client.messages import Message
+from latticewatch.deliveries import Arrival, End, Gap, Refusal
+from latticewatch.detections import Detections
+
+
+@dataclass(frozen=True)
+class Analysed:
+    """A frame after its analysis: either detections or the reason why there are none.
+
+    Attributes
+    ----------
+    arrival
+        The frame as it came.
+    detections, error
+        One of the two.
+    preview
+        uint8 image for the overlay.
+    """
+
+    arrival: Arrival
+    detections: Detections | None = None
+    error: FrameError | None = None
+    preview: np.ndarray | None = None
+
+
+#: What the writer of a stream takes, strictly in order.
+Step = Analysed | Refusal | Gap | End
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one step came to, once it is committed.
+
+    Attributes
+    ----------
+    step
+        The step itself.
+    messages
+        To be published, in order.
+    timings_ms
+        Duration of the writer's stages.
+    """
+
+    step: Step
+    messages: tuple[Message, ...] = ()
+    timings_ms: dict[str, float] = field(default_factory=dict)
