@@ -158,7 +158,8 @@ class Kinetics:
         for site in np.flatnonzero((kind != HOST) & (kind != kinds.removed)):
             self._born(int(site), int(kind[site]))
         for site in np.flatnonzero(kind == kinds.removed):
-            self._expose(int(site))
+            for loose in self._expose(int(site)):
+                self._remove(loose, "growth")
         self._classes = self._processes(flux_e_per_nm2_s * NM2_PER_BARN)
 
     def _processes(

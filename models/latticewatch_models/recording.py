@@ -121,7 +121,7 @@ class Recorder:
             y_px=points[rows, 1],
             fractions=np.array([max(0.0, 1.0 - hole - disordered), disordered, hole]),
             hole_points=view.points[lost],
-            hole_radius_px=HOLE_RADIUS_BONDS * view.lattice.constant / np.sqrt(3.0),
+            hole_radius_px=float(HOLE_RADIUS_BONDS * view.lattice.constant / np.sqrt(3.0)),
             transitions=transitions,
             hops=hops,
         )
