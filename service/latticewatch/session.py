@@ -151,7 +151,7 @@ class Session:
 def session_path(path: str | Path) -> Path:
     """``session.sqlite`` in a folder, or the file itself."""
     path = Path(path)
-    return path / SESSION_FILE if path.is_dir() or not path.suffix else path
+    return path if path.name == SESSION_FILE or path.is_file() else path / SESSION_FILE
 
 
 def _checked(session: Session) -> Session:

@@ -1,5 +1,6 @@
 """The client half: what runs on the acquisition PC. numpy, pyzmq and msgpack only."""
 
+from latticewatch.client.asking import QueryClient
 from latticewatch.client.errors import (
     FrameError,
     MessageError,
@@ -18,6 +19,7 @@ from latticewatch.client.messages import (
     Statistics,
 )
 from latticewatch.client.publisher import Publisher, PublisherStats
+from latticewatch.client.subscriber import Subscriber
 
 __all__ = [
     "Alert",
@@ -32,7 +34,9 @@ __all__ = [
     "PublisherError",
     "PublisherFullError",
     "PublisherStats",
+    "QueryClient",
     "QueryError",
     "SpoolError",
     "Statistics",
+    "Subscriber",
 ]

@@ -52,8 +52,9 @@ class Message:
         Unix times at which the source sent the frame and the service published the message.
     snapshot
         The message repeats the topic's last value for somebody who has just subscribed.
-    missed
-        Messages of this topic that were lost before this one; set by the Subscriber.
+    missed, gap
+        Messages of this topic that were lost before this one, and the first and last frame that
+        `Subscriber.fetch_gap` can ask for; both set by the Subscriber.
     """
 
     kind: ClassVar[str] = ""
@@ -68,6 +69,7 @@ class Message:
     published_s: float | None = None
     snapshot: bool = False
     missed: int = 0
+    gap: tuple[int, int] | None = None
 
     @property
     def topic(self) -> str:

@@ -1,0 +1,159 @@
+"""The subscriber's half of the results: typed messages, in order, with gaps told."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from types import TracebackType
+
+import zmq
+
+from latticewatch.client import checks
+from latticewatch.client.asking import TIMEOUT_S, QueryClient
+from latticewatch.client.errors import MessageError, QueryError
+from latticewatch.client.messages import KINDS, Defects, Health, Message, decode
+from latticewatch.client.table import DefectTable
+from latticewatch.client.wire import MAX_MESSAGE_BYTES
+
+#: Messages that wait in this process before new ones are dropped.
+RECEIVE_AHEAD = 1000
+
+
+class Subscriber:
+    """Iterates over the service's results.
+
+    The first message of a topic is its latest value (``snapshot``), then comes every update. What
+    was lost on the way shows in ``missed`` of the next message, and `fetch_gap` asks for it.
+
+    Parameters
+    ----------
+    endpoint
+        The results port, ``tcp://127.0.0.1:7702``.
+    stream
+        Name of a stream, or ``*`` for all.
+    topics
+        Any of ``overlay``, ``defects``, ``statistics``, ``alert``, ``health``.
+    query_endpoint
+        The query port, for `fetch_gap` and `queries`.
+    timeout
+        Seconds of silence after which iteration ends; None for never.
+
+    Raises
+    ------
+    ValueError
+        A topic or the stream's name cannot be.
+    """
+
+    def __init__(
+        self,
+        endpoint: str,
+        stream: str = "*",
+        topics: Sequence[str] = ("statistics", "defects"),
+        query_endpoint: str | None = None,
+        timeout: float | None = None,
+    ) -> None:
+        unknown = sorted(set(topics) - set(KINDS))
+        if unknown:
+            raise ValueError(f"topics {unknown} are not known: use {', '.join(KINDS)}")
+        self.stream = stream if stream == "*" else checks.stream_name(stream)
+        self.timeout = timeout
+        self.dropped = 0
+        self.unreadable = 0
+        self._queries = QueryClient(query_endpoint, TIMEOUT_S) if query_endpoint else None
+        self._last: dict[str, tuple[int, int, int]] = {}  # run, seq and frame by topic
+        self._context = zmq.Context()
+        self._socket = self._context.socket(zmq.SUB)
+        self._socket.set(zmq.LINGER, 0)
+        self._socket.set(zmq.RCVHWM, RECEIVE_AHEAD)
+        self._socket.set(zmq.MAXMSGSIZE, MAX_MESSAGE_BYTES)
+        for topic in topics:
+            wanted = "" if self.stream == "*" else self.stream
+            prefix = topic if topic == Health.kind else f"{topic}/{wanted}"
+            self._socket.subscribe(prefix.encode())
+        self._socket.connect(endpoint)
+
+    @property
+    def queries(self) -> QueryClient:
+        """Questions to the query port; raises QueryError where no `query_endpoint` was given."""
+        if self._queries is None:
+            raise QueryError("give the Subscriber a query_endpoint: tcp://127.0.0.1:7703")
+        return self._queries
+
+    def receive(self, timeout: float | None = None) -> Message:
+        """Return the next new message.
+
+        Parameters
+        ----------
+        timeout
+            Seconds to wait for it; None waits for ever.
+
+        Raises
+        ------
+        TimeoutError
+            None came in time.
+        """
+        until = None if timeout is None else time.monotonic() + timeout
+        while True:
+            left = None if until is None else max(0, round(1000 * (until - time.monotonic())))
+            if not self._socket.poll(left):
+                raise TimeoutError(f"no message in {timeout:g} s: is the service running?")
+            try:
+                message = decode(self._socket.recv_multipart())
+            except MessageError:
+                self.unreadable += 1
+                continue
+            wanted = self.stream in ("*", message.stream) or isinstance(message, Health)
+            fresh = self._place(message) if wanted else None
+            if fresh is not None:
+                return fresh
+
+    def fetch_gap(self, message: Message) -> DefectTable:
+        """Defects of the frames that were lost before this message; empty where none were.
+
+        Raises
+        ------
+        QueryError
+            No `query_endpoint` was given, or the service does not answer.
+        """
+        if message.gap is None:
+            return DefectTable.empty()
+        return self.queries.defects(message.stream, *message.gap)
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._context.destroy(linger=0)
+
+    def __iter__(self) -> Iterator[Message]:
+        while True:
+            try:
+                yield self.receive(self.timeout)
+            except TimeoutError:
+                return
+
+    def __enter__(self) -> Subscriber:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _place(self, message: Message) -> Message | None:
+        """Give the message with what was lost before it; None for a repetition."""
+        last = self._last.get(message.topic)
+        if last is not None and last[0] == message.run and message.seq <= last[1]:
+            self.dropped += 1
+            return None
+        self._last[message.topic] = (message.run, message.seq, message.frame)
+        if last is None:
+            return message
+        run, seq, frame = last
+        missed = message.seq - (seq if run == message.run else 0) - 1
+        # frames are compared too: a restarted service begins a new numbering of its messages
+        between = isinstance(message, Defects) and message.frame > frame + 1
+        gap = (frame + 1, message.frame - 1) if between else None
+        return replace(message, missed=max(0, missed), gap=gap)

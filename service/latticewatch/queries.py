@@ -1,0 +1,158 @@
+"""The query port: a ROUTER socket that answers from the store."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import zmq
+import zmq.asyncio
+
+from latticewatch.binding import check_binding
+from latticewatch.client import checks
+from latticewatch.client.errors import FrameError, MessageError
+from latticewatch.client.wire import pack, unpack
+from latticewatch.schema import StoreError
+from latticewatch.session import SESSION_FILE, Session
+
+#: A query is a handful of fields.
+MAX_QUERY_BYTES = 64 * 1024
+
+#: Frames that one answer covers; who wants more asks again. At 150 defects a frame some 4 MB.
+MAX_FRAMES = 250
+
+Handler = Callable[[dict[str, Any]], dict[str, Any]]
+
+
+class Queries:
+    """Answers queries, each by the handler of its ``op``; errors are answers too.
+
+    Use as an async context manager around `run`.
+
+    Parameters
+    ----------
+    endpoint
+        Address to bind to.
+    handlers
+        By ``op``: a function of the query that gives the answer, called on a worker thread.
+        It may raise FrameError to name a bad field.
+
+    Raises
+    ------
+    BindingError
+        On construction: the address may be reached by strangers.
+    zmq.ZMQError
+        On entering: the address is taken.
+    """
+
+    def __init__(self, endpoint: str, handlers: Mapping[str, Handler]) -> None:
+        self.endpoint = check_binding(endpoint)
+        self._handlers = dict(handlers)
+
+    async def __aenter__(self) -> Queries:
+        self._context = zmq.asyncio.Context()
+        self._socket = self._context.socket(zmq.ROUTER)
+        self._socket.set(zmq.LINGER, 0)
+        self._socket.set(zmq.MAXMSGSIZE, MAX_QUERY_BYTES)
+        try:
+            self._socket.bind(self.endpoint)
+        except BaseException:
+            self._context.destroy(linger=0)
+            raise
+        self.endpoint = self._socket.get_string(zmq.LAST_ENDPOINT)
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._context.destroy(linger=0)
+
+    async def run(self) -> None:
+        """Answer until cancelled."""
+        while True:
+            *envelope, query = await self._socket.recv_multipart()
+            answer = await asyncio.to_thread(self._answer, query)
+            if envelope:
+                await self._socket.send_multipart([*envelope, answer])
+
+    def _answer(self, query: bytes) -> bytes:
+        try:
+            fields = unpack(query, MAX_QUERY_BYTES)
+            return pack({"ok": True, **self._handler(fields)(fields)})
+        except FrameError as error:
+            return _refusal(error.field, error.reason, error.mend)
+        except MessageError as error:
+            return _refusal("query", str(error), "see docs/wire-format.md")
+        except StoreError as error:
+            return _refusal("stream", str(error), "ask again once that is mended")
+
+    def _handler(self, fields: Any) -> Handler:
+        if not isinstance(fields, dict):
+            raise FrameError("query", "not a map", "see docs/wire-format.md")
+        handler = self._handlers.get(str(fields.get("op")))
+        if handler is None:
+            mend = f"use one of {', '.join(sorted(self._handlers))}"
+            raise FrameError("op", f"{str(fields.get('op'))[:64]!r} is not known", mend)
+        return handler
+
+
+def store_handlers(data: Path) -> dict[str, Handler]:
+    """Handlers that answer from the sessions in ``data/<stream>/``.
+
+    ``streams``: names. ``snapshot``: statistics and place of a stream. ``defects`` and ``frames``:
+    of the frames from ``first`` to ``last``; the answer's ``last`` says how far it goes.
+    """
+
+    def streams(_: dict[str, Any]) -> dict[str, Any]:
+        return {"streams": sorted(path.parent.name for path in data.glob(f"*/{SESSION_FILE}"))}
+
+    def snapshot(query: dict[str, Any]) -> dict[str, Any]:
+        with _session(data, query) as session:
+            place = session.position()
+            statistics = session.statistics()
+        return {
+            "epoch": place.epoch,
+            "seq": place.seq,
+            "frame": place.frame - 1,
+            "ended": place.ended,
+            "statistics": statistics,
+        }
+
+    def defects(query: dict[str, Any]) -> dict[str, Any]:
+        with _session(data, query) as session:
+            first, last = _span(query, session)
+            table = session.defects(first, last)
+        return {"first": first, "last": last, "table": table.to_wire()}
+
+    def frames(query: dict[str, Any]) -> dict[str, Any]:
+        with _session(data, query) as session:
+            first, last = _span(query, session)
+            return {"first": first, "last": last, "frames": session.frames(first, last)}
+
+    return {"streams": streams, "snapshot": snapshot, "defects": defects, "frames": frames}
+
+
+def _session(data: Path, query: dict[str, Any]) -> Session:
+    stream = checks.stream_name(query.get("stream"))  # also keeps the path inside the data folder
+    if not (data / stream / SESSION_FILE).is_file():
+        mend = "ask for 'streams' to see those that there are"
+        raise FrameError("stream", f"{stream!r} is not known", mend)
+    return Session.open_read(data / stream)
+
+
+def _span(query: dict[str, Any], session: Session) -> tuple[int, int]:
+    """First and last frame of the answer: committed ones, and no more than `MAX_FRAMES`."""
+    newest = session.position().frame - 1
+    first = checks.natural("first", query.get("first", 0))
+    last = newest if query.get("last") is None else checks.natural("last", query["last"])
+    return first, min(last, newest, first + MAX_FRAMES - 1)
+
+
+def _refusal(field: str, reason: str, mend: str) -> bytes:
+    return pack({"ok": False, "field": field, "reason": reason, "mend": mend})
