@@ -8,8 +8,9 @@ from typing import Protocol
 import numpy as np
 
 from latticewatch_kernels.arrays import array_module, to_host
-from latticewatch_kernels.harmonics import Harmonics, measure_harmonics
+from latticewatch_kernels.harmonics import Harmonics
 from latticewatch_kernels.lattice import HEXAGONAL_SITES, Array, Lattice
+from latticewatch_kernels.order import OrderMap
 from latticewatch_kernels.sampling import cubic
 
 #: Bounds of a column's Gaussian width in lattice constants. Below, it is narrower than the spacing
@@ -17,9 +18,15 @@ from latticewatch_kernels.sampling import cubic
 SIGMA_BOUNDS = (0.05, 0.3)
 
 
+#: The six sites nearest to any site lie at plus and minus these, in units of (a1, a2).
+_ARMS = np.array([[1, 2], [-2, -1], [1, -1]]) / 3.0
+
+
 class _Labelled(Protocol):
     @property
     def z(self) -> Array: ...
+    @property
+    def order(self) -> OrderMap: ...
     @property
     def columns(self) -> ColumnMap: ...
 
@@ -53,12 +60,7 @@ class ColumnMap:
     noise: float
 
 
-def column_sigma(image: Array, lattice: Lattice) -> float:
-    """Gaussian width of a column in pixels, from the fall of the harmonics with frequency."""
-    return _column_profile(measure_harmonics(image, np.linalg.inv(lattice.matrix)), lattice)[0]
-
-
-def _column_profile(harmonics: Harmonics, lattice: Lattice) -> tuple[float, float]:
+def column_profile(harmonics: Harmonics, lattice: Lattice) -> tuple[float, float]:
     """Width (px) and height of the host column of sublattice 0 above the empty site.
 
     For Gaussian columns of height h, ``A = h 2 pi s^2 / cell * exp(-2 pi^2 s^2 g^2) * S`` with the
@@ -82,46 +84,96 @@ def _column_profile(harmonics: Harmonics, lattice: Lattice) -> tuple[float, floa
     return sigma, level * lattice.cell_area / (2.0 * np.pi * sigma**2)
 
 
-def column_map(image: Array, lattice: Lattice, z: Array, noise: float, sigma: float) -> ColumnMap:
-    """Calibrate z (whose unit is ``noise`` in image units) on all sites of the frame."""
-    harmonics = measure_harmonics(image, np.linalg.inv(lattice.matrix))
-    _, height = _column_profile(harmonics, lattice)
+def column_map(
+    z: Array,
+    noise: float,
+    lattice: Lattice,
+    order: OrderMap,
+    profile: tuple[float, float],
+    leak: float,
+) -> ColumnMap:
+    """Calibrate a significance map on all sites of its frame.
+
+    Parameters
+    ----------
+    z
+        Significance map of the frame.
+    noise
+        Its unit, in image units.
+    lattice, order
+        Lattice and local order of the frame.
+    profile
+        Width and height of the host column, from `column_profile`.
+    leak
+        Part of a defect that the periodic part takes up.
+    """
+    sigma, height = profile
     # A Gaussian smoothed by its own shape keeps half its height.
-    unit = noise / (0.5 * height)
+    unit = noise / (0.5 * height * (1.0 - leak))
     distance = lattice.constant / np.sqrt(3.0)
     crosstalk = float(np.exp(-(distance**2) / (4.0 * sigma**2)))
-    host = np.array(lattice.heights, float)
-    bare = ColumnMap(sigma, unit, crosstalk, host, np.zeros(3), 0.0)
-    cells, sublattice = frame_sites(lattice, (image.shape[0], image.shape[1]))
-    deviation = _deviation(z, bare, lattice, cells, sublattice)
-    offset = np.zeros(3)
-    spreads = []
-    for site in range(3):
-        values = deviation[sublattice == site]
-        if len(values):
-            offset[site] = np.median(values)
-            spreads.append(np.abs(values - offset[site]))
-    spread = 1.4826 * float(np.median(np.concatenate(spreads))) if spreads else 0.0
-    return ColumnMap(sigma, unit, crosstalk, host, offset, spread)
+    values = _sampled_sites(z, lattice, order) * unit
+    deviation = _less_crosstalk(values, crosstalk)
+    offset = np.nan_to_num(np.nanmedian(deviation.reshape(3, -1), axis=1))
+    spread = np.abs(deviation - offset[:, None, None])
+    return ColumnMap(
+        sigma,
+        unit,
+        crosstalk,
+        np.array(lattice.heights, float),
+        offset,
+        1.4826 * float(np.nanmedian(spread)),
+    )
 
 
-def frame_sites(lattice: Lattice, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """Cells (n, 2) and sublattices (n,) of all sites half a lattice constant inside the frame."""
-    corners = np.array([[0, 0], [shape[1], 0], [0, shape[0]], [shape[1], shape[0]]], float)
+def _sampled_sites(z: Array, lattice: Lattice, order: OrderMap) -> np.ndarray:
+    """Values of z at every site half a lattice constant inside the frame, (3, cells, cells).
+
+    Sites outside and in holes are NaN.
+    """
+    height, width = z.shape
+    corners = np.array([[0, 0], [width, 0], [0, height], [width, height]], float)
     fractional = lattice.to_fractional(corners)
     low, high = np.floor(fractional.min(0)), np.ceil(fractional.max(0))
-    first, second = (np.arange(low[k] - 1, high[k] + 1) for k in range(2))
-    cells = np.stack(np.meshgrid(first, second), -1).reshape(-1, 2).astype(np.int32)
+    span = [np.arange(low[k] - 1, high[k] + 1) for k in range(2)]
+    cells = np.stack(np.meshgrid(*span, indexing="ij"), -1)
+    points = lattice.to_pixels(cells[None] + HEXAGONAL_SITES[:, None, None, :]).reshape(-1, 2)
     margin = 0.5 * lattice.constant
-    kept_cells, kept_sites = [], []
+    within = (points >= margin) & (points <= np.array([width, height]) - 1 - margin)
+    inside = np.flatnonzero(within.all(1))
+    place = points[inside] + order.displacement_at(points[inside])
+    values = _sample(z, place)
+    cell = np.minimum(
+        (points[inside] / order.stride).astype(int), np.array(order.hole.shape)[::-1] - 1
+    )
+    values[to_host(order.hole)[cell[:, 1], cell[:, 0]]] = np.nan
+    table = np.full(len(points), np.nan)
+    table[inside] = values
+    return table.reshape(3, len(span[0]), len(span[1]))
+
+
+def _sample(z: Array, places: np.ndarray) -> np.ndarray:
+    xp = array_module(z)
+    x, y = (xp.asarray(places[..., axis].astype(np.float32)) for axis in range(2))
+    return to_host(cubic(z, x, y)).astype(float)
+
+
+def _less_crosstalk(values: np.ndarray, crosstalk: float) -> np.ndarray:
+    """Table of site values (3, m, n) less what the six nearest sites add; NaN counts as nothing."""
+    known = np.nan_to_num(values)
+    around = np.zeros_like(values)
     for site in range(3):
-        points = lattice.to_pixels(cells + HEXAGONAL_SITES[site])
-        inside = (points >= margin).all(1) & (
-            points <= np.array([shape[1], shape[0]]) - 1 - margin
-        ).all(1)
-        kept_cells.append(cells[inside])
-        kept_sites.append(np.full(int(inside.sum()), site, np.int8))
-    return np.concatenate(kept_cells), np.concatenate(kept_sites)
+        for arm in np.concatenate([_ARMS, -_ARMS]):
+            place = HEXAGONAL_SITES[site] + arm
+            other = int(np.argmin([_off_lattice(place - s) for s in HEXAGONAL_SITES]))
+            cell = np.rint(place - HEXAGONAL_SITES[other]).astype(int)
+            # The table is a cell wider than the frame all round: what wraps is NaN, hence nothing.
+            around[site] += np.roll(known[other], (-cell[0], -cell[1]), axis=(0, 1))
+    return np.asarray((values - crosstalk * around) / (1.0 - 6.0 * crosstalk**2))
+
+
+def _off_lattice(fractional: np.ndarray) -> float:
+    return float(np.abs(fractional - np.rint(fractional)).max())
 
 
 def site_intensity(
@@ -129,9 +181,10 @@ def site_intensity(
 ) -> np.ndarray:
     """Intensity of the columns at given sites.
 
-    The matched-filter response at the site, less what the six neighbouring sites add to it, in
-    units of the undisturbed column of sublattice 0 above the empty site. The standard deviation of
-    one value is ``labels.columns.noise``.
+    The matched-filter response where the site's column stands (its ideal place and the local
+    displacement), less what the six nearest sites add to it, in units of the undisturbed column of
+    sublattice 0 above the empty site. The standard deviation of one value is
+    ``labels.columns.noise``.
 
     Parameters
     ----------
@@ -149,26 +202,13 @@ def site_intensity(
     """
     sublattice = np.asarray(sublattice, int)
     columns = labels.columns
-    deviation = _deviation(labels.z, columns, lattice, np.asarray(cells), sublattice)
+    centres = lattice.site_positions(cells, sublattice)
+    centres = centres + labels.order.displacement_at(centres)
+    arms = _ARMS @ lattice.matrix.T
+    places = centres[:, None, :] + np.concatenate([[[0.0, 0.0]], arms, -arms])
+    values = _sample(labels.z, places) * columns.unit
+    q = columns.crosstalk
+    # First-order inverse of (1 + q N), N the sum over nearest sites: exact to q^2.
+    deviation = (values[:, 0] - q * values[:, 1:].sum(1)) / (1.0 - 6.0 * q * q)
     value = columns.host[sublattice] + deviation - columns.offset[sublattice]
     return np.asarray(value.astype(np.float32))
-
-
-def _deviation(
-    z: Array, columns: ColumnMap, lattice: Lattice, cells: np.ndarray, sublattice: np.ndarray
-) -> np.ndarray:
-    """Deviation from the periodic part at sites, float64 (n,), neighbours' share taken off."""
-    centres = lattice.site_positions(cells, sublattice)
-    # The six sites nearest to any site lie at +-(a1 + 2 a2) / 3 and its turns.
-    arm = np.array([[1, 2], [-2, -1], [1, -1]]) / 3.0 @ lattice.matrix.T
-    ring = np.concatenate([[[0.0, 0.0]], arm, -arm])
-    places = centres[:, None, :] + ring
-    xp = array_module(z)
-    x, y = (
-        xp.asarray(places[..., 0].astype(np.float32)),
-        xp.asarray(places[..., 1].astype(np.float32)),
-    )
-    values = to_host(cubic(z, x, y)).astype(float) * columns.unit
-    q = columns.crosstalk
-    # First-order inverse of (1 + q N): exact to q^2.
-    return np.asarray((values[:, 0] - q * values[:, 1:].sum(1)) / (1.0 - 6.0 * q * q))

@@ -8,9 +8,9 @@ import numpy as np
 from scipy.fft import next_fast_len
 
 from latticewatch_kernels.arrays import array_module, irfft2, ndimage_module, rfft2, to_host
-from latticewatch_kernels.columns import ColumnMap, column_map, column_sigma, site_intensity
+from latticewatch_kernels.columns import ColumnMap, column_map, column_profile, site_intensity
 from latticewatch_kernels.conditioning import even_sample
-from latticewatch_kernels.harmonics import node_indices
+from latticewatch_kernels.harmonics import measure_harmonics, node_indices
 from latticewatch_kernels.lattice import Array, Lattice
 from latticewatch_kernels.order import OrderMap, enlarge, local_order
 
@@ -112,30 +112,24 @@ def label(image: Array, lattice: Lattice, threshold: float = LABEL_SIGMAS) -> La
     """
     xp = array_module(image)
     image = image.astype(xp.float32, copy=False)
-    order = local_order(image, lattice)
-    sigma = column_sigma(image, lattice)
-    periodic, filtered = _filter(image, lattice, order, column=sigma)
+    harmonics = measure_harmonics(image, np.linalg.inv(lattice.matrix))
+    order = local_order(image, lattice, harmonics)
+    profile = column_profile(harmonics, lattice)
+    periodic, filtered = _filter(image, lattice, order, column=profile[0])
     hole = _hole_pixels(order, (image.shape[0], image.shape[1]))
     residual = image - periodic
     if hole is not None:
         residual[hole] = 0.0
-        filtered = _matched(residual, sigma)
+        filtered = _matched(residual, profile[0])
         filtered[hole] = 0.0
     else:
         hole = xp.zeros(image.shape, bool)
     noise = _robust_noise(filtered, hole)
     z = filtered * xp.float32(1.0 / noise)
-    columns = column_map(image, lattice, z, noise, sigma)
-    return Labels(
-        periodic,
-        residual,
-        z,
-        (z > threshold) & ~hole,
-        (z < -threshold) & ~hole,
-        hole,
-        order,
-        columns,
-    )
+    leak = lattice.cell_area / (2.0 * np.pi * (WINDOW_CELLS * lattice.constant) ** 2)
+    columns = column_map(z, noise, lattice, order, profile, leak)
+    bright, dark = (z > threshold) & ~hole, (z < -threshold) & ~hole
+    return Labels(periodic, residual, z, bright, dark, hole, order, columns)
 
 
 def _robust_noise(filtered: Array, hole: Array) -> float:
@@ -208,21 +202,16 @@ def _node_mask(shape: tuple[int, int], lattice: Lattice) -> np.ndarray:
     half = node_indices(reciprocal, FILTER_SHELLS) @ reciprocal
     nodes = np.concatenate([[[0.0, 0.0]], half, -half])
     width = 1.0 / (2.0 * np.pi * WINDOW_CELLS * lattice.constant)
-    mask = np.zeros((shape[0], shape[1] // 2 + 1), np.float32)
-    for gx, gy in nodes:
-        rows, down = _stamp(gy, width, shape[0])
-        columns, across = _stamp(gx, width, shape[1])
-        kept = (columns >= 0) & (columns < mask.shape[1])
-        if kept.any():
-            mask[np.ix_(rows % shape[0], columns[kept])] += np.outer(down, across[kept])
-    return np.minimum(mask, 1.0)
+    down = _gaussians(np.fft.fftfreq(shape[0]), nodes[:, 1], width)
+    across = _gaussians(np.fft.rfftfreq(shape[1]), nodes[:, 0], width)
+    return np.asarray(np.minimum(down @ across.T, np.float32(1.0)))
 
 
-def _stamp(centre: float, width: float, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Bins within 3.5 standard deviations of a frequency, and the Gaussian there."""
-    reach = 3.5 * width * size
-    bins = np.arange(int(np.ceil(centre * size - reach)), int(centre * size + reach) + 1)
-    return bins, np.exp(-0.5 * ((bins / size - centre) / width) ** 2)
+def _gaussians(frequency: np.ndarray, centres: np.ndarray, width: float) -> np.ndarray:
+    """(bins, nodes) float32 Gaussians about each centre, periodic in the sampling frequency."""
+    gap = frequency[:, None] - centres
+    gap -= np.rint(gap)
+    return np.asarray(np.exp(-0.5 * (gap / width) ** 2).astype(np.float32))
 
 
 def _extend(image: Array, lattice: Lattice) -> tuple[Array, tuple[int, int]]:

@@ -6,17 +6,21 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from latticewatch_kernels.arrays import array_module, ndimage_module, to_host
-from latticewatch_kernels.harmonics import measure_harmonics
+from latticewatch_kernels.arrays import array_module, to_host
+from latticewatch_kernels.harmonics import Harmonics, measure_harmonics
 from latticewatch_kernels.lattice import HEXAGONAL_SITES, Array, Lattice
+from latticewatch_kernels.sampling import bilinear
 
 #: Blocks to a lattice constant: the demodulated image is band-limited to less than the grid's
 #: Nyquist frequency by the smoothing that follows.
 BLOCKS_PER_CONSTANT = 3.0
 
 #: Standard deviation of the local average, lattice constants. It holds 14 cells, so that a missing
-#: column lowers the amplitude by 14 % at most while a hole of three cells across shows.
+#: column lowers the amplitude by 14 % at most, while a hole of three cells across shows.
 SMOOTHING_CELLS = 1.0
+
+#: Blocks of the demodulated image to a cell of the map, along each axis.
+BLOCKS_PER_CELL = 2
 
 #: Local Bragg amplitude, as a part of the frame's own crystalline level, that counts as crystal.
 CRYSTALLINE_AMPLITUDE = 0.4
@@ -32,7 +36,7 @@ HOLE_LEVEL = 0.35
 
 @dataclass(frozen=True)
 class OrderMap:
-    """Local order on a coarse grid of blocks.
+    """Local order on a coarse grid of cells.
 
     Attributes
     ----------
@@ -40,94 +44,150 @@ class OrderMap:
         float32 (h, w): root-mean-square amplitude of the first Bragg ring, crystalline level 1.
     level
         float32 (h, w): local mean, 0 at the empty site's level, 1 at the crystal's mean.
+    displacement
+        float32 (2, h, w): how far (x, y) in pixels the columns stand from their ideal sites, by
+        distortion of the scan or strain. Right while it stays below 0.4 lattice constants.
     crystalline, hole
         bool (h, w); what is neither is disordered.
     stride
-        Pixels to a block; block (r, c) covers pixels [stride r, stride (r + 1)) of rows, etc.
+        Pixels to a cell; cell (r, c) covers rows [stride r, stride (r + 1)), and columns likewise.
     fractions
         Crystalline, disordered and hole fraction of the area, float64 (3,).
     """
 
     amplitude: Array
     level: Array
+    displacement: Array
     crystalline: Array
     hole: Array
     stride: int
     fractions: np.ndarray
 
+    def displacement_at(self, points: np.ndarray) -> np.ndarray:
+        """Displacement (n, 2) in pixels at points (n, 2); ``points`` less it are ideal places."""
+        xp = array_module(self.displacement)
+        place = (np.asarray(points, float).reshape(-1, 2) + 0.5) / self.stride - 0.5
+        x, y = (xp.asarray(place[:, axis].astype(np.float32)) for axis in range(2))
+        parts = [to_host(bilinear(part, x, y)) for part in self.displacement]
+        return np.stack(parts, 1).astype(float)
 
-def local_order(image: Array, lattice: Lattice) -> OrderMap:
-    """Map the local Bragg amplitude and mean level of an image, and tell holes from disorder."""
+
+def local_order(image: Array, lattice: Lattice, harmonics: Harmonics | None = None) -> OrderMap:
+    """Map local Bragg amplitude, mean level and displacement; tell holes from disorder.
+
+    The image is multiplied by each wave of the first Bragg ring and averaged locally (Gaussian, one
+    lattice constant): the modulus is the local amplitude, the phases give the displacement by least
+    squares (geometric phase analysis: Hytch et al., Ultramicroscopy 74, 131 (1998)).
+
+    Parameters
+    ----------
+    image
+        (rows, columns) real.
+    lattice
+        Its lattice.
+    harmonics
+        `harmonics.measure_harmonics` of the image, where known already.
+    """
     xp = array_module(image)
+    if harmonics is None:
+        harmonics = measure_harmonics(image, np.linalg.inv(lattice.matrix))
     stride = max(1, int(lattice.constant / BLOCKS_PER_CONSTANT))
-    level, waves = _demodulate(image, lattice, stride)
+    maps = _demodulate(image, lattice, stride)
     sigma = SMOOTHING_CELLS * lattice.constant / stride
-    level = _smooth(level, sigma)
-    amplitude = xp.sqrt(
-        sum(_smooth(w.real, sigma) ** 2 + _smooth(w.imag, sigma) ** 2 for w in waves)
-    )
-    scale = float(np.quantile(to_host(amplitude), CRYSTALLINE_QUANTILE))
-    amplitude = amplitude / scale
+    down, across = (xp.asarray(_averaging(size, sigma)) for size in maps.shape[1:])
+    maps = xp.matmul(xp.matmul(down, maps), across.T)
+    level, waves = maps[0], maps[1::2] + 1j * maps[2::2]
+    amplitude = xp.sqrt((waves.real**2 + waves.imag**2).sum(0))
+    amplitude /= float(np.quantile(to_host(amplitude), CRYSTALLINE_QUANTILE))
     crystalline = amplitude > CRYSTALLINE_AMPLITUDE
     mean = float(np.median(to_host(level)[to_host(crystalline)]))
-    level = (level - (mean - _mean_above_empty(image, lattice))) / _mean_above_empty(image, lattice)
+    height = _mean_above_empty(lattice, harmonics)
+    level = (level - mean) / height + 1.0
     hole = ~crystalline & (level < HOLE_LEVEL)
-    parts = [float(crystalline.mean()), 0.0, float(hole.mean())]
-    parts[1] = max(0.0, 1.0 - parts[0] - parts[2])
-    return OrderMap(amplitude, level, crystalline, hole, stride, np.array(parts))
+    crystal_part, hole_part = float(crystalline.mean()), float(hole.mean())
+    fractions = np.array([crystal_part, max(0.0, 1.0 - crystal_part - hole_part), hole_part])
+    displacement = _displacement(waves, lattice)
+    return OrderMap(
+        amplitude, level, displacement, crystalline, hole, stride * BLOCKS_PER_CELL, fractions
+    )
 
 
-def enlarge(blocks: Array, stride: int, shape: tuple[int, int]) -> Array:
-    """Bilinear enlargement of a map of blocks to pixels, float32; edge values are repeated."""
-    xp = array_module(blocks)
+def enlarge(cells: Array, stride: int, shape: tuple[int, int]) -> Array:
+    """Bilinear enlargement of a map of cells to pixels, float32; edge values are repeated."""
+    xp = array_module(cells)
     down, across = (
         xp.asarray(_interpolation(size, count, stride))
-        for size, count in zip(shape, blocks.shape, strict=True)
+        for size, count in zip(shape, cells.shape, strict=True)
     )
-    return down @ blocks.astype(xp.float32) @ across.T
+    return down @ cells.astype(xp.float32) @ across.T
 
 
 def _interpolation(size: int, count: int, stride: int) -> np.ndarray:
-    """(size, count) weights of linear interpolation between block centres."""
+    """(size, count) weights of linear interpolation between the centres of cells."""
     place = np.clip((np.arange(size) + 0.5) / stride - 0.5, 0.0, count - 1.0)
     weights = np.maximum(1.0 - np.abs(place[:, None] - np.arange(count)), 0.0)
     return np.asarray(weights.astype(np.float32))
 
 
-def _demodulate(image: Array, lattice: Lattice, stride: int) -> tuple[Array, list[Array]]:
-    """Block means of the image and of the image times each wave of the first Bragg ring."""
+def _averaging(count: int, sigma: float) -> np.ndarray:
+    """(cells, count) weights of a Gaussian average of blocks around each cell, sums 1."""
+    cells = max(1, count // BLOCKS_PER_CELL)
+    centre = (np.arange(cells) + 0.5) * BLOCKS_PER_CELL - 0.5
+    weights = np.exp(-0.5 * ((centre[:, None] - np.arange(count)) / sigma) ** 2)
+    return np.asarray((weights / weights.sum(1, keepdims=True)).astype(np.float32))
+
+
+def _ring(lattice: Lattice) -> np.ndarray:
+    """Three vectors of the first ring of reciprocal space, (3, 2)."""
+    first, second = np.linalg.inv(lattice.matrix)
+    return np.array([first, second, first + second])
+
+
+def _demodulate(image: Array, lattice: Lattice, stride: int) -> Array:
+    """Block means of the image and of the image times each wave of the first Bragg ring.
+
+    float32 (7, h, w): mean, then real and imaginary part for each wave.
+    """
     xp = array_module(image)
-    reciprocal = np.linalg.inv(lattice.matrix)
-    ring = [reciprocal[0], reciprocal[1], reciprocal[1] + reciprocal[0]]
     rows, columns = (size // stride for size in image.shape)
     whole = image[: rows * stride, : columns * stride].astype(xp.float32, copy=False)
     whole = whole - whole.mean()
-    # In x the waves are products with a small matrix for each block: (blocks, stride, 1 + 2 * 3).
-    x = np.arange(columns * stride)
-    kernels = [np.ones_like(x, float)]
-    for g in ring:
-        wave = np.exp(-2j * np.pi * g[0] * x)
+    x, y = np.arange(columns * stride), np.arange(rows * stride)
+    kernels = [np.ones(len(y))]
+    across = []
+    for gx, gy in _ring(lattice):
+        wave = np.exp(-2j * np.pi * gy * y)
         kernels += [wave.real, wave.imag]
-    across = np.stack(kernels, -1).reshape(columns, stride, -1).astype(np.float32) / stride
-    blocks = whole.reshape(rows * stride, columns, stride).transpose(1, 0, 2)
-    folded = xp.matmul(blocks, xp.asarray(across))  # (columns, pixels down, 7)
-    y = np.arange(rows * stride)
-    level = folded[:, :, 0].reshape(columns, rows, stride).mean(-1).T
-    waves = []
-    for k, g in enumerate(ring):
-        wave = xp.asarray(np.exp(-2j * np.pi * g[1] * y).astype(np.complex64))
-        part = (folded[:, :, 1 + 2 * k] + 1j * folded[:, :, 2 + 2 * k]) * wave
-        waves.append(part.reshape(columns, rows, stride).mean(-1).T)
-    return level, waves
+        across.append(xp.asarray(np.exp(-2j * np.pi * gx * x).astype(np.complex64)))
+    # In y block sums are products with a small matrix for each row of blocks: (rows, 7, stride).
+    down = np.stack(kernels).reshape(-1, rows, stride).swapaxes(0, 1) / stride
+    folded = xp.matmul(xp.asarray(down.astype(np.float32)), whole.reshape(rows, stride, -1))
+    maps = [_row_means(folded[:, 0], stride)]
+    for k in range(3):
+        mean = _row_means((folded[:, 1 + 2 * k] + 1j * folded[:, 2 + 2 * k]) * across[k], stride)
+        maps += [mean.real, mean.imag]
+    return xp.stack(maps)
 
 
-def _smooth(blocks: Array, sigma: float) -> Array:
-    return ndimage_module(blocks).gaussian_filter(blocks, sigma, mode="reflect", truncate=3.0)
+def _row_means(lines: Array, stride: int) -> Array:
+    """Means of ``stride`` neighbours in each row; sums of slices, for the groups are short."""
+    total = lines[:, ::stride].copy()
+    for k in range(1, stride):
+        total += lines[:, k::stride]
+    return total / stride
 
 
-def _mean_above_empty(image: Array, lattice: Lattice) -> float:
+def _displacement(waves: Array, lattice: Lattice) -> Array:
+    """Least squares of ``phase = -2 pi g.u`` over the three waves, float32 (2, h, w)."""
+    xp = array_module(waves)
+    reference = xp.conj(waves.sum((1, 2), keepdims=True))
+    phase = xp.angle(waves * reference).astype(xp.float32)
+    solve = np.linalg.pinv(-2.0 * np.pi * _ring(lattice)).astype(np.float32)
+    return xp.tensordot(xp.asarray(solve), phase, axes=1)
+
+
+def _mean_above_empty(lattice: Lattice, harmonics: Harmonics) -> float:
     """Mean level of the crystal above the level of its empty site, image units."""
-    harmonics = measure_harmonics(image, np.linalg.inv(lattice.matrix))
     place = lattice.to_pixels(HEXAGONAL_SITES[2])
     wave = np.exp(2j * np.pi * harmonics.nodes @ place)
     return -2.0 * float((wave * harmonics.amplitudes).real.sum())
