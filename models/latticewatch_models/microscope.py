@@ -212,9 +212,11 @@ class Microscope:
             jitter if imaging.jitter_px > 0.0 else None,
         )
         image *= np.float32(imaging.electrons_per_unit(self.crystal))
+        unit = imaging.dose_e_per_pixel * imaging.collected_share
+        image += np.float32(unit * imaging.film)
         if imaging.contamination > 0.0:
             patches = self._contamination.patches(self.shape, origin, self._pixel)
-            unit = imaging.dose_e_per_pixel * imaging.collected_share * imaging.contamination
+            patches *= np.float32(unit * imaging.contamination)
             sigma = GRAIN_WIDTH * imaging.probe.core_sigma_px
-            image += grained(patches * np.float32(unit), imaging.amorphous, sigma, self._optics)
+            image += grained(patches, imaging.amorphous, sigma, self._optics)
         return image

@@ -57,6 +57,8 @@ class ImagingConfig:
         Angle of the lattice vector a1 from +x towards +y.
     stretch, skew
         Scan distortion: y is stretched by ``stretch``, and x gains ``skew * y``.
+    film
+        Uniform signal of a support or of an even amorphous layer, in units of a W column's peak.
     contamination
         Typical height of hydrocarbon patches, in units of a W column's peak.
     amorphous
@@ -79,6 +81,7 @@ class ImagingConfig:
     rotation_deg: float = 12.0
     stretch: float = 1.0
     skew: float = 0.0
+    film: float = 0.02
     contamination: float = 0.08
     amorphous: float = 0.1
     frame_time_s: float = 2.25

@@ -14,23 +14,24 @@ from latticewatch_models.microscope import ImagingConfig, Microscope, SpecimenCo
 from latticewatch_models.truth import COLUMNS, Truth
 from latticewatch_models.view import drift_matrix
 
+NO_DAMAGE = Rates(
+    damage_barn=0.0, metal_damage_barn=0.0, hole_nucleation_barn=0.0, hole_growth_barn=0.0
+)
 PERFECT = SpecimenConfig(
     dopant_fraction=0.0,
     vacancy_fraction=0.0,
     metal_vacancy_fraction=0.0,
     adatom_per_cell=0.0,
-    rates=Rates(adatom_arrival_per_cell_s=0.0),
+    rates=replace(NO_DAMAGE, adatom_arrival_per_cell_s=0.0),
 )
 #: As good as no noise: 1e9 electrons a pixel, a float detector without dark level.
 CLEAN = ImagingConfig(
     dose_e_per_pixel=1e9,
     jitter_px=0.0,
     drift_nm_per_frame=0.0,
+    film=0.0,
     contamination=0.0,
     detector=Detector(gain=1.0, offset=0.0, read_noise=0.0, dtype="float32"),
-)
-NO_DAMAGE = Rates(
-    damage_barn=0.0, metal_damage_barn=0.0, hole_nucleation_barn=0.0, hole_growth_barn=0.0
 )
 
 
@@ -121,7 +122,7 @@ def test_noise_of_a_flat_region_is_that_of_the_electrons_counted():
     frames = list(
         Microscope(
             shape=(64, 64),
-            specimen=replace(PERFECT, rates=NO_DAMAGE),
+            specimen=PERFECT,
             imaging=replace(CLEAN, dose_e_per_pixel=1600.0),
         ).frames(300)
     )
@@ -262,6 +263,15 @@ def test_contamination_is_bright_smooth_and_moves_with_the_specimen():
     moved = np.roll(patches[0], (dy, dx), axis=(0, 1))[40:-40, 40:-40]
     after = patches[2][40:-40, 40:-40]
     assert np.abs(moved - after).mean() < 0.2 * np.abs(patches[0][40:-40, 40:-40] - after).mean()
+
+
+def test_a_film_adds_its_share_of_a_w_column_everywhere():
+    imaging = replace(CLEAN, dose_e_per_pixel=1e6, film=0.25)
+    bare, coated = (
+        Microscope("graphene", (64, 64), 1, PERFECT, replace(imaging, film=film)).acquire().image
+        for film in (0.0, 0.25)
+    )
+    assert (coated - bare).mean() == pytest.approx(0.25 * 0.02 * 1e6, rel=0.01)
 
 
 def test_truth_survives_a_json_line():
