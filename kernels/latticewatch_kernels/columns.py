@@ -24,7 +24,7 @@ _ARMS = np.array([[1, 2], [-2, -1], [1, -1]]) / 3.0
 
 class _Labelled(Protocol):
     @property
-    def z(self) -> Array: ...
+    def matched(self) -> Array: ...
     @property
     def order(self) -> OrderMap: ...
     @property
@@ -33,23 +33,26 @@ class _Labelled(Protocol):
 
 @dataclass(frozen=True)
 class ColumnMap:
-    """Calibration of a map of residual significance z to column intensity.
+    """Calibration of a map of the matched residual to column intensity.
 
     Attributes
     ----------
     sigma
         Gaussian width of a column in pixels.
     unit
-        Intensity, in units of the host column of sublattice 0 above the empty site, that makes
-        z = 1 at its centre.
+        Intensity, in units of the host column of sublattice 0 above the empty site, to one unit of
+        the image in the matched residual.
     crosstalk
         What a column adds at a site 1/sqrt(3) lattice constants away, as a part of its own.
     host
         (3,) intensity of the undisturbed site of each sublattice, same units.
     offset
         (3,) median over the frame's sites of the deviation, which is taken off.
+    noise_by_site
+        (3,) standard deviation of one column's intensity on each sublattice, robust over all sites
+        of the frame; counting noise makes it greatest on the brightest.
     noise
-        Standard deviation of one column's intensity, robust over all sites of the frame.
+        The same over all sublattices.
     """
 
     sigma: float
@@ -57,6 +60,7 @@ class ColumnMap:
     crosstalk: float
     host: np.ndarray
     offset: np.ndarray
+    noise_by_site: np.ndarray
     noise: float
 
 
@@ -85,21 +89,18 @@ def column_profile(harmonics: Harmonics, lattice: Lattice) -> tuple[float, float
 
 
 def column_map(
-    z: Array,
-    noise: float,
+    matched: Array,
     lattice: Lattice,
     order: OrderMap,
     profile: tuple[float, float],
     leak: float,
 ) -> ColumnMap:
-    """Calibrate a significance map on all sites of its frame.
+    """Calibrate the matched residual on all sites of its frame.
 
     Parameters
     ----------
-    z
-        Significance map of the frame.
-    noise
-        Its unit, in image units.
+    matched
+        Residual filtered with the column's shape.
     lattice, order
         Lattice and local order of the frame.
     profile
@@ -109,29 +110,30 @@ def column_map(
     """
     sigma, height = profile
     # A Gaussian smoothed by its own shape keeps half its height.
-    unit = noise / (0.5 * height * (1.0 - leak))
+    unit = 1.0 / (0.5 * height * (1.0 - leak))
     distance = lattice.constant / np.sqrt(3.0)
     crosstalk = float(np.exp(-(distance**2) / (4.0 * sigma**2)))
-    values = _sampled_sites(z, lattice, order) * unit
+    values = _sampled_sites(matched, lattice, order) * unit
     deviation = _less_crosstalk(values, crosstalk)
     offset = np.nan_to_num(np.nanmedian(deviation.reshape(3, -1), axis=1))
-    spread = np.abs(deviation - offset[:, None, None])
+    spread = 1.4826 * np.abs(deviation - offset[:, None, None])
     return ColumnMap(
         sigma,
         unit,
         crosstalk,
         np.array(lattice.heights, float),
         offset,
-        1.4826 * float(np.nanmedian(spread)),
+        np.nan_to_num(np.nanmedian(spread.reshape(3, -1), axis=1)),
+        float(np.nanmedian(spread)),
     )
 
 
-def _sampled_sites(z: Array, lattice: Lattice, order: OrderMap) -> np.ndarray:
-    """Values of z at every site half a lattice constant inside the frame, (3, cells, cells).
+def _sampled_sites(matched: Array, lattice: Lattice, order: OrderMap) -> np.ndarray:
+    """Values at every site half a lattice constant inside the frame, (3, cells, cells).
 
     Sites outside and in holes are NaN.
     """
-    height, width = z.shape
+    height, width = matched.shape
     corners = np.array([[0, 0], [width, 0], [0, height], [width, height]], float)
     fractional = lattice.to_fractional(corners)
     low, high = np.floor(fractional.min(0)), np.ceil(fractional.max(0))
@@ -142,7 +144,7 @@ def _sampled_sites(z: Array, lattice: Lattice, order: OrderMap) -> np.ndarray:
     within = (points >= margin) & (points <= np.array([width, height]) - 1 - margin)
     inside = np.flatnonzero(within.all(1))
     place = points[inside] + order.displacement_at(points[inside])
-    values = _sample(z, place)
+    values = _sample(matched, place)
     cell = np.minimum(
         (points[inside] / order.stride).astype(int), np.array(order.hole.shape)[::-1] - 1
     )
@@ -152,10 +154,10 @@ def _sampled_sites(z: Array, lattice: Lattice, order: OrderMap) -> np.ndarray:
     return table.reshape(3, len(span[0]), len(span[1]))
 
 
-def _sample(z: Array, places: np.ndarray) -> np.ndarray:
-    xp = array_module(z)
+def _sample(image: Array, places: np.ndarray) -> np.ndarray:
+    xp = array_module(image)
     x, y = (xp.asarray(places[..., axis].astype(np.float32)) for axis in range(2))
-    return to_host(cubic(z, x, y)).astype(float)
+    return to_host(cubic(image, x, y)).astype(float)
 
 
 def _less_crosstalk(values: np.ndarray, crosstalk: float) -> np.ndarray:
@@ -206,7 +208,7 @@ def site_intensity(
     centres = centres + labels.order.displacement_at(centres)
     arms = _ARMS @ lattice.matrix.T
     places = centres[:, None, :] + np.concatenate([[[0.0, 0.0]], arms, -arms])
-    values = _sample(labels.z, places) * columns.unit
+    values = _sample(labels.matched, places) * columns.unit
     q = columns.crosstalk
     # First-order inverse of (1 + q N), N the sum over nearest sites: exact to q^2.
     deviation = (values[:, 0] - q * values[:, 1:].sum(1)) / (1.0 - 6.0 * q * q)
