@@ -119,7 +119,12 @@ class Publisher:
         self._on_error = on_error
         spool = Spool(Path(spool_dir), stream, spool_bytes) if spool_dir is not None else None
         self._outbox = Outbox(in_flight, memory_bytes, spool)
-        self.epoch, self._next_seq = _continue(spool.last if spool else None, epoch)
+        try:
+            self.epoch, self._next_seq = _continue(spool.last if spool else None, epoch)
+        except BaseException:
+            if spool is not None:
+                spool.close()
+            raise
         self._changed = threading.Condition()
         self._sent = self._acked = self._rejected = 0
         self._pending = len(self._outbox)
@@ -276,17 +281,17 @@ class Publisher:
                     f"memory for {self._memory_bytes} bytes of frames is full ({cause}): "
                     "start the service, give a spool_dir, or raise memory_bytes"
                 )
-        elif handed + nbytes > self._memory_bytes:
-            cause = str(self._link.spool_failure or "the disk is slower than the frames")
-            raise PublisherFullError(
-                f"the spool does not take frames in time ({cause}): use a faster or larger disk"
-            )
         elif not spool.has_room(handed + nbytes) and (
             spool.unread or self._pending_bytes + nbytes > self._memory_bytes
         ):
             raise PublisherFullError(
                 f"the spool has reached its limit of {spool.limit_bytes} bytes: "
                 "start the service, or raise spool_bytes"
+            )
+        elif handed + nbytes > self._memory_bytes:
+            cause = str(self._link.spool_failure or "the disk is slower than the frames")
+            raise PublisherFullError(
+                f"the spool does not take frames in time ({cause}): use a faster or larger disk"
             )
 
     def _hand_over(self, entry: Entry) -> None:

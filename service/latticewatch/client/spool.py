@@ -109,6 +109,7 @@ class Spool:
         if number not in self._segments or self._segments[number].size >= self._segment_bytes:
             number += 1
             self._segments[number] = _Segment.create(self._path(number))
+            self.size_bytes += len(MAGIC)
         before = self._segments[number].size
         self._segments[number].append(entry)
         self.size_bytes += self._segments[number].size - before

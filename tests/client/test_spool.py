@@ -1,0 +1,157 @@
+"""The spool and the outbox: order, limits, torn tails."""
+
+from __future__ import annotations
+
+from collections import deque
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from latticewatch.client.errors import SpoolError
+from latticewatch.client.outbox import Outbox
+from latticewatch.client.spool import Entry, Spool
+
+BIG = 10**9
+
+
+def entry(seq, size=100, epoch=1):
+    return Entry(epoch, seq, b"header", bytes([seq % 256]) * size)
+
+
+def drain(spool):
+    got = []
+    while (one := spool.read()) is not None:
+        got.append(one)
+    return got
+
+
+def test_entries_come_back_in_order_across_segments(tmp_path):
+    spool = Spool(tmp_path, "a", BIG, segment_bytes=300)
+    for seq in range(10):
+        spool.append(entry(seq))
+    assert len(list(tmp_path.glob("*.spool"))) > 2
+    got = drain(spool)
+    assert [(e.seq, e.header, e.buffer) for e in got] == [
+        (k, b"header", entry(k).buffer) for k in range(10)
+    ]
+    for one in got:
+        spool.settle(one)
+    assert not list(tmp_path.glob("*.spool"))
+    assert (spool.size_bytes, spool.unread) == (0, 0)
+    spool.close()
+
+
+def test_reopening_gives_what_was_not_settled(tmp_path):
+    spool = Spool(tmp_path, "a", BIG, segment_bytes=300)
+    for seq in range(10):
+        spool.append(entry(seq))
+    for one in drain(spool)[:4]:
+        spool.settle(one)
+    spool.put_in_front([])
+    spool.close()
+    again = Spool(tmp_path, "a", BIG)
+    assert again.last == entry(9)
+    seqs = [e.seq for e in drain(again)]
+    assert seqs == list(range(seqs[0], 10))
+    assert seqs[0] <= 4
+    again.close()
+
+
+@pytest.mark.parametrize("cut", [1, 50, 125])
+def test_torn_tail_is_cut_off_and_counted(tmp_path, cut):
+    spool = Spool(tmp_path, "a", BIG)
+    for seq in range(3):
+        spool.append(entry(seq))
+    spool.close()
+    (path,) = tmp_path.glob("*.spool")
+    path.write_bytes(path.read_bytes()[:-cut])
+    again = Spool(tmp_path, "a", BIG)
+    assert again.torn == 1
+    again.append(entry(7))
+    assert [e.seq for e in drain(again)] == [0, 1, 7]
+    again.close()
+
+
+def test_flipped_bit_is_noticed(tmp_path):
+    spool = Spool(tmp_path, "a", BIG)
+    spool.append(entry(0))
+    spool.close()
+    (path,) = tmp_path.glob("*.spool")
+    raw = bytearray(path.read_bytes())
+    raw[-5] ^= 4
+    path.write_bytes(raw)
+    again = Spool(tmp_path, "a", BIG)
+    assert (again.torn, again.unread) == (1, 0)
+    again.close()
+
+
+def test_another_file_is_left_alone(tmp_path):
+    path = tmp_path / "a-001000000.spool"
+    path.write_bytes(b"something else entirely")
+    with pytest.raises(SpoolError, match="move it away"):
+        Spool(tmp_path, "a", BIG)
+    assert path.read_bytes() == b"something else entirely"
+
+
+def test_one_publisher_a_spool(tmp_path):
+    spool = Spool(tmp_path, "a", BIG)
+    with pytest.raises(SpoolError, match="of its own"):
+        Spool(tmp_path, "a", BIG)
+    spool.close()
+    Spool(tmp_path, "a", BIG).close()
+
+
+def test_streams_do_not_mix(tmp_path):
+    one, two = Spool(tmp_path, "a", BIG), Spool(tmp_path, "a-b", BIG)
+    two.append(entry(5))
+    two.close()
+    one.append(entry(1))
+    one.close()
+    again = Spool(tmp_path, "a", BIG)
+    assert [e.seq for e in drain(again)] == [1]
+    again.close()
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.sampled_from("pptttsssr"), max_size=80),
+    st.integers(1, 4),
+    st.integers(0, 5),
+    st.booleans(),
+)
+def test_outbox_against_a_model(tmp_path_factory, steps, window, room, spooling):
+    """Every message is taken in order and settled once, wherever it waited meanwhile."""
+    spool = Spool(tmp_path_factory.mktemp("s"), "a", BIG, segment_bytes=350) if spooling else None
+    outbox = Outbox(window, room * 106, spool)
+    waiting: deque[int] = deque()
+    flight: list[int] = []
+    seq = 0
+    for step in steps:
+        if step == "p":
+            outbox.put(entry(seq))
+            waiting.append(seq)
+            seq += 1
+        elif step == "t":
+            taken = outbox.take()
+            expected = waiting.popleft() if waiting and len(flight) < window else None
+            assert (taken and taken.seq) == expected
+            if taken:
+                assert taken.buffer == entry(taken.seq).buffer
+                flight.append(taken.seq)
+        elif step == "s" and flight:
+            assert outbox.settle((1, flight.pop(0))) is not None
+        elif step == "r":
+            outbox.rewind()
+            waiting.extendleft(reversed(flight))
+            flight.clear()
+        assert len(outbox) == len(waiting) + len(flight)
+    left = [*flight, *waiting]
+    assert outbox.save() == len(left)
+    if spool is not None:
+        spool.close()
+        again = Spool(spool._directory, "a", BIG)
+        kept = [e.seq for e in drain(again)]
+        assert [s for s in kept if s in left] == left
+        assert kept == sorted(kept)
+        again.close()
