@@ -120,11 +120,17 @@ class Recorder:
             x_px=points[rows, 0],
             y_px=points[rows, 1],
             fractions=np.array([max(0.0, 1.0 - hole - disordered), disordered, hole]),
-            hole_points=view.points[lost],
+            hole_points=view.points[lost | self._amid_lost(view)],
             hole_radius_px=float(HOLE_RADIUS_BONDS * view.lattice.constant / np.sqrt(3.0)),
             transitions=transitions,
             hops=hops,
         )
+
+    def _amid_lost(self, view: View) -> np.ndarray:
+        """Empty sites with lost columns around, all six or all but one: a hole has no gaps."""
+        kinetics = self._kinetics
+        around = kinetics.kind[kinetics.table.around[view.site]] == kinetics.kinds.removed
+        return np.asarray((view.sublattice == EMPTY_SITE) & (around.sum(axis=1) >= 5))
 
     def _plain_states(self) -> tuple[str, str]:
         """Names for -2 (no dopant) and -1 (a dopant alone), at the end of the list of states."""

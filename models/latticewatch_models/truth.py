@@ -61,7 +61,8 @@ class Truth:
     fractions
         (3,): crystalline, disordered (columns at a hole's edge) and hole area fraction.
     hole_points, hole_radius_px
-        (m, 2): places of lost columns; a hole is the union of discs around them.
+        (m, 2): lost columns and the empty sites among them; a hole is the union of discs around
+        these points.
     transitions, hops
         What changed since the frame before, of defects in this frame.
     """

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import ndimage
 
 from latticewatch_models.crystal import CRYSTALS, crystal_named
 from latticewatch_models.imaging import Detector
@@ -234,6 +235,8 @@ def test_holes_are_dark_and_their_area_is_told():
     assert mask.mean() == pytest.approx(truth.fractions[2], rel=0.1)
     assert mask.mean() > 0.02
     assert frame.image[mask].mean() < 0.15 * frame.image[~mask].mean()
+    gaps = ndimage.binary_fill_holes(mask) & ~mask
+    assert gaps.sum() < 0.002 * mask.sum()
     assert truth.in_hole(truth.hole_points).all()
     assert not truth.in_hole(frame.columns.points).any()
     assert frame.truth.hole_mask(5.0).sum() > mask.sum()
