@@ -101,9 +101,11 @@ class StreamLimits(_Section):
         default=32, ge=1, description="frames of a stream in hand before reading stops"
     )
     reorder: int = Field(
-        default=64,
+        default=8,
         ge=1,
-        description="later frames that may wait for a missing one before it is given up",
+        le=15,
+        description="later frames that wait for a missing one before it is given up; must stay "
+        "below the publisher's window of 16",
     )
     overlay_px: int = Field(
         default=512, ge=64, description="longest side of the overlay's preview image"

@@ -6,6 +6,7 @@ two together.
 
 from __future__ import annotations
 
+from collections import Counter as Counter_
 from collections.abc import Iterator
 from threading import Thread
 from wsgiref.simple_server import WSGIServer
@@ -16,12 +17,17 @@ from prometheus_client import (
     Gauge,
     Histogram,
     ProcessCollector,
+    disable_created_metrics,
     start_http_server,
 )
 from prometheus_client.metrics_core import CounterMetricFamily
 from prometheus_client.registry import Collector
 
+from latticewatch.client.messages import DefectTable
 from latticewatch.ingest import IngestCounters
+
+# a second series beside each counter that nobody queries
+disable_created_metrics()  # type: ignore[no-untyped-call]
 
 #: Stages of a frame, in order; the label values of ``latticewatch_stage_seconds``.
 STAGES = ("condition", "register", "segment", "localise", "describe", "track", "commit", "publish")
@@ -92,6 +98,7 @@ class Metrics:
         self.class_defects = counter(
             "class_defects", "Defects counted so far, by mixture class", "stream", "class_id"
         )
+        self._seen: dict[str, set[str]] = {}
         self.published = counter("messages_published", "Messages handed to the socket", "kind")
         self.streams = gauge("streams", "Streams that are open")
 
@@ -99,6 +106,15 @@ class Metrics:
         """Add one frame's stage durations, in milliseconds by stage name."""
         for name, duration in timings_ms.items():
             self.stage.labels(name).observe(duration / 1000)
+
+    def count_defects(self, stream: str, table: DefectTable) -> None:
+        """Set the defects now by species, and add to the classes' counts."""
+        now = Counter_(table.species.tolist())
+        for species in self._seen.setdefault(stream, set()) | set(now):
+            self.defects.labels(stream, species).set(now[species])
+        self._seen[stream].update(now)
+        for class_id, count in Counter_(table.class_id.tolist()).items():
+            self.class_defects.labels(stream, class_id).inc(count)
 
     def serve(self, host: str, port: int) -> tuple[WSGIServer, Thread]:
         """Answer ``GET /metrics`` from a thread; shut the server down to end it.

@@ -20,6 +20,7 @@ from latticewatch.announce import (
     statistics_message,
 )
 from latticewatch.client.messages import DefectTable, Message, Statistics
+from latticewatch.config import Settings
 from latticewatch.deliveries import End, Gap, Refusal
 from latticewatch.detections import FrameInfo
 from latticewatch.reorder import Position
@@ -184,6 +185,11 @@ class _Applied:
     timings_ms: dict[str, float]
     messages: tuple[Message, ...] = ()
     end: SessionEnd | None = None
+
+
+def tracker_settings(settings: Settings) -> TrackerSettings:
+    """Return the tracker's share of the settings."""
+    return TrackerSettings(**settings.tracker.model_dump())
 
 
 def _holes_of(step: Analysed | Refusal | Gap) -> list[FrameResult]:

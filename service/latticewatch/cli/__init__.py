@@ -66,7 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return int(module.run(options))
     except MisuseError as error:
         return _fail(str(error), MISUSE)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RuntimeError) as error:
         if os.environ.get("LATTICEWATCH_DEBUG"):
             raise
         return _fail(str(error))

@@ -1,0 +1,100 @@
+"""Run the service's own pipeline over a recorded movie.
+
+For example::
+
+  latticewatch analyze movie.tif --out results --pixel-size 0.03 --frame-time 2.25
+  latticewatch analyze frame.npy --out results --crystal MoS2 --picture
+
+Writes session.sqlite, defects.parquet and statistics.json, and with --picture an overlay of every
+frame. The pixel size is read from the file, from a .json beside it, or from --pixel-size; without
+any it is taken from the lattice constant of the crystal.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from latticewatch.cli import FAILURE, MisuseError
+from latticewatch.client.messages import DefectTable
+from latticewatch.config import load_settings
+from latticewatch.replay import Replay, replay
+from latticewatch.session import SESSION_FILE, Session
+from latticewatch.sources import open_movie
+from latticewatch.writer import STATISTICS_FILE
+
+PARQUET_FILE = "defects.parquet"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument("movie", type=Path, help=".npy, TIFF or HDF5")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="a new folder")
+    parser.add_argument("--pixel-size", type=float, metavar="NM", help="overrides the file's")
+    parser.add_argument("--frame-time", type=float, metavar="S", help="overrides the file's")
+    parser.add_argument("--crystal", help="WS2 (default), MoS2, WSe2, graphene")
+    parser.add_argument("--picture", action="store_true", help="write overlay-NNNN.png too")
+    parser.add_argument("--model", metavar="FILE", help="another segmenter (ONNX)")
+    parser.add_argument("--threshold", type=float, help="least probability of a defect")
+    parser.add_argument("--config", type=Path, metavar="FILE", help="settings, TOML")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Analyse; returns 1 when no frame could be used."""
+    if (options.out / SESSION_FILE).exists():
+        raise MisuseError(f"{options.out} holds a session already: give a new folder")
+    keys = ("crystal", "model", "threshold")
+    settings = load_settings(options.config, analysis={key: getattr(options, key) for key in keys})
+    movie = open_movie(options.movie)
+    job = Replay(
+        movie,
+        options.out,
+        settings,
+        pixel_size_nm=options.pixel_size or movie.pixel_size_nm,
+        frame_time_s=options.frame_time or movie.frame_time_s,
+        pictures=options.picture,
+    )
+    statistics = replay(job, _progress)
+    with Session.open_read(options.out) as session:
+        table = session.defects()
+        refused = [row for row in session.frames() if row["status"] != "ok"]
+    save_parquet(options.out / PARQUET_FILE, table)
+    for row in refused:
+        print(f"latticewatch: frame {row['frame']} not used: {row['reason']}", file=sys.stderr)
+    print(_summary(movie.count, table, statistics, options.out))
+    return FAILURE if len(refused) == movie.count else 0
+
+
+def save_parquet(path: Path, table: DefectTable) -> None:
+    """Write the defect table with its columns as they are everywhere."""
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    parquet.write_table(pa.table(table.to_dict()), path)
+
+
+def _progress(done: int, count: int) -> None:
+    if sys.stderr.isatty():
+        print(f"\rframe {done} of {count} ", end="", file=sys.stderr, flush=True)
+
+
+def _summary(count: int, table: DefectTable, statistics: Mapping[str, Any], out: Path) -> str:
+    lines = [f"{count} frames, {len(table)} rows of defects"]
+    lattice = statistics["lattice"]
+    constant = (lattice.get("constant_nm") or {}).get("mean")
+    if constant is not None:
+        deviation = lattice["deviation"]["mean"]
+        source = statistics["pixel_size_source"]
+        lines.append(
+            f"lattice constant {constant:.4f} nm, {deviation:+.1%} off the literature's "
+            f"{lattice['literature_nm']} nm (pixel size from the {source})"
+        )
+    names = dict.fromkeys(table.species.tolist())
+    counts = [f"{name} {(table.species == name).sum()}" for name in sorted(names)]
+    if counts:
+        lines.append("by species: " + ", ".join(counts))
+    lines.append(f"in {out}: {SESSION_FILE}, {PARQUET_FILE}, {STATISTICS_FILE}")
+    return "\n".join(lines)

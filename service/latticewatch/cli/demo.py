@@ -1,0 +1,173 @@
+"""Simulated microscope, service and terminal view, each a process of its own as in real use.
+
+For example::
+
+  latticewatch demo
+  latticewatch demo --frames 60 --headless
+
+With --headless no view is opened; after the last frame it prints found against true defects, the
+classes, the transition matrix and the latency, all taken from what the service published.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from latticewatch.board import class_table, transition_table
+from latticewatch.client.messages import Defects, DefectTable, Health, Statistics
+from latticewatch.client.subscriber import Subscriber
+from latticewatch.scorecard import score_by_species
+from latticewatch.sources.simulated import read_truth
+from latticewatch_models.truth import Truth
+
+STREAM = "demo"
+
+TOPICS = ("statistics", "defects", "health")
+
+#: A process that was told to end gets so long before it is killed, seconds.
+_GRACE_S = 10.0
+
+#: Longest silence of the service before the demo gives up, seconds.
+_SILENCE_S = 60.0
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument("--frames", type=int, default=240, help="length of the movie (%(default)s)")
+    parser.add_argument("--headless", action="store_true", help="no view; print the results")
+    parser.add_argument("--size", type=int, default=256, help="pixels a side (%(default)s)")
+    parser.add_argument("--seed", type=int, default=1, help="of the simulation (%(default)s)")
+    parser.add_argument("--rate", type=float, default=5.0, help="frames a second (%(default)s)")
+    parser.add_argument("--dose", type=float, help="electrons a pixel (1600)")
+    parser.add_argument("--data", type=Path, help="keep the session here")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run all parts until the movie has been counted."""
+    with contextlib.ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="latticewatch-")))
+        data = options.data or folder / "data"
+        service, ports = stack.enter_context(_service(data))
+        if options.headless:
+            return _headless(options, ports, folder / "truth.jsonl")
+        view = stack.enter_context(
+            _process("watch", ports["results"], "--stream", STREAM, "--until-end")
+        )
+        stack.enter_context(_process(*_sender(options, ports), quiet=True))
+        status = view.wait()
+        print(f"latticewatch demo: session kept in {data}" if options.data else "", end="")
+        return status if service.poll() is None else 1
+
+
+def _headless(options: argparse.Namespace, ports: dict[str, str], truth: Path) -> int:
+    with Subscriber(ports["results"], STREAM, TOPICS) as subscriber:
+        # health is asked for last: once it comes, the subscriptions before it have arrived too
+        while not isinstance(subscriber.receive(_SILENCE_S), Health):
+            pass
+        command = (*_sender(options, ports), "--truth", str(truth))
+        with _process(*command, quiet=True) as sender:
+            started = time.monotonic()
+            tables, statistics, latencies_ms = _collect(subscriber)
+            spent = time.monotonic() - started
+            if sender.wait(_GRACE_S) != 0:
+                raise RuntimeError("not every frame was acknowledged: see the sender's lines above")
+    frames = [(true, tables[true.frame]) for true in read_truth(truth) if true.frame in tables]
+    if len(frames) != options.frames:
+        raise RuntimeError(f"{options.frames} frames were sent, {len(frames)} were published")
+    console = Console(width=max(100, Console().width))
+    console.print(
+        f"{len(frames)} frames of {options.size} x {options.size} in {spent:.1f} s, "
+        "start of the sender included"
+    )
+    console.print(_score_table(frames))
+    console.print(class_table(statistics.data))
+    matrix = transition_table(statistics.data)
+    if matrix is not None:
+        console.print(matrix)
+    p50, p99 = np.percentile(latencies_ms, [50, 99])
+    console.print(
+        f"from send to subscriber at {options.rate:g} frames/s: {p50:.0f} ms median, "
+        f"{p99:.0f} ms p99"
+    )
+    return 0
+
+
+def _collect(subscriber: Subscriber) -> tuple[dict[int, DefectTable], Statistics, list[float]]:
+    """Everything that a subscriber gets until the stream ends."""
+    tables: dict[int, DefectTable] = {}
+    latencies_ms: list[float] = []
+    while True:
+        message = subscriber.receive(_SILENCE_S)
+        if message.missed:
+            raise RuntimeError(f"{message.missed} messages were lost on the way")
+        if isinstance(message, Defects):
+            tables[message.frame] = message.table
+            if message.sent_s is not None:
+                latencies_ms.append(1000 * (time.time() - message.sent_s))
+        elif isinstance(message, Statistics) and message.data.get("ended"):
+            return tables, message, latencies_ms
+
+
+def _score_table(frames: list[tuple[Truth, DefectTable]]) -> Table:
+    table = Table(title="found against true", title_justify="left", box=None, header_style="dim")
+    for name in ("species", "true", "reported", "right", "precision", "recall"):
+        table.add_column(name, justify="left" if name == "species" else "right")
+    for species, score in score_by_species(frames).items():
+        shares = ("-" if s is None else f"{s:.3f}" for s in (score.precision, score.recall))
+        counts = (str(n) for n in (score.true, score.reported, score.right))
+        table.add_row(species, *counts, *shares)
+    return table
+
+
+def _sender(options: argparse.Namespace, ports: dict[str, str]) -> tuple[str, ...]:
+    command = ["send", "--simulate", "--stream", STREAM, "--to", ports["frames"]]
+    for name in ("frames", "size", "seed", "rate", "dose"):
+        value = getattr(options, name)
+        if value is not None:
+            command += [f"--{name}", str(value)]
+    return tuple(command)
+
+
+@contextlib.contextmanager
+def _service(data: Path) -> Iterator[tuple[subprocess.Popen[str], dict[str, str]]]:
+    """Start a service on free ports; gives its addresses once it listens."""
+    free = ("--frames", "--results", "--queries")
+    ports = [part for name in free for part in (name, "tcp://127.0.0.1:*")]
+    metrics = ("--metrics", "http://127.0.0.1:0/metrics")
+    with _process("serve", "--data", str(data), *ports, *metrics, pipe=True) as service:
+        assert service.stdout is not None  # noqa: S101 - asked for above
+        line = service.stdout.readline()
+        if not line.startswith("latticewatch serve: "):
+            raise RuntimeError("the service did not start: see its line above")
+        parts = (part.partition("=") for part in line.split()[2:])
+        yield service, {name: address for name, _, address in parts}
+
+
+@contextlib.contextmanager
+def _process(
+    *arguments: str, pipe: bool = False, quiet: bool = False
+) -> Iterator[subprocess.Popen[str]]:
+    """``latticewatch ARGUMENTS`` in a process of its own, ended on the way out."""
+    output = subprocess.PIPE if pipe else subprocess.DEVNULL if quiet else None
+    command = [sys.executable, "-m", "latticewatch", *arguments]
+    with subprocess.Popen(command, stdout=output, text=True) as process:  # noqa: S603 - our own
+        try:
+            yield process
+        finally:
+            if process.poll() is None:
+                process.terminate()
+                try:
+                    process.wait(_GRACE_S)
+                except subprocess.TimeoutExpired:
+                    process.kill()

@@ -1,0 +1,242 @@
+"""The service: the way of a frame from the wire to its subscribers, stage by stage.
+
+ingest -> condition -> register -> segment -> localise -> describe   (`analysis`, on workers)
+       -> classify -> link -> count                                  (`tracker`, one writer)
+       -> store -> publish -> acknowledge
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+from latticewatch import __version__
+from latticewatch.about import about
+from latticewatch.analysis import Analyser, Stopwatch
+from latticewatch.binding import check_binding
+from latticewatch.client.errors import FrameError
+from latticewatch.client.messages import Defects, Health
+from latticewatch.config import Settings
+from latticewatch.deliveries import Delivery, End, Refusal
+from latticewatch.ingest import Ingest
+from latticewatch.metrics import Metrics
+from latticewatch.pipeline import StreamPipeline
+from latticewatch.publishing import Publishing
+from latticewatch.queries import Queries, store_handlers
+from latticewatch.reorder import Position
+from latticewatch.schema import StoreError
+from latticewatch.steps import Analysed, Outcome
+from latticewatch.writer import StreamWriter, tracker_settings
+from latticewatch_models.crystal import crystal_named
+from latticewatch_models.runtime import Segmenter
+
+log = logging.getLogger(__name__)
+
+#: A health message this often, seconds: a watcher that hears none for three times as long may
+#: take the service for dead.
+HEALTH_EVERY_S = 2.0
+
+
+@dataclass(frozen=True)
+class Listening:
+    """Where the service really listens, once it does; port 0 in the settings takes a free one."""
+
+    frames: str
+    results: str
+    queries: str
+    metrics: str
+
+
+class Service:
+    """Runs until it is told to stop.
+
+    Parameters
+    ----------
+    settings
+        See `config.Settings`.
+
+    Raises
+    ------
+    ModelError, ProviderError
+        The segmenter cannot be had.
+    BindingError
+        An address that strangers could reach.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        options = settings.analysis
+        segmenter = Segmenter(options.model, options.providers, options.threads)
+        self._analyser = Analyser(segmenter, options.threshold)
+        self._crystal = crystal_named(options.crystal)
+        self._about = about(segmenter)
+        self.metrics = Metrics()
+        self._pipelines: dict[str, StreamPipeline] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._failed: asyncio.Future[None]
+
+    async def run(self, stop: asyncio.Event, ready: Callable[[Listening], None]) -> None:
+        """Serve until `stop` is set; `ready` is called once every port is open.
+
+        Raises
+        ------
+        StoreError
+            A session could not be written: its frames are not acknowledged, the sources keep them.
+        zmq.ZMQError, OSError
+            A port is taken.
+        """
+        ends, limits = self.settings.endpoints, self.settings.limits
+        self._failed = asyncio.get_running_loop().create_future()
+        self._workers = ThreadPoolExecutor(self.settings.analysis.workers, "latticewatch-analysis")
+        self._ingest = Ingest(
+            ends.frames,
+            self._deliver,
+            resume=self._resume,
+            window=limits.reorder,
+            max_streams=limits.streams,
+            counters=self.metrics.ingest,
+        )
+        self._publishing = Publishing(ends.results)
+        queries = Queries(ends.queries, store_handlers(self.settings.store.data))
+        try:
+            async with self._ingest, self._publishing, queries:
+                with self._metrics_port() as metrics_url:
+                    listening = Listening(
+                        self._ingest.endpoint, self._publishing.endpoint, queries.endpoint,
+                        metrics_url,
+                    )  # fmt: skip
+                    for part in (self._ingest.run(), self._publishing.run(), queries.run()):
+                        self._start(part)
+                    self._start(self._report_health())
+                    ready(listening)
+                    await self._until(stop)
+        finally:
+            self._workers.shutdown(wait=True, cancel_futures=True)
+
+    async def _until(self, stop: asyncio.Event) -> None:
+        """Wait for `stop` or for a part to fail; then let the writers finish and close."""
+        stopped = asyncio.ensure_future(stop.wait())
+        either: set[asyncio.Future[Any]] = {stopped, self._failed}
+        try:
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            stopped.cancel()
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.gather(stopped, *self._tasks, return_exceptions=True)
+            for pipeline in self._pipelines.values():
+                pipeline.close()
+        if self._failed.done():
+            self._failed.result()
+
+    def _start(self, part: Coroutine[Any, Any, None]) -> None:
+        """Run a part in the background; its failure ends the service."""
+        task = asyncio.ensure_future(part)
+        self._tasks.add(task)
+        task.add_done_callback(self._note_failure)
+
+    def _note_failure(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and task.exception() is not None and not self._failed.done():
+            self._failed.set_exception(task.exception())  # type: ignore[arg-type]
+
+    async def _resume(self, stream: str) -> Position:
+        """Open a stream's session, new or as it was left, and start its pipeline."""
+        store = self.settings.store
+        try:
+            writer = await asyncio.to_thread(
+                StreamWriter, stream, store.data / stream, tracker_settings(self.settings),
+                self._crystal, fsync=store.fsync, about=self._about,
+            )  # fmt: skip
+        except (StoreError, ValueError) as error:
+            log.warning("stream %s refused: %s", stream, error)
+            raise FrameError("stream", str(error), "or use another stream name") from error
+        for message in writer.latest():
+            self._publishing.seed(message)
+        pipeline = StreamPipeline(
+            writer, self._analyser, self._workers, self._settled,
+            self.settings.limits.queue, self.settings.limits.overlay_px,
+        )  # fmt: skip
+        self._pipelines[stream] = pipeline
+        self.metrics.streams.set(len(self._pipelines))
+        self._start(pipeline.run())
+        return writer.position
+
+    async def _deliver(self, delivery: Delivery) -> None:
+        await self._pipelines[delivery.stream].put(delivery)
+
+    async def _settled(self, outcome: Outcome) -> None:
+        """Publish what is committed, then tell the source."""
+        watch = Stopwatch()
+        with watch.stage("publish"):
+            for message in outcome.messages:
+                await self._publishing.publish(message)
+                self.metrics.published.labels(message.kind).inc()
+        self._measure(outcome, watch)
+        await self._answer(outcome)
+        for stream, pipeline in self._pipelines.items():
+            self.metrics.queue_depth.labels(stream).set(pipeline.in_hand)
+
+    async def _answer(self, outcome: Outcome) -> None:
+        step = outcome.step
+        if isinstance(step, End):
+            await self._ingest.ended(step.stream, step.epoch, step.seq)
+        elif isinstance(step, Refusal):
+            await self._ingest.reject(step.stream, step.epoch, step.seq, step.error)
+        elif isinstance(step, Analysed):
+            arrival = step.arrival
+            if step.error is not None:
+                self.metrics.unusable.labels(step.error.field).inc()
+                await self._ingest.reject(arrival.stream, arrival.epoch, arrival.seq, step.error)
+            else:
+                await self._ingest.ack(arrival.stream, arrival.epoch, [arrival.seq])
+
+    def _measure(self, outcome: Outcome, watch: Stopwatch) -> None:
+        step = outcome.step
+        self.metrics.observe_stages({**outcome.timings_ms, **watch.timings_ms})
+        if not isinstance(step, Analysed):
+            return
+        stream = step.arrival.stream
+        if step.detections is not None:
+            self.metrics.observe_stages(step.detections.timings_ms)
+        self.metrics.committed.labels(stream).inc()
+        self.metrics.latency.labels(stream).observe(time.time() - step.arrival.received_s)
+        for message in outcome.messages:
+            if isinstance(message, Defects):
+                self.metrics.count_defects(stream, message.table)
+
+    async def _report_health(self) -> None:
+        while True:
+            values = {
+                "version": __version__,
+                "streams": {name: pipe.in_hand for name, pipe in self._pipelines.items()},
+                "received": dict(self.metrics.ingest.received),
+                "rejected": dict(self.metrics.ingest.rejected),
+                "missing": dict(self.metrics.ingest.missing),
+                "providers": self._about["model"]["providers"],
+            }
+            await self._publishing.publish(Health(values=values))
+            await asyncio.sleep(HEALTH_EVERY_S)
+
+    @contextlib.contextmanager
+    def _metrics_port(self) -> Any:
+        """Serve metrics while inside; gives the address, empty where none is wanted."""
+        url = self.settings.endpoints.metrics
+        if not url:
+            yield ""
+            return
+        parts = urlsplit(url)
+        check_binding(f"tcp://{parts.netloc}")
+        server, thread = self.metrics.serve(parts.hostname or "127.0.0.1", parts.port or 0)
+        try:
+            yield f"http://{parts.hostname}:{server.server_port}/metrics"
+        finally:
+            server.shutdown()
+            server.server_close()
+            thread.join()
