@@ -13,7 +13,7 @@ import logging
 import time
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -22,7 +22,7 @@ from latticewatch.about import about
 from latticewatch.analysis import Analyser, Stopwatch
 from latticewatch.binding import check_binding
 from latticewatch.client.errors import FrameError
-from latticewatch.client.messages import Defects, Health
+from latticewatch.client.messages import Defects, Health, Message
 from latticewatch.config import Settings
 from latticewatch.deliveries import Delivery, End, Refusal
 from latticewatch.ingest import Ingest
@@ -176,7 +176,7 @@ class Service:
         watch = Stopwatch()
         with watch.stage("publish"):
             for message in outcome.messages:
-                await self._publishing.publish(message)
+                await self._publishing.publish(_timed(message, outcome))
                 self.metrics.published.labels(message.kind).inc()
         self._measure(outcome, watch)
         await self._answer(outcome)
@@ -240,3 +240,12 @@ class Service:
             server.shutdown()
             server.server_close()
             thread.join()
+
+
+def _timed(message: Message, outcome: Outcome) -> Message:
+    """Add to a frame's defects what each stage took."""
+    step = outcome.step
+    if not isinstance(message, Defects) or not isinstance(step, Analysed):
+        return message
+    analysis = step.detections.timings_ms if step.detections is not None else {}
+    return replace(message, timings_ms={**analysis, **outcome.timings_ms})

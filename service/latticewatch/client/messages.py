@@ -92,20 +92,30 @@ class Message:
 
 @dataclass(frozen=True, kw_only=True)
 class Defects(Message):
-    """Defect table of one frame."""
+    """Defect table of one frame.
+
+    Attributes
+    ----------
+    table
+        Its defects.
+    timings_ms
+        How long the service spent in each stage of the frame, milliseconds.
+    """
 
     kind: ClassVar[str] = "defects"
 
     table: DefectTable = field(default_factory=DefectTable.empty)
+    timings_ms: Mapping[str, float] = field(default_factory=dict)
 
     def body(self) -> dict[str, Any]:
-        """Return the table, column by column."""
-        return {"table": self.table.to_wire()}
+        """Return the table, column by column, and the timings."""
+        return {"table": self.table.to_wire(), "timings_ms": dict(self.timings_ms)}
 
     @classmethod
     def read_body(cls, body: dict[str, Any], payload: memoryview | None) -> dict[str, Any]:  # noqa: ARG003
-        """Rebuild the table."""
-        return {"table": DefectTable.from_wire(body["table"])}
+        """Rebuild the table and the timings."""
+        timings = {str(name): float(spent) for name, spent in body["timings_ms"].items()}
+        return {"table": DefectTable.from_wire(body["table"]), "timings_ms": timings}
 
 
 @dataclass(frozen=True, kw_only=True)
