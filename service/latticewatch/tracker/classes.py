@@ -46,6 +46,18 @@ class Sample:
 
 
 @dataclass(frozen=True)
+class Look:
+    """Descriptors (n, d) of a sample and its class probabilities (n, K)."""
+
+    points: np.ndarray
+    probability: np.ndarray
+
+    def take(self, index: np.ndarray) -> Look:
+        """Return the chosen detections."""
+        return Look(self.points[index], self.probability[index])
+
+
+@dataclass(frozen=True)
 class ClassSums:
     """Responsibility-weighted sums over all detections of each class.
 
@@ -99,30 +111,31 @@ class Classifier:
         buffer = Sample(blank, blank.reshape(0, 3), np.zeros(0, np.int8), patches)
         return cls(buffer, None, None, np.zeros((0, 0)), ClassSums.empty(k), (0.0, 0.0))
 
-    def responsibilities(self, sample: Sample) -> np.ndarray | None:
-        """Class probabilities (n, K) under what is known now; None before the warm start."""
+    def look(self, sample: Sample) -> Look | None:
+        """Descriptors and class probabilities under what is known now; None before warm-up."""
         if self.basis is None or self.mixture is None:
             return None
-        if not len(sample):
-            return np.zeros((0, len(self.mixture.weights)))
         points = _points(self.basis, sample)
-        return self.mixture.responsibilities(points)[0]
+        if not len(sample):
+            return Look(points, np.zeros((0, len(self.mixture.weights))))
+        return Look(points, self.mixture.responsibilities(points)[0])
 
-    def learnt(self, sample: Sample, settings: TrackerSettings) -> Classifier:
-        """Fold a frame's detections in."""
+    def learnt(
+        self, sample: Sample, look: Look | None, settings: TrackerSettings, floor: float
+    ) -> Classifier:
+        """Fold detections in, as `look` saw them; `floor` is the least variance of a class."""
         if not len(sample):
             return self
-        if self.basis is None or self.mixture is None:
+        if self.basis is None or self.mixture is None or look is None:
             buffer = self.buffer.joined(sample)
             if len(buffer) < settings.warm_up:
                 return replace(self, buffer=buffer)
-            return _warmed(buffer, settings)
-        points = _points(self.basis, sample)
-        sums = self.sums.add(self.mixture.responsibilities(points)[0], sample)
-        pending, mixture = np.concatenate([self.pending, points]), self.mixture
+            return _warmed(buffer, settings, floor)
+        sums = self.sums.add(look.probability, sample)
+        pending, mixture = np.concatenate([self.pending, look.points]), self.mixture
         while len(pending) >= settings.batch:
             batch, pending = pending[: settings.batch], pending[settings.batch :]
-            mixture = learn(mixture, batch, settings.step_exponent, settings.covariance_floor)
+            mixture = learn(mixture, batch, settings.step_exponent, floor)
         missed = self.basis.residual_share(sample.patches.reshape(len(sample), -1))
         now = self.residual[1] + RESIDUAL_WEIGHT * (missed - self.residual[1])
         return replace(
@@ -150,7 +163,7 @@ def _points(basis: Basis, sample: Sample) -> np.ndarray:
     return describe(basis, sample.centre, sample.neighbours, sample.sublattice, sample.patches)
 
 
-def _warmed(buffer: Sample, settings: TrackerSettings) -> Classifier:
+def _warmed(buffer: Sample, settings: TrackerSettings, floor: float) -> Classifier:
     """Fit basis and mixture to the warm-up buffer, and fix the order of the classes for good."""
     rows = buffer.patches.reshape(len(buffer), -1)
     basis = update_basis(None, rows, settings.components)
@@ -160,7 +173,7 @@ def _warmed(buffer: Sample, settings: TrackerSettings) -> Classifier:
         settings.classes,
         np.random.default_rng(settings.seed),
         settings.starts,
-        settings.covariance_floor,
+        floor,
         settings.batch,
     )
     r = mixture.responsibilities(points)[0]

@@ -1,7 +1,7 @@
 """Dopant states: which of the three neighbouring columns is vacant, if any.
 
 A likelihood ratio test between "no vacancy" and "a vacancy at k" on the three neighbours'
-intensities, turned into a posterior by a stated prior. The three share an unknown common offset
+intensities; `beliefs` turns it into a posterior. The three share an unknown common offset
 (the heavy dopant's tails differ from the host's and lift or lower all three alike), which is
 integrated out under a normal prior.
 """
@@ -13,23 +13,22 @@ import numpy as np
 from .anchor import NEIGHBOUR_CELLS
 
 #: Standard deviation of the offset common to the three neighbours, as a share of the contrast of
-#: one vacancy. Mo in place of W takes about 60 % off a W column's tail under each S2.
-COMMON_OFFSET = 0.5
+#: one vacancy. On simulated WS2 all three stand lower by 0.1 to 0.25 of it beside Mo.
+COMMON_OFFSET = 0.25
 #: Most that a separate detection on the neighbour may add to the log odds of a vacancy there: its
 #: evidence is drawn from the same pixels.
 DETECTED = np.log(10.0)
 
 
-def state_posterior(
+def state_likelihood(
     neighbours: np.ndarray,
     noise: float,
     host: float,
     vacancies: tuple[float, ...],
-    prior: float,
     detected: np.ndarray,
     systematic: float,
 ) -> np.ndarray:
-    """Posterior (n, 4) of no vacancy and of a vacancy at directions 0, 1, 2.
+    """Likelihood (n, 4), up to a factor a row, of no vacancy and of one at directions 0, 1, 2.
 
     Parameters
     ----------
@@ -42,8 +41,6 @@ def state_posterior(
     vacancies
         Intensities that a vacant neighbour may have (one atom missing, both missing), each equally
         probable beforehand.
-    prior
-        Prior probability that one of the three is vacant.
     detected
         bool (n, 3), a vacancy was also detected on its own on that neighbour.
     systematic
@@ -62,11 +59,8 @@ def state_posterior(
     vacant = log_likelihood[:, 1:].reshape(len(neighbours), 3, len(vacancies))
     most = vacant.max(axis=2)
     vacant_log = most + np.log(np.exp(vacant - most[:, :, None]).mean(axis=2))
-    log_joint = np.hstack([log_likelihood[:, :1], vacant_log + DETECTED * detected])
-    log_joint += np.log([1 - prior, prior / 3, prior / 3, prior / 3])
-    log_joint -= log_joint.max(axis=1, keepdims=True)
-    joint = np.exp(log_joint)
-    return np.asarray(joint / joint.sum(axis=1, keepdims=True))
+    log_all = np.hstack([log_likelihood[:, :1], vacant_log + DETECTED * detected])
+    return np.asarray(np.exp(log_all - log_all.max(axis=1, keepdims=True)))
 
 
 def neighbour_sites(cells: np.ndarray) -> np.ndarray:

@@ -55,6 +55,7 @@ def _settle(tracks: TrackArray, seen: Observation, index: np.ndarray, info: Fram
     """Write the new frame's sites and species into the tracks."""
     tracks["cell"], tracks["sublattice"] = seen.cells[index], seen.sublattice[index]
     tracks["species"], tracks["bound"] = seen.species[index], seen.bound[index]
+    tracks["belief"], tracks["state_belief"] = seen.belief[index], seen.state_belief[index]
     tracks["last_frame"], tracks["last_time"] = info.frame, info.time_s
     tracks["seen"] += 1
     tracks["rows"] += seen.row[index]
@@ -85,7 +86,7 @@ def follow(
     events = _changes(continued, seen, index, info.frame, crystal)
     vacancy = names.index(crystal.vacancy) if crystal.vacancy in names else -2
     known = memory.kinetics
-    steps = count_steps(known, continued, seen, index, vacancy, info.frame, info.time_s)
+    steps = count_steps(known, continued, seen, index, vacancy, info)
     states = count_states(known.states, continued, seen.state[index], info.frame)
     classes = count_classes(known.classes, continued, seen.class_id[index], info.frame)
     memory.kinetics = replace(

@@ -16,7 +16,7 @@ from .diffusion import DiffusionSums
 from .series import Series
 from .settings import TrackerSettings
 from .species import species_names
-from .tracks import MAX_SPECIES, TrackArray, no_tracks
+from .tracks import MAX_READINGS, MAX_SPECIES, STATES, TrackArray, no_tracks
 from .transitions import TransitionCounts
 
 #: Version of the saved layout; a state of another version is refused.
@@ -45,6 +45,10 @@ class Memory:
         Series over frames: measured lattice constant (px), area fractions, defect density (nm^-2),
         host height of sublattice 1 and column noise; counts of each species, then of each dopant
         state; counts of each class.
+    soft_steps
+        (s, s), the state filter's sums of inferred steps.
+    doubt
+        Series of the mean probability that a dopant's state is another than the one told.
     """
 
     frame: int
@@ -65,6 +69,8 @@ class Memory:
     optics: Series
     defects: Series
     members: Series
+    soft_steps: np.ndarray
+    doubt: Series
 
 
 def fresh(settings: TrackerSettings, crystal: Crystal) -> Memory:
@@ -73,6 +79,11 @@ def fresh(settings: TrackerSettings, crystal: Crystal) -> Memory:
     if len(names) > MAX_SPECIES:
         raise ValueError(
             f"crystal {crystal.name} has {len(names)} species: at most {MAX_SPECIES} fit a track"
+        )
+    if len(crystal.readings) + 4 > MAX_READINGS or len(states) not in (0, STATES):
+        raise ValueError(
+            f"crystal {crystal.name} has {len(crystal.readings)} readings and {len(states)} states:"
+            f" at most {MAX_READINGS - 4} and none or {STATES} fit a track"
         )
     lags = settings.max_gap_frames + 1
     kinetics = Kinetics(
@@ -100,6 +111,8 @@ def fresh(settings: TrackerSettings, crystal: Crystal) -> Memory:
         optics=Series.empty(7),
         defects=Series.empty(len(names) + len(states)),
         members=Series.empty(k),
+        soft_steps=np.zeros((len(states), len(states))),
+        doubt=Series.empty(1),
     )
 
 
@@ -143,7 +156,7 @@ def from_state(state: dict[str, Any], settings: TrackerSettings, crystal: Crysta
         DiffusionSums(**kinetics["all_steps"]),
         DiffusionSums(**kinetics["free_steps"]),
     )
-    for name in ("optics", "defects", "members"):
+    for name in ("optics", "defects", "members", "doubt"):
         body[name] = Series(**body[name])
     body["tracks"] = np.array(body["tracks"])
     return Memory(**body)

@@ -10,7 +10,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.special import logsumexp
 
 #: A class with a smaller share than this has too few points to move its mean or covariance.
 LEAST_SHARE = 1e-4
@@ -43,26 +42,26 @@ class Mixture:
 
     def log_joint(self, points: np.ndarray) -> np.ndarray:
         """Log of weight times density, (n, K)."""
-        n, d = points.shape
-        result = np.empty((n, len(self.weights)))
-        for k, covariance in enumerate(self.covariances):
-            root = np.linalg.cholesky(covariance)
-            gap = np.linalg.solve(root, (points - self.means[k]).T)
-            quadratic = (gap**2).sum(axis=0) + d * np.log(2 * np.pi)
-            result[:, k] = -0.5 * quadratic - np.log(np.diag(root)).sum()
-        return np.asarray(result + np.log(self.weights))
+        d = points.shape[1]
+        roots = np.linalg.cholesky(self.covariances)
+        gaps = (points[None] - self.means[:, None]) @ np.linalg.inv(roots).transpose(0, 2, 1)
+        volume = np.log(np.diagonal(roots, axis1=1, axis2=2)).sum(axis=1)
+        constant = np.log(self.weights) - volume - 0.5 * d * np.log(2 * np.pi)
+        return np.asarray((constant[:, None] - 0.5 * (gaps**2).sum(axis=2)).T)
 
     def responsibilities(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Posterior class probabilities (n, K) and log density (n,)."""
         joint = self.log_joint(points)
-        density = logsumexp(joint, axis=1)
-        return np.exp(joint - density[:, None]), density
+        top = joint.max(axis=1, keepdims=True)
+        weights = np.exp(joint - top)
+        total = weights.sum(axis=1, keepdims=True)
+        return weights / total, (top + np.log(total))[:, 0]
 
 
 def moments(points: np.ndarray, r: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Averages of r, r x and r x x^T over points (n, d) with responsibilities (n, K)."""
     n = len(points)
-    s2 = np.einsum("nk,ni,nj->kij", r, points, points, optimize=True) / n
+    s2 = (r.T[:, None, :] * points.T[None]) @ points / n
     return r.mean(axis=0), r.T @ points / n, s2
 
 

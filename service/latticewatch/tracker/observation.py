@@ -10,10 +10,19 @@ from latticewatch.detections import Detections
 from latticewatch_models.crystal import Crystal
 
 from .anchor import Alignment
+from .beliefs import (
+    evidence_weight,
+    inferred_steps,
+    recall,
+    species_prior,
+    state_matrix,
+    state_prior,
+)
 from .classes import Sample
-from .dopants import neighbour_sites, site_keys, state_posterior
+from .dopants import neighbour_sites, site_keys, state_likelihood
 from .settings import TrackerSettings
-from .species import HOLE_EDGE, UNKNOWN, Readings, by_species, single_posterior
+from .species import HOLE_EDGE, UNKNOWN, Readings, by_species, fresh_prior, single_posterior
+from .tracks import MAX_READINGS, STATES, TrackArray
 
 
 @dataclass(frozen=True)
@@ -21,7 +30,10 @@ class Observation:
     """Defects of a frame on anchored sites; the first `found` of them were detected.
 
     The rest are vacancies told only by a dopant's state. ``row`` marks those that have a row in the
-    table, ``bound`` the vacancies beside a dopant, ``state`` is -1 where there is none.
+    table, ``bound`` the vacancies beside a dopant, ``state`` is -1 where there is none. ``belief``
+    and ``state_belief`` are the posteriors behind species and state; ``soft_steps`` (s, s) the
+    steps between states that the filter infers from this frame, ``doubt`` the mean probability that
+    a state told is wrong (NaN without dopants).
     """
 
     cells: np.ndarray
@@ -32,10 +44,23 @@ class Observation:
     bound: np.ndarray
     class_id: np.ndarray
     class_probability: np.ndarray
+    belief: np.ndarray
+    state_belief: np.ndarray
     found: int
+    soft_steps: np.ndarray
+    doubt: float
 
     def __len__(self) -> int:
         return len(self.species)
+
+
+@dataclass(frozen=True)
+class Past:
+    """What earlier frames hand to this one: open tracks, and the filter's inferred steps."""
+
+    tracks: TrackArray
+    soft_steps: np.ndarray
+    frame: int
 
 
 def anchored(detections: Detections, alignment: Alignment) -> tuple[np.ndarray, np.ndarray, Sample]:
@@ -55,25 +80,26 @@ def first_on_site(cells: np.ndarray, sublattice: np.ndarray) -> np.ndarray:
 
 def name_species(
     table: Readings,
-    prior: np.ndarray | None,
-    sample: Sample,
-    detections: Detections,
-    keep: np.ndarray,
-) -> np.ndarray:
-    """Species code (n,) of greatest posterior; detections at a hole are its edge.
+    told: np.ndarray | None,
+    sites: tuple[np.ndarray, Sample],
+    detections: tuple[Detections, np.ndarray],
+    past: Past,
+    settings: TrackerSettings,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Species code (n,) of greatest posterior, and the posterior (n, 1 + entries).
 
-    `prior` is what the classes say, (n, 1 + entries); `keep` the detections that `sample` holds.
+    `told` is what the classes say, (n, 1 + entries); `sites` the cells and the sample of the
+    detections kept, which the second of `detections` indexes. Those at a hole are its edge.
     """
-    posterior = single_posterior(
-        table,
-        prior,
-        sample.centre,
-        detections.noise,
-        sample.sublattice,
-        detections.probability[keep],
-    )
+    (cells, sample), (found, keep) = sites, detections
+    fresh = fresh_prior(table, told, sample.sublattice, found.probability[keep])
+    known = recall(past.tracks, cells, sample.sublattice, past.frame)
+    prior = species_prior(known, past.tracks, fresh, settings.species_change)
+    weight = evidence_weight(known, past.tracks, settings.species_change, settings.repeat_share)
+    posterior = single_posterior(table, prior, sample.centre, found.noise, weight)
     codes = by_species(table, posterior).argmax(axis=1)
-    return np.where(detections.in_hole[keep], table.names.index(HOLE_EDGE), codes).astype(np.int8)
+    edge = table.names.index(HOLE_EDGE)
+    return np.where(found.in_hole[keep], edge, codes).astype(np.int8), posterior
 
 
 def vacancy_codes(crystal: Crystal, table: Readings) -> tuple[int, ...]:
@@ -84,79 +110,113 @@ def vacancy_codes(crystal: Crystal, table: Readings) -> tuple[int, ...]:
 
 @dataclass(frozen=True)
 class _Bound:
+    """States, their posteriors, detections that a state tells of, vacant sites without one."""
+
     state: np.ndarray
+    belief: np.ndarray
     told: np.ndarray
     cells: np.ndarray
+    soft_steps: np.ndarray
+    doubt: float
+
+
+def _likelihood(
+    dopants: np.ndarray,
+    sites: tuple[np.ndarray, np.ndarray, np.ndarray],
+    neighbours: np.ndarray,
+    noise: float,
+    table: Readings,
+    codes: tuple[int, ...],
+    systematic: float,
+) -> np.ndarray:
+    """Likelihood (m, 4) of the states of the chosen dopants."""
+    cells, sublattice, species = sites
+    keys = site_keys(neighbour_sites(cells[dopants]), 1)
+    detected = np.isin(keys, site_keys(cells, sublattice)[np.isin(species, codes)])
+    entry = [np.flatnonzero((table.code == c) & (table.sublattice == 1))[0] for c in codes]
+    host = float(table.expected[table.host & (table.sublattice == 1)][0])
+    vacancies = tuple(float(table.expected[e]) for e in entry)
+    values = np.asarray(neighbours[dopants], float)
+    return state_likelihood(values, noise, host, vacancies, detected, systematic)
 
 
 def _bind(
-    cells: np.ndarray,
-    sublattice: np.ndarray,
-    species: np.ndarray,
+    sites: tuple[np.ndarray, np.ndarray, np.ndarray],
     neighbours: np.ndarray,
     noise: float,
     table: Readings,
     crystal: Crystal,
     settings: TrackerSettings,
+    past: Past,
 ) -> _Bound:
-    """States of the dopants, detections that a state tells of, and vacant sites without one."""
-    n = len(species)
-    state, told = np.full(n, -1, np.int8), np.zeros(n, bool)
-    none = np.zeros((0, 2), np.int32)
-    if not crystal.dopant:
-        return _Bound(state, told, none)
-    dopants = np.flatnonzero((species == table.names.index(crystal.dopant)) & (sublattice == 0))
+    """Settle the dopants' states, and which vacancies they tell of."""
+    cells, sublattice, species = sites
+    n, none = len(species), np.zeros((0, 2), np.int32)
+    state, told, belief = np.full(n, -1, np.int8), np.zeros(n, bool), np.zeros((n, STATES))
     codes = vacancy_codes(crystal, table)
-    if not len(dopants) or not codes:
-        state[dopants] = 0
-        return _Bound(state, told, none)
-    around = neighbour_sites(cells[dopants])
-    keys = site_keys(around, 1)
-    own = site_keys(cells, sublattice)
-    detected = np.isin(keys, own[np.isin(species, codes)])
-    entry = [np.flatnonzero((table.code == c) & (table.sublattice == 1))[0] for c in codes]
-    host = float(table.expected[table.host & (table.sublattice == 1)][0])
-    posterior = state_posterior(
-        np.asarray(neighbours[dopants], float),
-        noise,
-        host,
-        tuple(float(table.expected[e]) for e in entry),
-        settings.bound_vacancy_prior,
-        detected,
-        settings.intensity_systematic,
+    still = np.zeros_like(past.soft_steps)
+    if not crystal.dopant or not codes:
+        return _Bound(state, belief, told, none, still, np.nan)
+    dopants = np.flatnonzero((species == table.names.index(crystal.dopant)) & (sublattice == 0))
+    if not len(dopants):
+        return _Bound(state, belief, told, none, still, np.nan)
+    likelihood = _likelihood(
+        dopants, sites, neighbours, noise, table, codes, settings.intensity_systematic
     )
+    known = recall(past.tracks, cells[dopants], sublattice[dopants], past.frame)
+    weight = evidence_weight(known, past.tracks, settings.state_change, settings.repeat_share)
+    likelihood = likelihood ** weight[:, None]
+    matrix = state_matrix(past.soft_steps, settings.state_change)
+    vacant = settings.bound_vacancy_prior
+    fresh = np.array([1 - vacant, vacant / 3, vacant / 3, vacant / 3])
+    posterior = state_prior(known, past.tracks, fresh, matrix) * likelihood
+    posterior /= posterior.sum(axis=1, keepdims=True)
     best = posterior.argmax(axis=1)
-    state[dopants] = best
-    vacant = best > 0
-    chosen = keys[vacant, best[vacant] - 1]
-    ties = np.isin(own, chosen)
-    bindable = np.isin(species, (*codes, table.names.index(UNKNOWN)))
-    told = ties & bindable
+    state[dopants], belief[dopants] = best, posterior
+    around, held = neighbour_sites(cells[dopants]), best > 0
+    bound = around[held, best[held] - 1]
+    chosen, own = site_keys(bound, 1), site_keys(cells, sublattice)
+    told = np.isin(own, chosen) & np.isin(species, (*codes, table.names.index(UNKNOWN)))
     _, index = np.unique(chosen, return_index=True)
-    fresh = index[~np.isin(chosen[index], own)]
-    return _Bound(state, told, around[vacant, best[vacant] - 1][np.sort(fresh)])
+    lone = np.sort(index[~np.isin(chosen[index], own)])
+    return _Bound(
+        state,
+        belief,
+        told,
+        bound[lone],
+        inferred_steps(known, past.tracks, likelihood, matrix),
+        float(1.0 - posterior.max(axis=1).mean()),
+    )
 
 
 def observe(
     sites: tuple[np.ndarray, np.ndarray, np.ndarray],
+    posterior: np.ndarray,
     neighbours: np.ndarray,
     classes: tuple[np.ndarray, np.ndarray],
     noise: float,
     table: Readings,
     crystal: Crystal,
     settings: TrackerSettings,
+    past: Past,
 ) -> Observation:
     """Settle the dopants' states and which defects have a row of their own.
 
-    `sites` are cells, sublattice and species of n detections; `classes` their class and its
-    probability; `neighbours` (n, 3) by anchored direction.
+    `sites` are cells, sublattice and species of n detections, `posterior` (n, 1 + entries) that
+    behind the species; `classes` their class and its probability; `neighbours` (n, 3) by anchored
+    direction.
     """
     cells, sublattice, species = sites
-    bound = _bind(cells, sublattice, species, neighbours, noise, table, crystal, settings)
+    bound = _bind(sites, neighbours, noise, table, crystal, settings, past)
     codes = vacancy_codes(crystal, table)
     n, extra = len(species), len(bound.cells)
     unknown = bound.told & ~np.isin(species, codes)
     species = np.where(unknown, codes[0] if codes else species, species)
+    belief = np.zeros((n + extra, MAX_READINGS), np.float32)
+    belief[:n, : posterior.shape[1]] = posterior
+    # A vacancy that is told only by a state has no measurement of its own: it will be fresh.
+    alone = (table.code == (codes[0] if codes else -1)) & (table.sublattice == 1)
+    belief[n:, 1 : 1 + len(alone)] = alone
     return Observation(
         cells=np.concatenate([cells, bound.cells]).astype(np.int32),
         sublattice=np.concatenate([sublattice, np.ones(extra)]).astype(np.int8),
@@ -166,5 +226,9 @@ def observe(
         bound=np.concatenate([bound.told, np.ones(extra, bool)]),
         class_id=np.concatenate([classes[0], np.full(extra, -1)]).astype(np.int16),
         class_probability=np.concatenate([classes[1], np.zeros(extra)]),
+        belief=belief,
+        state_belief=np.concatenate([bound.belief, np.zeros((extra, STATES))]),
         found=n,
+        soft_steps=bound.soft_steps,
+        doubt=bound.doubt,
     )

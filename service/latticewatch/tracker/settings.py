@@ -25,8 +25,9 @@ class TrackerSettings:
         Descriptors in one step of the stepwise EM. A fixed number, so that the mixture does not
         depend on how detections are spread over frames.
     covariance_floor
-        Least eigenvalue of a class covariance, in squared host column intensities. 1e-4 is a
-        standard deviation of 0.01, below the counting noise of any live frame.
+        Least eigenvalue of a class covariance, in squared host column intensities, if the measured
+        variance of one column's intensity is not larger: no class is narrower than the noise, and
+        without this a class may settle on one defect that is seen again and again.
     starts
         Seeded starts of the warm fit; the best likelihood is kept.
     seed
@@ -41,6 +42,14 @@ class TrackerSettings:
         share of the host column of the sublattice and of the expected intensity.
     bound_vacancy_prior
         Prior share of dopants with a vacant neighbour, split evenly over the three directions.
+    species_change, state_change
+        Chance per frame that a defect changes its species on the spot, and that a dopant changes
+        its state: how fast belief from earlier frames fades. The second is only a start; the
+        filter goes on with the transition matrix that it infers.
+    repeat_share
+        Share of the error variance of a column's intensity that stays with its site from frame to
+        frame. It is 0.25 to 0.5 on simulated WS2 under patchy contamination at the reference dose;
+        more than 0.25 makes the filter slower than the changes that it is to see.
     credible
         Probability inside every published interval.
     """
@@ -59,7 +68,10 @@ class TrackerSettings:
     sublattice_cost: float = 2.0
     end_cost: float = 8.0
     intensity_systematic: float = 0.1
-    bound_vacancy_prior: float = 0.25
+    bound_vacancy_prior: float = 0.5
+    species_change: float = 0.02
+    state_change: float = 0.2
+    repeat_share: float = 0.25
     credible: float = 0.95
 
     def __post_init__(self) -> None:
@@ -78,5 +90,8 @@ class TrackerSettings:
             raise ValueError(f"covariance_floor is {self.covariance_floor}: it must be positive")
         if self.max_gap_frames < 0:
             raise ValueError(f"max_gap_frames is {self.max_gap_frames}: it cannot be negative")
-        if not 0 < self.bound_vacancy_prior < 1 or not 0 < self.credible < 1:
-            raise ValueError("bound_vacancy_prior and credible must lie in (0, 1)")
+        if not 0 <= self.repeat_share < 1:
+            raise ValueError(f"repeat_share is {self.repeat_share}: it must lie in [0, 1)")
+        for name in ("bound_vacancy_prior", "species_change", "state_change", "credible"):
+            if not 0 < getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}: it must lie in (0, 1)")

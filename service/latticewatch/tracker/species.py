@@ -134,23 +134,16 @@ def class_posterior(
     return result
 
 
-def single_posterior(
-    table: Readings,
-    prior: np.ndarray | None,
-    centre: np.ndarray,
-    noise: float,
-    sublattice: np.ndarray,
-    probability: np.ndarray,
+def fresh_prior(
+    table: Readings, told: np.ndarray | None, sublattice: np.ndarray, probability: np.ndarray
 ) -> np.ndarray:
-    """Posterior (n, 1 + entries) of single detections: "unknown", then each reading.
+    """Prior (n, 1 + entries) of detections without a past: "unknown", then each reading.
 
     Parameters
     ----------
-    prior
+    told
         (n, 1 + entries) from the classes (responsibility times class posterior), or None before
         the mixture is known.
-    centre, noise
-        (n,) measured column intensity and its standard deviation.
     sublattice, probability
         (n,) site, and the segmenter's probability that it is a defect.
     """
@@ -159,17 +152,29 @@ def single_posterior(
     flat = np.where(defect, 1.0, 0.0)
     flat /= np.maximum(flat.sum(axis=1, keepdims=True), 1.0)
     mixed = flat
-    if prior is not None:
-        told = np.where(defect, prior[:, 1:], 0.0)
-        mass = told.sum(axis=1, keepdims=True)
-        told = np.where(mass > 0, told / np.maximum(mass, 1e-300), flat)
-        mixed = FLAT_SHARE * flat + (1 - FLAT_SHARE) * told
+    if told is not None:
+        share = np.where(defect, told[:, 1:], 0.0)
+        mass = share.sum(axis=1, keepdims=True)
+        share = np.where(mass > 0, share / np.maximum(mass, 1e-300), flat)
+        mixed = FLAT_SHARE * flat + (1 - FLAT_SHARE) * share
     host = np.clip(1.0 - probability, *HOST_PRIOR)[:, None]
     weight = np.where(table.host, host, (1 - host - UNKNOWN_PRIOR) * mixed) * here
+    return np.hstack([np.full((len(probability), 1), UNKNOWN_PRIOR), weight])
+
+
+def single_posterior(
+    table: Readings, prior: np.ndarray, centre: np.ndarray, noise: float, weight: np.ndarray
+) -> np.ndarray:
+    """Posterior (n, 1 + entries) of single detections from their own column intensity.
+
+    `centre` (n,) and `noise` are the measured intensities and their standard deviation; the
+    systematic error of each expected intensity is added to it in quadrature. `weight` (n,) is the
+    power to which the likelihood counts.
+    """
     deviation = np.hypot(max(noise, 1e-6), table.error)[None, :]
     likelihood = _normal(np.asarray(centre, float)[:, None], table.expected[None, :], deviation)
-    unknown = np.full((len(centre), 1), UNKNOWN_PRIOR / UNKNOWN_RANGE)
-    joint = np.hstack([unknown, weight * likelihood])
+    unknown = np.full((len(centre), 1), 1.0 / UNKNOWN_RANGE)
+    joint = prior * np.hstack([unknown, likelihood]) ** weight[:, None]
     return np.asarray(joint / joint.sum(axis=1, keepdims=True))
 
 

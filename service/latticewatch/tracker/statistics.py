@@ -8,6 +8,7 @@ from latticewatch.detections import PATCH_SIZE
 from latticewatch_models.crystal import Crystal
 
 from . import diffusion, transitions
+from .beliefs import state_matrix
 from .classes import ClassSums
 from .memory import CONSTANT, CRYSTALLINE, DENSITY, DISORDERED, HEIGHT, HOLE, NOISE, Memory
 from .series import Series
@@ -116,7 +117,7 @@ def statistics(
     """Assemble the statistics; see docs/tracker.md for every key."""
     credible, names, kinetics = settings.credible, species_names(crystal), memory.kinetics
     class_names = tuple(str(k) for k in range(settings.classes))
-    first = memory.first_time_s if memory.frame >= 0 else None
+    first = memory.first_time_s if memory.frames else None
     residual = memory.classifier.residual
     warm = memory.classifier.mixture is not None
     return {
@@ -135,7 +136,11 @@ def statistics(
         "residual_share": {"warm_up": residual[0], "now": residual[1]} if warm else None,
         "populations": _named(memory.defects, names, 0, credible),
         "states": _named(memory.defects, crystal.states, len(names), credible),
-        "transitions": transitions.summary(kinetics.states, crystal.states, credible),
+        "transitions": {
+            **transitions.summary(kinetics.states, crystal.states, credible),
+            "label_error": memory.doubt.summary(0, credible),
+            "filter": state_matrix(memory.soft_steps, settings.state_change).tolist(),
+        },
         "class_transitions": transitions.summary(kinetics.classes, class_names, credible),
         "diffusion": _diffusion(memory, crystal, credible),
         "tracks": {"open": len(memory.tracks), "closed": memory.closed},

@@ -15,7 +15,7 @@ from latticewatch_models.crystal import Crystal
 from . import codec, memory
 from .anchor import ALIKE, Alignment, align
 from .following import close, follow
-from .observation import Observation, anchored, first_on_site, name_species, observe
+from .observation import Observation, Past, anchored, first_on_site, name_species, observe
 from .settings import TrackerSettings
 from .species import Readings, class_posterior, host_heights, readings, species_names
 from .statistics import class_moments, statistics
@@ -48,16 +48,11 @@ class Tracker:
         """Acquisition time of the last frame applied."""
         return self._memory.time_s
 
-    @property
-    def time_s(self) -> float:
-        """Time of the last frame applied, 0 before the first."""
-        return self._memory.time_s
-
     def apply(self, info: FrameInfo, detections: Detections | None) -> Update:
         """Take in one frame, or None for a frame that is missing or was rejected.
 
-        Frames count from 0; those that are skipped altogether count as missing. Raises ValueError if `info.frame` does
-        not come after the last one; the state is then unchanged.
+        Frames count from 0; those that are skipped altogether count as missing. Raises ValueError
+        if `info.frame` does not come after the last one; the state is then unchanged.
         """
         now = self._memory
         if info.frame <= now.frame:
@@ -104,7 +99,7 @@ class Tracker:
             events = [Event(info.frame, "lattice_lost"), *ended]
         self._settle_pixel_size(info, detections)
         warm = self._memory.classifier.mixture is not None
-        seen, keep = self._observe(detections, alignment)
+        seen, keep = self._observe(info.frame, detections, alignment)
         if not warm and self._memory.classifier.mixture is not None:
             events.append(Event(info.frame, "warm"))
         track, happened = follow(self._memory, info, seen, self.crystal, self.settings)
@@ -153,7 +148,7 @@ class Tracker:
         now.pixel_source = "lattice"
 
     def _observe(
-        self, detections: Detections, alignment: Alignment
+        self, frame: int, detections: Detections, alignment: Alignment
     ) -> tuple[Observation, np.ndarray]:
         """Sites, classes, species and states; and which detections were kept."""
         now = self._memory
@@ -162,26 +157,43 @@ class Tracker:
         now.duplicates += len(cells) - len(keep)
         cells, sublattice, sample = cells[keep], sublattice[keep], sample.take(keep)
         table = self._readings(detections)
-        r = now.classifier.responsibilities(sample)
-        prior, classes = None, (np.full(len(keep), -1), np.zeros(len(keep)))
-        if r is not None:
-            prior = r @ class_posterior(table, *class_moments(now.classifier.sums))
-            if len(keep):
-                classes = (r.argmax(axis=1), r.max(axis=1))
-        species = name_species(table, prior, sample, detections, keep)
+        look = now.classifier.look(sample)
+        told, classes = None, (np.full(len(keep), -1), np.zeros(len(keep)))
+        if look is not None:
+            told = look.probability @ class_posterior(table, *class_moments(now.classifier.sums))
+            classes = (look.probability.argmax(axis=1), look.probability.max(axis=1))
+        past = Past(now.tracks, now.soft_steps, frame)
+        species, posterior = name_species(
+            table, told, (cells, sample), (detections, keep), past, self.settings
+        )
+        inner = ~detections.in_hole[keep]
         now.classifier = now.classifier.learnt(
-            sample.take(~detections.in_hole[keep]), self.settings
+            sample.take(inner),
+            None if look is None else look.take(inner),
+            self.settings,
+            self._floor(detections.noise),
         )
         seen = observe(
             (cells, sublattice, species),
+            posterior,
             sample.neighbours,
             classes,
             detections.noise,
             table,
             self.crystal,
             self.settings,
+            past,
         )
+        now.soft_steps = now.soft_steps + seen.soft_steps
+        if math.isfinite(seen.doubt):
+            now.doubt = now.doubt.add(np.array([seen.doubt]))
         return seen, keep
+
+    def _floor(self, noise: float) -> float:
+        """Least class variance: that of the measurement, from the mean noise of all frames."""
+        optics = self._memory.optics
+        mean = (float(optics.total[memory.NOISE]) + noise) / (optics.n + 1)
+        return max(self.settings.covariance_floor, mean**2)
 
     def _readings(self, detections: Detections | None = None) -> Readings:
         """List expected intensities, by the mean host height up to and with this frame."""

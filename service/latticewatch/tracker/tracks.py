@@ -8,6 +8,10 @@ import numpy as np
 
 #: Room for species in a track's histogram: readings of any crystal, hole edge, unknown.
 MAX_SPECIES = 8
+#: Room for a belief over readings: "unknown", the readings of any crystal and three hosts.
+MAX_READINGS = 12
+#: Dopant states: alone, or with a vacancy in one of three directions.
+STATES = 4
 
 #: One open track. ``state_*`` and ``class_*`` remember the last frame in which they were known, so
 #: that a step across a gap is counted at its true lag. ``step*`` and ``term*`` are the diffusion
@@ -29,6 +33,8 @@ TRACK = np.dtype(
         ("state", "<i1"),
         ("state_frame", "<i8"),
         ("dwell", "<i8"),
+        ("belief", "<f4", (MAX_READINGS,)),
+        ("state_belief", "<f4", (STATES,)),
         ("class_id", "<i2"),
         ("class_frame", "<i8"),
         ("step", "<f8", (2,)),
