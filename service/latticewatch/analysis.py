@@ -92,18 +92,18 @@ class Analyser:
         with watch.stage("register"):
             lattice = register(image)
             labels = label(image, lattice)
-        with watch.stage("segment"):
-            points, probability = self._segment(image, lattice, watch)
+        points, probability = self._find(image, lattice, watch)
         with watch.stage("describe"):
             return _describe(lattice, labels, points, probability, watch)
 
-    def _segment(
+    def _find(
         self, image: np.ndarray, lattice: Lattice, watch: Stopwatch
     ) -> tuple[np.ndarray, np.ndarray]:
         """Positions in pixels of the frame and probabilities, surest first."""
         factor = self.segmenter.lattice_constant_px / lattice.constant
         scaled = not _NO_RESCALE[0] <= factor <= _NO_RESCALE[1]
-        seen = self.segmenter.segment(rescale(image, factor) if scaled else image)
+        with watch.stage("segment"):
+            seen = self.segmenter.segment(rescale(image, factor) if scaled else image)
         constant = lattice.constant * (factor if scaled else 1.0)
         with watch.stage("localise"):
             points, probability = seen.detections(self.threshold, MERGE_DISTANCE * constant)

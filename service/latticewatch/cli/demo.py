@@ -13,11 +13,8 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +24,7 @@ from rich.table import Table
 from latticewatch.board import class_table, transition_table
 from latticewatch.client.messages import Defects, DefectTable, Health, Statistics
 from latticewatch.client.subscriber import Subscriber
+from latticewatch.processes import GRACE_S, running, running_service
 from latticewatch.scorecard import score_by_species
 from latticewatch.sources.simulated import read_truth
 from latticewatch_models.truth import Truth
@@ -34,9 +32,6 @@ from latticewatch_models.truth import Truth
 STREAM = "demo"
 
 TOPICS = ("statistics", "defects", "health")
-
-#: A process that was told to end gets so long before it is killed, seconds.
-_GRACE_S = 10.0
 
 #: Longest silence of the service before the demo gives up, seconds.
 _SILENCE_S = 60.0
@@ -58,13 +53,13 @@ def run(options: argparse.Namespace) -> int:
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="latticewatch-")))
         data = options.data or folder / "data"
-        service, ports = stack.enter_context(_service(data))
+        service, ports = stack.enter_context(running_service(data))
         if options.headless:
             return _headless(options, ports, folder / "truth.jsonl")
         view = stack.enter_context(
-            _process("watch", ports["results"], "--stream", STREAM, "--until-end")
+            running("watch", ports["results"], "--stream", STREAM, "--until-end")
         )
-        stack.enter_context(_process(*_sender(options, ports), quiet=True))
+        stack.enter_context(running(*_sender(options, ports), quiet=True))
         status = view.wait()
         print(f"latticewatch demo: session kept in {data}" if options.data else "", end="")
         return status if service.poll() is None else 1
@@ -76,11 +71,11 @@ def _headless(options: argparse.Namespace, ports: dict[str, str], truth: Path) -
         while not isinstance(subscriber.receive(_SILENCE_S), Health):
             pass
         command = (*_sender(options, ports), "--truth", str(truth))
-        with _process(*command, quiet=True) as sender:
+        with running(*command, quiet=True) as sender:
             started = time.monotonic()
             tables, statistics, latencies_ms = _collect(subscriber)
             spent = time.monotonic() - started
-            if sender.wait(_GRACE_S) != 0:
+            if sender.wait(GRACE_S) != 0:
                 raise RuntimeError("not every frame was acknowledged: see the sender's lines above")
     frames = [(true, tables[true.frame]) for true in read_truth(truth) if true.frame in tables]
     if len(frames) != options.frames:
@@ -137,37 +132,3 @@ def _sender(options: argparse.Namespace, ports: dict[str, str]) -> tuple[str, ..
         if value is not None:
             command += [f"--{name}", str(value)]
     return tuple(command)
-
-
-@contextlib.contextmanager
-def _service(data: Path) -> Iterator[tuple[subprocess.Popen[str], dict[str, str]]]:
-    """Start a service on free ports; gives its addresses once it listens."""
-    free = ("--frames", "--results", "--queries")
-    ports = [part for name in free for part in (name, "tcp://127.0.0.1:*")]
-    metrics = ("--metrics", "http://127.0.0.1:0/metrics")
-    with _process("serve", "--data", str(data), *ports, *metrics, pipe=True) as service:
-        assert service.stdout is not None  # noqa: S101 - asked for above
-        line = service.stdout.readline()
-        if not line.startswith("latticewatch serve: "):
-            raise RuntimeError("the service did not start: see its line above")
-        parts = (part.partition("=") for part in line.split()[2:])
-        yield service, {name: address for name, _, address in parts}
-
-
-@contextlib.contextmanager
-def _process(
-    *arguments: str, pipe: bool = False, quiet: bool = False
-) -> Iterator[subprocess.Popen[str]]:
-    """``latticewatch ARGUMENTS`` in a process of its own, ended on the way out."""
-    output = subprocess.PIPE if pipe else subprocess.DEVNULL if quiet else None
-    command = [sys.executable, "-m", "latticewatch", *arguments]
-    with subprocess.Popen(command, stdout=output, text=True) as process:  # noqa: S603 - our own
-        try:
-            yield process
-        finally:
-            if process.poll() is None:
-                process.terminate()
-                try:
-                    process.wait(_GRACE_S)
-                except subprocess.TimeoutExpired:
-                    process.kill()
