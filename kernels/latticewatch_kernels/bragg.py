@@ -28,6 +28,9 @@ SEARCH_SIDE = 2048
 ANGLE_RANGE_DEG = (46.0, 74.0)
 LENGTH_RATIO = 1.3
 
+#: Longest vector of the first ring, cycles per pixel: a lattice constant of 4 px.
+HIGHEST_RING = 0.29
+
 #: Distance of a peak from a node of the reciprocal lattice, in bins, and in parts of its length,
 #: at which it is still explained by it.
 NODE_TOLERANCE_BINS = 0.8
@@ -40,6 +43,10 @@ MOST_CHANCE = 0.2
 #: Least power over noise of the third peak of the first ring, whose place is known: noise exceeds
 #: it in 9 bins with a chance of 0.02.
 THIRD_PEAK_RATIO = 6.0
+
+#: Least part of the peaks' amplitude that a lattice explains. Recorded frames whose scan splits the
+#: peaks reach 0.5 to 0.7.
+LEAST_SHARE = 0.25
 
 #: Among lattices that explain as much as the best, to this part, the one with the fewest nodes is
 #: the primitive one.
@@ -185,6 +192,7 @@ def _primitive_basis(
     bases = _refit(peaks, weight, bases, shape)
     _, explained, chance = _explained(peaks, bases, shape)
     possible = chance @ weight <= MOST_CHANCE * weight.sum()
+    possible &= explained @ weight >= LEAST_SHARE * weight.sum()
     bases = bases[possible]
     if len(bases) == 0:
         raise NoLatticeError(
@@ -219,5 +227,5 @@ def _hexagonal(bases: np.ndarray) -> np.ndarray:
     lengths = np.maximum(_ring_lengths(bases), 1e-12)
     cosine = (bases[:, 0] * bases[:, 1]).sum(1) / (lengths[:, 0] * lengths[:, 1])
     high, low = np.cos(np.radians(ANGLE_RANGE_DEG))
-    fits = (cosine >= low) & (cosine <= high)
+    fits = (cosine >= low) & (cosine <= high) & (lengths.max(1) <= HIGHEST_RING)
     return np.asarray(fits & (lengths.max(1) <= LENGTH_RATIO * lengths.min(1)))

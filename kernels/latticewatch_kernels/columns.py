@@ -117,14 +117,17 @@ def column_map(
     deviation = _less_crosstalk(values, crosstalk)
     offset = np.nan_to_num(np.nanmedian(deviation.reshape(3, -1), axis=1))
     spread = 1.4826 * np.abs(deviation - offset[:, None, None])
+    # The lattice's heights are means over host and defects: medians tell the host alone.
+    host = np.array(lattice.heights, float) + offset
+    scale = float(host[0] - host[2])
     return ColumnMap(
         sigma,
-        unit,
+        unit / scale,
         crosstalk,
-        np.array(lattice.heights, float),
-        offset,
-        np.nan_to_num(np.nanmedian(spread.reshape(3, -1), axis=1)),
-        float(np.nanmedian(spread)),
+        (host - host[2]) / scale,
+        offset / scale,
+        np.nan_to_num(np.nanmedian(spread.reshape(3, -1), axis=1)) / scale,
+        float(np.nanmedian(spread)) / scale,
     )
 
 

@@ -111,8 +111,8 @@ def even_sample(image: Array, pixels: int = STATISTICS_PIXELS) -> Array:
 def background(image: Array, scale_px: float | None = None) -> Array:
     """Slowly varying background of an image, same shape, float32.
 
-    A Gaussian average of block means, renormalised at the frame's border; blocks more than 2.5
-    robust standard deviations off a first estimate are left out of the second.
+    A plane and, on it, a Gaussian average of block means, renormalised at the frame's border;
+    blocks more than 2.5 robust standard deviations off a first estimate are left out of the second.
 
     Parameters
     ----------
@@ -131,6 +131,9 @@ def background(image: Array, scale_px: float | None = None) -> Array:
         return ndimage.gaussian_filter(values, scale / block, mode="constant", truncate=3.0)
 
     weight = xp.ones_like(means)
+    # A plane is taken off first: at the border a Gaussian average lags behind a slope.
+    plane = _plane(means)
+    means -= plane
     level = smooth(means) / smooth(weight)
     for _ in range(2):
         gap = xp.abs(means - level)
@@ -139,9 +142,22 @@ def background(image: Array, scale_px: float | None = None) -> Array:
         # Where next to nothing was kept (inside a wide hole) the former estimate stands.
         trusted = total > 0.02
         level = xp.where(trusted, smooth(means * weight) / xp.where(trusted, total, 1.0), level)
+    level += plane
     rows = _upsampling(image.shape[0], means.shape[0], block)
     columns = _upsampling(image.shape[1], means.shape[1], block)
     return xp.asarray(rows) @ level @ xp.asarray(columns).T
+
+
+def _plane(blocks: Array) -> Array:
+    """Least-squares plane through a map, same shape."""
+    xp = array_module(blocks)
+    y, x = (np.arange(size) - 0.5 * (size - 1) for size in blocks.shape)
+    fit = [
+        xp.asarray(v.astype(np.float32)) / max(float((v**2).mean()), 1e-12) / v.size for v in (y, x)
+    ]
+    along_y, along_x = fit[0] @ blocks.mean(1), blocks.mean(0) @ fit[1]
+    plane = blocks.mean() + xp.asarray(y.astype(np.float32))[:, None] * along_y
+    return plane + xp.asarray(x.astype(np.float32))[None, :] * along_x
 
 
 def _block_means(image: Array, block: int) -> Array:

@@ -93,12 +93,15 @@ def local_maxima(heat: Array, threshold: float) -> tuple[Array, Array]:
 
 
 def _neighbourhoods(heat: Array, rows: Array, columns: Array) -> np.ndarray:
-    """float64 (n, 3, 3) on the host; beyond the border the edge value is repeated."""
+    """float64 (n, 3, 3) on the host; mirrored about the border, which shifts no maximum there."""
     xp = array_module(heat)
     step = xp.arange(-1, 2)
-    row = (rows[:, None, None] + step[None, :, None]).clip(0, heat.shape[0] - 1)
-    column = (columns[:, None, None] + step[None, None, :]).clip(0, heat.shape[1] - 1)
-    return to_host(heat[row, column]).astype(np.float64)
+    row, column = (
+        last - xp.abs(last - xp.abs(place[:, None] + step))
+        for place, last in ((rows, heat.shape[0] - 1), (columns, heat.shape[1] - 1))
+    )
+    around = heat[row.clip(0)[:, :, None], column.clip(0)[:, None, :]]
+    return to_host(around).astype(np.float64)
 
 
 def _vertices(around: np.ndarray) -> np.ndarray:

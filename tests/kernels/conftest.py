@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -156,3 +157,15 @@ def modulo_lattice(lattice: Lattice, gap: np.ndarray) -> np.ndarray:
 def tungsten_disulphide() -> Crystal:
     """A noisy 256-px frame of WS2 without defects."""
     return make_crystal(counts=30.0)
+
+
+@pytest.fixture(scope="session")
+def synthesis() -> SimpleNamespace:
+    """The functions above, for tests that draw crystals of their own."""
+    return SimpleNamespace(
+        crystal=make_crystal,
+        hexagonal=hexagonal,
+        sites=all_sites,
+        draw=draw,
+        modulo=modulo_lattice,
+    )
