@@ -23,16 +23,16 @@ LATTICE_RANGE_PX = (8.5, 13.0)
 
 #: Frames acquired at other scales reach the network resampled, their noise smoothed: this share of
 #: the scenes is made so, from lattice constants in these ranges.
-RESAMPLED_SHARE = 0.35
-COARSE_RANGE_PX, FINE_RANGE_PX = (6.0, 8.5), (13.0, 27.0)
+RESAMPLED_SHARE = 0.3
+COARSE_RANGE_PX, FINE_RANGE_PX = (6.0, 8.5), (13.0, 26.0)
 
 #: Crystals trained on; WS2, the specimen of the published movie, comes up most.
 TRAINING_CRYSTALS = ("WS2", "MoS2", "WSe2", "graphene")
 _CRYSTAL_SHARES = (0.5, 0.25, 0.15, 0.1)
 
 #: Electrons counted with the probe on a host column, per pixel of the canonical scale: from 200
-#: electrons a pixel of which 1 % are collected on W to 20,000 of which 2 % are.
-ELECTRON_RANGE = (2.0, 400.0)
+#: electrons a pixel of which 1.5 % are collected on W to 20,000 of which 2 % are.
+ELECTRON_RANGE = (3.0, 400.0)
 
 #: Rim around a hole's lost columns in which no answer is right or wrong, and the depth in it, from
 #: its outer border, from which a hole is empty for certain; lattice constants.
@@ -131,8 +131,8 @@ def draw_specimen(rng: np.random.Generator) -> SpecimenConfig:
     """Draw what the specimen holds: from nearly perfect to heavily damaged."""
     holed = rng.random() < 0.25
     return SpecimenConfig(
-        dopant_fraction=float(rng.uniform(0.0, 0.06)),
-        vacancy_fraction=float(np.exp(rng.uniform(np.log(0.002), np.log(0.03)))),
+        dopant_fraction=float(rng.uniform(0.0, 0.05)),
+        vacancy_fraction=float(np.exp(rng.uniform(np.log(0.003), np.log(0.04)))),
         divacancy_share=float(rng.uniform(0.0, 0.4)),
         metal_vacancy_fraction=float(rng.uniform(0.0, 0.014)),
         adatom_per_cell=float(rng.uniform(0.0, 0.006)),

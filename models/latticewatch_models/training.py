@@ -63,11 +63,11 @@ class TrainSettings:
     """
 
     seed: int = 1
-    iterations: int = 6000
+    iterations: int = 10000
     scenes_per_step: int = 2
     crops_per_scene: int = 4
     crop_px: int = 128
-    learning_rate: float = 2e-3
+    learning_rate: float = 3e-3
     calibration_scenes: int = 64
     workers: int = 1
     threads: int = 1
