@@ -21,6 +21,7 @@ from latticewatch.picture import save_overlay
 from latticewatch.pipeline import analyse
 from latticewatch.sources import Movie
 from latticewatch.steps import Analysed, Outcome
+from latticewatch.threads import blas_threads
 from latticewatch.writer import StreamWriter, tracker_settings
 from latticewatch_models.crystal import crystal_named
 from latticewatch_models.runtime import Segmenter
@@ -94,7 +95,7 @@ def _analysed(job: Replay, analyser: Analyser, stream: str) -> Iterator[Analysed
     """Frames in order, a few of them analysed ahead."""
     workers = job.settings.analysis.workers
     ahead: deque[Future[Analysed | Refusal]] = deque()
-    with ThreadPoolExecutor(workers, "latticewatch-analysis") as pool:
+    with blas_threads(), ThreadPoolExecutor(workers, "latticewatch-analysis") as pool:
         for number in range(job.movie.count):
             ahead.append(pool.submit(_analyse_frame, job, analyser, stream, number))
             if len(ahead) > workers:

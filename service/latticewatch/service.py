@@ -33,6 +33,7 @@ from latticewatch.queries import Queries, store_handlers
 from latticewatch.reorder import Position
 from latticewatch.schema import StoreError
 from latticewatch.steps import Analysed, Outcome
+from latticewatch.threads import blas_threads
 from latticewatch.writer import StreamWriter, tracker_settings
 from latticewatch_models.crystal import crystal_named
 from latticewatch_models.runtime import Segmenter
@@ -107,7 +108,7 @@ class Service:
         queries = Queries(ends.queries, store_handlers(self.settings.store.data))
         try:
             async with self._ingest, self._publishing, queries:
-                with self._metrics_port() as metrics_url:
+                with blas_threads(), self._metrics_port() as metrics_url:
                     listening = Listening(
                         self._ingest.endpoint, self._publishing.endpoint, queries.endpoint,
                         metrics_url,
