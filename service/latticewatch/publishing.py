@@ -96,7 +96,10 @@ class Publishing:
         return stamped
 
     def seed(self, message: Message) -> None:
-        """Give subscribers something to begin with, before the first frame after a restart."""
+        """Give subscribers something to begin with after a restart.
+
+        Call it before entering, else a subscriber that comes back at once finds nothing.
+        """
         self._latest[message.topic] = replace(message, seq=0, run=self._run)
 
     async def run(self) -> None:

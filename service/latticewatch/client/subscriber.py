@@ -38,6 +38,8 @@ class Subscriber:
         The query port, for `fetch_gap` and `queries`.
     timeout
         Seconds of silence after which iteration ends; None for never.
+    receive_ahead
+        Messages that wait in this process before new ones are lost.
 
     Raises
     ------
@@ -52,6 +54,8 @@ class Subscriber:
         topics: Sequence[str] = ("statistics", "defects"),
         query_endpoint: str | None = None,
         timeout: float | None = None,
+        *,
+        receive_ahead: int = RECEIVE_AHEAD,
     ) -> None:
         unknown = sorted(set(topics) - set(KINDS))
         if unknown:
@@ -65,7 +69,7 @@ class Subscriber:
         self._context = zmq.Context()
         self._socket = self._context.socket(zmq.SUB)
         self._socket.set(zmq.LINGER, 0)
-        self._socket.set(zmq.RCVHWM, RECEIVE_AHEAD)
+        self._socket.set(zmq.RCVHWM, receive_ahead)
         self._socket.set(zmq.MAXMSGSIZE, MAX_MESSAGE_BYTES)
         for topic in topics:
             wanted = "" if self.stream == "*" else self.stream

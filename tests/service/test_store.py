@@ -1,0 +1,252 @@
+"""The store: all of a commit or nothing, readable meanwhile, plain about what is wrong."""
+
+from __future__ import annotations
+
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from latticewatch.client.table import DefectTable
+from latticewatch.deliveries import Gap
+from latticewatch.reorder import Position
+from latticewatch.results import FrameResult, SessionEnd, missing_frames
+from latticewatch.schema import StoreError
+from latticewatch.session import Session
+from latticewatch.store import Store
+from latticewatch.tracker.update import ClosedTrack, Event
+
+
+def table(frame, n=4):
+    rng = np.random.default_rng(frame)
+    numbers = {name: rng.random(n) for name in ("x_px", "y_px", "y_nm", "probability")}
+    return DefectTable(
+        frame=np.full(n, frame),
+        time_s=np.full(n, 0.5 * frame),
+        track=np.arange(n),
+        x_nm=np.full(n, np.nan),
+        site_i=np.arange(n),
+        site_j=-np.arange(n),
+        sublattice=np.zeros(n),
+        class_id=np.full(n, -1),
+        class_probability=np.zeros(n),
+        species=np.resize(["MoW", "VS"], n),
+        state=np.resize(["MoW+VS/2", ""], n),
+        **numbers,
+    )
+
+
+def result(frame, epoch=7, seq=None, **fields):
+    seq = frame if seq is None else seq
+    fields = {"lattice": {"a1_x": 10.5, "hole": 0.25}, "table": table(frame), **fields}
+    return FrameResult(frame, epoch, seq, 0.5 * frame, **fields)
+
+
+@pytest.fixture
+def store(tmp_path):
+    with Store.open(tmp_path / "stem") as opened:
+        yield opened
+
+
+def test_what_is_committed_is_read_back(store):
+    closed = (ClosedTrack(3, "VS", 0, 1, 0.0, 0.5, 2, 2),)
+    events = (Event(1, "birth", 4, "", "MoW"),)
+    last = result(1, closed=closed, events=events)
+    store.commit([result(0), last], b"state", {"frames": 2, "D": float("nan")})
+    assert store.defects() == DefectTable.concat([table(0), table(1)])
+    assert store.defects(1, 1) == table(1)
+    assert len(store.defects(5)) == 0
+    first = store.frames(0, 0)[0]
+    assert (first["epoch"], first["time_s"], first["n_defects"]) == (7, 0.0, 4)
+    assert (first["a1_x"], first["hole"], first["a2_x"]) == (10.5, 0.25, None)
+    assert store.statistics() == {"frames": 2, "D": None}
+    assert store.state() == b"state"
+    assert store.position() == Position(epoch=7, seq=2, frame=2)
+    assert [track["track"] for track in store.tracks()] == [3]
+    assert [event["after"] for event in store.events()] == ["MoW"]
+
+
+def test_empty_session(store):
+    assert store.position() == Position()
+    assert (store.state(), store.statistics(), len(store.defects())) == (None, {}, 0)
+
+
+def test_position_remembers_gaps_epochs_and_the_end(store):
+    store.commit([result(0), result(1)], b"", {}, SessionEnd(2, 7, 2))
+    assert store.position() == Position(epoch=7, seq=2, frame=2, ended=True)
+    gap = missing_frames(Gap("stem", 3, 8, 1, 3))
+    store.commit([result(2, 8, 0), *gap, result(6, 8, 4)], b"", {})
+    assert store.position() == Position(8, 5, 7, (range(1, 4),), closed=((7, 2),))
+    assert [row["status"] for row in store.frames(2)] == ["ok", *["missing"] * 3, "ok"]
+
+
+def test_end_alone_closes_tracks(store):
+    store.commit([result(0)], b"", {})
+    closed = (ClosedTrack(3, "VS", 0, 1, 0.0, 0.5, 2, 2),)
+    store.commit([], b"end", {}, SessionEnd(1, 7, 1, closed=closed))
+    assert (store.state(), len(store.tracks())) == (b"end", 1)
+
+
+@pytest.mark.parametrize("batch", [[result(0)], [result(2)], [result(1), result(1, seq=2)], []])
+def test_commits_that_do_not_follow_leave_nothing(store, batch):
+    store.commit([result(0)], b"before", {})
+    with pytest.raises(ValueError, match=r"commit"):
+        store.commit(batch, b"after", {})
+    assert (store.state(), len(store.frames()), len(store.defects())) == (b"before", 1, 4)
+
+
+def test_a_frame_number_of_the_source_counts_once(store):
+    store.commit([result(0)], b"before", {})
+    with pytest.raises(StoreError, match="UNIQUE"):
+        store.commit([result(1, seq=0)], b"after", {})
+    assert store.state() == b"before"
+
+
+def test_unknown_lattice_number_is_named(store):
+    with pytest.raises(ValueError, match="wobble"):
+        store.commit([result(0, lattice={"wobble": 1.0})], b"", {})
+
+
+def test_readers_see_whole_commits_while_it_writes(store):
+    with Session.open_read(store.path.parent) as reader:
+        for frame in range(5):
+            store.commit([result(frame)], b"", {})
+            assert len(reader.defects()) == 4 * (frame + 1)
+        store._db.execute("BEGIN IMMEDIATE")
+        store._db.execute("DELETE FROM defects")
+        assert len(reader.defects()) == 20
+        store._db.execute("ROLLBACK")
+
+
+def test_notes(store):
+    store.note(crystal="WS2", model="zoo")
+    store.note(crystal="MoS2")
+    assert store.meta() == {"crystal": "MoS2", "model": "zoo"}
+
+
+@pytest.mark.parametrize(("fsync", "level"), [("always", 2), ("interval", 1), ("never", 0)])
+def test_fsync_reaches_sqlite(tmp_path, fsync, level):
+    with Store.open(tmp_path, fsync=fsync) as opened:
+        assert opened._db.execute("PRAGMA synchronous").fetchone() == (level,)
+        assert opened._db.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+
+
+def test_a_session_is_continued(tmp_path):
+    with Store.open(tmp_path / "a.b") as opened:
+        opened.commit([result(0)], b"one", {})
+    with Store.open(tmp_path / "a.b", create=False) as opened:
+        assert opened.path == tmp_path / "a.b" / "session.sqlite"
+        opened.commit([result(1)], b"two", {})
+        assert opened.position().frame == 2
+
+
+def test_missing_session_is_told(tmp_path):
+    with pytest.raises(StoreError, match="does not exist"):
+        Store.open(tmp_path, create=False)
+    with pytest.raises(StoreError, match="unable to open"):
+        Session.open_read(tmp_path)
+
+
+def test_something_else_is_left_alone(tmp_path):
+    path = tmp_path / "session.sqlite"
+    path.write_bytes(b"not a database at all, but long enough to be looked at" * 40)
+    before = path.read_bytes()
+    with pytest.raises(StoreError, match="no session file"):
+        Store.open(tmp_path)
+    assert path.read_bytes() == before
+
+
+def test_another_programs_database_is_left_alone(tmp_path):
+    with sqlite3.connect(tmp_path / "session.sqlite") as db:
+        db.execute("CREATE TABLE cats (name)")
+    db.close()
+    with pytest.raises(StoreError, match="some other program"):
+        Store.open(tmp_path)
+
+
+def test_newer_session_is_left_alone(tmp_path):
+    Store.open(tmp_path).close()
+    with sqlite3.connect(tmp_path / "session.sqlite") as db:
+        db.execute("PRAGMA user_version = 99")
+    db.close()
+    with pytest.raises(StoreError, match="newer latticewatch"):
+        Store.open(tmp_path)
+
+
+def test_one_writer_a_session(store):
+    with pytest.raises(StoreError, match="held by another service"):
+        Store.open(store.path.parent)
+
+
+def test_lock_of_another_program_is_named_and_passes(store):
+    store._db.execute("PRAGMA busy_timeout = 1")
+    other = sqlite3.connect(store.path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(StoreError, match="another program holds it"):
+        store.commit([result(0)], b"", {})
+    other.execute("ROLLBACK")
+    other.close()
+    store.commit([result(0)], b"", {})
+    assert store.position().frame == 1
+
+
+def test_full_disk_is_named_and_passes(store):
+    store.commit([result(0)], b"", {})
+    (pages,) = store._db.execute("PRAGMA page_count").fetchone()
+    store._db.execute(f"PRAGMA max_page_count = {pages}")
+    with pytest.raises(StoreError, match="make room"):
+        store.commit([result(1, table=table(1, 2000))], b"x" * 10**6, {})
+    assert store.position().frame == 1
+    store._db.execute(f"PRAGMA max_page_count = {10**6}")
+    store.commit([result(1, table=table(1, 2000))], b"", {})
+    assert len(store.defects(1, 1)) == 2000
+
+
+_CHILD = """
+import sys
+import numpy as np
+from latticewatch.client.table import COLUMNS, COLUMN_TYPES, DefectTable
+from latticewatch.results import FrameResult
+from latticewatch.store import Store
+
+store = Store.open(sys.argv[1])
+frame = store.position().frame
+while True:
+    columns = {
+        name: np.full(50, "VS") if kind == "str" else np.full(50, frame % 100)
+        for name, kind in COLUMN_TYPES.items()
+    }
+    columns["frame"] = np.full(50, frame)
+    row = FrameResult(frame, 1, frame, float(frame), table=DefectTable(**columns))
+    store.commit([row], b"%d" % frame * 5000, {"frame": frame})
+    frame += 1
+    print(frame, flush=True)
+"""
+
+
+def test_killed_in_mid_commit_it_resumes_with_whole_frames(tmp_path):
+    rng = np.random.default_rng(5)
+    told = 0
+    for _ in range(3):
+        child = subprocess.Popen(
+            [sys.executable, "-c", _CHILD, str(tmp_path)], stdout=subprocess.PIPE, text=True
+        )
+        for _ in range(10):
+            told = int(child.stdout.readline())
+        # anywhere within the next commits: what matters is that it is not chosen by us
+        time.sleep(rng.uniform(0, 0.01))
+        child.send_signal(signal.SIGKILL)
+        told = int(([str(told), *child.stdout.read().split()])[-1])
+        child.wait()
+        child.stdout.close()
+        with Store.open(tmp_path) as store:
+            frame = store.position().frame
+            assert frame in (told, told + 1)  # what was told is there; at most one more
+            assert len(store.frames()) == frame
+            np.testing.assert_array_equal(store.defects().frame, np.repeat(np.arange(frame), 50))
+            assert store.state() == b"%d" % (frame - 1) * 5000
+            assert store.statistics() == {"frame": frame - 1}
