@@ -120,9 +120,9 @@ def _render_tail(
     place = np.concatenate([start, start + 1, start + columns, start + columns + 1])
     share = np.concatenate([(1 - fx) * (1 - fy), fx * (1 - fy), (1 - fx) * fy, fx * fy])
     coarse = np.bincount(place, share * np.tile(mass, 4), minlength=rows * columns)
-    # dealing out bilinearly blurs, by a variance of about 1/6 pixel squared on average over the
-    # phase, and so does the linear interpolation back: the Gaussian is made narrower by both
-    narrow = np.sqrt(max(sigma**2 - 1 / 3, 0.25))
+    # dealing out bilinearly widens by 1/6 coarse pixel squared on average over the phase, and the
+    # interpolation back by 1/8 (0 on the coarse pixels, 1/4 between): the Gaussian is narrower
+    narrow = np.sqrt(max(sigma**2 - 1 / 6 - 1 / 8, 0.25))
     grid = coarse.reshape(rows, columns).astype(np.float32)
     blurred = ndimage.gaussian_filter(grid, narrow, mode="constant", truncate=3.5)
     return upsample(blurred[rim:, rim:] * np.float32(2.0 * np.pi * sigma**2), TAIL_STEP, shape)

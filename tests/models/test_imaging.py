@@ -43,6 +43,19 @@ def test_shares_of_core_and_tail_are_those_of_the_current():
     assert share == pytest.approx(0.3, abs=0.005)
 
 
+@pytest.mark.parametrize("sigma", [2.5, 4.3, 9.0])
+def test_the_coarse_tail_has_the_tails_weight_and_width(sigma):
+    probe = Probe(core_sigma_px=0.5, tail_sigma_px=sigma, tail_share=0.999)
+    points = np.random.default_rng(6).uniform(50, 52, (300, 2))
+    image = render_columns((103, 101), points, np.ones(300), probe).astype(float)
+    expected = exact((103, 101), points, np.ones(300), probe)
+    assert image.sum() == pytest.approx(expected.sum(), rel=0.002)
+    rows, columns = np.indices(image.shape)
+    for axis, middle in ((columns, points[:, 0].mean()), (rows, points[:, 1].mean())):
+        width, wanted = ((axis - middle) ** 2 * i / i.sum() for i in (image, expected))
+        assert width.sum() == pytest.approx(wanted.sum(), rel=0.01)
+
+
 def test_jitter_moves_each_row_by_its_own_shift():
     shift = np.random.default_rng(1).normal(0, 0.5, 21)
     sharp = Probe(1.2, 4.3, 0.0)

@@ -78,14 +78,14 @@ def test_equilibrium_occupation_is_the_ratio_of_binding_to_leaving():
 
 def test_damage_makes_vacancies_at_cross_section_times_dose():
     flux, seconds = 5e6, 40.0
-    run = specimen({}, 60, replace(STILL, damage_barn=2.0, metal_damage_barn=0.5), flux, seed=5)
+    run = specimen({}, 120, replace(STILL, damage_barn=2.0, metal_damage_barn=0.5), flux, seed=5)
     events = run.advance(seconds)
     dose = flux * seconds * NM2_PER_BARN
-    metal = sum(event.target < 3600 for event in events)
+    metal = sum(event.target < 14400 for event in events)
     light = len(events) - metal
-    for count, mean in ((light, 3600 * 2 * 2.0 * dose), (metal, 3600 * 0.5 * dose)):
+    for count, mean in ((light, 14400 * 2 * 2.0 * dose), (metal, 14400 * 0.5 * dose)):
         # depletion of intact columns lowers the mean by less than its share of lost atoms
-        assert abs(count - mean) < 4 * np.sqrt(mean) + mean * mean / 7200
+        assert abs(count - mean) < 4 * np.sqrt(mean) + mean * mean / 28800
     lost = np.sum(run.kind == VS) + 2 * np.sum(run.kind == VS2)
     assert lost == light
     assert np.sum(run.kind == VW) == metal

@@ -96,11 +96,10 @@ def test_columns_are_where_the_truth_says(angle, seed):
     middle = points[((points > 8) & (points < [81, 111])).all(axis=1)]
     assert len(middle) > 20
     for x, y in middle:
-        near = (columns - x) ** 2 + (rows - y) ** 2 < 2.6**2
-        light = frame.image * near
-        # a disc of pixels about the true place has its own centroid off by up to 0.1 px
-        assert (light * columns).sum() / light.sum() == pytest.approx(x, abs=0.1)
-        assert (light * rows).sum() / light.sum() == pytest.approx(y, abs=0.1)
+        # a smooth window of the column's own width: a shift shows as half of itself
+        light = frame.image * np.exp(-((columns - x) ** 2 + (rows - y) ** 2) / (2 * 1.27**2))
+        assert (light * columns).sum() / light.sum() == pytest.approx(x, abs=0.02)
+        assert (light * rows).sum() / light.sum() == pytest.approx(y, abs=0.02)
     cells, sublattice, distance = frame.truth.lattice.nearest_site(points)
     assert distance.max() < 1e-6
     assert (sublattice == frame.columns.sublattice).all()
