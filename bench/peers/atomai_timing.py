@@ -33,7 +33,7 @@ DEFECTS_PER_PIXEL = 146 / 512**2
 #: Half a W-W distance at 0.03 nm a pixel is 5.3 px: a mark of this radius covers one column.
 MARK_RADIUS = 4
 #: Enough for blobs of the right size and number, a few seconds on two cores; not for accuracy.
-TRAINING_CYCLES, TRAINING_FRAMES, BATCH, CROP = 150, 4, 4, 128
+TRAINING_CYCLES, TRAINING_FRAMES, BATCH, CROP = 120, 4, 8, 64
 THRESHOLDS = np.linspace(0.02, 0.98, 49)
 WARM_UP = 2
 

@@ -101,10 +101,10 @@ def prepare(folder: Path, *, allow_cuda: bool) -> Path:
     complete = folder / "atomai-installed"
     if complete.is_file() and complete.read_text(encoding="ascii") == wanted and python.exists():
         return python
-    print(f"installing {ATOMAI} in {folder} (once, some minutes)", file=sys.stderr)
     # A folder that holds something but no environment is not ours to fill.
     if folder.exists() and any(folder.iterdir()) and not (folder / "pyvenv.cfg").is_file():
         raise PeerError(f"{folder} is not empty and is no virtual environment: name another folder")
+    print(f"installing {ATOMAI} in {folder} (once, some minutes)", file=sys.stderr)
     venv.create(folder, with_pip=True)
     pip = [python, "-m", "pip", "install", "--quiet"]
     if not allow_cuda:
