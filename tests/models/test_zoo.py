@@ -1,0 +1,77 @@
+"""The shipped model keeps what its card promises."""
+
+import numpy as np
+import pytest
+
+from latticewatch_models.crystal import CRYSTALS
+from latticewatch_models.microscope import ImagingConfig, Microscope
+from latticewatch_models.runtime import ZOO_MODEL, Segmenter
+from latticewatch_models.scenes import scene_of
+from latticewatch_models.validation import SITE_SPECIES, judge, validation_frame
+
+
+@pytest.fixture(scope="module")
+def segmenter():
+    return Segmenter(providers="cpu", threads=1)
+
+
+def test_the_file_is_small_and_has_a_card():
+    assert ZOO_MODEL.stat().st_size < 2_000_000
+    card = ZOO_MODEL.with_suffix(".md").read_text("utf-8")
+    assert "python -m latticewatch_models.training" in card
+
+
+def test_the_file_says_what_it_was_trained_on(segmenter):
+    card = segmenter.card
+    assert card.trained
+    assert card.stride == 4
+    assert card.lattice_constant_px == 10.5
+    assert set(card.crystals) <= set(CRYSTALS)
+    assert f"--seed {card.seed} --iterations {card.iterations}" in ZOO_MODEL.with_suffix(
+        ".md"
+    ).read_text("utf-8")
+
+
+def test_accuracy_at_1600_electrons_a_pixel(segmenter):
+    result = judge(segmenter.segment, [validation_frame(1600.0, 1000 + k) for k in range(8)])
+    score = result.score
+    assert sum(score.hits.get(s, 0) + score.misses.get(s, 0) for s in ("MoW", "VW")) > 150
+    assert score.recall(["MoW"]) >= 0.95
+    assert score.recall(["VW"]) >= 0.95
+    assert score.precision(SITE_SPECIES["metal"], ["metal"]) >= 0.95
+    assert score.position_error() < 0.7
+    assert result.calibration_error < 0.1
+
+
+@pytest.mark.parametrize("rotation", [-45.0, 0.0, 30.0])
+@pytest.mark.parametrize("pixel_size_nm", [0.0265, 0.035])
+def test_rotation_and_scale_within_the_range_do_not_matter(segmenter, rotation, pixel_size_nm):
+    imaging = ImagingConfig(
+        pixel_size_nm=pixel_size_nm,
+        rotation_deg=rotation,
+        dose_e_per_pixel=1600.0 * (pixel_size_nm / 0.03) ** 2,
+    )
+    frames = [Microscope("WS2", (224, 224), 800 + k, imaging=imaging).acquire() for k in range(4)]
+    score = judge(segmenter.segment, frames).score
+    assert score.f1(SITE_SPECIES["metal"], ["metal"]) >= 0.95
+
+
+def test_noise_without_a_crystal_is_not_full_of_defects(segmenter):
+    rng = np.random.default_rng(12)
+    heat = segmenter.segment(rng.normal(size=(256, 256)).astype(np.float32)).heat
+    assert (heat > 0.5).mean() < 0.01
+
+
+def test_a_perfect_crystal_shows_next_to_none(segmenter):
+    from latticewatch_models.microscope import SpecimenConfig
+
+    nothing = SpecimenConfig(
+        dopant_fraction=0.0, vacancy_fraction=0.0, metal_vacancy_fraction=0.0, adatom_per_cell=0.0
+    )
+    found = 0
+    for seed in range(4):
+        frame = Microscope("WS2", (256, 256), 900 + seed, nothing).acquire()
+        seen = segmenter.segment(scene_of(frame.image, frame.truth).image)
+        found += len(seen.detections(0.5)[0])
+    # about 2,700 cells were looked at
+    assert found <= 6
