@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.fft import next_fast_len
 
 from latticewatch_kernels.arrays import array_module, irfft2, ndimage_module, rfft2, to_host
 from latticewatch_kernels.columns import ColumnMap, column_map, column_profile, site_intensity
 from latticewatch_kernels.conditioning import even_sample
+from latticewatch_kernels.extension import extend
 from latticewatch_kernels.harmonics import measure_harmonics, node_indices
 from latticewatch_kernels.lattice import Array, Lattice
 from latticewatch_kernels.order import OrderMap, enlarge, local_order
@@ -185,7 +185,7 @@ def _filter(
         weight = enlarge(specimen, order.stride, shape)
         level = xp.float32((image * weight).sum() / weight.sum())
         work = (image - level) * weight
-    padded, corner = _extend(work, lattice)
+    padded, corner = extend(work, lattice, PADDING_WINDOWS * WINDOW_CELLS * lattice.constant)
     spectrum = rfft2(padded)
     mask = xp.asarray(_node_mask((padded.shape[0], padded.shape[1]), lattice))
     window_part = (slice(corner[0], corner[0] + shape[0]), slice(corner[1], corner[1] + shape[1]))
@@ -251,52 +251,3 @@ def _gaussians(frequency: np.ndarray, centres: np.ndarray, width: np.ndarray) ->
     gap = frequency[:, None] - centres
     gap -= np.rint(gap)
     return np.asarray(np.exp(-0.5 * (gap / width) ** 2).astype(np.float32))
-
-
-def _extend(image: Array, lattice: Lattice) -> tuple[Array, tuple[int, int]]:
-    """Continue an image beyond its borders by lattice translations of itself.
-
-    Returns the larger image, of sides that suit the FFT, and where the original's first pixel lies.
-    """
-    xp = array_module(image)
-    corner = []
-    for axis in (1, 0):
-        size = image.shape[axis]
-        wanted = int(PADDING_WINDOWS * WINDOW_CELLS * lattice.constant)
-        before = min(wanted, size // 2)
-        total = next_fast_len(size + 2 * before, real=True)
-        after = total - size - before
-        step = _translation(lattice, axis, max(before, after), size)
-        along = np.arange(-before, size + after)
-        shift = np.where(along < 0, 1, np.where(along >= size, -1, 0))
-        along = np.clip(along + shift * step[axis], 0, size - 1)
-        other = np.arange(image.shape[1 - axis])
-        pieces = []
-        for sign in (1, 0, -1):
-            chosen = xp.asarray(along[shift == sign])
-            moved = xp.asarray(np.clip(other + sign * step[1 - axis], 0, len(other) - 1))
-            if axis == 1:
-                pieces.append(image[:, chosen][moved] if sign else image)
-            else:
-                pieces.append(image[chosen][:, moved] if sign else image)
-        image = xp.concatenate(pieces, axis=axis)
-        corner.append(before)
-    return image, (corner[1], corner[0])
-
-
-def _translation(lattice: Lattice, axis: int, least: int, size: int) -> tuple[int, int]:
-    """Lattice vector, rounded to pixels (rows, columns), that is long enough along an axis.
-
-    Of those up to five lattice constants longer and as far aside, the one nearest to whole pixels.
-    """
-    a = lattice.constant
-    reach = int(np.ceil((least + 6 * a) / a * 1.5)) + 2
-    span = np.arange(-reach, reach + 1)
-    steps = np.stack(np.meshgrid(span, span), -1).reshape(-1, 2) @ lattice.matrix.T
-    along, aside = steps[:, 1 - axis], steps[:, axis]
-    fits = (along >= least) & (along <= max(least + 1.2 * a, min(least + 5 * a, size - 1)))
-    fits &= np.abs(aside) <= 2.5 * a
-    rounding = np.hypot(*(steps - np.rint(steps)).T)
-    cost = np.where(fits, rounding + 0.02 * np.abs(aside) / a, np.inf)
-    best = np.rint(steps[np.argmin(cost)]).astype(int)
-    return int(best[1]), int(best[0])

@@ -32,8 +32,8 @@ def cubic(image: Array, x: Array, y: Array) -> Array:
     height, width = image.shape
     x, y = xp.clip(x, 0, width - 1), xp.clip(y, 0, height - 1)
     left, top = xp.floor(x).astype(xp.int32), xp.floor(y).astype(xp.int32)
-    across = _keys(xp.asarray(x - left, dtype=xp.float32))
-    down = _keys(xp.asarray(y - top, dtype=xp.float32))
+    across = cubic_weights(xp.asarray(x - left, dtype=xp.float32))
+    down = cubic_weights(xp.asarray(y - top, dtype=xp.float32))
     flat = image.reshape(-1)
     total = xp.zeros(x.shape, xp.float32)
     for i in range(4):
@@ -45,8 +45,8 @@ def cubic(image: Array, x: Array, y: Array) -> Array:
     return total
 
 
-def _keys(t: Array) -> tuple[Array, Array, Array, Array]:
-    """Weights of the four samples at -1, 0, 1, 2 for a place t in [0, 1)."""
+def cubic_weights(t: Array) -> tuple[Array, Array, Array, Array]:
+    """Weights of the samples at -1, 0, 1 and 2 for a place t in [0, 1), by cubic convolution."""
     t2 = t * t
     t3 = t2 * t
     return (
