@@ -9,6 +9,7 @@ import pytest
 from synthetic import View, detect, info, make_specimen
 
 from latticewatch.tracker import COLUMNS, Tracker, TrackerSettings
+from latticewatch_models.crystal import crystal_named
 
 
 def run(tracker, specimen, frames, seed=1, **view):
@@ -53,6 +54,141 @@ def test_frames_out_of_order_are_refused_and_change_nothing():
     with pytest.raises(ValueError, match="once and in order"):
         tracker.apply(info(2), None)
     assert tracker.save() == before
+
+
+def test_missing_frames_make_steps_longer_and_tracks_outlive_short_gaps():
+    specimen = make_specimen(0)
+    tracker = Tracker(TrackerSettings(max_gap_frames=2), specimen.crystal)
+    rng, closed = np.random.default_rng(1), []
+    for frame in range(14):
+        if frame in (4, 5):
+            closed += tracker.apply(info(frame), None).closed
+        elif frame not in (9, 10, 11):  # never came: left out
+            update = tracker.apply(info(frame), detect(specimen, View(), rng))
+            closed += update.closed
+        if frame == 8:
+            assert not closed
+    told = tracker.statistics()
+    assert (told["frames"], told["missing"]) == (9, 5)
+    dopants = int((update.table["species"] == "MoW").sum())
+    assert dopants > 10
+    lags = np.array(told["transitions"]["counts"]).sum(axis=(1, 2))
+    # Two frames lost: one step at lag 3; three lost are more than a track outlives.
+    assert lags.tolist() == [6 * dopants, 0, dopants]
+    assert len(closed) == len(tracker.finish().closed) == len(update.table["frame"])
+    assert not tracker.finish().closed
+
+
+def test_track_numbers_are_never_used_twice_nor_on_two_rows():
+    specimen = make_specimen(0)
+    tracker = Tracker(TrackerSettings(), specimen.crystal)
+    gone = set()
+    for update in run(tracker, specimen, range(25), miss=0.3, false=6):
+        tracks = update.table["track"].tolist()
+        assert len(set(tracks)) == len(tracks)
+        assert not gone & set(tracks)
+        gone |= {c.track for c in update.closed}
+    assert gone
+
+
+def test_states_keep_their_direction_when_the_gauge_turns():
+    specimen = make_specimen(2)
+    cells = [c for c, s in specimen.metal.items() if s == "MoW"][:9]
+    for k, cell in enumerate(cells):
+        i, j = ((0, 0), (-1, -1), (0, -1))[k % 3]
+        specimen.vacancies.append((cell[0] + i, cell[1] + j))
+    tracker = Tracker(TrackerSettings(), specimen.crystal)
+    rng = np.random.default_rng(3)
+    for frame in range(10):
+        view = View(turn=0 if frame == 0 else int(rng.integers(0, 3)), noise=0.01)
+        table = tracker.apply(info(frame), detect(specimen, view, rng)).table
+        for i, j, s, state in zip(
+            table["site_i"], table["site_j"], table["sublattice"], table["state"], strict=True
+        ):
+            if s == 0 and specimen.metal[(i, j)] == "MoW":
+                assert state == specimen.state((i, j))
+        # Vacancies beside a dopant have no row of their own.
+        held = {(c[0], c[1]) for c in specimen.vacancies[-9:]}
+        rows = zip(table["site_i"], table["site_j"], table["sublattice"], strict=True)
+        assert not held & {(int(i), int(j)) for i, j, s in rows if s == 1}
+    counts = np.array(tracker.statistics()["transitions"]["counts"][0])
+    assert counts.trace() == counts.sum() > 0
+
+
+def test_bound_vacancies_are_still_seen_by_diffusion():
+    specimen = make_specimen(2, counts=(6, 0, 0, 0))
+    cell = next(iter(specimen.metal))
+    tracker = Tracker(TrackerSettings(), specimen.crystal)
+    rng = np.random.default_rng(3)
+    for frame in range(30):
+        i, j = ((0, 0), (-1, -1), (0, -1))[frame // 10]
+        specimen.vacancies = [(cell[0] + i, cell[1] + j)]
+        tracker.apply(info(frame), detect(specimen, View(noise=0.01), rng))
+    told = tracker.statistics()["diffusion"]
+    assert told["all"]["hops"] == 2
+    assert told["all"]["steps"] == 29
+    assert told["free"]["steps"] == 0
+
+
+def test_a_wrong_pixel_size_shows_in_the_lattice_constant():
+    specimen = make_specimen(0)
+    for pixel, source in ((0.033, "header"), (None, "lattice")):
+        tracker = Tracker(TrackerSettings(), specimen.crystal)
+        for frame in range(4):
+            seen = detect(specimen, View(jitter=0.001), np.random.default_rng(frame))
+            tracker.apply(info(frame, pixel=pixel), seen)
+        told = tracker.statistics()
+        assert told["pixel_size_source"] == source
+        if pixel is None:
+            assert told["pixel_size_nm"] == pytest.approx(0.3153 / 10.5, rel=0.005)
+            assert told["lattice"]["deviation"] is None
+        else:
+            assert told["lattice"]["deviation"]["mean"] == pytest.approx(0.0989, abs=0.005)
+
+
+def test_nanometres_are_free_of_drift():
+    specimen = make_specimen(0)
+    tracker = Tracker(TrackerSettings(), specimen.crystal)
+    places = {}
+    for update in run(tracker, specimen, range(10), jitter=0.0005):
+        table = update.table
+        for track, x, y in zip(table["track"], table["x_nm"], table["y_nm"], strict=True):
+            places.setdefault(int(track), []).append((x, y))
+    spread = [np.std(p, axis=0).max() for p in places.values() if len(p) == 10]
+    assert len(spread) > 10
+    assert np.median(spread) < 0.03 * 0.45  # 0.3 px of localisation error, and little else
+
+
+def test_frames_without_defects_are_frames():
+    specimen = make_specimen(0, counts=(0, 0, 0, 0))
+    tracker = Tracker(TrackerSettings(), specimen.crystal)
+    update = run(tracker, specimen, range(3))[-1]
+    assert len(update.table["frame"]) == 0
+    assert tracker.statistics()["frames"] == 3
+
+
+def test_state_does_not_grow_over_two_thousand_frames():
+    specimen = make_specimen(0, counts=(4, 2, 4, 2))
+    tracker = Tracker(TrackerSettings(), specimen.crystal)
+    rng = np.random.default_rng(1)
+    views = [detect(specimen, View(drift=(0.2 * k, 0.1 * k), false=3), rng) for k in range(20)]
+    sizes = []
+    for frame in range(2000):
+        tracker.apply(info(frame), views[frame % 20])
+        if frame % 100 == 99:
+            sizes.append(len(tracker.save()))
+    assert max(sizes[5:]) < 1.15 * sizes[1]
+
+
+def test_state_of_another_crystal_or_settings_is_refused():
+    specimen, settings = make_specimen(0), TrackerSettings()
+    data = Tracker(settings, specimen.crystal).save()
+    with pytest.raises(ValueError, match="crystal WS2, not MoS2"):
+        Tracker.restore(data, settings, crystal_named("MoS2"))
+    with pytest.raises(ValueError, match=r"other settings \(classes\)"):
+        Tracker.restore(data, TrackerSettings(classes=4), specimen.crystal)
+    with pytest.raises(ValueError, match="no saved tracker state"):
+        Tracker.restore(b"\x93nonsense", settings, specimen.crystal)
 
 
 @pytest.mark.parametrize("stop", [1, 5, 9])

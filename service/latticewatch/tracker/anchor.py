@@ -36,6 +36,8 @@ SEEN_AGAIN = 0.8
 LOST = 0.15
 #: Memory of the drift velocity.
 VELOCITY_WEIGHT = 0.5
+#: Share of the defects on their sites that settles the vote at the predicted shift.
+SETTLED = 0.5
 #: Host intensity of sublattice 1 from which on the two sublattices cannot be told apart.
 ALIKE = 0.8
 
@@ -112,9 +114,17 @@ def _transform(turn: int, flipped: bool) -> np.ndarray:
 
 
 def _votes(
-    known: tuple[np.ndarray, np.ndarray], seen: tuple[np.ndarray, np.ndarray]
+    known: tuple[np.ndarray, np.ndarray], seen: tuple[np.ndarray, np.ndarray], guess: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Candidate shifts (k, 2) and how many known sites each would bring onto a seen one."""
+    """Candidate shifts (k, 2) and how many known sites each would bring onto a seen one.
+
+    `guess` is the shift nearest to the predicted one; where it alone holds most of the defects no
+    other can have more, and none is looked for.
+    """
+    guess = np.rint(guess).astype(int)
+    expected = np.isin(site_keys(seen[0] + guess, seen[1]), site_keys(*known)).sum()
+    if expected > SETTLED * min(len(known[1]), len(seen[1])):
+        return guess[None], np.array([expected])
     alike = known[1][:, None] == seen[1][None, :]
     steps = (known[0][:, None, :] - seen[0][None, :, :])[alike]
     if not len(steps):
@@ -144,6 +154,14 @@ def _choose(
     best = int(np.argmax(score))
     same = (steps == steps[best]).all(axis=1)
     return steps[best], int(counts[same].max())
+
+
+def site_keys(cells: np.ndarray, sublattice: np.ndarray | int) -> np.ndarray:
+    """One int64 a site, for look-ups; cells within +-2^28."""
+    cells = np.asarray(cells, np.int64)
+    offset = 1 << 28
+    row, column = cells[..., 0] + offset, cells[..., 1] + offset
+    return np.asarray((row * (2 * offset) + column) * 4 + sublattice)
 
 
 def align(
@@ -190,7 +208,7 @@ def align(
     trial = Alignment(transform, base, turn, flipped).sites(*seen)
     places = 3.0 * shape[0] * shape[1] / lattice.cell_area
     chance = float(np.clip(len(seen[1]) / places, 1e-3, 0.5))
-    step, votes = _choose(predicted, matrix, elapsed, _votes(known, trial), chance)
+    step, votes = _choose(predicted, matrix, elapsed, _votes(known, trial, predicted), chance)
     shift = step + base
     travelled = origin + matrix @ (state.coordinate - shift) - state.point
     velocity = state.velocity + VELOCITY_WEIGHT * (travelled / elapsed - state.velocity)

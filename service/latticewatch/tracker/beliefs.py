@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .dopants import site_keys
+from .anchor import site_keys
 from .tracks import TrackArray
 
 #: Pseudo-frames behind the state filter's starting matrix, per state.

@@ -66,12 +66,3 @@ def state_likelihood(
 def neighbour_sites(cells: np.ndarray) -> np.ndarray:
     """Cells (n, 3, 2) of the three sublattice-1 neighbours of sublattice-0 cells (n, 2)."""
     return np.asarray(cells)[:, None, :] + NEIGHBOUR_CELLS[None]
-
-
-def site_keys(cells: np.ndarray, sublattice: np.ndarray | int) -> np.ndarray:
-    """One int64 a site, for look-ups; cells within +-2^28."""
-    cells = np.asarray(cells, np.int64)
-    offset = 1 << 28
-    return np.asarray(
-        ((cells[..., 0] + offset) * (2 * offset) + cells[..., 1] + offset) * 4 + sublattice
-    )

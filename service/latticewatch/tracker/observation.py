@@ -9,7 +9,7 @@ import numpy as np
 from latticewatch.detections import Detections
 from latticewatch_models.crystal import Crystal
 
-from .anchor import Alignment
+from .anchor import Alignment, site_keys
 from .beliefs import (
     evidence_weight,
     inferred_steps,
@@ -19,7 +19,7 @@ from .beliefs import (
     state_prior,
 )
 from .classes import Sample
-from .dopants import neighbour_sites, site_keys, state_likelihood
+from .dopants import neighbour_sites, state_likelihood
 from .settings import TrackerSettings
 from .species import HOLE_EDGE, UNKNOWN, Readings, by_species, fresh_prior, single_posterior
 from .tracks import MAX_READINGS, STATES, TrackArray

@@ -1,0 +1,99 @@
+"""Species by Z-contrast, dopant states by their neighbours, and what earlier frames add."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from latticewatch.tracker.dopants import state_likelihood
+from latticewatch.tracker.species import (
+    by_species,
+    class_posterior,
+    fresh_prior,
+    host_heights,
+    readings,
+    single_posterior,
+)
+from latticewatch_models.crystal import crystal_named
+
+WS2 = crystal_named("WS2")
+TABLE = readings(WS2, host_heights(WS2, None), 0.1)
+
+
+def names(centre, sublattice, told=None, noise=0.02, table=TABLE, probability=0.95):
+    n = len(centre)
+    site = np.asarray(sublattice)
+    prior = fresh_prior(table, told, site, np.full(n, probability))
+    posterior = single_posterior(table, prior, np.asarray(centre), noise, np.ones(n))
+    assert posterior.sum(axis=1) == pytest.approx(np.ones(n))
+    return [table.names[k] for k in by_species(table, posterior).argmax(axis=1)]
+
+
+@pytest.mark.parametrize("name", ["WS2", "MoS2", "WSe2", "graphene"])
+def test_every_reading_is_told_where_the_noise_is_small(name):
+    crystal = crystal_named(name)
+    table = readings(crystal, host_heights(crystal, None), 0.1)
+    centre = [crystal.reading_intensity(r) for r in crystal.readings]
+    found = names(centre, [r.sublattice for r in crystal.readings], noise=0.005, table=table)
+    assert found == [r.species for r in crystal.readings]
+
+
+def test_host_like_and_outlandish_columns_are_unknown():
+    assert names([1.0, 0.148, 1.5], [0, 1, 0], noise=0.01) == ["unknown"] * 3
+
+
+def test_measured_host_height_rescales_what_is_expected_of_vacancies():
+    table = readings(WS2, host_heights(WS2, 0.3), 0.1)
+    assert names([0.15], [1], table=table) == ["VS"]
+    assert names([0.15], [1]) == ["unknown"]  # the host itself, without that calibration
+
+
+def test_a_class_that_mixes_species_does_not_mislabel_clear_single_defects():
+    told = np.zeros((2, 1 + len(TABLE.code)))
+    told[:, 1 + TABLE.names.index("MoW")] = 1.0
+    assert names([0.382, 0.0], [0, 0], told, noise=0.05) == ["MoW", "VW"]
+
+
+def test_a_class_decides_where_the_single_measurement_cannot():
+    between = float(np.mean([TABLE.expected[2], TABLE.expected[3]]))  # of VS and VS2
+    row = {species: np.zeros((1, 1 + len(TABLE.code))) for species in ("VS", "VS2")}
+    for species, told in row.items():
+        told[0, 1 + TABLE.names.index(species)] = 1.0
+        assert names([between], [1], told, noise=0.05) == [species]
+
+
+def test_class_posterior_reads_site_and_intensity():
+    shares = np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.1, 0.9]])
+    mean = np.array([[0.38, np.nan, np.nan], [np.nan, 0.075, np.nan], [np.nan, 1.1, 1.0]])
+    posterior = by_species(TABLE, class_posterior(TABLE, shares, mean, np.full((3, 3), 0.003)))
+    best = [TABLE.names[k] for k in posterior.argmax(axis=1)]
+    assert best == ["MoW", "VS", "adatom"]
+    assert posterior.sum(axis=1) == pytest.approx(np.ones(3))
+
+
+def test_state_likelihood_is_the_multivariate_normal_one():
+    from scipy.stats import multivariate_normal
+
+    rng = np.random.default_rng(0)
+    seen, host, vacant = rng.normal(0.12, 0.04, (20, 3)), 0.15, (0.075, 0.0)
+    none = np.zeros((20, 3), bool)
+    mine = state_likelihood(seen, 0.03, host, vacant, none, 0.1)
+    shared = (0.25 * (host - max(vacant))) ** 2
+    covariance = np.eye(3) * (0.03**2 + 0.015**2) + shared
+    oracle = np.zeros((20, 4))
+    oracle[:, 0] = multivariate_normal(np.full(3, host), covariance).pdf(seen)
+    for k in range(3):
+        for value in vacant:
+            mean = np.full(3, host)
+            mean[k] = value
+            oracle[:, k + 1] += multivariate_normal(mean, covariance).pdf(seen) / 2
+    np.testing.assert_allclose(mine, oracle / mine.max(axis=1, keepdims=True)
+                               / oracle.max(axis=1, keepdims=True), rtol=1e-9)  # fmt: skip
+
+
+def test_an_offset_common_to_all_neighbours_is_no_vacancy():
+    lowered = np.full((1, 3), 0.15 - 0.03)
+    none = np.zeros((1, 3), bool)
+    assert state_likelihood(lowered, 0.01, 0.15, (0.075,), none, 0.0).argmax() == 0
+    lowered[0, 2] -= 0.075
+    assert state_likelihood(lowered, 0.01, 0.15, (0.075,), none, 0.0).argmax() == 3
