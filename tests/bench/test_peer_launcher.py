@@ -23,7 +23,7 @@ def launch(folder: Path, frames: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.fixture()
+@pytest.fixture
 def frames(tmp_path: Path) -> Path:
     path = tmp_path / "frames.npy"
     path.touch()
