@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import threading
 from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
@@ -40,6 +41,9 @@ class Session:
 
     def __init__(self, db: sqlite3.Connection, path: Path) -> None:
         self._db = db
+        # SQLite must not be closed, or used, under another thread's hands: a cancelled task leaves
+        # its worker thread in the middle of a commit
+        self._guard = threading.RLock()
         self.path = path
 
     @classmethod
@@ -63,8 +67,9 @@ class Session:
         return _checked(Session(db, path))
 
     def close(self) -> None:
-        """Close the file."""
-        self._db.close()
+        """Close the file, once what is under way in other threads is done."""
+        with self._guard:
+            self._db.close()
 
     def __enter__(self: S) -> S:
         return self
@@ -139,7 +144,7 @@ class Session:
         return bytes(rows[0][0]) if rows else None
 
     def _all(self, query: str, values: tuple[Any, ...]) -> list[tuple[Any, ...]]:
-        with explained(self.path):
+        with self._guard, explained(self.path):
             return self._db.execute(query, values).fetchall()
 
     def _maps(

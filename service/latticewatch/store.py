@@ -48,7 +48,7 @@ _INSERT_EVENT = _insert("events", EVENT_COLUMNS)
 class Store(Session):
     """A session's file, for its one writer; reads like `Session`.
 
-    Not for use by two threads at the same time.
+    Threads may share it; one waits for the other.
     """
 
     def __init__(self, db: sqlite3.Connection, path: Path, lock: FileLock) -> None:
@@ -94,7 +94,7 @@ class Store(Session):
             raise
 
     def close(self) -> None:
-        """Close the file and let another service have it."""
+        """Close the file, once a commit under way is done, and let another service have it."""
         super().close()
         self._lock.release()
 
@@ -125,7 +125,7 @@ class Store(Session):
         """
         rows = [_frame_row(result) for result in batch]
         data = _json(statistics)
-        with explained(self.path):
+        with self._guard, explained(self.path):
             self._db.execute("BEGIN IMMEDIATE")
             try:
                 self._check_order(batch, end)
@@ -142,7 +142,7 @@ class Store(Session):
     def note(self, **values: str) -> None:
         """Note something about the session as a whole; replaces an earlier note."""
         query = "INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)"
-        with explained(self.path):
+        with self._guard, explained(self.path):
             self._db.executemany(query, values.items())
 
     def _check_order(self, batch: Sequence[FrameResult], end: SessionEnd | None) -> None:

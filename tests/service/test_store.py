@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import signal
 import sqlite3
 import subprocess
@@ -120,6 +121,19 @@ def test_readers_see_whole_commits_while_it_writes(store):
         store._db.execute("DELETE FROM defects")
         assert len(reader.defects()) == 20
         store._db.execute("ROLLBACK")
+
+
+def test_closing_waits_for_a_commit_in_another_thread(store):
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        for frame in range(20):
+            commit = pool.submit(store.commit, [result(frame, table=table(frame, 500))], b"", {})
+        store.close()
+        pool.shutdown(wait=True)
+        assert commit.done()
+    with pytest.raises(StoreError, match="closed"):
+        store.commit([result(99)], b"", {})
+    with Store.open(store.path.parent) as again:
+        assert len(again.defects()) == 500 * again.position().frame
 
 
 def test_notes(store):
