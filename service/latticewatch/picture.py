@@ -16,6 +16,9 @@ _SIDE_PX = 1100
 #: Share of the pixels that are clipped to black and to white.
 _CLIP_PERCENT = 0.5
 
+#: Area of a marker in the legend, points squared.
+_LEGEND_MARKER = 60.0
+
 
 def save_overlay(
     path: Path,
@@ -70,7 +73,10 @@ def save_overlay(
     if pixel_size_nm:
         _scale_bar(axes, rows, columns, pixel_size_nm)
     if len(table):
-        axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1), borderaxespad=0, markerscale=0.6)
+        legend = axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1), borderaxespad=0)
+        handles: list[Any] = legend.legend_handles
+        for handle in handles:
+            handle.set_sizes([_LEGEND_MARKER])
     axes.set(xlim=(-0.5, columns - 0.5), ylim=(rows - 0.5, -0.5), xticks=[], yticks=[])
     axes.set_title(title, loc="left", fontsize=10)
     figure.savefig(path, dpi=100)
@@ -85,10 +91,20 @@ def _labels(table: DefectTable) -> list[str]:
 
 
 def _scale_bar(axes: Any, rows: int, columns: int, pixel_size_nm: float) -> None:
+    from matplotlib.patheffects import withStroke
+
     length_nm = next((n for n in (20, 10, 5, 2, 1, 0.5) if n / pixel_size_nm < columns / 4), 0.2)
     length = length_nm / pixel_size_nm
     x, y = 0.03 * columns, 0.965 * rows
-    axes.plot([x, x + length], [y, y], color="white", linewidth=4, solid_capstyle="butt")
+    outline = [withStroke(linewidth=6, foreground="black")]
+    axes.plot(
+        [x, x + length],
+        [y, y],
+        color="white",
+        linewidth=4,
+        solid_capstyle="butt",
+        path_effects=outline,
+    )
     axes.text(
         x + length / 2,
         y - 0.012 * rows,

@@ -23,10 +23,14 @@ from latticewatch.client.messages import DefectTable
 from latticewatch.config import load_settings
 from latticewatch.replay import Replay, replay
 from latticewatch.session import SESSION_FILE, Session
-from latticewatch.sources import open_movie
+from latticewatch.sources import Movie, open_movie
 from latticewatch.writer import STATISTICS_FILE
 
 PARQUET_FILE = "defects.parquet"
+
+#: A lattice constant this far off the literature's is pointed out: a microscope's magnification is
+#: good to 1 or 2 %.
+CALIBRATION_TOLERANCE = 0.03
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -64,7 +68,7 @@ def run(options: argparse.Namespace) -> int:
     save_parquet(options.out / PARQUET_FILE, table)
     for row in refused:
         print(f"latticewatch: frame {row['frame']} not used: {row['reason']}", file=sys.stderr)
-    print(_summary(movie.count, table, statistics, options.out))
+    print(_summary(movie, table, statistics, options.out))
     return FAILURE if len(refused) == movie.count else 0
 
 
@@ -81,20 +85,32 @@ def _progress(done: int, count: int) -> None:
         print(f"\rframe {done} of {count} ", end="", file=sys.stderr, flush=True)
 
 
-def _summary(count: int, table: DefectTable, statistics: Mapping[str, Any], out: Path) -> str:
-    lines = [f"{count} frames, {len(table)} rows of defects"]
-    lattice = statistics["lattice"]
-    constant = (lattice.get("constant_nm") or {}).get("mean")
-    if constant is not None:
-        deviation = lattice["deviation"]["mean"]
-        source = statistics["pixel_size_source"]
-        lines.append(
-            f"lattice constant {constant:.4f} nm, {deviation:+.1%} off the literature's "
-            f"{lattice['literature_nm']} nm (pixel size from the {source})"
-        )
+def _summary(movie: Movie, table: DefectTable, statistics: Mapping[str, Any], out: Path) -> str:
+    lines = [f"{movie.count} frames, {len(table)} rows of defects"]
+    lines += _on_calibration(statistics)
+    if movie.count > 1 and movie.frame_time_s is None:
+        lines.append("no frame time is known, so a second stands for a frame: give --frame-time")
     names = dict.fromkeys(table.species.tolist())
     counts = [f"{name} {(table.species == name).sum()}" for name in sorted(names)]
     if counts:
         lines.append("by species: " + ", ".join(counts))
     lines.append(f"in {out}: {SESSION_FILE}, {PARQUET_FILE}, {STATISTICS_FILE}")
     return "\n".join(lines)
+
+
+def _on_calibration(statistics: Mapping[str, Any]) -> list[str]:
+    """Say what lattice was measured, and whether crystal and pixel size fit it."""
+    lattice, source = statistics["lattice"], statistics["pixel_size_source"]
+    constant = lattice["constant_nm"]["mean"]
+    if constant is None:
+        return []
+    deviation, literature = lattice["deviation"]["mean"], lattice["literature_nm"]
+    measured = f"lattice constant {constant:.4f} nm, {deviation:+.1%} off the literature's"
+    lines = [f"{measured} {literature} nm (pixel size from the {source})"]
+    if abs(deviation) > CALIBRATION_TOLERANCE:
+        fitting = statistics["pixel_size_nm"] / (1 + deviation)
+        lines.append(
+            f"pixel size and crystal do not fit: check both; {fitting:.5f} nm would fit "
+            f"(--pixel-size {fitting:.5f})"
+        )
+    return lines
