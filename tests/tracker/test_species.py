@@ -39,7 +39,7 @@ def test_every_reading_is_told_where_the_noise_is_small(name):
 
 
 def test_host_like_and_outlandish_columns_are_unknown():
-    assert names([1.0, 0.148, 1.5], [0, 1, 0], noise=0.01) == ["unknown"] * 3
+    assert names([1.0, 0.148, 3.2], [0, 1, 0], noise=0.01) == ["unknown"] * 3
 
 
 def test_measured_host_height_rescales_what_is_expected_of_vacancies():

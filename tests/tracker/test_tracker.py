@@ -64,7 +64,7 @@ def test_missing_frames_make_steps_longer_and_tracks_outlive_short_gaps():
         if frame in (4, 5):
             closed += tracker.apply(info(frame), None).closed
         elif frame not in (9, 10, 11):  # never came: left out
-            update = tracker.apply(info(frame), detect(specimen, View(), rng))
+            update = tracker.apply(info(frame), detect(specimen, View(noise=0.005), rng))
             closed += update.closed
         if frame == 8:
             assert not closed
@@ -177,7 +177,8 @@ def test_state_does_not_grow_over_two_thousand_frames():
         tracker.apply(info(frame), views[frame % 20])
         if frame % 100 == 99:
             sizes.append(len(tracker.save()))
-    assert max(sizes[5:]) < 1.15 * sizes[1]
+    # The buffer of descriptors that wait for a whole batch fills and empties.
+    assert max(sizes[10:]) < 1.02 * max(sizes[:10])
 
 
 def test_state_of_another_crystal_or_settings_is_refused():

@@ -89,14 +89,14 @@ class Tracker:
 
     def _apply(self, info: FrameInfo, detections: Detections) -> Update:
         """Anchor, classify, link, count."""
+        # Frames that never came may have left tracks that are too old to be continued.
+        gap = info.frame - self._memory.tracks["last_frame"] - 1
+        closed, events = close(self._memory, gap > self.settings.max_gap_frames, self.crystal)
         alignment = self._align(info, detections)
-        closed: tuple[ClosedTrack, ...] = ()
-        events: list[Event] = []
         if alignment.lost:
-            closed, ended = close(
-                self._memory, np.ones(len(self._memory.tracks), bool), self.crystal
-            )
-            events = [Event(info.frame, "lattice_lost"), *ended]
+            lost, ended = close(self._memory, np.ones(len(self._memory.tracks), bool), self.crystal)
+            closed += lost
+            events += [Event(info.frame, "lattice_lost"), *ended]
         self._settle_pixel_size(info, detections)
         warm = self._memory.classifier.mixture is not None
         seen, keep = self._observe(info.frame, detections, alignment)
