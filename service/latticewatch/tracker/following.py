@@ -14,7 +14,7 @@ from .links import LinkCosts, link
 from .memory import Memory
 from .observation import Observation
 from .settings import TrackerSettings
-from .species import UNKNOWN, species_names
+from .species import UNKNOWN, one_of, species_names
 from .tracks import TrackArray, new_tracks
 from .update import ClosedTrack, Event, closed_tracks
 
@@ -24,7 +24,7 @@ def mobile(crystal: Crystal, species: np.ndarray, sublattice: np.ndarray) -> np.
     names = species_names(crystal)
     lone = [names.index(name) for name in (crystal.vacancy, UNKNOWN) if name in names]
     top = [names.index(name) for name in ("adatom",) if name in names]
-    return np.asarray((np.isin(species, lone) & (sublattice == 1)) | np.isin(species, top))
+    return np.asarray((one_of(species, lone) & (sublattice == 1)) | one_of(species, top))
 
 
 def _changes(

@@ -21,7 +21,7 @@ from .beliefs import (
 from .classes import Sample
 from .dopants import neighbour_sites, state_likelihood
 from .settings import TrackerSettings
-from .species import HOLE_EDGE, UNKNOWN, Readings, by_species, fresh_prior, single_posterior
+from .species import HOLE_EDGE, UNKNOWN, Readings, by_species, fresh_prior, one_of, single_posterior
 from .tracks import MAX_READINGS, STATES, TrackArray
 
 
@@ -132,7 +132,7 @@ def _likelihood(
     """Likelihood (m, 4) of the states of the chosen dopants."""
     cells, sublattice, species = sites
     keys = site_keys(neighbour_sites(cells[dopants]), 1)
-    detected = np.isin(keys, site_keys(cells, sublattice)[np.isin(species, codes)])
+    detected = np.isin(keys, site_keys(cells, sublattice)[one_of(species, codes)])
     entry = [np.flatnonzero((table.code == c) & (table.sublattice == 1))[0] for c in codes]
     host = float(table.expected[table.host & (table.sublattice == 1)][0])
     vacancies = tuple(float(table.expected[e]) for e in entry)
@@ -176,7 +176,7 @@ def _bind(
     around, held = neighbour_sites(cells[dopants]), best > 0
     bound = around[held, best[held] - 1]
     chosen, own = site_keys(bound, 1), site_keys(cells, sublattice)
-    told = np.isin(own, chosen) & np.isin(species, (*codes, table.names.index(UNKNOWN)))
+    told = np.isin(own, chosen) & one_of(species, (*codes, table.names.index(UNKNOWN)))
     _, index = np.unique(chosen, return_index=True)
     lone = np.sort(index[~np.isin(chosen[index], own)])
     return _Bound(
@@ -210,7 +210,7 @@ def observe(
     bound = _bind(sites, neighbours, noise, table, crystal, settings, past)
     codes = vacancy_codes(crystal, table)
     n, extra = len(species), len(bound.cells)
-    unknown = bound.told & ~np.isin(species, codes)
+    unknown = bound.told & ~one_of(species, codes)
     species = np.where(unknown, codes[0] if codes else species, species)
     belief = np.zeros((n + extra, MAX_READINGS), np.float32)
     belief[:n, : posterior.shape[1]] = posterior

@@ -61,6 +61,13 @@ def species_names(crystal: Crystal) -> tuple[str, ...]:
     return (*listed, HOLE_EDGE, UNKNOWN)
 
 
+def one_of(species: np.ndarray, wanted: tuple[int, ...] | list[int]) -> np.ndarray:
+    """Whether each species code is one of those wanted; codes count from 0."""
+    table = np.zeros(np.iinfo(np.int8).max + 1, bool)
+    table[list(wanted)] = True
+    return np.asarray(table[species])
+
+
 def host_heights(crystal: Crystal, measured: float | None) -> np.ndarray:
     """Intensity (3,) of undisturbed columns: 1, the measured sublattice 1 (or Z^1.7), 0."""
     second = crystal.host_intensity(1)

@@ -82,8 +82,9 @@ def _lattice(memory: Memory, crystal: Crystal, credible: float) -> Plain:
     """Measured lattice constant against the literature's: shows a wrong calibration."""
     pixels = memory.optics.summary(CONSTANT, credible)
     literature = crystal.lattice_constant_nm
-    nm: Plain | None = None
-    deviation: Plain | None = None
+    # With a pixel size that came from the lattice itself nothing was measured: the keys stay.
+    nm: Plain = dict.fromkeys(pixels)
+    deviation: Plain = dict.fromkeys(pixels)
     if memory.pixel_source == "header":
         nm = {k: None if v is None else v * memory.pixel_size_nm for k, v in pixels.items()}
         deviation = {
