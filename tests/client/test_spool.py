@@ -113,7 +113,7 @@ def test_streams_do_not_mix(tmp_path):
     again.close()
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=200)
 @given(
     st.lists(st.sampled_from("pptttsssr"), max_size=80),
     st.integers(1, 4),

@@ -51,7 +51,9 @@ class Outbox:
     def put(self, entry: Entry) -> None:
         """Add a message at the end; raises OSError where the spool's disk does not take it."""
         full = self.memory_used + entry.nbytes > self._memory_bytes
-        if self.spool is not None and (full or self.spool.unread):
+        # Once there is a spool everything goes through it until it is empty: what only memory holds
+        # then always comes before what the disk holds, and `save` can put it in front.
+        if self.spool is not None and (full or not self.spool.empty):
             self.spool.append(entry)
             self.spooled += 1
         else:

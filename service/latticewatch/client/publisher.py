@@ -282,7 +282,7 @@ class Publisher:
                     "start the service, give a spool_dir, or raise memory_bytes"
                 )
         elif not spool.has_room(handed + nbytes) and (
-            spool.unread or self._pending_bytes + nbytes > self._memory_bytes
+            not spool.empty or self._pending_bytes + nbytes > self._memory_bytes
         ):
             raise PublisherFullError(
                 f"the spool has reached its limit of {spool.limit_bytes} bytes: "

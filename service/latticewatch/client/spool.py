@@ -99,6 +99,11 @@ class Spool:
             self.close()
             raise
 
+    @property
+    def empty(self) -> bool:
+        """Whether every entry is settled."""
+        return not self._segments
+
     def has_room(self, nbytes: int) -> bool:
         """Whether so many bytes may be added."""
         return self.size_bytes + nbytes + _RECORD.size + _BODY.size <= self.limit_bytes
