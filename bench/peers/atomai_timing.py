@@ -107,7 +107,7 @@ def choose_threshold(heat: Floats, peaks: float) -> float:
     return min((round(float(level), 2) for level in THRESHOLDS), key=miss)
 
 
-def measure(frames: Floats, peaks: float) -> dict[str, object]:
+def measure(frames: Floats, peaks: float, threads: int) -> dict[str, object]:
     """Train, then time frame by frame and as one stack.
 
     Parameters
@@ -116,16 +116,22 @@ def measure(frames: Floats, peaks: float) -> dict[str, object]:
         Shape (n, rows, columns), float32.
     peaks
         Blobs a frame that the threshold is chosen to come near to.
+    threads
+        Threads of torch while it is timed.
 
     Returns
     -------
     dict
         Milliseconds a frame and how they came about, ready for JSON.
     """
+    import torch
     from atomai.predictors import Locator, SegPredictor
 
     begin = time.perf_counter()
+    # Beside other work, two threads that wait for each other train slower than one alone.
+    torch.set_num_threads(1)
     model = train(frames, round(peaks))
+    torch.set_num_threads(threads)
     training_s = time.perf_counter() - begin
     predictor = SegPredictor(model.net, verbose=False)
     locator = Locator(choose_threshold(predictor.predict(frames[:TRAINING_FRAMES]), peaks))
@@ -197,9 +203,7 @@ def main() -> None:
         stand_in = import_atomai()
         import torch
 
-        if given.threads:
-            torch.set_num_threads(given.threads)
-        result = measure(frames, peaks)
+        result = measure(frames, peaks, given.threads or torch.get_num_threads())
         facts = {
             "tool": f"AtomAI {version('atomai')}",
             "network": "Segmentor() default: Unet, 16 filters, one class",
