@@ -46,6 +46,8 @@ class Position:
         Next frame number of the session.
     missing
         Ranges of the epoch's sequence numbers that were recorded as missing.
+    rejected
+        Sequence numbers of the epoch that were rejected, the latest of them, and why.
     ended
         The epoch has ended.
     closed
@@ -58,6 +60,7 @@ class Position:
     missing: tuple[range, ...] = ()
     ended: bool = False
     closed: tuple[tuple[int, int], ...] = ()
+    rejected: tuple[tuple[int, str], ...] = ()
 
 
 @dataclass(frozen=True)

@@ -135,8 +135,14 @@ class Session:
         missing = self._all(
             "SELECT seq FROM frames WHERE epoch = ? AND status = 'missing' ORDER BY seq", (epoch,)
         )
+        rejected = self._all(
+            "SELECT seq, reason FROM frames WHERE epoch = ? AND status = 'rejected' "
+            "ORDER BY seq DESC LIMIT ?",
+            (epoch, REMEMBERED),
+        )
         ranges = tuple(_ranges(row[0] for row in missing))
-        return Position(epoch, seq, frame, ranges, bool(ended), tuple(reversed(closed)))
+        newest_last = (tuple(reversed(closed)), tuple(reversed(rejected)))
+        return Position(epoch, seq, frame, ranges, bool(ended), *newest_last)
 
     def state(self) -> bytes | None:
         """Return the tracker's state as of `position`; None before the first frame."""

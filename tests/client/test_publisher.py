@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import threading
 
 import numpy as np
 import pytest
 import zmq
 
-from latticewatch.client import FrameError, Publisher, PublisherError, PublisherFullError
+from latticewatch.client import FrameError, Publisher, PublisherError, PublisherFullError, link
 from latticewatch.client.frames import EndHeader, frame_array, parse_message
 from latticewatch.client.replies import Ack, Ended, ErrorReply, pack_reply
+from latticewatch.client.spool import Spool
 
 WAIT_S = 20.0
 FRAME = np.zeros((64, 64), np.uint8)
@@ -285,3 +287,47 @@ def test_garbage_from_the_other_side_is_ignored(service):
         service.reply(Ack("a", 1, (0,)))
         assert publisher.flush(WAIT_S)
         assert publisher.stats.acked == 1
+
+
+def test_what_is_no_address_is_told_at_once():
+    with pytest.raises(ValueError, match="use tcp://HOST:PORT"):
+        Publisher("tcp://nonsense", "a")
+
+
+def test_a_failed_thread_is_told(service, tmp_path, monkeypatch):
+    publisher = Publisher(service.endpoint, "a", spool_dir=tmp_path)
+    # stands for any fault in the thread
+    monkeypatch.setattr(publisher._outbox, "rewind", None)
+    monkeypatch.setattr(publisher._outbox, "put", None)
+    publisher.send(FRAME)
+    with pytest.raises(PublisherError, match="thread failed"):
+        publisher.flush(WAIT_S)
+    with pytest.raises(PublisherError, match="thread failed"):
+        publisher.send(FRAME)
+    with pytest.raises(PublisherError, match="thread failed"):
+        publisher.close()
+    assert len(list(tmp_path.glob("*.spool"))) == 1  # what it held is kept all the same
+
+
+def test_full_disk_is_named_and_the_frames_wait_for_room(service, tmp_path, monkeypatch):
+    full = threading.Event()
+    full.set()
+    append = Spool.append
+
+    def refuse(spool, entry):
+        if full.is_set():
+            raise OSError(errno.ENOSPC, "No space left on device")
+        append(spool, entry)
+
+    monkeypatch.setattr(Spool, "append", refuse)
+    monkeypatch.setattr(link, "RETRY_S", 0.01)
+    room = {"spool_dir": tmp_path, "memory_bytes": 3 * FRAME.nbytes, "in_flight": 1}
+    with Publisher(service.endpoint, "a", epoch=1, **room) as publisher:
+        with pytest.raises(PublisherFullError, match=r"No space left|in time"):
+            send_many(publisher, 40)
+        taken = publisher.stats.sent
+        full.clear()
+        for k in range(taken):
+            assert service.receive()[0].seq == k
+            service.reply(Ack("a", 1, (k,)))
+        assert publisher.flush(WAIT_S)

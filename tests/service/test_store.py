@@ -12,10 +12,13 @@ import time
 import numpy as np
 import pytest
 
+from latticewatch.client.errors import FrameError
+from latticewatch.client.replies import ErrorReply
 from latticewatch.client.table import DefectTable
-from latticewatch.deliveries import Gap
+from latticewatch.deliveries import Gap, Refusal
+from latticewatch.intake import StreamIntake
 from latticewatch.reorder import Position
-from latticewatch.results import FrameResult, SessionEnd, missing_frames
+from latticewatch.results import FrameResult, SessionEnd, missing_frames, refused_frame
 from latticewatch.schema import StoreError
 from latticewatch.session import Session
 from latticewatch.store import Store
@@ -83,6 +86,18 @@ def test_position_remembers_gaps_epochs_and_the_end(store):
     store.commit([result(2, 8, 0), *gap, result(6, 8, 4)], b"", {})
     assert store.position() == Position(8, 5, 7, (range(1, 4),), closed=((7, 2),))
     assert [row["status"] for row in store.frames(2)] == ["ok", *["missing"] * 3, "ok"]
+
+
+def test_position_remembers_why_frames_were_rejected(store):
+    error = FrameError("frame", "constant: 7; all of it", "mend the detector")
+    bad = refused_frame(Refusal("stem", 1, 7, 1, error))
+    store.commit([result(0), bad], b"", {})
+    ((seq, reason),) = store.position().rejected
+    intake = StreamIntake("stem", store.position())
+    again = intake.refusal(error, 7, 1)
+    assert seq == 1
+    assert again.reply == ErrorReply(error.field, error.reason, error.mend, "stem", 7, 1)
+    assert str(FrameError.parsed(reason)) == str(error)
 
 
 def test_end_alone_closes_tracks(store):

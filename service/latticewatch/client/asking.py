@@ -7,6 +7,7 @@ from typing import Any
 
 import zmq
 
+from latticewatch.client.addresses import connect
 from latticewatch.client.errors import MessageError, QueryError
 from latticewatch.client.table import DefectTable
 from latticewatch.client.wire import pack, unpack
@@ -37,10 +38,12 @@ class QueryClient:
         ------
         QueryError
             No answer in time, or the service refused the query.
+        ValueError
+            The endpoint is no address.
         """
         with zmq.Context() as context, context.socket(zmq.REQ) as socket:
             socket.set(zmq.LINGER, 0)
-            socket.connect(self.endpoint)
+            connect(socket, self.endpoint)
             socket.send(pack({"op": op, **fields}))
             if not socket.poll(int(1000 * self.timeout)):
                 raise QueryError(

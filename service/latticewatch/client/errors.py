@@ -36,6 +36,13 @@ class FrameError(ValueError):
         self.epoch = epoch
         self.seq = seq
 
+    @classmethod
+    def parsed(cls, text: str) -> FrameError:
+        """Error from its text, as the store keeps it."""
+        field, _, rest = text.partition(": ")
+        reason, _, mend = rest.rpartition("; ")
+        return cls(field, reason, mend)
+
     def of(self, stream: str | None, epoch: int | None, seq: int | None) -> FrameError:
         """Copy of the error that says which frame it belongs to."""
         return FrameError(self.field, self.reason, self.mend, stream=stream, epoch=epoch, seq=seq)

@@ -13,7 +13,7 @@ from collections.abc import Callable
 import zmq
 from zmq.utils.monitor import recv_monitor_message
 
-from latticewatch.client.errors import MessageError
+from latticewatch.client.errors import MessageError, SpoolError
 from latticewatch.client.outbox import Outbox
 from latticewatch.client.replies import Reply, parse_reply
 from latticewatch.client.spool import Entry
@@ -115,10 +115,12 @@ class Link:
             self.failure = error
         finally:
             self.connected = False
-            self._leave()
-            self._context.destroy(linger=0)
-            if self.failure is not None:
-                self._on_failure()
+            try:
+                self._leave()
+            finally:
+                self._context.destroy(linger=0)
+                if self.failure is not None:
+                    self._on_failure()
 
     def _leave(self) -> None:
         """Keep what is not settled for the next process."""
@@ -126,7 +128,7 @@ class Link:
             while self._handed:
                 self._outbox.put(self._handed.popleft())
             self._left = self._outbox.save()
-        except OSError as error:
+        except (OSError, SpoolError) as error:
             self.failure = self.failure or error
             self._left = len(self._outbox) + len(self._handed)
         if self._outbox.spool is not None:

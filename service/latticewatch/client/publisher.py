@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from latticewatch.client import checks
+from latticewatch.client.addresses import check_endpoint
 from latticewatch.client.errors import FrameError, PublisherError, PublisherFullError
 from latticewatch.client.frames import EndHeader, encode_frame, pack_header, parse_message
 from latticewatch.client.link import Link
@@ -90,7 +91,8 @@ class Publisher:
         After so long without any reply while frames are in flight, the connection is made anew and
         they are sent again.
     on_error
-        Called from the background thread with the `ErrorReply` of each rejected frame.
+        Called from the background thread with the `ErrorReply` of each rejected frame; it must not
+        wait for the publisher.
 
     Raises
     ------
@@ -98,6 +100,8 @@ class Publisher:
         The stream's name or the epoch cannot be used.
     SpoolError
         Another publisher uses the spool, or it is damaged.
+    ValueError
+        The endpoint is no address.
     """
 
     def __init__(
@@ -113,6 +117,7 @@ class Publisher:
         ack_timeout_s: float = 30.0,
         on_error: Callable[[ErrorReply], None] | None = None,
     ) -> None:
+        check_endpoint(endpoint)
         self.stream = checks.stream_name(stream)
         self.errors: deque[ErrorReply] = deque(maxlen=KEPT_ERRORS)
         self._memory_bytes = memory_bytes
@@ -220,13 +225,21 @@ class Publisher:
 
         What is not acknowledged then stays in the spool for the next publisher; without a spool it
         is lost, and a warning says how much.
+
+        Raises
+        ------
+        PublisherError
+            The background thread has failed, be it in writing the spool.
         """
         if self._closed:
             return
-        if timeout > 0 and not self._link.failure:
-            self.flush(timeout)
-        self._closed = True
-        left = self._link.stop()
+        try:
+            if timeout > 0:
+                self.flush(timeout)
+        finally:
+            self._closed = True
+            left = self._link.stop()
+        self._check_thread()
         if left and self._outbox.spool is None:
             log.warning("%d messages of %s were never acknowledged: lost", left, self.stream)
 

@@ -10,6 +10,7 @@ from types import TracebackType
 import zmq
 
 from latticewatch.client import checks
+from latticewatch.client.addresses import connect
 from latticewatch.client.asking import TIMEOUT_S, QueryClient
 from latticewatch.client.errors import MessageError, QueryError
 from latticewatch.client.messages import KINDS, Defects, Health, Message, decode
@@ -44,7 +45,7 @@ class Subscriber:
     Raises
     ------
     ValueError
-        A topic or the stream's name cannot be.
+        A topic, the stream's name or the endpoint cannot be.
     """
 
     def __init__(
@@ -75,7 +76,11 @@ class Subscriber:
             wanted = "" if self.stream == "*" else self.stream
             prefix = topic if topic == Health.kind else f"{topic}/{wanted}"
             self._socket.subscribe(prefix.encode())
-        self._socket.connect(endpoint)
+        try:
+            connect(self._socket, endpoint)
+        except ValueError:
+            self.close()
+            raise
 
     @property
     def queries(self) -> QueryClient:
