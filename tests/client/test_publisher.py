@@ -296,9 +296,7 @@ def test_what_is_no_address_is_told_at_once():
 
 def test_a_failed_thread_is_told(service, tmp_path, monkeypatch):
     publisher = Publisher(service.endpoint, "a", spool_dir=tmp_path)
-    # stands for any fault in the thread
-    monkeypatch.setattr(publisher._outbox, "rewind", None)
-    monkeypatch.setattr(publisher._outbox, "put", None)
+    monkeypatch.setattr(publisher._outbox, "take", None)  # stands for any fault in the thread
     publisher.send(FRAME)
     with pytest.raises(PublisherError, match="thread failed"):
         publisher.flush(WAIT_S)
