@@ -192,6 +192,18 @@ def test_state_of_another_crystal_or_settings_is_refused():
         Tracker.restore(b"\x93nonsense", settings, specimen.crystal)
 
 
+@pytest.mark.parametrize("name", ["centre", "neighbours", "patches", "probability"])
+def test_numbers_that_are_none_are_refused_and_change_nothing(name):
+    specimen = make_specimen(0)
+    tracker = Tracker(TrackerSettings(), specimen.crystal)
+    seen = detect(specimen, View(), np.random.default_rng(0))
+    before = tracker.save()
+    getattr(seen, name).flat[0] = np.nan
+    with pytest.raises(ValueError, match=name):
+        tracker.apply(info(0), seen)
+    assert tracker.save() == before
+
+
 @pytest.mark.parametrize("stop", [1, 5, 9])
 def test_restored_tracker_goes_on_byte_for_byte(stop):
     specimen, settings = make_specimen(0), TrackerSettings()

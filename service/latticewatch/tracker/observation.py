@@ -63,6 +63,13 @@ class Past:
     frame: int
 
 
+def check_finite(detections: Detections) -> None:
+    """Raise ValueError for NaN or infinity, which would stay in the classes for good."""
+    for name in ("x_px", "y_px", "probability", "centre", "neighbours", "patches", "noise"):
+        if not np.isfinite(getattr(detections, name)).all():
+            raise ValueError(f"detections hold NaN or infinity in {name!r}: reject the frame")
+
+
 def anchored(detections: Detections, alignment: Alignment) -> tuple[np.ndarray, np.ndarray, Sample]:
     """Cells, sublattice and descriptors' raw material in the session's gauge."""
     cells, sublattice = alignment.sites(detections.cells, detections.sublattice)

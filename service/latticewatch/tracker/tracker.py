@@ -15,7 +15,15 @@ from latticewatch_models.crystal import Crystal
 from . import codec, memory
 from .anchor import ALIKE, Alignment, align
 from .following import close, follow
-from .observation import Observation, Past, anchored, first_on_site, name_species, observe
+from .observation import (
+    Observation,
+    Past,
+    anchored,
+    check_finite,
+    first_on_site,
+    name_species,
+    observe,
+)
 from .settings import TrackerSettings
 from .species import Readings, class_posterior, host_heights, readings, species_names
 from .statistics import class_moments, statistics
@@ -52,13 +60,16 @@ class Tracker:
         """Take in one frame, or None for a frame that is missing or was rejected.
 
         Frames count from 0; those that are skipped altogether count as missing. Raises ValueError
-        if `info.frame` does not come after the last one; the state is then unchanged.
+        if `info.frame` does not come after the last one or detections hold NaN; the state is then
+        unchanged.
         """
         now = self._memory
         if info.frame <= now.frame:
             raise ValueError(
                 f"frame {info.frame} after frame {now.frame}: apply frames once and in order"
             )
+        if detections is not None:
+            check_finite(detections)
         now.missing += info.frame - now.frame - 1
         now.frame, now.time_s = info.frame, info.time_s
         if detections is None:
