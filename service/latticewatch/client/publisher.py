@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import secrets
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -16,8 +15,9 @@ import numpy as np
 
 from latticewatch.client import checks
 from latticewatch.client.addresses import check_endpoint
+from latticewatch.client.epochs import continued
 from latticewatch.client.errors import FrameError, PublisherError, PublisherFullError
-from latticewatch.client.frames import EndHeader, encode_frame, pack_header, parse_message
+from latticewatch.client.frames import EndHeader, encode_frame, pack_header
 from latticewatch.client.link import Link
 from latticewatch.client.outbox import Outbox
 from latticewatch.client.replies import Ack, Ended, ErrorReply, Reply
@@ -125,7 +125,7 @@ class Publisher:
         spool = Spool(Path(spool_dir), stream, spool_bytes) if spool_dir is not None else None
         self._outbox = Outbox(in_flight, memory_bytes, spool)
         try:
-            self.epoch, self._next_seq = _continue(spool.last if spool else None, epoch)
+            self.epoch, self._next_seq = continued(spool.last if spool else None, epoch)
         except BaseException:
             if spool is not None:
                 spool.close()
@@ -340,16 +340,3 @@ class Publisher:
     def _failed(self) -> None:
         with self._changed:
             self._changed.notify_all()
-
-
-def _continue(last: Entry | None, epoch: int | None) -> tuple[int, int]:
-    """Epoch and next sequence number, given what an earlier process left in the spool."""
-    if last is not None and epoch in (None, last.epoch):
-        if not isinstance(parse_message(last.header), EndHeader):
-            return last.epoch, last.seq + 1
-        if epoch is not None:
-            mend = "give another epoch, or None"
-            raise FrameError("epoch", f"{epoch} has ended and waits in the spool", mend)
-    if epoch is None:
-        return secrets.randbits(63), 0
-    return checks.natural("epoch", epoch), 0

@@ -1,0 +1,37 @@
+"""Which run of sequence numbers a publisher writes on."""
+
+from __future__ import annotations
+
+import secrets
+
+from latticewatch.client import checks
+from latticewatch.client.errors import FrameError
+from latticewatch.client.frames import EndHeader, parse_message
+from latticewatch.client.spool import Entry
+
+
+def continued(last: Entry | None, epoch: int | None) -> tuple[int, int]:
+    """Give the epoch and the next sequence number.
+
+    Parameters
+    ----------
+    last
+        Last message that an earlier process left in the spool, if any: its epoch is continued
+        unless it has ended.
+    epoch
+        What the user asks for; drawn anew when None and there is none to continue.
+
+    Raises
+    ------
+    FrameError
+        The epoch has ended, or is no number that an epoch can have.
+    """
+    if last is not None and epoch in (None, last.epoch):
+        if not isinstance(parse_message(last.header), EndHeader):
+            return last.epoch, last.seq + 1
+        if epoch is not None:
+            mend = "give another epoch, or None"
+            raise FrameError("epoch", f"{epoch} has ended and waits in the spool", mend)
+    if epoch is None:
+        return secrets.randbits(63), 0
+    return checks.natural("epoch", epoch), 0
