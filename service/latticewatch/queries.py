@@ -114,13 +114,13 @@ def store_handlers(data: Path) -> dict[str, Handler]:
 
     def snapshot(query: dict[str, Any]) -> dict[str, Any]:
         with _session(data, query) as session:
-            place = session.position()
+            epoch, seq, frame, ended = session.place() or (None, 0, 0, False)
             statistics = session.statistics()
         return {
-            "epoch": place.epoch,
-            "seq": place.seq,
-            "frame": place.frame - 1,
-            "ended": place.ended,
+            "epoch": epoch,
+            "seq": seq,
+            "frame": frame - 1,
+            "ended": ended,
             "statistics": statistics,
         }
 
@@ -148,7 +148,8 @@ def _session(data: Path, query: dict[str, Any]) -> Session:
 
 def _span(query: dict[str, Any], session: Session) -> tuple[int, int]:
     """First and last frame of the answer: committed ones, and no more than `MAX_FRAMES`."""
-    newest = session.position().frame - 1
+    place = session.place()
+    newest = place[2] - 1 if place else -1
     first = checks.natural("first", query.get("first", 0))
     last = newest if query.get("last") is None else checks.natural("last", query["last"])
     return first, min(last, newest, first + MAX_FRAMES - 1)

@@ -121,12 +121,23 @@ class Session:
         """Return what was noted about the session as a whole."""
         return dict(self._all("SELECT key, value FROM meta", ()))
 
-    def position(self) -> Position:
-        """Where the session stands: the first frame that is not committed."""
+    def place(self) -> tuple[int, int, int, bool] | None:
+        """Epoch, next seq, next frame, and whether the epoch has ended; None before any frame.
+
+        Costs the same however long the session is.
+        """
         rows = self._all("SELECT epoch, seq, frame, ended FROM checkpoint", ())
-        if not rows:
+        return (*rows[0][:3], bool(rows[0][3])) if rows else None
+
+    def position(self) -> Position:
+        """Where the session stands: the first frame that is not committed, and what led there.
+
+        Reads through the epoch's frames: for the beginning of a run, not for every frame.
+        """
+        place = self.place()
+        if place is None:
             return Position()
-        epoch, seq, frame, ended = rows[0]
+        epoch, seq, frame, ended = place
         closed = self._all(
             "SELECT epoch, MAX(seq) + 1 FROM frames WHERE epoch != ? GROUP BY epoch "
             "ORDER BY MAX(frame) DESC LIMIT ?",
@@ -142,7 +153,7 @@ class Session:
         )
         ranges = tuple(_ranges(row[0] for row in missing))
         newest_last = (tuple(reversed(closed)), tuple(reversed(rejected)))
-        return Position(epoch, seq, frame, ranges, bool(ended), *newest_last)
+        return Position(epoch, seq, frame, ranges, ended, *newest_last)
 
     def state(self) -> bytes | None:
         """Return the tracker's state as of `position`; None before the first frame."""
