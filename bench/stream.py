@@ -81,22 +81,22 @@ def peer_text(peer: dict[str, Any] | str) -> str:
 
 
 def markdown(ours: dict[int, dict[str, Any]], peers: dict[int, dict[str, Any] | str]) -> str:
-    sizes = list(ours)
-    stages = list(ours[sizes[0]]["stages"])
-    rate = ours[sizes[0]]["rate"]
-    head = ["", *(f"{size} x {size}" for size in sizes)]
-    rows = [head, ["---"] * len(head)]
-    rows.append(
+    figures = list(ours.values())
+    rate = figures[0]["rate"]
+    rows = [
+        ["", *(f"{size} x {size}" for size in ours)],
+        ["---"] * (len(ours) + 1),
+        ["frames/s, sockets to sockets", *(f"{one['frames_per_s']:.1f}" for one in figures)],
         [
-            "frames/s sustained, sockets to sockets",
-            *(f"{ours[s]['frames_per_s']:.1f}" for s in sizes),
-        ]
-    )
-    label = f"send to subscriber at {rate:g} frames/s, p50 / p99 ms"
-    rows.append([label, *(pair(ours[s]["send_to_subscriber"]) for s in sizes)])
-    for stage in stages:
-        rows.append([f"{stage}, p50 / p99 ms", *(pair(ours[s]["stages"][stage]) for s in sizes)])
-    rows.append(["AtomAI `SegPredictor` + `Locator`", *(peer_text(peers[s]) for s in sizes)])
+            f"send to subscriber at {rate:g} frames/s, p50 / p99 ms",
+            *(pair(one["send_to_subscriber"]) for one in figures),
+        ],
+        *(
+            [f"{stage}, p50 / p99 ms", *(pair(one["stages"][stage]) for one in figures)]
+            for stage in figures[0]["stages"]
+        ),
+        ["AtomAI `SegPredictor` + `Locator`", *(peer_text(peer) for peer in peers.values())],
+    ]
     machine = f"{platform.machine()}, Python {platform.python_version()}"
     lines = ["| " + " | ".join(row) + " |" for row in rows]
     return "\n".join([*lines, "", f"Machine: {machine}."]) + "\n"

@@ -5,7 +5,7 @@ For example::
   latticewatch train --out model.onnx
   latticewatch train --out model.onnx --iterations 2000 --seed 3
 
-Writes the model and, beside it, a plot of the loss. `latticewatch serve --model model.onnx` uses it.
+Writes the model and, beside it, a plot of the loss; `latticewatch serve --model FILE` uses it.
 """
 
 from __future__ import annotations
