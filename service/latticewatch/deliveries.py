@@ -10,6 +10,15 @@ from latticewatch.client.errors import FrameError
 from latticewatch.client.frames import FrameHeader
 
 
+class StreamUnavailableError(RuntimeError):
+    """A stream's session cannot be opened now; its frames must not be lost for that."""
+
+    def __init__(self, stream: str, reason: str) -> None:
+        super().__init__(f"stream {stream}: {reason}")
+        self.stream = stream
+        self.reason = reason
+
+
 @dataclass(frozen=True)
 class Arrival:
     """A frame whose turn it is.

@@ -22,7 +22,7 @@ from latticewatch.client.frames import (
     parse_message,
 )
 from latticewatch.client.replies import ErrorReply, Reply, pack_reply
-from latticewatch.deliveries import Delivery, Gap
+from latticewatch.deliveries import Delivery, Gap, StreamUnavailableError
 from latticewatch.intake import StreamIntake, Taken
 from latticewatch.reorder import WINDOW, Position, Verdict
 
@@ -60,6 +60,8 @@ class IngestCounters:
         Frames that were given up, by stream.
     rejected
         Messages answered with an error on arrival, by the field at fault.
+    unavailable
+        Messages left unanswered because the stream's session could not be opened, by stream.
     received_bytes
         Pixels of the frames received.
     """
@@ -68,6 +70,7 @@ class IngestCounters:
     duplicate: Counter[str] = field(default_factory=Counter)
     missing: Counter[str] = field(default_factory=Counter)
     rejected: Counter[str] = field(default_factory=Counter)
+    unavailable: Counter[str] = field(default_factory=Counter)
     received_bytes: int = 0
 
 
@@ -84,8 +87,9 @@ class Ingest:
     deliver
         Called with every `Delivery` and awaited.
     resume
-        Called once for each stream with its name; returns where its store stands. It may raise
-        FrameError to refuse the stream.
+        Called for each stream that is new, with its name; returns where its store stands. It may
+        raise FrameError to refuse the stream for good, or StreamUnavailableError: then nothing is
+        answered, the source keeps its frames, and the next message tries again.
     window, gap_timeout_s
         How many later frames, and how long, wait for a missing one.
     counters
@@ -173,6 +177,10 @@ class Ingest:
             taken = await self._parsed(peer, parts, received_s)
         except FrameError as error:
             taken = await self._refused(peer, error)
+        except StreamUnavailableError as error:
+            # no answer: the source keeps the frame and sends it again
+            self.counters.unavailable[error.stream] += 1
+            return
         if taken.reply is not None:
             await self._answer(peer, taken.reply)
         await self._hand_on(taken.deliveries)
@@ -198,6 +206,9 @@ class Ingest:
                 intake = await self._intake(error.stream, error.epoch, peer)
                 taken = intake.refusal(error, error.epoch, error.seq)
                 self._count(error.stream, taken, 0)
+            except StreamUnavailableError:
+                self.counters.unavailable[error.stream] += 1
+                return Taken(None, None, [])
             except FrameError as refused:
                 error = refused
             else:

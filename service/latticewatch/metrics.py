@@ -50,6 +50,7 @@ class _IngestCollector(Collector):
             ("rejected", "Frames refused on arrival, by offending field", "field", counts.rejected),
             ("duplicate", "Frames sent again", "stream", counts.duplicate),
             ("missing", "Frames that never came", "stream", counts.missing),
+            ("unanswered", "Left for a session that would not open", "stream", counts.unavailable),
         ):
             family = CounterMetricFamily(f"latticewatch_frames_{name}", text, labels=[label])
             for value, count in values.copy().items():

@@ -21,10 +21,9 @@ from latticewatch import __version__
 from latticewatch.about import about
 from latticewatch.analysis import Analyser, Stopwatch
 from latticewatch.binding import check_binding
-from latticewatch.client.errors import FrameError
 from latticewatch.client.messages import Defects, Health, Message
 from latticewatch.config import Settings
-from latticewatch.deliveries import Delivery, End, Refusal
+from latticewatch.deliveries import Delivery, End, Refusal, StreamUnavailableError
 from latticewatch.ingest import Ingest
 from latticewatch.metrics import Metrics
 from latticewatch.pipeline import StreamPipeline
@@ -80,6 +79,7 @@ class Service:
         self._about = about(segmenter)
         self.metrics = Metrics()
         self._pipelines: dict[str, StreamPipeline] = {}
+        self._unavailable: dict[str, str] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._failed: asyncio.Future[None]
 
@@ -156,8 +156,11 @@ class Service:
                 self._crystal, fsync=store.fsync, about=self._about,
             )  # fmt: skip
         except (StoreError, ValueError) as error:
-            log.warning("stream %s refused: %s", stream, error)
-            raise FrameError("stream", str(error), "or use another stream name") from error
+            if stream not in self._unavailable:
+                log.warning("stream %s waits: %s", stream, error)
+            self._unavailable[stream] = str(error)
+            raise StreamUnavailableError(stream, str(error)) from error
+        self._unavailable.pop(stream, None)
         for message in writer.latest():
             self._publishing.seed(message)
         pipeline = StreamPipeline(
@@ -220,9 +223,11 @@ class Service:
                 "received": dict(self.metrics.ingest.received),
                 "rejected": dict(self.metrics.ingest.rejected),
                 "missing": dict(self.metrics.ingest.missing),
+                "unavailable": dict(self._unavailable),
                 "providers": self._about["model"]["providers"],
             }
-            await self._publishing.publish(Health(values=values))
+            state = "degraded" if self._unavailable else "ok"
+            await self._publishing.publish(Health(state=state, values=values))
             await asyncio.sleep(HEALTH_EVERY_S)
 
     @contextlib.contextmanager
