@@ -140,10 +140,11 @@ def reduce_basis(basis: np.ndarray) -> np.ndarray:
     while True:
         if first @ first > second @ second:
             first, second = second, first
-        step = round(float(first @ second / (first @ first)))
-        if step == 0:
+        shorter = second - round(float(first @ second / (first @ first))) * first
+        # At exactly 60 degrees two choices are equally short, and rounding would swap them forever.
+        if shorter @ shorter >= (1.0 - 1e-9) * (second @ second):
             break
-        second = second - step * first
+        second = shorter
     if first @ second < 0.0:
         second = -second
     ring = np.array([first, second, second - first])

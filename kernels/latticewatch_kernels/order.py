@@ -140,7 +140,7 @@ def _averaging(count: int, sigma: float) -> np.ndarray:
 def _ring(lattice: Lattice) -> np.ndarray:
     """Three vectors of the first ring of reciprocal space, (3, 2)."""
     first, second = np.linalg.inv(lattice.matrix)
-    return np.array([first, second, first + second])
+    return np.array([first, second, second - first])
 
 
 def _demodulate(image: Array, lattice: Lattice, stride: int) -> Array:

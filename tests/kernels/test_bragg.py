@@ -81,6 +81,15 @@ def test_reduction_undoes_any_change_of_basis(i, j, rotation, shear):
     assert np.linalg.det(reduced) > 0
 
 
+def test_reduction_ends_where_choices_are_equally_short():
+    # Rounding errors at exactly 60 degrees once swapped the equal choices for ever.
+    for rotation in np.linspace(0.0, 360.0, 721):
+        angle = np.radians([rotation, rotation + 60.0])
+        basis = np.stack([np.cos(angle), np.sin(angle)], 1)
+        for other in (basis, [[1, 1], [0, 1]] @ basis, [[1, 0], [-3, 1]] @ basis):
+            assert np.hypot(*reduce_basis(other).T).max() == pytest.approx(1.0)
+
+
 def noise(rng):
     return rng.normal(size=(128, 128))
 
