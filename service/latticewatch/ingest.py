@@ -7,12 +7,9 @@ import time
 from collections import Counter, OrderedDict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from types import TracebackType
 
 import zmq
-import zmq.asyncio
 
-from latticewatch.binding import check_binding
 from latticewatch.client.errors import FrameError
 from latticewatch.client.frames import (
     HEADER_FIELDS,
@@ -24,6 +21,7 @@ from latticewatch.client.frames import (
 from latticewatch.client.replies import ErrorReply, Reply, pack_reply
 from latticewatch.deliveries import Delivery, Gap, StreamUnavailableError
 from latticewatch.intake import StreamIntake, Taken
+from latticewatch.port import Port
 from latticewatch.reorder import WINDOW, Position, Verdict
 
 log = logging.getLogger(__name__)
@@ -74,7 +72,7 @@ class IngestCounters:
     received_bytes: int = 0
 
 
-class Ingest:
+class Ingest(Port):
     """Receives frames and hands them to `deliver`, each stream's in order.
 
     While `deliver` waits nothing is read from the socket: a queue of bounded depth behind it is
@@ -114,7 +112,8 @@ class Ingest:
         max_streams: int = MAX_STREAMS,
         counters: IngestCounters | None = None,
     ) -> None:
-        self.endpoint = check_binding(endpoint)
+        options = {zmq.RCVHWM: RECEIVE_AHEAD, zmq.MAXMSGSIZE: MAX_PART_BYTES}
+        super().__init__(endpoint, zmq.ROUTER, options)
         self.counters = counters or IngestCounters()
         self._deliver = deliver
         self._resume = resume
@@ -124,28 +123,6 @@ class Ingest:
         self._streams: dict[str, StreamIntake] = {}
         self._stalled: dict[str, tuple[int, float]] = {}
         self._peers: OrderedDict[tuple[str, int], bytes] = OrderedDict()
-
-    async def __aenter__(self) -> Ingest:
-        self._context = zmq.asyncio.Context()
-        self._socket = self._context.socket(zmq.ROUTER)
-        self._socket.set(zmq.LINGER, 0)
-        self._socket.set(zmq.RCVHWM, RECEIVE_AHEAD)
-        self._socket.set(zmq.MAXMSGSIZE, MAX_PART_BYTES)
-        try:
-            self._socket.bind(self.endpoint)
-        except BaseException:
-            self._context.destroy(linger=0)
-            raise
-        self.endpoint = self._socket.get_string(zmq.LAST_ENDPOINT)
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._context.destroy(linger=0)
 
     async def run(self) -> None:
         """Receive until cancelled."""

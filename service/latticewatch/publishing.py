@@ -6,14 +6,12 @@ import secrets
 import time
 from collections import Counter
 from dataclasses import replace
-from types import TracebackType
 from typing import TypeVar
 
 import zmq
-import zmq.asyncio
 
-from latticewatch.binding import check_binding
 from latticewatch.client.messages import MAX_TOPIC_BYTES, Message, encode
+from latticewatch.port import Port
 
 M = TypeVar("M", bound=Message)
 
@@ -24,7 +22,7 @@ SEND_AHEAD = 500
 _SUBSCRIBE = 1
 
 
-class Publishing:
+class Publishing(Port):
     """Publishes results; a subscriber that does not keep up loses messages and delays nobody.
 
     What a subscriber has lost shows in its own sequence numbers: ZeroMQ drops for it alone and does
@@ -50,35 +48,16 @@ class Publishing:
     def __init__(
         self, endpoint: str, *, send_ahead: int = SEND_AHEAD, run: int | None = None
     ) -> None:
-        self.endpoint = check_binding(endpoint)
+        options = {
+            zmq.XPUB_VERBOSE: 1,  # a second subscriber to a topic is told of as well
+            zmq.SNDHWM: send_ahead,
+            zmq.MAXMSGSIZE: MAX_TOPIC_BYTES + 1,  # nothing but subscriptions comes in
+        }
+        super().__init__(endpoint, zmq.XPUB, options)
         self.published: Counter[str] = Counter()
         self.snapshots = 0
         self._run = secrets.randbits(63) if run is None else run
-        self._send_ahead = send_ahead
         self._latest: dict[str, Message] = {}
-
-    async def __aenter__(self) -> Publishing:
-        self._context = zmq.asyncio.Context()
-        self._socket = self._context.socket(zmq.XPUB)
-        self._socket.set(zmq.LINGER, 0)
-        self._socket.set(zmq.XPUB_VERBOSE, 1)  # a second subscriber to a topic is told of as well
-        self._socket.set(zmq.SNDHWM, self._send_ahead)
-        self._socket.set(zmq.MAXMSGSIZE, MAX_TOPIC_BYTES + 1)  # nothing but subscriptions comes in
-        try:
-            self._socket.bind(self.endpoint)
-        except BaseException:
-            self._context.destroy(linger=0)
-            raise
-        self.endpoint = self._socket.get_string(zmq.LAST_ENDPOINT)
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._context.destroy(linger=0)
 
     async def publish(self, message: M) -> M:
         """Send a message, numbered and stamped; return it as sent."""

@@ -5,16 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import zmq
-import zmq.asyncio
 
-from latticewatch.binding import check_binding
 from latticewatch.client import checks
 from latticewatch.client.errors import FrameError, MessageError
 from latticewatch.client.wire import pack, unpack
+from latticewatch.port import Port
 from latticewatch.schema import StoreError
 from latticewatch.session import SESSION_FILE, Session
 
@@ -27,7 +25,7 @@ MAX_FRAMES = 250
 Handler = Callable[[dict[str, Any]], dict[str, Any]]
 
 
-class Queries:
+class Queries(Port):
     """Answers queries, each by the handler of its ``op``; errors are answers too.
 
     Use as an async context manager around `run`.
@@ -49,29 +47,8 @@ class Queries:
     """
 
     def __init__(self, endpoint: str, handlers: Mapping[str, Handler]) -> None:
-        self.endpoint = check_binding(endpoint)
+        super().__init__(endpoint, zmq.ROUTER, {zmq.MAXMSGSIZE: MAX_QUERY_BYTES})
         self._handlers = dict(handlers)
-
-    async def __aenter__(self) -> Queries:
-        self._context = zmq.asyncio.Context()
-        self._socket = self._context.socket(zmq.ROUTER)
-        self._socket.set(zmq.LINGER, 0)
-        self._socket.set(zmq.MAXMSGSIZE, MAX_QUERY_BYTES)
-        try:
-            self._socket.bind(self.endpoint)
-        except BaseException:
-            self._context.destroy(linger=0)
-            raise
-        self.endpoint = self._socket.get_string(zmq.LAST_ENDPOINT)
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._context.destroy(linger=0)
 
     async def run(self) -> None:
         """Answer until cancelled."""

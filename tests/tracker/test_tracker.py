@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from synthetic import View, detect, info, make_specimen
 
-from latticewatch.tracker import COLUMNS, Tracker, TrackerSettings
+from latticewatch.client.table import COLUMNS
+from latticewatch.tracker import Tracker, TrackerSettings
 from latticewatch_models.crystal import crystal_named
 
 

@@ -2,6 +2,6 @@
 
 from .settings import TrackerSettings
 from .tracker import Tracker
-from .update import COLUMNS, ClosedTrack, Event, Update
+from .update import ClosedTrack, Event, Update
 
-__all__ = ["COLUMNS", "ClosedTrack", "Event", "Tracker", "TrackerSettings", "Update"]
+__all__ = ["ClosedTrack", "Event", "Tracker", "TrackerSettings", "Update"]

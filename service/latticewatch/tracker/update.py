@@ -6,29 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from latticewatch.client.table import COLUMN_TYPES
 from latticewatch.detections import Detections, FrameInfo
 
 from .observation import Observation
 from .tracks import TrackArray
-
-#: Columns of the defect table and their types; strings are numpy unicode arrays.
-COLUMNS: dict[str, str] = {
-    "frame": "int64",
-    "time_s": "float64",
-    "track": "int64",
-    "x_px": "float64",
-    "y_px": "float64",
-    "x_nm": "float64",
-    "y_nm": "float64",
-    "site_i": "int32",
-    "site_j": "int32",
-    "sublattice": "int8",
-    "probability": "float64",
-    "class_id": "int16",
-    "class_probability": "float64",
-    "species": "U16",
-    "state": "U16",
-}
 
 
 @dataclass(frozen=True)
@@ -79,7 +61,7 @@ class Update:
 
 def empty_table() -> dict[str, np.ndarray]:
     """Return the defect table's columns without rows."""
-    return {name: np.zeros(0, kind) for name, kind in COLUMNS.items()}
+    return {name: np.zeros(0, kind) for name, kind in COLUMN_TYPES.items()}
 
 
 def defect_table(
@@ -117,7 +99,7 @@ def defect_table(
         "species": species[seen.species[rows]],
         "state": labels[seen.state[rows]],
     }
-    return {name: np.asarray(values[name]).astype(kind) for name, kind in COLUMNS.items()}
+    return {name: np.asarray(values[name]).astype(kind) for name, kind in COLUMN_TYPES.items()}
 
 
 def closed_tracks(tracks: TrackArray, names: tuple[str, ...]) -> tuple[ClosedTrack, ...]:
