@@ -112,4 +112,7 @@ def _scale_bar(axes: Any, rows: int, columns: int, pixel_size_nm: float) -> None
         color="white",
         ha="center",
         va="bottom",
+        fontsize=13,
+        fontweight="bold",
+        path_effects=outline,
     )
