@@ -12,7 +12,7 @@ from latticewatch_kernels.conditioning import even_sample
 from latticewatch_kernels.extension import extend
 from latticewatch_kernels.harmonics import measure_harmonics, node_indices
 from latticewatch_kernels.lattice import Array, Lattice
-from latticewatch_kernels.order import OrderMap, enlarge, local_order
+from latticewatch_kernels.order import SMOOTHING_CELLS, OrderMap, enlarge, local_order
 
 __all__ = ["Labels", "bragg_filter", "label", "local_order", "site_intensity"]
 
@@ -20,10 +20,6 @@ __all__ = ["Labels", "bragg_filter", "label", "local_order", "site_intensity"]
 #: 0.866 / (2 pi 2^2) = 3.4 % of the average at its own site: that much of a defect leaks into the
 #: periodic part. Distortion of the scan over more than about four cells survives.
 WINDOW_CELLS = 2.0
-
-#: The same for the local mean: narrower, so that patches of contamination do not count as defects.
-#: It takes up a few per cent of a column's response, which the calibration knows.
-LEVEL_CELLS = 1.0
 
 #: Padding beyond each border in standard deviations of the window.
 PADDING_WINDOWS = 2.0
@@ -41,6 +37,12 @@ FILTER_SHELLS = 6
 
 #: Where less than this part of the averaging window lies on the specimen there is no estimate.
 LEAST_COVER = 0.05
+
+#: Least part of the local mean that lies on the specimen for the specimen's own mean to be told.
+LEAST_PART = 0.5
+
+#: Bragg amplitude, crystalline level 1, of cells far enough from a hole to know no vacuum.
+INNER_AMPLITUDE = 0.85
 
 
 @dataclass(frozen=True)
@@ -99,13 +101,14 @@ def bragg_filter(image: Array, lattice: Lattice, order: OrderMap | None = None) 
     lattice
         Its lattice.
     order
-        `local_order` of the image; without it the whole frame counts as specimen.
+        `local_order` of the image, where known already.
 
     Returns
     -------
     Array
         float32, same shape, in units of the image. Inside holes it continues the crystal.
     """
+    order = order if order is not None else local_order(image, lattice)
     return _filter(image, lattice, order, column=None)[0]
 
 
@@ -168,23 +171,17 @@ def _hole_pixels(order: OrderMap, shape: tuple[int, int]) -> Array | None:
 
 
 def _filter(
-    image: Array, lattice: Lattice, order: OrderMap | None, column: float | None
+    image: Array, lattice: Lattice, order: OrderMap, column: float | None
 ) -> tuple[Array, Array]:
     """Periodic part, and (where ``column`` is given) the rest smoothed by a column's Gaussian."""
     xp = array_module(image)
     image = image.astype(xp.float32, copy=False)
     shape = (image.shape[0], image.shape[1])
-    cover = None
-    level = xp.float32(xp.mean(image))
+    # The local mean goes first: contamination does not repeat with the lattice beyond the border.
+    level, weight, cover = _local_mean(order, lattice, shape)
     work = image - level
-    if order is not None and bool(order.hole.any()):
-        specimen = 1.0 - order.hole.astype(xp.float32)
-        window = WINDOW_CELLS * lattice.constant / order.stride
-        smooth = ndimage_module(image).gaussian_filter(specimen, window, mode="reflect")
-        cover = enlarge(smooth, order.stride, shape)
-        weight = enlarge(specimen, order.stride, shape)
-        level = xp.float32((image * weight).sum() / weight.sum())
-        work = (image - level) * weight
+    if weight is not None:
+        work *= weight
     padded, corner = extend(work, lattice, PADDING_WINDOWS * WINDOW_CELLS * lattice.constant)
     spectrum = rfft2(padded)
     mask = xp.asarray(_node_mask((padded.shape[0], padded.shape[1]), lattice))
@@ -200,6 +197,35 @@ def _filter(
     rest *= 1.0 - mask
     _smooth_spectrum(rest, padded.shape, column)
     return periodic, irfft2(rest, padded.shape)[window_part]
+
+
+def _local_mean(
+    order: OrderMap, lattice: Lattice, shape: tuple[int, int]
+) -> tuple[Array, Array | None, Array | None]:
+    """Local mean of the specimen at every pixel; where there are holes, also two weights.
+
+    The first is 1 on the specimen and 0 in holes, the second its average over the filter's window.
+    """
+    xp, ndimage = array_module(order.mean), ndimage_module(order.mean)
+    if not bool(order.hole.any()):
+        return enlarge(order.mean, order.stride, shape), None, None
+    specimen = 1.0 - order.hole.astype(xp.float32)
+    window = WINDOW_CELLS * lattice.constant / order.stride
+    cover = ndimage.gaussian_filter(specimen, window, mode="reflect")
+    inner = order.crystalline & (order.amplitude > INNER_AMPLITUDE)
+    inner = inner.astype(xp.float32)
+    beyond = ndimage.gaussian_filter(inner * order.mean, window, mode="reflect")
+    weight = ndimage.gaussian_filter(inner, window, mode="reflect")
+    middle = float((inner * order.mean).sum() / xp.maximum(inner.sum(), 1.0))
+    beyond = xp.where(weight > LEAST_COVER, beyond / xp.maximum(weight, LEAST_COVER), middle)
+    # Near a hole the local mean is a mixture of specimen and vacuum in known parts.
+    part = ndimage.gaussian_filter(
+        specimen, SMOOTHING_CELLS * lattice.constant / order.stride, mode="reflect"
+    )
+    unmixed = (order.mean - (1.0 - part) * order.mean.min()) / xp.maximum(part, LEAST_PART)
+    trust = xp.clip((part - LEAST_PART) / (1.0 - LEAST_PART), 0.0, 1.0)
+    mean = trust * unmixed + (1.0 - trust) * beyond
+    return tuple(enlarge(part, order.stride, shape) for part in (mean, specimen, cover))
 
 
 def _matched(residual: Array, sigma: float) -> Array:
@@ -219,34 +245,34 @@ def _smooth_spectrum(spectrum: Array, shape: tuple[int, ...], sigma: float) -> N
 
 
 def _node_mask(shape: tuple[int, int], lattice: Lattice) -> np.ndarray:
-    """Half-plane mask: the sum of Gaussians at the nodes, the origin and both of each +-g pair."""
+    """Half-plane mask: the sum of Gaussians at the nodes, both of each +-g pair."""
     nodes, width = _nodes(lattice)
     down = _gaussians(np.fft.fftfreq(shape[0]), nodes[:, 1], width)
     across = _gaussians(np.fft.rfftfreq(shape[1]), nodes[:, 0], width)
     return np.asarray(np.minimum(down @ across.T, np.float32(1.0)))
 
 
-def _nodes(lattice: Lattice) -> tuple[np.ndarray, np.ndarray]:
-    """Nodes (n, 2) that the filter passes and the width (n,) of the Gaussian about each."""
+def _nodes(lattice: Lattice) -> tuple[np.ndarray, float]:
+    """Nodes (n, 2) that the filter passes and the width of the Gaussian about each."""
     reciprocal = np.linalg.inv(lattice.matrix)
     half = node_indices(reciprocal, FILTER_SHELLS) @ reciprocal
-    nodes = np.concatenate([[[0.0, 0.0]], half, -half])
-    cells = np.full(len(nodes), WINDOW_CELLS)
-    cells[0] = LEVEL_CELLS
-    return nodes, 1.0 / (2.0 * np.pi * cells * lattice.constant)
+    nodes = np.concatenate([half, -half])
+    return nodes, 1.0 / (2.0 * np.pi * WINDOW_CELLS * lattice.constant)
 
 
 def _leak(lattice: Lattice, sigma: float) -> float:
-    """Part of a column's matched-filter response that the filter takes for periodic.
+    """Part of a column's matched-filter response that counts as periodic or as local mean.
 
     The integral of mask times ``exp(-4 pi^2 s^2 k^2)`` over that without the mask.
     """
     nodes, width = _nodes(lattice)
     response = np.exp(-((2.0 * np.pi * sigma) ** 2) * (nodes**2).sum(1))
-    return float((2.0 * np.pi * width**2 * response).sum() * 4.0 * np.pi * sigma**2)
+    level = 1.0 / (2.0 * np.pi * SMOOTHING_CELLS * lattice.constant)
+    passed = 2.0 * np.pi * (width**2 * response.sum() + level**2)
+    return float(passed * 4.0 * np.pi * sigma**2)
 
 
-def _gaussians(frequency: np.ndarray, centres: np.ndarray, width: np.ndarray) -> np.ndarray:
+def _gaussians(frequency: np.ndarray, centres: np.ndarray, width: float) -> np.ndarray:
     """(bins, nodes) float32 Gaussians about each centre, periodic in the sampling frequency."""
     gap = frequency[:, None] - centres
     gap -= np.rint(gap)

@@ -44,6 +44,8 @@ class OrderMap:
         float32 (h, w): root-mean-square amplitude of the first Bragg ring, crystalline level 1.
     level
         float32 (h, w): local mean, 0 at the empty site's level, 1 at the crystal's mean.
+    mean
+        float32 (h, w): the same in units of the image.
     displacement
         float32 (2, h, w): how far (x, y) in pixels the columns stand from their ideal sites, by
         distortion of the scan or strain. Right while it stays below 0.4 lattice constants.
@@ -57,6 +59,7 @@ class OrderMap:
 
     amplitude: Array
     level: Array
+    mean: Array
     displacement: Array
     crystalline: Array
     hole: Array
@@ -96,19 +99,25 @@ def local_order(image: Array, lattice: Lattice, harmonics: Harmonics | None = No
     sigma = SMOOTHING_CELLS * lattice.constant / stride
     down, across = (xp.asarray(_averaging(size, sigma)) for size in maps.shape[1:])
     maps = xp.matmul(xp.matmul(down, maps), across.T)
-    level, waves = maps[0], maps[1::2] + 1j * maps[2::2]
+    mean, waves = maps[0] + image.mean(dtype=xp.float32), maps[1::2] + 1j * maps[2::2]
     amplitude = xp.sqrt((waves.real**2 + waves.imag**2).sum(0))
     amplitude /= float(np.quantile(to_host(amplitude), CRYSTALLINE_QUANTILE))
     crystalline = amplitude > CRYSTALLINE_AMPLITUDE
-    mean = float(np.median(to_host(level)[to_host(crystalline)]))
-    height = _mean_above_empty(lattice, harmonics)
-    level = (level - mean) / height + 1.0
+    middle = float(np.median(to_host(mean)[to_host(crystalline)]))
+    level = (mean - middle) / _mean_above_empty(lattice, harmonics) + 1.0
     hole = ~crystalline & (level < HOLE_LEVEL)
     crystal_part, hole_part = float(crystalline.mean()), float(hole.mean())
     fractions = np.array([crystal_part, max(0.0, 1.0 - crystal_part - hole_part), hole_part])
     displacement = _displacement(waves, lattice)
     return OrderMap(
-        amplitude, level, displacement, crystalline, hole, stride * BLOCKS_PER_CELL, fractions
+        amplitude,
+        level,
+        mean,
+        displacement,
+        crystalline,
+        hole,
+        stride * BLOCKS_PER_CELL,
+        fractions,
     )
 
 
@@ -151,7 +160,7 @@ def _demodulate(image: Array, lattice: Lattice, stride: int) -> Array:
     xp = array_module(image)
     rows, columns = (size // stride for size in image.shape)
     whole = image[: rows * stride, : columns * stride].astype(xp.float32, copy=False)
-    whole = whole - whole.mean()
+    whole = whole - image.mean(dtype=xp.float32)
     x, y = np.arange(columns * stride), np.arange(rows * stride)
     kernels = [np.ones(len(y))]
     across = []
