@@ -118,12 +118,15 @@ def _describe(
     watch: Stopwatch,
 ) -> Detections:
     """Put the detections on lattice sites and measure what the tracker wants to know of each."""
-    cells, sublattice, _ = lattice.nearest_site(points)
+    # a scan is never quite straight: sites are assigned where the undistorted crystal would be
+    ideal = points - labels.order.displacement_at(points)
+    cells, sublattice, _ = lattice.nearest_site(ideal)
+    sites = lattice.site_positions(cells, sublattice)
     neighbours = _neighbours(labels, lattice, cells, sublattice)
     turns = neighbours.argmin(axis=1).astype(np.int8)
     deviation = lattice_patches(
         labels.z,
-        lattice.site_positions(cells, sublattice),
+        sites + labels.order.displacement_at(sites),
         lattice,
         turns,
         PATCH_SIZE,
@@ -138,7 +141,7 @@ def _describe(
         sublattice=sublattice,
         centre=site_intensity(labels, lattice, cells, sublattice),
         neighbours=neighbours,
-        noise=labels.columns.noise,
+        noise=labels.columns.noise_by_site,
         patches=to_host(deviation) * np.float32(labels.columns.unit),
         turns=turns,
         fractions=labels.fractions,

@@ -47,7 +47,7 @@ def frame_result(arrival: Arrival, detections: Detections, update: Update) -> Fr
         "hole": hole,
         "drift_x_px": update.drift_px[0],
         "drift_y_px": update.drift_px[1],
-        "noise": detections.noise,
+        "noise": float(detections.noise[0]),
     }
     if arrival.header.pixel_size_nm is not None:
         numbers["constant_nm"] = lattice.constant * arrival.header.pixel_size_nm

@@ -46,7 +46,8 @@ class Detections:
         sublattice-0 sites lie along (a1 + 2 a2)/3 turned by 0, 120 and 240 degrees; those of
         sublattice 1 opposite; those of sublattice 2 are the three sublattice-0 columns.
     noise
-        Standard deviation of one column's intensity in this frame, same units.
+        float64 (3,), standard deviation of one column's intensity on each sublattice in this frame,
+        same units; counting noise makes it greatest on the brightest.
     patches
         float32 (n, PATCH_SIZE, PATCH_SIZE): by how much columns differ from the perfect crystal
         around the site, in units of the host column of sublattice 0 (the matched-filter deviation,
@@ -69,7 +70,7 @@ class Detections:
     sublattice: np.ndarray
     centre: np.ndarray
     neighbours: np.ndarray
-    noise: float
+    noise: np.ndarray
     patches: np.ndarray
     turns: np.ndarray
     fractions: np.ndarray

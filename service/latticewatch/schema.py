@@ -17,7 +17,8 @@ SCHEMA_VERSION = 1
 
 #: Numbers of a frame that `FrameResult.lattice` may hold: lattice vectors and the column nearest to
 #: the centre in pixels, lattice constant in pixels and nm, angle, strongest Bragg peak over the
-#: noise, area fractions, accumulated drift in pixels, noise of one column.
+#: noise, area fractions, accumulated drift in pixels, noise of one
+#: host column of sublattice 0.
 LATTICE_COLUMNS = (
     "a1_x", "a1_y", "a2_x", "a2_y", "origin_x", "origin_y", "constant_px", "constant_nm",
     "rotation_deg", "significance", "crystalline", "disordered", "hole", "drift_x_px",

@@ -130,7 +130,8 @@ def detect(specimen: Specimen, view: View, rng: np.random.Generator, jump=(0, 0)
     return Detections(
         lattice=lattice, x_px=place[:, 0], y_px=place[:, 1], probability=probability,
         cells=np.rint(own_cells).astype(np.int32), sublattice=own_sites.astype(np.int8),
-        centre=centre, neighbours=np.roll(neighbours, -view.turn, axis=1), noise=view.noise,
+        centre=centre, neighbours=np.roll(neighbours, -view.turn, axis=1),
+        noise=np.full(3, view.noise),
         patches=patches[:, ::-1, ::-1] if view.flip else patches, turns=turns,
         fractions=np.array([0.95, 0.05, 0.0]), in_hole=np.zeros(n, bool),
     )  # fmt: skip

@@ -24,7 +24,7 @@ def names(centre, sublattice, told=None, noise=0.02, table=TABLE, probability=0.
     n = len(centre)
     site = np.asarray(sublattice)
     prior = fresh_prior(table, told, site, np.full(n, probability))
-    posterior = single_posterior(table, prior, np.asarray(centre), noise, np.ones(n))
+    posterior = single_posterior(table, prior, np.asarray(centre), np.full(3, noise), np.ones(n))
     assert posterior.sum(axis=1) == pytest.approx(np.ones(n))
     return [table.names[k] for k in by_species(table, posterior).argmax(axis=1)]
 

@@ -131,7 +131,7 @@ def _likelihood(
     dopants: np.ndarray,
     sites: tuple[np.ndarray, np.ndarray, np.ndarray],
     neighbours: np.ndarray,
-    noise: float,
+    noise: np.ndarray,
     table: Readings,
     codes: tuple[int, ...],
     systematic: float,
@@ -144,13 +144,13 @@ def _likelihood(
     host = float(table.expected[table.host & (table.sublattice == 1)][0])
     vacancies = tuple(float(table.expected[e]) for e in entry)
     values = np.asarray(neighbours[dopants], float)
-    return state_likelihood(values, noise, host, vacancies, detected, systematic)
+    return state_likelihood(values, float(noise[1]), host, vacancies, detected, systematic)
 
 
 def _bind(
     sites: tuple[np.ndarray, np.ndarray, np.ndarray],
     neighbours: np.ndarray,
-    noise: float,
+    noise: np.ndarray,
     table: Readings,
     crystal: Crystal,
     settings: TrackerSettings,
@@ -201,7 +201,7 @@ def observe(
     posterior: np.ndarray,
     neighbours: np.ndarray,
     classes: tuple[np.ndarray, np.ndarray],
-    noise: float,
+    noise: np.ndarray,
     table: Readings,
     crystal: Crystal,
     settings: TrackerSettings,

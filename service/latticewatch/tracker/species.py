@@ -170,15 +170,16 @@ def fresh_prior(
 
 
 def single_posterior(
-    table: Readings, prior: np.ndarray, centre: np.ndarray, noise: float, weight: np.ndarray
+    table: Readings, prior: np.ndarray, centre: np.ndarray, noise: np.ndarray, weight: np.ndarray
 ) -> np.ndarray:
     """Posterior (n, 1 + entries) of single detections from their own column intensity.
 
-    `centre` (n,) and `noise` are the measured intensities and their standard deviation; the
-    systematic error of each expected intensity is added to it in quadrature. `weight` (n,) is the
-    power to which the likelihood counts.
+    `centre` (n,) are the measured intensities, `noise` (3,) their standard deviation by sublattice,
+    to which the systematic error of each expected intensity is added in quadrature. `weight` (n,)
+    is the power to which the likelihood counts.
     """
-    deviation = np.hypot(max(noise, 1e-6), table.error)[None, :]
+    by_entry = np.maximum(np.asarray(noise, float), 1e-6)[table.sublattice]
+    deviation = np.hypot(by_entry, table.error)[None, :]
     likelihood = _normal(np.asarray(centre, float)[:, None], table.expected[None, :], deviation)
     unknown = np.full((len(centre), 1), 1.0 / UNKNOWN_RANGE)
     joint = prior * np.hstack([unknown, likelihood]) ** weight[:, None]

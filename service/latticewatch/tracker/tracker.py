@@ -182,7 +182,7 @@ class Tracker:
             sample.take(inner),
             None if look is None else look.take(inner),
             self.settings,
-            self._floor(detections.noise),
+            self._floor(float(np.mean(detections.noise))),
         )
         seen = observe(
             (cells, sublattice, species),
@@ -228,7 +228,8 @@ class Tracker:
         area = info.shape[0] * info.shape[1] * now.pixel_size_nm**2 * (1.0 - fractions[2])
         density = float(seen.row.sum()) / area if area > 0 else 0.0
         lattice = detections.lattice
-        values = [lattice.constant, *fractions, density, lattice.heights[1], detections.noise]
+        values = [lattice.constant, *fractions, density, lattice.heights[1]]
+        values.append(float(np.mean(detections.noise)))
         now.optics = now.optics.add(np.array(values))
         now.defects = now.defects.add(np.concatenate([species, states]))
         if warm:
