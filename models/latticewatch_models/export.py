@@ -24,8 +24,8 @@ OPSET = 18
 #: Largest difference allowed between ONNX Runtime and torch, in probability and in units of cells.
 EXPORT_TOLERANCE = 1e-4
 
-#: Frame sides the export is checked at: square, oblong, and not the side it was traced at.
-_CHECK_SHAPES = ((64, 96), (128, 128), (160, 48))
+#: Frame sides the export is checked at: square, oblong, and no multiple of the coarsest cell.
+_CHECK_SHAPES = ((64, 96), (128, 128), (164, 44))
 
 
 class ExportError(RuntimeError):
@@ -96,7 +96,7 @@ def export_onnx(
 ) -> ModelCard:
     """Write a network as ONNX and check the file against torch.
 
-    The file maps ``frame`` (1, 1, H, W) float32, H and W multiples of 16, to ``heat``
+    The file maps ``frame`` (1, 1, H, W) float32, H and W multiples of 4, to ``heat``
     (1, 1, H/4, W/4), probabilities, and ``offset`` (1, 2, H/4, W/4), pixels.
 
     Parameters
@@ -167,7 +167,7 @@ def _trace(model: nn.Module) -> Any:
             warnings.simplefilter("ignore", DeprecationWarning)
             program = torch.onnx.export(
                 model,
-                (torch.zeros(1, 1, 4 * TOTAL_STRIDE, 6 * TOTAL_STRIDE),),
+                (torch.zeros(1, 1, 4 * TOTAL_STRIDE + STRIDE, 6 * TOTAL_STRIDE + 2 * STRIDE),),
                 input_names=["frame"],
                 output_names=["heat", "offset"],
                 opset_version=OPSET,
@@ -210,7 +210,6 @@ def _metadata(facts: ModelFacts) -> dict[str, str]:
         "trained": "yes" if facts.trained else "no",
         "version": facts.version,
         "stride": str(STRIDE),
-        "total_stride": str(TOTAL_STRIDE),
         "lattice_constant_px": repr(facts.lattice_constant_px),
         "scale_range": ",".join(repr(v) for v in facts.scale_range),
         "crystals": ",".join(facts.crystals),

@@ -18,7 +18,8 @@ from torch.nn import functional
 #: Pixels along a side of one cell of the outputs.
 STRIDE = 4
 
-#: Input sides must be multiples of this: the coarsest level sits at 1/16 of the frame.
+#: Pixels along a side of a cell of the coarsest level. Sides need not be multiples of it: a frame
+#: padded to one shows the network a border that no crystal has, and it marks defects along it.
 TOTAL_STRIDE = 16
 
 #: Logit that the heat map starts from: about the share of cells that hold a defect (1-2 %), so that
@@ -99,7 +100,7 @@ class DefectNetwork(nn.Module):
         Parameters
         ----------
         frame
-            Conditioned frames, shape (n, 1, H, W), H and W multiples of `TOTAL_STRIDE`.
+            Conditioned frames, shape (n, 1, H, W), H and W multiples of `STRIDE`.
 
         Returns
         -------
@@ -111,15 +112,16 @@ class DefectNetwork(nn.Module):
         fine = self.encode4(self.stem(frame))
         middle = self.encode8(fine)
         coarse = self.encode16(middle)
-        middle = self.decode8(middle + _twice(self.lateral8(coarse)))
-        fine = self.decode4(fine + _twice(self.lateral4(middle)))
+        middle = self.decode8(middle + _twice(self.lateral8(coarse), middle))
+        fine = self.decode4(fine + _twice(self.lateral4(middle), fine))
         output = self.head(fine)
         return output[:, :1], output[:, 1:] * float(STRIDE)
 
 
-def _twice(x: torch.Tensor) -> torch.Tensor:
-    """Repeat every cell twice along both sides."""
-    return functional.interpolate(x, scale_factor=2.0, mode="nearest")
+def _twice(x: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
+    """Repeat every cell twice along both sides, and cut what exceeds the shape of ``like``."""
+    doubled = functional.interpolate(x, scale_factor=2.0, mode="nearest")
+    return doubled[..., : like.shape[-2], : like.shape[-1]]
 
 
 def count_parameters(network: nn.Module) -> int:

@@ -41,6 +41,10 @@ _MENDS = {
 }
 
 
+#: Smallest side of a frame: one cell of the network's coarsest level.
+SMALLEST_SIDE = 16
+
+
 class ModelError(ValueError):
     """A model file is missing, damaged, or not one of this package's segmenters."""
 
@@ -57,7 +61,6 @@ class ModelCard:
     trained: bool
     version: str
     stride: int
-    total_stride: int
     lattice_constant_px: float
     scale_range: tuple[float, float]
     crystals: tuple[str, ...]
@@ -81,7 +84,6 @@ class ModelCard:
                 trained=metadata["trained"] == "yes",
                 version=metadata["version"],
                 stride=int(metadata["stride"]),
-                total_stride=int(metadata["total_stride"]),
                 lattice_constant_px=float(metadata["lattice_constant_px"]),
                 scale_range=(low, high),
                 crystals=tuple(c for c in metadata["crystals"].split(",") if c),
@@ -157,15 +159,15 @@ class Segmenter:
             Heat map and offsets, shapes (h, w) and (2, h, w) with h = ceil(H / stride).
         """
         rows, columns = image.shape
-        multiple = self.card.total_stride
-        if min(rows, columns) < multiple:
+        if min(rows, columns) < SMALLEST_SIDE:
             raise ValueError(
-                f"frame of {rows} x {columns} is smaller than {multiple} px: "
+                f"frame of {rows} x {columns} is smaller than {SMALLEST_SIDE} px: "
                 "give a larger field of view or a finer pixel"
             )
-        # mirrored, an edge looks to the network like more of the same crystal
-        pad = ((0, -rows % multiple), (0, -columns % multiple))
-        padded = np.pad(np.asarray(image, np.float32), pad, mode="reflect")
+        # Three pixels at most, each a copy of the last. A mirrored edge is a twin boundary to the
+        # network: it marked two more defects a 256 x 256 frame along it.
+        pad = ((0, -rows % self.stride), (0, -columns % self.stride))
+        padded = np.pad(np.asarray(image, np.float32), pad, mode="edge")
         heat, offset = self._session.run(["heat", "offset"], {"frame": padded[None, None]})
         h, w = -(-rows // self.stride), -(-columns // self.stride)
         return Segmentation(heat[0, 0, :h, :w], offset[0, :, :h, :w], self.stride, (rows, columns))

@@ -26,7 +26,7 @@ def exported(tmp_path_factory):
 
 def test_the_file_computes_what_torch_computes_with_its_calibration(exported):
     network, path, _ = exported
-    image = np.random.default_rng(1).normal(size=(112, 80)).astype(np.float32)
+    image = np.random.default_rng(1).normal(size=(116, 72)).astype(np.float32)
     with torch.inference_mode():
         logits, offsets = network(torch.from_numpy(image)[None, None])
     seen = Segmenter(path, providers="cpu", threads=1).segment(image)

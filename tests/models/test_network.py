@@ -12,7 +12,7 @@ from latticewatch_models.network import (  # noqa: E402
 )
 
 
-@pytest.mark.parametrize(("rows", "columns"), [(64, 64), (48, 112), (16, 32)])
+@pytest.mark.parametrize(("rows", "columns"), [(64, 64), (48, 112), (16, 32), (52, 116), (40, 24)])
 def test_outputs_lie_on_a_grid_of_a_quarter(rows, columns):
     network = DefectNetwork(NetworkSettings(16, 16)).eval()
     logits, offsets = network(torch.zeros(2, 1, rows, columns))

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 from latticewatch_models.crystal import CRYSTALS
-from latticewatch_models.microscope import ImagingConfig, Microscope
+from latticewatch_models.microscope import ImagingConfig, Microscope, SpecimenConfig
 from latticewatch_models.runtime import ZOO_MODEL, Segmenter
 from latticewatch_models.scenes import scene_of
+from latticewatch_models.scoring import MATCH_DISTANCE, match
 from latticewatch_models.validation import SITE_SPECIES, judge, validation_frame
 
 
@@ -56,6 +57,20 @@ def test_rotation_and_scale_within_the_range_do_not_matter(segmenter, rotation, 
     assert score.f1(SITE_SPECIES["metal"], ["metal"]) >= 0.95
 
 
+@pytest.mark.parametrize("side", [250, 242])
+def test_a_side_that_is_no_multiple_of_a_cell_has_no_false_marks_along_it(segmenter, side):
+    alarms = 0
+    for k in range(6):
+        frame = validation_frame(1600.0, 2000 + k, (side, side))
+        scene = scene_of(frame.image, frame.truth)
+        points, _ = segmenter.segment(scene.image).detections()
+        found, _ = match(points, scene.points, MATCH_DISTANCE * frame.truth.lattice.constant)
+        alone = np.delete(points, found, axis=0)
+        alarms += np.count_nonzero((alone > side - 9).any(axis=1))
+    # about 600 sites lie along these borders; a mirrored border gave 60 and more
+    assert alarms <= 10
+
+
 def test_noise_without_a_crystal_is_not_full_of_defects(segmenter):
     rng = np.random.default_rng(12)
     heat = segmenter.segment(rng.normal(size=(256, 256)).astype(np.float32)).heat
@@ -63,15 +78,14 @@ def test_noise_without_a_crystal_is_not_full_of_defects(segmenter):
 
 
 def test_a_perfect_crystal_shows_next_to_none(segmenter):
-    from latticewatch_models.microscope import SpecimenConfig
-
     nothing = SpecimenConfig(
         dopant_fraction=0.0, vacancy_fraction=0.0, metal_vacancy_fraction=0.0, adatom_per_cell=0.0
     )
-    found = 0
+    sites = []
     for seed in range(4):
         frame = Microscope("WS2", (256, 256), 900 + seed, nothing).acquire()
-        seen = segmenter.segment(scene_of(frame.image, frame.truth).image)
-        found += len(seen.detections(0.5)[0])
-    # about 2,700 cells were looked at
-    assert found <= 6
+        points, _ = segmenter.segment(scene_of(frame.image, frame.truth).image).detections()
+        sites.extend(frame.truth.lattice.nearest_site(points)[1])
+    # about 2,700 cells were looked at; single chalcogen vacancies are near the noise at this dose
+    assert len(sites) <= 16
+    assert sites.count(0) <= 1
