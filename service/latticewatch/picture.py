@@ -50,7 +50,7 @@ def save_overlay(
 
     rows, columns = frame.shape
     inches = _SIDE_PX / 100 / max(rows, columns)
-    figure = Figure(figsize=(columns * inches + 1.9, rows * inches + 0.5), layout="constrained")
+    figure = Figure(figsize=(columns * inches + 2.3, rows * inches + 0.5), layout="constrained")
     axes = figure.add_subplot()
     low, high = np.percentile(frame, [_CLIP_PERCENT, 100 - _CLIP_PERCENT])
     axes.imshow(frame, cmap="gray", vmin=low, vmax=high, interpolation="nearest")

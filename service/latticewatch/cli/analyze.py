@@ -23,7 +23,7 @@ from latticewatch.client.messages import DefectTable
 from latticewatch.config import load_settings
 from latticewatch.replay import Replay, replay
 from latticewatch.session import SESSION_FILE, Session
-from latticewatch.sources import Movie, open_movie
+from latticewatch.sources import open_movie
 from latticewatch.writer import STATISTICS_FILE
 
 PARQUET_FILE = "defects.parquet"
@@ -68,7 +68,7 @@ def run(options: argparse.Namespace) -> int:
     save_parquet(options.out / PARQUET_FILE, table)
     for row in refused:
         print(f"latticewatch: frame {row['frame']} not used: {row['reason']}", file=sys.stderr)
-    print(_summary(movie, table, statistics, options.out))
+    print(_summary(job, table, statistics))
     return FAILURE if len(refused) == movie.count else 0
 
 
@@ -85,16 +85,16 @@ def _progress(done: int, count: int) -> None:
         print(f"\rframe {done} of {count} ", end="", file=sys.stderr, flush=True)
 
 
-def _summary(movie: Movie, table: DefectTable, statistics: Mapping[str, Any], out: Path) -> str:
-    lines = [f"{movie.count} frames, {len(table)} rows of defects"]
+def _summary(job: Replay, table: DefectTable, statistics: Mapping[str, Any]) -> str:
+    lines = [f"{job.movie.count} frames, {len(table)} rows of defects"]
     lines += _on_calibration(statistics)
-    if movie.count > 1 and movie.frame_time_s is None:
+    if job.movie.count > 1 and job.frame_time_s is None:
         lines.append("no frame time is known, so a second stands for a frame: give --frame-time")
     names = dict.fromkeys(table.species.tolist())
     counts = [f"{name} {(table.species == name).sum()}" for name in sorted(names)]
     if counts:
         lines.append("by species: " + ", ".join(counts))
-    lines.append(f"in {out}: {SESSION_FILE}, {PARQUET_FILE}, {STATISTICS_FILE}")
+    lines.append(f"in {job.out}: {SESSION_FILE}, {PARQUET_FILE}, {STATISTICS_FILE}")
     return "\n".join(lines)
 
 
