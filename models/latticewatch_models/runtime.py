@@ -165,7 +165,7 @@ class Segmenter:
                 "give a larger field of view or a finer pixel"
             )
         # Three pixels at most, each a copy of the last. A mirrored edge is a twin boundary to the
-        # network: it marked two more defects a 256 x 256 frame along it.
+        # network: even two mirrored rows and columns brought two false defects a frame.
         pad = ((0, -rows % self.stride), (0, -columns % self.stride))
         padded = np.pad(np.asarray(image, np.float32), pad, mode="edge")
         heat, offset = self._session.run(["heat", "offset"], {"frame": padded[None, None]})
