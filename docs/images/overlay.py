@@ -6,6 +6,7 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from latticewatch.cli import main
 from latticewatch_models.microscope import Microscope
@@ -20,4 +21,6 @@ if __name__ == "__main__":
         np.save(movie, np.stack([frame.image for frame in microscope.frames(FRAMES)]))
         calibration = ["--pixel-size", "0.03", "--frame-time", "2.25"]
         main(["analyze", str(movie), "--out", str(out), "--picture", *calibration])
-        (out / f"overlay-{FRAMES - 1:04d}.png").replace(HERE / "overlay.png")
+        with Image.open(out / f"overlay-{FRAMES - 1:04d}.png") as picture:
+            few = picture.convert("P", palette=Image.Palette.ADAPTIVE, colors=96)
+            few.save(HERE / "overlay.png", optimize=True)
