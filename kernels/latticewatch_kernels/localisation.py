@@ -10,52 +10,84 @@ from latticewatch_kernels.lattice import Array
 
 
 def find_peaks(
-    heat: Array,
-    threshold: float,
-    *,
-    offset: Array | None = None,
-    stride: int = 1,
-    min_distance: float = 3.0,
+    image: Array, threshold: float, min_distance: float = 3.0
 ) -> tuple[np.ndarray, np.ndarray]:
     """Local maxima of a map above a threshold, with sub-pixel positions.
 
-    Cell (r, c) of a map at stride s covers the pixels [s c, s c + s) of the frame; its centre lies
-    at x = s c + (s - 1) / 2, and likewise y.
-
     Parameters
     ----------
-    heat
-        (h, w) map.
+    image
+        (rows, columns) map.
     threshold
         Least value of a maximum.
-    offset
-        (2, h, w): x and y from a cell's centre to the object, in pixels. Without it the position
-        is the vertex of the parabolas through the maximum and its neighbours along x and y (of
-        their logarithms where all are positive, which is exact for a Gaussian).
-    stride
-        Pixels of the frame to one cell of the map.
     min_distance
-        Of two maxima nearer than this, in pixels of the frame, the greater one is kept.
+        Of two maxima nearer than this, in pixels, the greater one is kept.
 
     Returns
     -------
     points, values
-        float64 (n, 2) positions (x, y) in pixels of the frame and float64 (n,) values of the map,
-        in order of descending value. Both live on the host.
+        float64 (n, 2) positions (x, y) in pixels and float64 (n,) values of the map, in order of
+        descending value, both on the host. The position is the vertex of the parabolas through the
+        maximum and its neighbours along x and y (of their logarithms where all are positive, which
+        is exact for a Gaussian).
     """
-    rows, columns = local_maxima(heat, threshold)
+    rows, columns = local_maxima(image, threshold)
     if len(rows) == 0:
         return np.zeros((0, 2)), np.zeros(0)
+    around = _neighbourhoods(image, rows, columns)
+    points = np.stack([to_host(columns), to_host(rows)], 1) + _vertices(around)
+    return _best_first(points, around[:, 1, 1], min_distance)
+
+
+def decode_heat_map(
+    heat: Array,
+    offset: Array,
+    stride: int,
+    shape: tuple[int, int],
+    threshold: float,
+    min_distance: float,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Objects of a coarse heat map with offsets: the surest cell of every group that agrees.
+
+    Every cell at or above the threshold points at an object; of those whose points lie together the
+    surest speaks for all.
+
+    Parameters
+    ----------
+    heat
+        (h, w) probability. Cell (r, c) covers the pixels [stride c, stride (c + 1)) of the frame,
+        and likewise rows; its centre lies at x = stride c + (stride - 1) / 2.
+    offset
+        (2, h, w): x and y from a cell's centre to the object, pixels of the frame.
+    stride
+        Pixels of the frame to a cell.
+    shape
+        (rows, columns) of the frame; what points out of it is dropped.
+    threshold
+        Least probability.
+    min_distance
+        Points nearer than this, in pixels of the frame, are one object.
+
+    Returns
+    -------
+    points, probability
+        float64 (n, 2) and (n,), surest first, both on the host.
+    """
     xp = array_module(heat)
-    if offset is None:
-        around = _neighbourhoods(heat, rows, columns)
-        values, shift = around[:, 1, 1], stride * _vertices(around)
-    else:
-        picked = xp.concatenate([heat[rows, columns][None], offset[:, rows, columns]])
-        host = to_host(picked).astype(np.float64)
-        values, shift = host[0], host[1:].T
-    cells = np.stack([to_host(columns), to_host(rows)], 1).astype(np.float64)
-    points = stride * cells + 0.5 * (stride - 1) + shift
+    rows, columns = xp.nonzero(heat >= threshold)
+    picked = xp.concatenate([heat[rows, columns][None], offset[:, rows, columns]])
+    host = to_host(picked).astype(np.float64)
+    cells = np.stack([to_host(columns), to_host(rows)], 1)
+    points = stride * cells + 0.5 * (stride - 1) + host[1:].T
+    limits = np.array([shape[1], shape[0]]) - 0.5
+    inside = ((points >= -0.5) & (points < limits)).all(axis=1)
+    return _best_first(points[inside], host[0, inside], min_distance)
+
+
+def _best_first(
+    points: np.ndarray, values: np.ndarray, min_distance: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Sort by descending value and drop what lies too near to something better."""
     order = np.argsort(-values, kind="stable")
     points, values = points[order], values[order]
     keep = suppress(points, min_distance)
@@ -65,6 +97,8 @@ def find_peaks(
 def suppress(points: np.ndarray, min_distance: float) -> np.ndarray:
     """Which of the points, given best first, stay when none may be near a better one; bool (n,)."""
     keep = np.ones(len(points), bool)
+    if len(points) < 2:
+        return keep
     pairs = cKDTree(points).query_pairs(min_distance, output_type="ndarray")
     pairs = np.sort(pairs, axis=1)
     for better, worse in pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.spatial import cKDTree
+
+from latticewatch_kernels.localisation import decode_heat_map
 
 #: Peaks nearer than this share of the lattice constant are one defect. The two nearest sites that
 #: can hold two, a metal site and its chalcogen neighbour, are 0.577 apart.
@@ -54,28 +55,4 @@ class Segmentation:
         probability
             Shape (n,).
         """
-        rows, columns = np.nonzero(self.heat >= threshold)
-        probability = self.heat[rows, columns]
-        centre = (self.stride - 1) / 2.0
-        points = self.offset[:, rows, columns].T.astype(np.float64)
-        points += np.column_stack([columns, rows]) * self.stride + centre
-        limits = np.array([self.shape[1], self.shape[0]]) - 0.5
-        inside = ((points >= -0.5) & (points < limits)).all(axis=1)
-        points, probability = points[inside], probability[inside]
-        order = np.argsort(-probability, kind="stable")
-        points, probability = points[order], probability[order]
-        kept = _surest_of_groups(points, merge_px)
-        return points[kept], probability[kept]
-
-
-def _surest_of_groups(points: np.ndarray, distance: float) -> np.ndarray:
-    """Mark points, surest first, that have no kept point nearer than `distance`."""
-    kept = np.ones(len(points), bool)
-    if len(points) < 2:
-        return kept
-    pairs = cKDTree(points).query_pairs(distance, output_type="ndarray")
-    # ordered by the surer partner, a point is already settled when its turn comes
-    for surer, other in pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))]:
-        if kept[surer]:
-            kept[other] = False
-    return kept
+        return decode_heat_map(self.heat, self.offset, self.stride, self.shape, threshold, merge_px)

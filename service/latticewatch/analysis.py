@@ -36,10 +36,6 @@ _NEIGHBOUR_CELLS = np.array(
 )
 _NEIGHBOUR_SUBLATTICE = np.array([1, 0, 0], np.int8)
 
-#: Frames of the shipped model's scale or near it are segmented as they are: see the range of
-#: lattice constants that the model's card gives.
-_NO_RESCALE = (0.9, 1.1)
-
 
 class Stopwatch:
     """Milliseconds by stage name."""
@@ -101,7 +97,8 @@ class Analyser:
     ) -> tuple[np.ndarray, np.ndarray]:
         """Positions in pixels of the frame and probabilities, surest first."""
         factor = self.segmenter.lattice_constant_px / lattice.constant
-        scaled = not _NO_RESCALE[0] <= factor <= _NO_RESCALE[1]
+        low, high = self.segmenter.card.scale_range
+        scaled = not low <= 1 / factor <= high
         with watch.stage("segment"):
             seen = self.segmenter.segment(rescale(image, factor) if scaled else image)
         constant = lattice.constant * (factor if scaled else 1.0)

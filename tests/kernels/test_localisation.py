@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.distance import cdist, pdist
 
-from latticewatch_kernels.localisation import find_peaks, suppress
+from latticewatch_kernels.localisation import decode_heat_map, find_peaks, suppress
 
 
 def spread(rng, number, low, high, least):
@@ -53,7 +53,7 @@ def test_offsets_at_a_stride_give_back_the_points(seed, stride):
             x - stride * column - (stride - 1) / 2,
             (y - stride * row - (stride - 1) / 2),
         )
-    found, values = find_peaks(heat, 0.5, offset=offset, stride=stride, min_distance=stride)
+    found, values = decode_heat_map(heat, offset, stride, (16 * stride, 16 * stride), 0.5, stride)
     assert len(found) == len(points)
     assert cdist(points, found).min(1).max() < 1e-5
     np.testing.assert_array_equal(values, np.sort(values)[::-1])
