@@ -79,7 +79,7 @@ def save_overlay(
             handle.set_sizes([_LEGEND_MARKER])
     axes.set(xlim=(-0.5, columns - 0.5), ylim=(rows - 0.5, -0.5), xticks=[], yticks=[])
     axes.set_title(title, loc="left", fontsize=10)
-    figure.savefig(path, dpi=100)
+    figure.savefig(path, dpi=100, bbox_inches="tight")
 
 
 def _labels(table: DefectTable) -> list[str]:

@@ -13,6 +13,7 @@ any it is taken from the lattice constant of the crystal.
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -28,6 +29,9 @@ from latticewatch.writer import STATISTICS_FILE
 
 PARQUET_FILE = "defects.parquet"
 
+#: Given in place of a pixel size: calibrate on the lattice.
+FROM_LATTICE = "lattice"
+
 #: A lattice constant this far off the literature's is pointed out: a microscope's magnification is
 #: good to 1 or 2 %.
 CALIBRATION_TOLERANCE = 0.03
@@ -37,7 +41,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("movie", type=Path, help=".npy, TIFF or HDF5")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="a new folder")
-    parser.add_argument("--pixel-size", type=float, metavar="NM", help="overrides the file's")
+    parser.add_argument(
+        "--pixel-size",
+        type=_pixel_size,
+        metavar="NM",
+        help=f"overrides the file's; '{FROM_LATTICE}': take it from the crystal's lattice constant",
+    )
     parser.add_argument("--frame-time", type=float, metavar="S", help="overrides the file's")
     parser.add_argument("--crystal", help="WS2 (default), MoS2, WSe2, graphene")
     parser.add_argument("--picture", action="store_true", help="write overlay-NNNN.png too")
@@ -57,7 +66,7 @@ def run(options: argparse.Namespace) -> int:
         movie,
         options.out,
         settings,
-        pixel_size_nm=options.pixel_size or movie.pixel_size_nm,
+        pixel_size_nm=_chosen(options.pixel_size, movie.pixel_size_nm),
         frame_time_s=options.frame_time or movie.frame_time_s,
         pictures=options.picture,
     )
@@ -70,6 +79,25 @@ def run(options: argparse.Namespace) -> int:
         print(f"latticewatch: frame {row['frame']} not used: {row['reason']}", file=sys.stderr)
     print(_summary(job, table, statistics))
     return FAILURE if len(refused) == movie.count else 0
+
+
+def _pixel_size(text: str) -> float | str:
+    """Read the option."""
+    if text == FROM_LATTICE:
+        return text
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is no length: give nm, or '{FROM_LATTICE}'")
+    return value
+
+
+def _chosen(option: float | str | None, recorded: float | None) -> float | None:
+    if option == FROM_LATTICE:
+        return None
+    return recorded if option is None else float(option)
 
 
 def save_parquet(path: Path, table: DefectTable) -> None:
@@ -103,7 +131,8 @@ def _on_calibration(statistics: Mapping[str, Any]) -> list[str]:
     lattice, source = statistics["lattice"], statistics["pixel_size_source"]
     constant = lattice["constant_nm"]["mean"]
     if constant is None:
-        return []
+        size = statistics["pixel_size_nm"]
+        return [f"pixel size {size:.5f} nm, from the literature's lattice constant of the crystal"]
     deviation, literature = lattice["deviation"]["mean"], lattice["literature_nm"]
     measured = f"lattice constant {constant:.4f} nm, {deviation:+.1%} off the literature's"
     lines = [f"{measured} {literature} nm (pixel size from the {source})"]
@@ -111,6 +140,6 @@ def _on_calibration(statistics: Mapping[str, Any]) -> list[str]:
         fitting = statistics["pixel_size_nm"] / (1 + deviation)
         lines.append(
             f"pixel size and crystal do not fit: check both; {fitting:.5f} nm would fit "
-            f"(--pixel-size {fitting:.5f})"
+            f"(--pixel-size {FROM_LATTICE})"
         )
     return lines
