@@ -131,8 +131,9 @@ def _on_calibration(statistics: Mapping[str, Any]) -> list[str]:
     lattice, source = statistics["lattice"], statistics["pixel_size_source"]
     constant = lattice["constant_nm"]["mean"]
     if constant is None:
-        size = statistics["pixel_size_nm"]
-        return [f"pixel size {size:.5f} nm, from the literature's lattice constant of the crystal"]
+        size = statistics["pixel_size_nm"]  # None too where no frame showed a lattice
+        origin = "from the literature's lattice constant of the crystal"
+        return [f"pixel size {size:.5f} nm, {origin}"] if size else []
     deviation, literature = lattice["deviation"]["mean"], lattice["literature_nm"]
     measured = f"lattice constant {constant:.4f} nm, {deviation:+.1%} off the literature's"
     lines = [f"{measured} {literature} nm (pixel size from the {source})"]
