@@ -10,6 +10,7 @@ from synthetic import View, detect, info, make_specimen
 
 from latticewatch.client.table import COLUMNS
 from latticewatch.tracker import Tracker, TrackerSettings
+from latticewatch.tracker.series import Series
 from latticewatch_models.crystal import crystal_named
 
 
@@ -219,3 +220,12 @@ def test_restored_tracker_goes_on_byte_for_byte(stop):
             parted = Tracker.restore(parted.save(), settings, specimen.crystal)
     assert parted.save() == whole.save()
     assert parted.statistics() == whole.statistics()
+
+
+def test_intervals_of_counts_and_shares_stay_in_their_range():
+    series = Series.empty(1)
+    for value in [0.0] * 20 + [1.0]:
+        series = series.add(np.array([value]))
+    summary = series.summary(0, 0.95, highest=1.0)
+    assert summary["low"] == 0.0
+    assert 0.0 < summary["mean"] < summary["high"] <= 1.0

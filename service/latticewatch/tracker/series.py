@@ -31,12 +31,19 @@ class Series:
         products = self.products + (self.last * x if self.n else 0.0)
         return Series(self.n + 1, self.total + x, self.squares + x**2, products, x)
 
-    def summary(self, index: int, credible: float) -> dict[str, float | None]:
-        """Value now, mean over time, and the mean's interval; None where nothing is known."""
+    def summary(
+        self, index: int, credible: float, highest: float = np.inf
+    ) -> dict[str, float | None]:
+        """Value now, mean over time, and the mean's interval; None where nothing is known.
+
+        All that is kept in a series (counts, areas, lengths) lies between 0 and `highest`; the
+        interval is cut there.
+        """
         if not self.n:
             return {"now": None, "mean": None, "low": None, "high": None}
         pick = slice(index, index + 1)
         sums = (self.total[pick], self.squares[pick], self.products[pick])
         values = (float(v[0]) for v in intervals.time_mean(self.n, *sums, credible))
+        values = (min(max(v, 0.0), highest) if np.isfinite(v) else v for v in values)
         mean, low, high = (v if np.isfinite(v) else None for v in values)
         return {"now": float(self.last[index]), "mean": mean, "low": low, "high": high}

@@ -146,9 +146,9 @@ def statistics(
         "diffusion": _diffusion(memory, crystal, credible),
         "tracks": {"open": len(memory.tracks), "closed": memory.closed},
         "fractions": {
-            "crystalline": memory.optics.summary(CRYSTALLINE, credible),
-            "disordered": memory.optics.summary(DISORDERED, credible),
-            "hole": memory.optics.summary(HOLE, credible),
+            "crystalline": memory.optics.summary(CRYSTALLINE, credible, 1.0),
+            "disordered": memory.optics.summary(DISORDERED, credible, 1.0),
+            "hole": memory.optics.summary(HOLE, credible, 1.0),
         },
         "defect_density_nm2": memory.optics.summary(DENSITY, credible),
     }
