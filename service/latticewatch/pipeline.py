@@ -35,14 +35,14 @@ def analyse(
         detections = analyser(arrival.image)
     except FrameContentError as error:
         cause, _, mend = str(error).partition(": ")
-        return Analysed(arrival, error=FrameError("buffer", cause, mend))
+        return Analysed(arrival, error=FrameError("frame", cause, mend))
     except NoLatticeError as error:
         cause, _, mend = str(error).partition(": ")
-        return Analysed(arrival, error=FrameError("buffer", cause, mend or _NO_LATTICE_MEND))
+        return Analysed(arrival, error=FrameError("frame", cause, mend or _NO_LATTICE_MEND))
     except Exception as error:
         log.exception("stream %s: the analysis of frame %d failed", arrival.stream, arrival.frame)
         reason = f"the analysis failed ({error!r})"
-        return Analysed(arrival, error=FrameError("buffer", reason, "report it with the frame"))
+        return Analysed(arrival, error=FrameError("frame", reason, "report it with the frame"))
     image = None if overlay_px is None else preview(arrival.image, overlay_px)
     return Analysed(arrival, detections, preview=image)
 

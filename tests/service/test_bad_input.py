@@ -128,7 +128,7 @@ def test_a_frame_without_usable_content_is_refused_for_good(source, name, make, 
     parts = encode_frame(make(), stream=name, epoch=1, seq=0, time_s=0.0)
     reply = source.ask(*parts)
     assert isinstance(reply, ErrorReply)
-    assert (reply.field, reply.stream, reply.seq) == ("buffer", name, 0)
+    assert (reply.field, reply.stream, reply.seq) == ("frame", name, 0)
     assert cause in reply.reason
     assert reply.mend
     assert source.ask(*parts) == reply, "a resend gets the same answer"
