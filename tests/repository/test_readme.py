@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from latticewatch.cli import COMMANDS
+from latticewatch.cli import COMMANDS, main
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -71,3 +71,12 @@ def test_errors_are_one_line_with_their_status(tmp_path, arguments, status, word
     assert "Traceback" not in done.stderr
     if status == 1:
         assert done.stderr.count("\n") == 1
+
+
+def test_a_missing_extra_is_named(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "scipy", None)  # what import finds where it is not installed
+    for module in [m for m in sys.modules if m.startswith(("latticewatch_models", "scipy."))]:
+        monkeypatch.delitem(sys.modules, module)
+    monkeypatch.delitem(sys.modules, "latticewatch.sources.simulated", raising=False)
+    assert main(["send", "--simulate", "--to", "tcp://127.0.0.1:9"]) == 1
+    assert "pip install 'latticewatch[cpu]'" in capsys.readouterr().err

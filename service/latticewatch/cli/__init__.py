@@ -47,10 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         module = importlib.import_module(f"latticewatch.cli.{name}")
     except ModuleNotFoundError as error:
-        return _fail(
-            f"{name} needs {error.name}, which is not installed: pip install 'latticewatch[cpu]'"
-            " (train: 'latticewatch[cpu,train]')"
-        )
+        return _fail_for_want_of(error, name)
     parser = argparse.ArgumentParser(
         prog=f"latticewatch {name}",
         description=module.__doc__,
@@ -66,6 +63,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return int(module.run(options))
     except MisuseError as error:
         return _fail(str(error), MISUSE)
+    except ModuleNotFoundError as error:
+        return _fail_for_want_of(error, name)
     except (OSError, ValueError, RuntimeError) as error:
         if os.environ.get("LATTICEWATCH_DEBUG"):
             raise
@@ -85,6 +84,16 @@ def _top_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"latticewatch {__version__}")
     parser.add_argument("command", choices=COMMANDS, metavar="COMMAND", help="one of those below")
     return parser
+
+
+def _fail_for_want_of(error: ModuleNotFoundError, command: str) -> int:
+    """Name the extra that holds what is missing; a module of our own that is missing is a fault."""
+    if error.name is None or error.name.startswith("latticewatch"):
+        raise error
+    extra = "cpu,train" if command == "train" else "cpu"
+    return _fail(
+        f"{command} needs {error.name}, which is not installed: pip install 'latticewatch[{extra}]'"
+    )
 
 
 def _fail(message: str, status: int = FAILURE) -> int:
