@@ -97,7 +97,7 @@ class Ingest(Port):
     ------
     BindingError
         On entering: the address may be reached by strangers.
-    zmq.ZMQError
+    PortError
         On entering: the address is taken.
     """
 

@@ -14,6 +14,10 @@ from latticewatch.binding import check_binding
 P = TypeVar("P", bound="Port")
 
 
+class PortError(OSError):
+    """An address cannot be bound."""
+
+
 class Port:
     """An asyncio ZeroMQ socket on an address that strangers cannot reach.
 
@@ -32,7 +36,7 @@ class Port:
     ------
     BindingError
         On construction: the address may be reached by strangers.
-    zmq.ZMQError
+    PortError
         On entering: the address is taken.
     """
 
@@ -49,9 +53,12 @@ class Port:
             self._socket.set(option, value)
         try:
             self._socket.bind(self.endpoint)
-        except BaseException:
+        except zmq.ZMQError as error:
             self._context.destroy(linger=0)
-            raise
+            raise PortError(
+                f"{self.endpoint} cannot be bound ({error.strerror}): "
+                "is another service running? give another port"
+            ) from error
         self.endpoint = self._socket.get_string(zmq.LAST_ENDPOINT)
         return self
 

@@ -41,7 +41,7 @@ class Publishing(Port):
     ------
     BindingError
         On construction: the address may be reached by strangers.
-    zmq.ZMQError
+    PortError
         On entering: the address is taken.
     """
 

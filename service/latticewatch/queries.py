@@ -42,7 +42,7 @@ class Queries(Port):
     ------
     BindingError
         On construction: the address may be reached by strangers.
-    zmq.ZMQError
+    PortError
         On entering: the address is taken.
     """
 

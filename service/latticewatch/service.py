@@ -27,6 +27,7 @@ from latticewatch.deliveries import Delivery, End, Refusal, StreamUnavailableErr
 from latticewatch.ingest import Ingest
 from latticewatch.metrics import Metrics
 from latticewatch.pipeline import StreamPipeline
+from latticewatch.port import PortError
 from latticewatch.publishing import Publishing
 from latticewatch.queries import Queries, store_handlers
 from latticewatch.reorder import Position
@@ -90,7 +91,7 @@ class Service:
         ------
         StoreError
             A session could not be written: its frames are not acknowledged, the sources keep them.
-        zmq.ZMQError, OSError
+        PortError, OSError
             A port is taken.
         """
         ends, limits = self.settings.endpoints, self.settings.limits
@@ -239,7 +240,12 @@ class Service:
             return
         parts = urlsplit(url)
         check_binding(f"tcp://{parts.netloc}")
-        server, thread = self.metrics.serve(parts.hostname or "127.0.0.1", parts.port or 0)
+        try:
+            server, thread = self.metrics.serve(parts.hostname or "127.0.0.1", parts.port or 0)
+        except OSError as error:
+            raise PortError(
+                f"{url} cannot be bound ({error.strerror}): give another port, or none at all"
+            ) from error
         try:
             yield f"http://{parts.hostname}:{server.server_port}/metrics"
         finally:
