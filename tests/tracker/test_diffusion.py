@@ -8,7 +8,7 @@ import pytest
 from latticewatch.tracker.diffusion import (
     LEAST_PAIRS,
     DiffusionSums,
-    Memory,
+    LastSteps,
     add_steps,
     estimate,
     summary,
@@ -23,7 +23,7 @@ def feed(paths, dt=1.0):
     n = paths.shape[1]
     sums = DiffusionSums.empty()
     no = np.zeros((n, 2), bool)
-    memory = Memory(np.zeros((n, 2)), no[:, 0], np.zeros((n, 2)), no)
+    memory = LastSteps(np.zeros((n, 2)), no[:, 0], np.zeros((n, 2)), no)
     for step in np.diff(paths, axis=0):
         hop = (step**2).sum(axis=1) > 0.1
         sums, memory = add_steps(sums, memory, step, np.full(n, dt), hop)

@@ -8,7 +8,7 @@ import numpy as np
 
 from latticewatch.detections import FrameInfo
 
-from .diffusion import DiffusionSums, Memory, add_steps
+from .diffusion import DiffusionSums, LastSteps, add_steps
 from .links import site_places
 from .observation import Observation
 from .tracks import TrackArray
@@ -73,8 +73,8 @@ def _pool(
     time: np.ndarray,
     hop: np.ndarray,
     bit: int,
-) -> tuple[DiffusionSums, Memory]:
-    memory = Memory(
+) -> tuple[DiffusionSums, LastSteps]:
+    memory = LastSteps(
         tracks["step"][rows],
         (tracks["step_known"][rows] & bit) > 0,
         tracks["terms"][rows],

@@ -55,7 +55,7 @@ class DiffusionSums:
 
 
 @dataclass(frozen=True)
-class Memory:
+class LastSteps:
     """Last displacement and last two terms of each track.
 
     Attributes
@@ -73,8 +73,8 @@ class Memory:
 
 
 def add_steps(
-    sums: DiffusionSums, memory: Memory, step: np.ndarray, time: np.ndarray, hop: np.ndarray
-) -> tuple[DiffusionSums, Memory]:
+    sums: DiffusionSums, memory: LastSteps, step: np.ndarray, time: np.ndarray, hop: np.ndarray
+) -> tuple[DiffusionSums, LastSteps]:
     """Fold one displacement of each of n tracks into the sums.
 
     Parameters
@@ -101,7 +101,9 @@ def add_steps(
     )  # fmt: skip
     terms = np.stack([term, memory.terms[:, 0]], axis=1)
     known = np.stack([np.ones(len(step), bool), memory.terms_known[:, 0]], axis=1)
-    return DiffusionSums(sums.values + fresh), Memory(step, np.ones(len(step), bool), terms, known)
+    return DiffusionSums(sums.values + fresh), LastSteps(
+        step, np.ones(len(step), bool), terms, known
+    )
 
 
 def estimate(sums: DiffusionSums) -> tuple[float, float, float]:
