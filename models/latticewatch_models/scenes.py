@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -71,11 +72,20 @@ class Scene:
         )
 
 
-def draw_crops(rng: np.random.Generator, side: int, number: int) -> list[Scene]:
-    """Draw a scene and cut ``number`` crops of ``side`` pixels from a grid over it."""
+#: Draws a scene of a shape (rows, columns) by a generator, and by it alone. Workers get a copy.
+SceneSource = Callable[[np.random.Generator, tuple[int, int]], Scene]
+
+
+def draw_crops(
+    rng: np.random.Generator, side: int, number: int, draw: SceneSource | None = None
+) -> list[Scene]:
+    """Draw a scene and cut ``number`` crops of ``side`` pixels from a grid over it.
+
+    Scenes come from `draw`, or where there is none from `draw_scene`.
+    """
     across = int(np.ceil(np.sqrt(number)))
     down = -(-number // across)
-    scene = draw_scene(rng, (down * side, across * side))
+    scene = (draw or draw_scene)(rng, (down * side, across * side))
     return [scene.crop(side * (k // across), side * (k % across), side) for k in range(number)]
 
 

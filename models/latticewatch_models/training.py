@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,7 +17,12 @@ from torch.utils.data import DataLoader, Dataset
 from latticewatch_models.export import Calibration, ModelFacts, export_onnx
 from latticewatch_models.network import STRIDE, DefectNetwork, NetworkSettings
 from latticewatch_models.runtime import ModelCard
-from latticewatch_models.scenes import CANONICAL_LATTICE_PX, TRAINING_CRYSTALS, draw_crops
+from latticewatch_models.scenes import (
+    CANONICAL_LATTICE_PX,
+    TRAINING_CRYSTALS,
+    SceneSource,
+    draw_crops,
+)
 from latticewatch_models.targets import make_targets
 
 logger = logging.getLogger(__name__)
@@ -99,14 +104,20 @@ class TrainedModel:
     settings: TrainSettings
     losses: np.ndarray
 
-    def export(self, path: str | Path) -> ModelCard:
-        """Write the model as ONNX; see `export_onnx`."""
+    def export(
+        self,
+        path: str | Path,
+        crystals: tuple[str, ...] = TRAINING_CRYSTALS,
+        notes: Mapping[str, str] | None = None,
+    ) -> ModelCard:
+        """Write the model as ONNX with what it was trained on; see `export_onnx`."""
         facts = ModelFacts(
             trained=True,
             lattice_constant_px=CANONICAL_LATTICE_PX,
-            crystals=TRAINING_CRYSTALS,
+            crystals=crystals,
             seed=self.settings.seed,
             iterations=self.settings.iterations,
+            notes=notes or {},
         )
         return export_onnx(self.network, path, facts, self.calibration)
 
@@ -114,8 +125,10 @@ class TrainedModel:
 class _Crops(Dataset[tuple[torch.Tensor, ...]]):
     """Crops of scene after scene; scene i depends on the seed, the stream and i alone."""
 
-    def __init__(self, settings: TrainSettings, stream: int, length: int) -> None:
-        self.settings, self.stream, self.length = settings, stream, length
+    def __init__(
+        self, settings: TrainSettings, stream: int, length: int, draw: SceneSource | None
+    ) -> None:
+        self.settings, self.stream, self.length, self.draw = settings, stream, length, draw
 
     def __len__(self) -> int:
         return self.length
@@ -125,15 +138,17 @@ class _Crops(Dataset[tuple[torch.Tensor, ...]]):
         rng = np.random.default_rng([settings.seed, self.stream, index])
         side = settings.crop_px
         parts: list[tuple[np.ndarray, ...]] = []
-        for crop in draw_crops(rng, side, settings.crops_per_scene):
+        for crop in draw_crops(rng, side, settings.crops_per_scene, self.draw):
             t = make_targets(crop.points, (side, side), STRIDE, crop.ignore)
             parts.append((crop.image[None], t.heat[None], t.weight[None], t.offset, t.near[None]))
         return tuple(torch.from_numpy(np.stack(column)) for column in zip(*parts, strict=True))
 
 
-def _batches(settings: TrainSettings, stream: int, steps: int) -> Iterator[list[torch.Tensor]]:
+def _batches(
+    settings: TrainSettings, stream: int, steps: int, draw: SceneSource | None
+) -> Iterator[list[torch.Tensor]]:
     """Batches of (image, heat, weight, offset, near), each (crops, channels, rows, columns)."""
-    dataset = _Crops(settings, stream, steps * settings.scenes_per_step)
+    dataset = _Crops(settings, stream, steps * settings.scenes_per_step, draw)
     loader = DataLoader(
         dataset,
         batch_size=settings.scenes_per_step,
@@ -166,9 +181,11 @@ def segmentation_loss(
 
 
 def train(
-    settings: TrainSettings, progress: Callable[[Progress], None] | None = None
+    settings: TrainSettings,
+    progress: Callable[[Progress], None] | None = None,
+    draw: SceneSource | None = None,
 ) -> TrainedModel:
-    """Train a segmenter on simulated scenes.
+    """Train a segmenter on scenes.
 
     Parameters
     ----------
@@ -176,6 +193,8 @@ def train(
         What the run depends on.
     progress
         Called after every step.
+    draw
+        Where scenes come from, `selftraining.Lessons` say; simulated ones without.
 
     Returns
     -------
@@ -198,7 +217,7 @@ def train(
         pct_start=0.15,
     )
     losses = np.zeros(settings.iterations)
-    batches = _batches(settings, _TRAINING_STREAM, settings.iterations)
+    batches = _batches(settings, _TRAINING_STREAM, settings.iterations, draw)
     for step, batch in enumerate(batches):
         logits, offsets = network(batch[0].to(memory_format=torch.channels_last))
         loss = segmentation_loss(logits, offsets, batch)
@@ -211,7 +230,7 @@ def train(
         recent = float(losses[max(0, step - 99) : step + 1].mean())
         report(Progress(step + 1, settings.iterations, recent, "train"))
     network.eval()
-    calibration = _calibrate(network, settings)
+    calibration = _calibrate(network, settings, draw)
     report(Progress(settings.iterations, settings.iterations, recent, "calibrate"))
     return TrainedModel(network, calibration, settings, losses)
 
@@ -220,12 +239,14 @@ def _no_report(_progress: Progress) -> None:
     pass
 
 
-def _calibrate(network: DefectNetwork, settings: TrainSettings) -> Calibration:
+def _calibrate(
+    network: DefectNetwork, settings: TrainSettings, draw: SceneSource | None
+) -> Calibration:
     """Fit scale and shift of the logits by cross-entropy on scenes never trained on."""
     steps = -(-settings.calibration_scenes // settings.scenes_per_step)
     logits, heats = [], []
     with torch.inference_mode():
-        for image, heat, weight, _, _ in _batches(settings, _CALIBRATION_STREAM, steps):
+        for image, heat, weight, _, _ in _batches(settings, _CALIBRATION_STREAM, steps, draw):
             counted = weight > 0
             logits.append(network(image)[0][counted])
             heats.append(heat[counted])

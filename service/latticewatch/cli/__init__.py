@@ -18,6 +18,7 @@ COMMANDS = {
     "send": "send a movie or a simulated specimen to a service",
     "watch": "live table of a service's results in the terminal",
     "analyze": "run the same pipeline over a file",
+    "label": "label defects by Fourier filtering, without a model, with a picture of the steps",
     "train": "train the segmenter and export it to ONNX",
     "bench": "frames a second and latency through the real sockets",
 }

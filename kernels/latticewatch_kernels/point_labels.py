@@ -1,0 +1,215 @@
+"""From labelled pixels to labelled points: defects on sites, told from holes and contamination."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import ndimage
+
+from latticewatch_kernels.arrays import to_host
+from latticewatch_kernels.columns import site_intensity
+from latticewatch_kernels.labelling import LABEL_SIGMAS, Labels
+from latticewatch_kernels.lattice import Lattice
+from latticewatch_kernels.localisation import find_peaks
+from latticewatch_kernels.order import enlarge
+
+#: Significance from which on a site is in doubt: of 400 sites without a defect 5 are.
+DOUBT_SIGMAS = 2.5
+
+#: A point defect's peak lies this near to its site, in lattice constants; peaks farther off are in
+#: doubt. On simulated frames of 1,600 electrons a pixel 99.8 % of the dopants lie nearer.
+SITE_REACH = 0.25
+
+#: Of maxima nearer than this, in lattice constants, the greater is kept; sites are 0.577 apart.
+PEAK_DISTANCE = 0.4
+
+#: A connected area of one sign that covers more than this many unit cells is no point defect: a
+#: single column of 17 standard deviations covers 0.4.
+EXTENDED_CELLS = 1.5
+
+#: Local mean, in units of the crystal's above the empty site, from which on there is something
+#: on or under the crystal. An adatom raises its cell of the order map by about 0.07.
+CONTAMINATED_LEVEL = 1.35
+
+#: What lies within this distance of a hole, of contamination or of disorder is left undecided;
+#: lattice constants.
+RIM_CELLS = 0.9
+
+#: Local Bragg amplitude, crystalline level 1, below which the scan jumped or several columns are
+#: gone: the periodic part does not follow there. A missing column takes 0.14 off it.
+SOUND_AMPLITUDE = 0.65
+
+#: Standard deviation of the window, in lattice constants, over which the residual's own spread is
+#: taken, and the significance at which it is clipped, so that defects do not count as noise.
+LOCAL_CELLS, LOCAL_CLIP = 2.0, 2.5
+
+
+@dataclass(frozen=True)
+class PointLabels:
+    """Point labels of one frame; n defects, m sites in doubt.
+
+    Attributes
+    ----------
+    points
+        (n, 2) pixels (x, y): the defects' sites, displaced as the scan is there; surest first.
+    significance
+        (n,) by how many standard deviations the column differs; negative where it is darker.
+    cells, sublattice
+        (n, 2) and (n,): the sites.
+    doubtful
+        (m, 2) pixels: sites that may or may not hold a defect.
+    hole, contamination, disorder
+        bool, of the frame's shape: no specimen; something bright on it; order lost or several
+        columns gone, but no hole.
+    untold
+        bool: contamination so uneven, or disorder, that no point defect can be told in it. Where
+        the crystal shows through an even film it can.
+    """
+
+    points: np.ndarray
+    significance: np.ndarray
+    cells: np.ndarray
+    sublattice: np.ndarray
+    doubtful: np.ndarray
+    hole: np.ndarray
+    contamination: np.ndarray
+    disorder: np.ndarray
+    untold: np.ndarray
+
+    def ignore(self, lattice: Lattice) -> np.ndarray:
+        """Pixels about which the labels say nothing, bool: rims, untold areas, sites in doubt.
+
+        The inside of a hole is not among them: it holds no point defect for certain.
+        """
+        silent = _grown(self.untold, RIM_CELLS * lattice.constant)
+        silent |= _grown(self.hole, RIM_CELLS * lattice.constant) & ~self.hole
+        rows, columns = silent.shape
+        reach = PEAK_DISTANCE * lattice.constant
+        for x, y in self.doubtful:
+            top, left = max(0, int(y - reach)), max(0, int(x - reach))
+            bottom, right = min(rows, int(y + reach) + 2), min(columns, int(x + reach) + 2)
+            down, across = np.ogrid[top:bottom, left:right]
+            silent[top:bottom, left:right] |= (across - x) ** 2 + (down - y) ** 2 <= reach**2
+        return silent
+
+
+def points_of_labels(
+    labels: Labels,
+    lattice: Lattice,
+    threshold: float = LABEL_SIGMAS,
+    doubt: float = DOUBT_SIGMAS,
+) -> PointLabels:
+    """Find the point defects among labelled pixels.
+
+    Peaks of the significance map are put on their sites, and each site is judged by its column's
+    intensity against the spread over the frame's own columns, and against the residual's spread
+    around it, which rises where the scan jumped or something lies on the crystal.
+
+    Parameters
+    ----------
+    labels, lattice
+        `labelling.label` of a frame and its lattice.
+    threshold, doubt
+        Standard deviations from which a site holds a defect, and from which it may.
+
+    Returns
+    -------
+    PointLabels
+        On the host.
+
+    Raises
+    ------
+    ValueError
+        The threshold does not exceed `doubt`, or `doubt` is not positive.
+    """
+    if not 0.0 < doubt < threshold:
+        raise ValueError(
+            f"threshold {threshold:g} and doubt {doubt:g} standard deviations: "
+            "give a threshold above the doubt, and a doubt above 0"
+        )
+    z = to_host(labels.z)
+    hole, contamination, disorder, untold = _areas(labels, lattice, threshold)
+    peaks, height = find_peaks(np.abs(z), doubt, PEAK_DISTANCE * lattice.constant)
+    cells, sublattice, gap = lattice.nearest_site(peaks - labels.order.displacement_at(peaks))
+    _, first = np.unique(np.column_stack([cells, sublattice]), axis=0, return_index=True)
+    chosen = np.sort(first)
+    cells, sublattice, gap, height = (a[chosen] for a in (cells, sublattice, gap, height))
+    sites = lattice.site_positions(cells, sublattice)
+    sites = sites + labels.order.displacement_at(sites)
+    inside = ((sites >= -0.5) & (sites < np.array(z.shape[::-1]) - 0.5)).all(axis=1)
+    rows, columns = (
+        np.clip(np.rint(sites[:, axis]).astype(int), 0, z.shape[1 - axis] - 1) for axis in (1, 0)
+    )
+    usable = inside & ~(untold | _grown(hole, RIM_CELLS * lattice.constant))[rows, columns]
+    amplitude = to_host(enlarge(labels.order.amplitude, labels.order.stride, z.shape))
+    sound = gap <= SITE_REACH * lattice.constant
+    sound &= amplitude[rows, columns] >= SOUND_AMPLITUDE
+    significance = _significance(labels, lattice, cells, sublattice)
+    significance /= _local_spread(z, lattice.constant)[rows, columns]
+    size = np.abs(significance)
+    sure = usable & sound & (size >= threshold)
+    sure = np.flatnonzero(sure)[np.argsort(-size[sure], kind="stable")]
+    unsure = usable & ~(sound & (size >= threshold)) & ((size >= doubt) | (height >= threshold))
+    return PointLabels(
+        sites[sure],
+        significance[sure],
+        cells[sure],
+        sublattice[sure],
+        sites[unsure],
+        hole,
+        contamination,
+        disorder,
+        untold,
+    )
+
+
+def _significance(
+    labels: Labels, lattice: Lattice, cells: np.ndarray, sublattice: np.ndarray
+) -> np.ndarray:
+    """Deviation of columns from their host over its standard deviation, (n,)."""
+    columns = labels.columns
+    deviation = site_intensity(labels, lattice, cells, sublattice) - columns.host[sublattice]
+    # An empty site has little counting noise, but jitter carries its neighbours' into it.
+    noise = columns.noise_by_site.copy()
+    noise[2] = max(noise[1], noise[2])
+    return np.asarray(deviation / noise[sublattice], float)
+
+
+def _local_spread(z: np.ndarray, constant: float) -> np.ndarray:
+    """Root mean square of the clipped significance around each pixel, at least 1."""
+    clipped = np.minimum(z * z, LOCAL_CLIP**2)
+    mean = ndimage.gaussian_filter(clipped, LOCAL_CELLS * constant, mode="reflect", truncate=2.0)
+    return np.asarray(np.sqrt(np.maximum(mean, 1.0)))
+
+
+def _areas(
+    labels: Labels, lattice: Lattice, threshold: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Holes, contamination, disorder (none on another), and where no point can be told."""
+    z, order = to_host(labels.z), labels.order
+    hole = to_host(labels.hole)
+    shape = (z.shape[0], z.shape[1])
+    lost = to_host(enlarge(~order.crystalline & ~order.hole, order.stride, shape)) > 0.5
+    raised = to_host(enlarge(order.level, order.stride, shape)) > CONTAMINATED_LEVEL
+    least = EXTENDED_CELLS * lattice.cell_area
+    bright = _large(z > threshold, least)
+    dark = _large(z < -threshold, least)
+    contamination = (bright | _large(raised, least)) & ~hole
+    disorder = (dark | lost) & ~hole & ~contamination
+    return hole, contamination, disorder, (bright & ~hole) | disorder
+
+
+def _large(mask: np.ndarray, least: float) -> np.ndarray:
+    """The connected areas of at least so many pixels."""
+    parts, _ = ndimage.label(mask, structure=np.ones((3, 3), int))
+    size = np.bincount(parts.ravel())
+    size[0] = 0
+    return np.asarray((size >= least)[parts])
+
+
+def _grown(mask: np.ndarray, reach: float) -> np.ndarray:
+    """Every pixel within ``reach`` of the mask."""
+    if not mask.any():
+        return mask.copy()
+    return np.asarray(ndimage.distance_transform_edt(~mask) <= reach)
