@@ -141,7 +141,8 @@ def points_of_labels(
     rows, columns = (
         np.clip(np.rint(sites[:, axis]).astype(int), 0, z.shape[1 - axis] - 1) for axis in (1, 0)
     )
-    usable = inside & ~(untold | _grown(hole, RIM_CELLS * lattice.constant))[rows, columns]
+    # what is bright takes the local mean up with it, and leaves a shadow around it
+    usable = inside & ~_grown(untold | hole, RIM_CELLS * lattice.constant)[rows, columns]
     amplitude = to_host(enlarge(labels.order.amplitude, labels.order.stride, z.shape))
     sound = gap <= SITE_REACH * lattice.constant
     sound &= amplitude[rows, columns] >= SOUND_AMPLITUDE
@@ -201,7 +202,7 @@ def _areas(
 
 
 def _large(mask: np.ndarray, least: float) -> np.ndarray:
-    """The connected areas of at least so many pixels."""
+    """Keep connected areas of at least so many pixels."""
     parts, _ = ndimage.label(mask, structure=np.ones((3, 3), int))
     size = np.bincount(parts.ravel())
     size[0] = 0

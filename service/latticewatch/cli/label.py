@@ -18,9 +18,12 @@ from pathlib import Path
 
 from latticewatch.cli import FAILURE, MisuseError
 from latticewatch.label_picture import save_mask, save_steps
-from latticewatch_models.labelled import label_frame
 from latticewatch.sources import open_movie
+from latticewatch_kernels.conditioning import FrameContentError
 from latticewatch_kernels.labelling import LABEL_SIGMAS
+from latticewatch_kernels.lattice import NoLatticeError
+from latticewatch_kernels.point_labels import DOUBT_SIGMAS
+from latticewatch_models.labelled import label_frame
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -39,6 +42,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Label; returns 1 when no frame could be labelled."""
+    if options.threshold <= DOUBT_SIGMAS:
+        raise MisuseError(
+            f"--threshold {options.threshold:g}: give more than {DOUBT_SIGMAS:g} standard "
+            "deviations; below that every frame is full of labels"
+        )
     movie = open_movie(options.movie)
     chosen = frame_range(options.frames, movie.count)
     options.out.mkdir(parents=True, exist_ok=True)
@@ -47,9 +55,7 @@ def run(options: argparse.Namespace) -> int:
         name = f"{movie.path.name}, frame {index}"
         try:
             frame = label_frame(movie.read(index), options.threshold)
-        except ValueError as error:
-            if not options.threshold > 0:
-                raise
+        except (FrameContentError, NoLatticeError) as error:
             print(f"latticewatch: {name} not labelled: {error}", file=sys.stderr)
             continue
         frame.save(options.out / f"labels-{index:04d}.npz")
