@@ -14,7 +14,7 @@ from latticewatch_models.microscope import ImagingConfig, Microscope, SpecimenCo
 HERE = Path(__file__).parent
 
 #: Longest side of the picture, pixels.
-SIDE = 1150
+SIDE = 1000
 
 if __name__ == "__main__":
     specimen = SpecimenConfig(
@@ -28,5 +28,5 @@ if __name__ == "__main__":
         main(["label", str(movie), "--out", str(out)])
         with Image.open(out / "steps-0000.png") as picture:
             picture.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
-            few = picture.convert("P", palette=Image.Palette.ADAPTIVE, colors=24)
+            few = picture.convert("P", palette=Image.Palette.ADAPTIVE, colors=96)
             few.save(HERE / "labels.png", optimize=True)

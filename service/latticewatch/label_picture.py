@@ -74,14 +74,12 @@ def _draw_fourier(axes: Any, frame: LabelledFrame) -> None:
     power = np.log(np.abs(plane) ** 2 + 1e-12)
     peaks = np.concatenate([frame.peaks.peaks, -frame.peaks.peaks])
     lattice = np.tile(frame.peaks.indexed, 2)
-    # bins lie around the frequency 0 at column columns // 2 and row rows // 2
-    edges = (-0.5 - (columns // 2 + 0.5) / columns + 0.5, 0.0)
-    left, right = edges[0], edges[0] + 1.0
-    top = -(rows // 2 + 0.5) / rows
+    # a bin is centred on its frequency; 0 is at column columns // 2 and row rows // 2
+    left, top = -(columns // 2 + 0.5) / columns, -(rows // 2 + 0.5) / rows
     axes.imshow(
         power,
         cmap="magma",
-        extent=(left, right, top + 1.0, top),
+        extent=(left, left + 1.0, top + 1.0, top),
         vmin=float(np.median(power)),
         vmax=float(np.quantile(power, 0.9995)),
         interpolation="nearest",
@@ -90,6 +88,7 @@ def _draw_fourier(axes: Any, frame: LabelledFrame) -> None:
     axes.scatter(*peaks[lattice].T, linewidths=1.2, **circle)
     axes.scatter(*peaks[~lattice].T, s=40, marker="x", c="#999999", linewidths=1.0)
     reach = min(0.5, _RINGS_SHOWN * frame.peaks.radius)
+    axes.set_facecolor("black")
     axes.set(xlim=(-reach, reach), ylim=(reach, -reach))
     axes.set_title("2  Fourier plane, Bragg peaks circled")
 
