@@ -246,10 +246,8 @@ def _planted(rng: np.random.Generator, lesson: Lesson) -> tuple[np.ndarray, np.n
     kept = rng.random(len(lesson.points)) < KEPT_SHARE
     points, heights = [lesson.points[kept]], [lesson.deviation[kept]]
     number = rng.poisson(rng.uniform(0.0, PLANTED_LIMIT) * len(lesson.sites))
-    # kinds of defect by their sublattice, each as often: what is rare in the frame is learnt too
-    for kind in rng.choice(np.unique(lesson.sublattice), size=number):
-        which = rng.choice(np.flatnonzero(lesson.sublattice == kind))
-        like = np.flatnonzero(lesson.site_sublattice == kind)
+    for which in rng.integers(len(lesson.points), size=number):
+        like = np.flatnonzero(lesson.site_sublattice == lesson.sublattice[which])
         if len(like):
             points.append(lesson.sites[rng.choice(like)][None])
             heights.append(lesson.deviation[[which]] * rng.uniform(*STRENGTH_RANGE))
