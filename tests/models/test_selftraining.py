@@ -68,13 +68,13 @@ def test_scenes_are_reproducible_and_of_the_shape_asked_for(lessons):
 def test_own_pixels_keep_their_defects_whichever_way_they_are_turned(labelled, monkeypatch):
     monkeypatch.setattr(selftraining, "OWN_PIXELS_SHARE", 1.0)
     lesson = lesson_of(labelled)
-    spiked = np.random.default_rng(0).normal(size=lesson.image.shape).astype(np.float32)
     column, row = np.rint(lesson.points).astype(int).T
-    spiked[row, column] = 1000.0
+    spiked = lesson.image.copy()
+    spiked[row, column] = 80.0
     source = Lessons((replace(lesson, image=spiked, points=np.stack([column, row], 1)),))
     for seed in range(16):
         scene = source(np.random.default_rng(seed), (128, 128))
-        rows, columns = np.nonzero(scene.image > 100.0)
+        rows, columns = np.nonzero(scene.image > 40.0)
         assert len(rows) > 2
         given_points = np.rint(scene.points).astype(int).tolist()
         assert sorted(zip(columns.tolist(), rows.tolist(), strict=True)) == sorted(
