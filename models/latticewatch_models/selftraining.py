@@ -8,7 +8,7 @@ augmentation: Ghiasi et al., CVPR (2021)). Some scenes keep the frame's own pixe
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -95,9 +95,7 @@ def lesson_of(frame: LabelledFrame, rows: slice | None = None) -> Lesson:
     labels, lattice, found = frame.labels, frame.lattice, frame.points
     inside = _in_rows(found.points, rows)
     if not inside.any():
-        raise ValueError(
-            "no defect is labelled in the frames to train on: give more frames, or others"
-        )
+        raise ValueError(f"no defect is labelled in rows {rows.start} to {rows.stop}: take others")
     columns = labels.columns
     value = site_intensity(labels, lattice, found.cells, found.sublattice)
     unit = 2.0 / columns.unit
@@ -122,6 +120,22 @@ def lesson_of(frame: LabelledFrame, rows: slice | None = None) -> Lesson:
         _noise_line(frame.image - clean, clean, ~lost),
         unit,
     )
+
+
+def lessons_of(parts: Iterable[tuple[LabelledFrame, slice]]) -> Lessons:
+    """Take labelled frames, or some of their rows, apart; those without a defect teach none.
+
+    Raises
+    ------
+    ValueError
+        No defect is labelled in any.
+    """
+    teaching = [(frame, rows) for frame, rows in parts if _in_rows(frame.points.points, rows).any()]
+    if not teaching:
+        raise ValueError(
+            "no defect is labelled in the frames to train on: give more frames, or others"
+        )
+    return Lessons(tuple(lesson_of(frame, rows) for frame, rows in teaching))
 
 
 def _in_rows(points: np.ndarray, rows: slice) -> np.ndarray:

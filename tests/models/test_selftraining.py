@@ -15,7 +15,7 @@ from latticewatch_models.augmentation import draw_background, draw_matrix, draw_
 from latticewatch_models.holdout import agreement, divide
 from latticewatch_models.labelled import label_frame
 from latticewatch_models.microscope import ImagingConfig, Microscope, SpecimenConfig
-from latticewatch_models.selftraining import Lessons, lesson_of
+from latticewatch_models.selftraining import Lessons, lesson_of, lessons_of
 
 
 @pytest.fixture(scope="module")
@@ -126,8 +126,12 @@ def test_a_frame_of_another_scale_comes_at_the_canonical_one(monkeypatch):
 
 def test_a_frame_without_defects_teaches_nothing(labelled):
     top = float(labelled.points.points[:, 1].min())
-    with pytest.raises(ValueError, match="no defect is labelled"):
-        lesson_of(labelled, slice(0, int(top)))
+    empty = slice(0, int(top))
+    with pytest.raises(ValueError, match="no defect is labelled in rows"):
+        lesson_of(labelled, empty)
+    with pytest.raises(ValueError, match="give more frames"):
+        lessons_of([(labelled, empty)])
+    assert len(lessons_of([(labelled, empty), (labelled, slice(0, 256))]).parts) == 1
 
 
 def test_the_last_quarter_is_kept(labelled):

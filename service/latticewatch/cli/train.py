@@ -31,7 +31,7 @@ from latticewatch_models.holdout import agreement, divide
 from latticewatch_models.labelled import label_frame
 from latticewatch_models.runtime import Segmenter
 from latticewatch_models.scenes import SceneSource
-from latticewatch_models.selftraining import Lessons, lesson_of
+from latticewatch_models.selftraining import lessons_of
 from latticewatch_models.training import Progress, TrainedModel, TrainSettings, train
 
 #: Steps that the plotted loss is averaged over: single batches differ by a factor of two.
@@ -94,7 +94,7 @@ def _train_on(movie: Movie, options: argparse.Namespace) -> int:
     for index, frame in zip(chosen, frames, strict=True):
         print(f"frame {index}: {frame.summary()}")
     taught, kept = divide(frames)
-    lessons = Lessons(tuple(lesson_of(part.frame, part.rows) for part in taught))
+    lessons = lessons_of((part.frame, part.rows) for part in taught)
     chosen_settings = {**SELF_TRAINING, "seed": options.seed}
     if options.iterations is not None:
         chosen_settings["iterations"] = options.iterations
