@@ -55,7 +55,7 @@ class Condition:
         return PIXEL_NM / self.magnification
 
     def imaging(self, rotation_deg: float) -> ImagingConfig:
-        """The microscope's settings."""
+        """Give the microscope's settings."""
         return ImagingConfig(
             pixel_size_nm=self.pixel_nm,
             dose_e_per_pixel=self.dose / self.magnification**2,

@@ -66,7 +66,7 @@ def measure(ours: Ours, condition: Condition, frames: list[SimulatedFrame]) -> R
 
 
 def figures(result: Result) -> dict[str, object]:
-    """The result's numbers, ready for JSON."""
+    """Give the numbers of a result, ready for JSON."""
     sure = result.sure
     return {
         "dose": result.condition.dose,

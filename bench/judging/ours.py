@@ -1,4 +1,4 @@
-"""This project's whole path on one frame, as the service runs it, without memory of other frames."""
+"""The whole path of one frame, as the service runs it, without memory of other frames."""
 
 from __future__ import annotations
 

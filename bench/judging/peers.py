@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from peers import fft_subtraction
 
 from judging.counting import Found, Tally, tally
 from judging.frames import TRAINING_SEED, TUNING_SEED, Condition, Judged, acquire, judged
 from latticewatch_models.microscope import SimulatedFrame
 from latticewatch_models.truth import disc_mask
-from peers import fft_subtraction
 
 PEERS = Path(__file__).resolve().parents[1] / "peers"
 

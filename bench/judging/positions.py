@@ -1,4 +1,4 @@
-"""Position errors, and whether positions are drawn to the centres of pixels or of heat-map cells."""
+"""Position errors, and whether positions are drawn to the centres of pixels or of cells."""
 
 from __future__ import annotations
 

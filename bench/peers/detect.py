@@ -106,7 +106,7 @@ def atomai_points(model: Any, frames: Floats) -> BySetting:
 
 
 def pictures(frame: Floats) -> dict[str, Floats]:
-    """The pictures on which blobs are looked for, bright blobs wanted, by name."""
+    """Make the pictures on which bright blobs are looked for, by name."""
     image = np.asarray(frame, np.float64)
     image = (image - np.median(image)) / max(float(image.std()), 1e-6)
     smooth = ndimage.gaussian_filter(image, 1.0)

@@ -1,9 +1,9 @@
 """Defects by FFT subtraction, as the original analysis of the Mo-doped WS2 movie made its labels.
 
-Written from the description of Maksov et al., npj Comput. Mater. 5, 12 (2019): a central disc of the
-shifted FFT, of radius N/10, is zeroed and the rest inverted; what the reconstruction leaves of the
-image, its magnitude brought to 0 to 1, is a defect below 0.25 and above 0.75; connected components
-of a plausible area are the defects, at their centres of mass. numpy and scipy only.
+Written from the description in Maksov et al., npj Comput. Mater. 5, 12 (2019): a central disc of
+the shifted FFT, of radius N/10, is zeroed and the rest inverted; what the reconstruction leaves of
+the image, its magnitude brought to 0 to 1, is a defect below 0.25 and above 0.75; connected
+components of a plausible area are the defects, at their centres of mass. numpy and scipy only.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ AREA = (5, 700)
 
 
 def residual(frame: Floats) -> Floats:
-    """What the reconstruction without the disc leaves of the image, 0 to 1, shape of the frame."""
+    """Give what the reconstruction without the disc leaves of the image, 0 to 1."""
     image = np.asarray(frame, np.float64)
     spectrum = np.fft.fftshift(np.fft.fft2(image))
     rows, columns = (np.arange(n) - n // 2 for n in image.shape)
