@@ -72,12 +72,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options.out.mkdir(parents=True, exist_ok=True)
     measured = gather(options)
     draw(measured, options.out)
-    given = " ".join(sys.argv[1:] if arguments is None else arguments)
-    ended = f"    python bench/accuracy.py {given}\n\n{time.strftime('%Y-%m-%d')}, "
-    text = compose(measured) + f"\n{ended}{time.perf_counter() - begin:.0f} s.\n"
+    spent = f"{time.strftime('%Y-%m-%d')}, {time.perf_counter() - begin:.0f} s."
+    text = f"{compose(measured)}\n{command(options)}\n\n{spent}\n"
     write(text, measured, options.out, docs=options.docs)
     print(text)
     return 0
+
+
+def command(options: argparse.Namespace) -> str:
+    """Give the command that measures the same; where things lie on this machine is left out."""
+    parts = ["python bench/accuracy.py --frames", str(options.frames), "--doses"]
+    parts += [f"{dose:g}" for dose in options.doses]
+    if options.model:
+        parts += ["--model", options.model.name]
+    parts += ["--no-peers"] if options.no_peers else ["--cycles", str(options.cycles)]
+    return "    " + " ".join(parts)
 
 
 def gather(options: argparse.Namespace) -> Measured:

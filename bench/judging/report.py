@@ -80,6 +80,7 @@ def quality_table(results: Results, stride: int) -> str:
                 f"{r.calibration_error:.3f}",
                 f"{len(r.all_claimed.score)}",
                 f"{r.position_error_nm:.4f}",
+                ", ".join(f"{shift:+.3f}" for shift in tally.error.mean(axis=0)),
                 *(f"{lock.amplitude_px:+.3f} ± {lock.error_px:.3f}" for lock in locks),
                 f"{r.no_lattice}",
             ]
@@ -89,6 +90,7 @@ def quality_table(results: Results, stride: int) -> str:
         "ECE",
         "claims at 0.1 and more",
         "position error, nm RMS",
+        "mean error x, y, px",
         "drawn to pixels, px",
         f"drawn to cells of {stride} px, px",
         "frames without lattice",
@@ -98,17 +100,21 @@ def quality_table(results: Results, stride: int) -> str:
 
 def robustness_table(label: str, results: Mapping[float, Result]) -> str:
     """F1 over rotation or magnification, and how far it moves."""
-    rows = [[f"{value:g}", *(f"{x:.3f}" for x in _robust(r))] for value, r in results.items()]
+    rows = [[f"{value:g}", *_texts(_robust(r))] for value, r in results.items()]
     columns = list(zip(*(_robust(r) for r in results.values()), strict=True))
-    rows.append(["moves by", *(f"{max(column) - min(column):.3f}" for column in columns)])
-    header = [label, "F1, names aside", *SPECIES[:3], "position error, nm RMS"]
+    rows.append(["moves by", *_texts([max(column) - min(column) for column in columns])])
+    header = [label, "F1, names aside", *SPECIES[:3], "position error, pm RMS"]
     return table(header, rows)
+
+
+def _texts(values: list[float]) -> list[str]:
+    return [*(f"{value:.3f}" for value in values[:-1]), f"{values[-1]:.1f}"]
 
 
 def _robust(result: Result) -> list[float]:
     tally = result.sure
     named = [tally.named_f1(species) for species in SPECIES[:3]]
-    return [tally.f1(), *named, result.position_error_nm]
+    return [tally.f1(), *named, 1000 * result.position_error_nm]
 
 
 def counted(results: Results) -> str:
@@ -121,8 +127,8 @@ def counted(results: Results) -> str:
 def training_text(facts: Mapping[str, Any]) -> str:
     return (
         f"{facts['tool']}: `Segmentor()` with its defaults (Unet, 16 filters, one class), trained "
-        f"once by its `fit` with `rotation=True` on {facts['frames']} simulated frames of all doses "
-        f"with masks of the defects ({facts['crops']} crops of {facts['crop']} px), "
+        f"once by its `fit` with `rotation=True` on {facts['frames']} simulated frames of all "
+        f"doses with masks of the defects ({facts['crops']} crops of {facts['crop']} px), "
         f"{facts['cycles']} mini-batches of {facts['batch']}, {facts['training_s']:.0f} s on one "
         f"thread; `SegPredictor` and `Locator` frame by frame. {facts['blob_tool']}: `blob_log` "
         "on the best of four pictures (bright, dark, less a Gaussian, FFT residual)."
