@@ -1,0 +1,1 @@
+"""Accuracy against truth: frames, detectors, counting, the physical limit, tables and plots."""
