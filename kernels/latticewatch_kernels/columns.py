@@ -9,7 +9,7 @@ import numpy as np
 
 from latticewatch_kernels.arrays import array_module, to_host
 from latticewatch_kernels.harmonics import Harmonics
-from latticewatch_kernels.lattice import HEXAGONAL_SITES, Array, Lattice
+from latticewatch_kernels.lattice import HEXAGONAL_SITES, Array, Lattice, NoLatticeError
 from latticewatch_kernels.order import OrderMap
 from latticewatch_kernels.sampling import cubic
 
@@ -69,12 +69,22 @@ def column_profile(harmonics: Harmonics, lattice: Lattice) -> tuple[float, float
 
     For Gaussian columns of height h, ``A = h 2 pi s^2 / cell * exp(-2 pi^2 s^2 g^2) * S`` with the
     structure factor S of the relative heights: a straight line of ``log |A / S|`` over g^2.
+
+    Raises
+    ------
+    NoLatticeError
+        No harmonic stands out of the noise.
     """
     structure = np.abs(
         np.exp(-2j * np.pi * HEXAGONAL_SITES @ harmonics.nodes_in(lattice).T).T @ lattice.heights
     )
     amplitude = np.abs(harmonics.amplitudes)
     weight = np.where(structure > 0.1, np.maximum(amplitude**2 - 2 * harmonics.noise**2, 0.0), 0.0)
+    if not weight.any():
+        raise NoLatticeError(
+            "no harmonic of the lattice stands out of the noise: use a higher dose or a larger "
+            "field of view"
+        )
     g2 = (harmonics.nodes**2).sum(1)
     root = np.sqrt(weight)
     design = np.stack([np.ones_like(g2), -2.0 * np.pi**2 * g2], 1) * root[:, None]

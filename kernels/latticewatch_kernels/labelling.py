@@ -123,6 +123,11 @@ def label(image: Array, lattice: Lattice, threshold: float = LABEL_SIGMAS) -> La
         Its lattice, by `registration.register`.
     threshold
         Significance in standard deviations beyond which a pixel is labelled bright or dark.
+
+    Raises
+    ------
+    NoLatticeError
+        No harmonic of the lattice stands out of the noise.
     """
     xp = array_module(image)
     image = image.astype(xp.float32, copy=False)

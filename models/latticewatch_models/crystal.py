@@ -15,9 +15,9 @@ Z_EXPONENT = 1.7
 EMPTY_SITE = 2
 
 
-def column_intensity(atomic_numbers: tuple[int, ...]) -> float:
+def column_intensity(atomic_numbers: tuple[int, ...], exponent: float = Z_EXPONENT) -> float:
     """HAADF intensity of a column, arbitrary units, from the atoms in it."""
-    return float(sum(z**Z_EXPONENT for z in atomic_numbers))
+    return float(sum(z**exponent for z in atomic_numbers))
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,8 @@ class Crystal:
     dopant, vacancy
         Species that has states (its neighbours on sublattice 1 may be vacant) and the species of
         such a vacancy; the states are ``dopant`` and ``dopant+vacancy/0|1|2``. Empty for none.
+    exponent
+        Power of Z that intensity goes by; depends on the detector's inner angle.
     """
 
     name: str
@@ -65,16 +67,21 @@ class Crystal:
     dopant: str = ""
     vacancy: str = ""
     literature: str = field(default="", repr=False)
+    exponent: float = Z_EXPONENT
 
     def host_intensity(self, sublattice: int) -> float:
         """Intensity of the undisturbed column, in units of sublattice 0; 0 for the empty site."""
         if sublattice == EMPTY_SITE:
             return 0.0
-        return column_intensity(self.columns[sublattice]) / column_intensity(self.columns[0])
+        return self._relative(self.columns[sublattice])
 
     def reading_intensity(self, reading: Reading) -> float:
         """Intensity of a defect's column, in units of the host column of sublattice 0."""
-        return column_intensity(reading.atoms) / column_intensity(self.columns[0])
+        return self._relative(reading.atoms)
+
+    def _relative(self, atoms: tuple[int, ...]) -> float:
+        unit = column_intensity(self.columns[0], self.exponent)
+        return column_intensity(atoms, self.exponent) / unit
 
     @property
     def states(self) -> tuple[str, ...]:

@@ -1,7 +1,15 @@
+from dataclasses import replace
+
 import pytest
 
 from latticewatch_models.crystal import CRYSTALS, column_intensity, crystal_named
 from latticewatch_models.specimen import HOST, kinds_of
+
+
+def test_a_higher_power_of_z_darkens_the_lighter_column():
+    steep = replace(CRYSTALS["MoS2"], exponent=2.0)
+    assert steep.host_intensity(1) == pytest.approx(2 * (16 / 42) ** 2)
+    assert steep.host_intensity(0) == 1.0
 
 
 def test_mo_on_a_w_site_is_as_bright_as_z_contrast_says():
