@@ -17,6 +17,21 @@ Array = Any  # numpy.ndarray or cupy.ndarray: kernels ask the array for its modu
 #: 0 is the brightest column of the motif, 1 the second, 2 the empty site between them.
 HEXAGONAL_SITES = np.array([[0.0, 0.0], [1 / 3, 2 / 3], [2 / 3, 1 / 3]])
 
+#: Cells from a site to its three nearest columns of another sublattice, by the site's own: those of
+#: 0 lie along (a1 + 2 a2)/3 turned by 0, 120 and 240 degrees, those of 1 opposite; the empty site 2
+#: looks at its three columns of sublattice 0. Shape (3, 3, 2).
+NEIGHBOUR_CELLS = np.array(
+    [
+        [[0, 0], [-1, -1], [0, -1]],
+        [[0, 0], [1, 1], [0, 1]],
+        [[1, 1], [0, 0], [1, 0]],
+    ],
+    np.int32,
+)
+
+#: Sublattice of those columns, by the site's own; shape (3,).
+NEIGHBOUR_SUBLATTICE = np.array([1, 0, 0], np.int8)
+
 
 class NoLatticeError(ValueError):
     """A frame shows no periodic lattice: no Bragg peak stands out of the noise."""

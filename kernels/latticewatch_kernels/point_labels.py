@@ -130,11 +130,7 @@ def points_of_labels(
         )
     z = to_host(labels.z)
     hole, contamination, disorder, untold = _areas(labels, lattice, threshold)
-    peaks, height = find_peaks(np.abs(z), doubt, PEAK_DISTANCE * lattice.constant)
-    cells, sublattice, gap = lattice.nearest_site(peaks - labels.order.displacement_at(peaks))
-    _, first = np.unique(np.column_stack([cells, sublattice]), axis=0, return_index=True)
-    chosen = np.sort(first)
-    cells, sublattice, gap, height = (a[chosen] for a in (cells, sublattice, gap, height))
+    cells, sublattice, gap, height = _candidates(labels, lattice, z, doubt)
     sites = lattice.site_positions(cells, sublattice)
     sites = sites + labels.order.displacement_at(sites)
     inside = ((sites >= -0.5) & (sites < np.array(z.shape[::-1]) - 0.5)).all(axis=1)
@@ -163,6 +159,20 @@ def points_of_labels(
         disorder,
         untold,
     )
+
+
+def _candidates(
+    labels: Labels, lattice: Lattice, z: np.ndarray, doubt: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Cells, sublattice, distance of the peak and its height, of each site that a peak lies on.
+
+    Of several peaks on one site the highest speaks.
+    """
+    peaks, height = find_peaks(np.abs(z), doubt, PEAK_DISTANCE * lattice.constant)
+    cells, sublattice, gap = lattice.nearest_site(peaks - labels.order.displacement_at(peaks))
+    _, first = np.unique(np.column_stack([cells, sublattice]), axis=0, return_index=True)
+    chosen = np.sort(first)
+    return cells[chosen], sublattice[chosen], gap[chosen], height[chosen]
 
 
 def _significance(

@@ -17,24 +17,11 @@ from latticewatch.detections import PATCH_SIZE, PATCH_SPAN, Detections
 from latticewatch_kernels.arrays import to_host
 from latticewatch_kernels.conditioning import condition
 from latticewatch_kernels.labelling import Labels, label, site_intensity
-from latticewatch_kernels.lattice import Lattice
+from latticewatch_kernels.lattice import NEIGHBOUR_CELLS, NEIGHBOUR_SUBLATTICE, Lattice
 from latticewatch_kernels.patches import lattice_patches, rescale
 from latticewatch_kernels.registration import register
 from latticewatch_models.runtime import Segmenter
 from latticewatch_models.segmentation import MERGE_DISTANCE
-
-#: Cells from a site to its three nearest columns of the other sublattice, and that sublattice, by
-#: the site's own sublattice: those of 0 lie along (a1 + 2 a2)/3 turned by 0, 120 and 240 degrees,
-#: those of 1 opposite; the empty site 2 looks at its three columns of sublattice 0.
-_NEIGHBOUR_CELLS = np.array(
-    [
-        [[0, 0], [-1, -1], [0, -1]],
-        [[0, 0], [1, 1], [0, 1]],
-        [[1, 1], [0, 0], [1, 0]],
-    ],
-    np.int32,
-)
-_NEIGHBOUR_SUBLATTICE = np.array([1, 0, 0], np.int8)
 
 
 class Stopwatch:
@@ -151,8 +138,8 @@ def _neighbours(
     labels: Labels, lattice: Lattice, cells: np.ndarray, sublattice: np.ndarray
 ) -> np.ndarray:
     """Intensity of the three nearest columns of the other sublattice, (n, 3)."""
-    around = cells[:, None, :] + _NEIGHBOUR_CELLS[sublattice]
-    kind = np.repeat(_NEIGHBOUR_SUBLATTICE[sublattice], 3)
+    around = cells[:, None, :] + NEIGHBOUR_CELLS[sublattice]
+    kind = np.repeat(NEIGHBOUR_SUBLATTICE[sublattice], 3)
     return site_intensity(labels, lattice, around.reshape(-1, 2), kind).reshape(-1, 3)
 
 

@@ -11,10 +11,10 @@ from threading import Thread
 
 import numpy as np
 
-from latticewatch.client.messages import Defects, Health, Statistics
+from latticewatch.client.messages import Defects, Statistics
 from latticewatch.client.publisher import Publisher
 from latticewatch.client.subscriber import Subscriber
-from latticewatch.processes import running_service
+from latticewatch.processes import running_service, until_subscribed
 from latticewatch_models.microscope import Microscope
 
 #: Longest silence of the service before the bench gives up, seconds.
@@ -81,9 +81,7 @@ def time_frames(
         running_service(Path(folder), *arguments) as (_, ports),
         Subscriber(ports["results"], STREAM, ("statistics", "defects", "health")) as subscriber,
     ):
-        # health is asked for last: once it comes, the subscriptions before it have arrived too
-        while not isinstance(subscriber.receive(_SILENCE_S), Health):
-            pass
+        until_subscribed(subscriber, _SILENCE_S)
         sender = Thread(target=_send, args=(ports["frames"], images, header, rate))
         sender.start()
         try:

@@ -8,6 +8,9 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from latticewatch.client.messages import Health
+from latticewatch.client.subscriber import Subscriber
+
 #: A process that was told to end gets so long before it is killed, seconds.
 GRACE_S = 10.0
 
@@ -39,6 +42,20 @@ def running(
                     process.wait(GRACE_S)
                 except subprocess.TimeoutExpired:
                     process.kill()
+
+
+def until_subscribed(subscriber: Subscriber, timeout_s: float) -> None:
+    """Wait until the service knows what the subscriber asked for; ``health`` must come last in it.
+
+    Subscriptions arrive in the order of the subscriber's topics, and health is answered at once.
+
+    Raises
+    ------
+    TimeoutError
+        The service was silent for so long.
+    """
+    while not isinstance(subscriber.receive(timeout_s), Health):
+        pass
 
 
 @contextlib.contextmanager

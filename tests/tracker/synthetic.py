@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from latticewatch.detections import PATCH_SIZE, PATCH_SPAN, Detections, FrameInfo
-from latticewatch.tracker.anchor import NEIGHBOUR_CELLS, TURN
-from latticewatch_kernels.lattice import HEXAGONAL_SITES, Lattice
+from latticewatch.tracker.anchor import TURN
+from latticewatch_kernels.lattice import HEXAGONAL_SITES, NEIGHBOUR_CELLS, Lattice
 from latticewatch_models.crystal import Crystal, crystal_named
 
 SITES = HEXAGONAL_SITES
@@ -44,7 +44,7 @@ class Specimen:
         )
 
     def state(self, cell: tuple[int, int]) -> str:
-        for k, step in enumerate(NEIGHBOUR_CELLS):
+        for k, step in enumerate(NEIGHBOUR_CELLS[0]):
             if (cell[0] + step[0], cell[1] + step[1]) in self.vacancies:
                 return f"{self.crystal.dopant}+{self.crystal.vacancy}/{k}"
         return self.crystal.dopant
@@ -140,9 +140,9 @@ def detect(specimen: Specimen, view: View, rng: np.random.Generator, jump=(0, 0)
 def neighbour_list(cell, site):
     i, j = cell
     if site == 0:
-        return [((i + s[0], j + s[1]), 1) for s in NEIGHBOUR_CELLS]
+        return [((i + s[0], j + s[1]), 1) for s in NEIGHBOUR_CELLS[0]]
     if site == 1:
-        return [((i - s[0], j - s[1]), 0) for s in NEIGHBOUR_CELLS]
+        return [((i - s[0], j - s[1]), 0) for s in NEIGHBOUR_CELLS[0]]
     return [((i, j), 0), ((i + 1, j), 0), ((i + 1, j + 1), 0)]
 
 

@@ -22,9 +22,9 @@ from rich.console import Console
 from rich.table import Table
 
 from latticewatch.board import class_table, transition_table
-from latticewatch.client.messages import Defects, DefectTable, Health, Statistics
+from latticewatch.client.messages import Defects, DefectTable, Statistics
 from latticewatch.client.subscriber import Subscriber
-from latticewatch.processes import GRACE_S, running, running_service
+from latticewatch.processes import GRACE_S, running, running_service, until_subscribed
 from latticewatch.scorecard import score_by_species
 from latticewatch.sources.simulated import read_truth
 from latticewatch_models.truth import Truth
@@ -67,9 +67,7 @@ def run(options: argparse.Namespace) -> int:
 
 def _headless(options: argparse.Namespace, ports: dict[str, str], truth: Path) -> int:
     with Subscriber(ports["results"], STREAM, TOPICS) as subscriber:
-        # health is asked for last: once it comes, the subscriptions before it have arrived too
-        while not isinstance(subscriber.receive(_SILENCE_S), Health):
-            pass
+        until_subscribed(subscriber, _SILENCE_S)
         command = (*_sender(options, ports), "--truth", str(truth))
         with running(*command, quiet=True) as sender:
             started = time.monotonic()

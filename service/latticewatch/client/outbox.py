@@ -42,12 +42,6 @@ class Outbox:
         """Messages that are sent and not settled."""
         return len(self._flight)
 
-    @property
-    def sendable(self) -> bool:
-        """Whether `take` would give something."""
-        waiting = bool(self._waiting) or bool(self.spool and self.spool.unread)
-        return waiting and len(self._flight) < self._window
-
     def put(self, entry: Entry) -> None:
         """Add a message at the end; raises OSError where the spool's disk does not take it."""
         full = self.memory_used + entry.nbytes > self._memory_bytes

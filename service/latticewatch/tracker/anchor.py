@@ -23,8 +23,6 @@ from latticewatch_kernels.lattice import HEXAGONAL_SITES, Lattice
 TURN = np.array([[0, -1], [1, -1]])
 #: Sublattices that change places when the gauge flips by 60 degrees.
 FLIPPED = np.array([1, 0, 2], np.int8)
-#: Cell steps from a sublattice-0 site to its three neighbours on sublattice 1, by direction.
-NEIGHBOUR_CELLS = np.array([[0, 0], [-1, -1], [0, -1]], np.int32)
 
 #: Scale of an unpredicted drift between frames, in lattice constants; the prior's tail is heavy
 #: (Student-like), so that a stage jump is only unlikely, never impossible.

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .anchor import NEIGHBOUR_CELLS
+from latticewatch_kernels.lattice import NEIGHBOUR_CELLS
 
 #: Standard deviation of the offset common to the three neighbours, as a share of the contrast of
 #: one vacancy. On simulated WS2 all three stand lower by 0.1 to 0.25 of it beside Mo.
@@ -65,4 +65,4 @@ def state_likelihood(
 
 def neighbour_sites(cells: np.ndarray) -> np.ndarray:
     """Cells (n, 3, 2) of the three sublattice-1 neighbours of sublattice-0 cells (n, 2)."""
-    return np.asarray(cells)[:, None, :] + NEIGHBOUR_CELLS[None]
+    return np.asarray(np.asarray(cells)[:, None, :] + NEIGHBOUR_CELLS[0])
