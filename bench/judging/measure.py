@@ -23,7 +23,7 @@ class Result:
     condition
         How the frames were acquired.
     sure, all_claimed
-        Detections at the service's threshold and above, and at 0.1 and above.
+        Detections that the service reports, and all at 0.1 and above.
     no_lattice
         Frames in which no lattice was found.
     """
@@ -60,9 +60,9 @@ def test_frames(condition: Condition, number: int) -> list[SimulatedFrame]:
 def measure(ours: Ours, condition: Condition, frames: list[SimulatedFrame]) -> Result:
     """Run the whole path on frames and count."""
     before = ours.no_lattice
-    pairs = [(ours(frame.image), judged(frame.truth)) for frame in frames]
-    sure = tally((found.above(ours.threshold), truth) for found, truth in pairs)
-    return Result(condition, sure, tally(pairs), ours.no_lattice - before)
+    answers = [(ours(frame.image), judged(frame.truth)) for frame in frames]
+    sure, claimed = (tally((both[k], truth) for both, truth in answers) for k in (0, 1))
+    return Result(condition, sure, claimed, ours.no_lattice - before)
 
 
 def figures(result: Result) -> dict[str, object]:

@@ -24,7 +24,7 @@ from latticewatch_models.crystal import CRYSTALS
 from latticewatch_models.runtime import Segmenter
 
 #: Calibration and curves look at all that is claimed at this probability or more; the service
-#: reports what is claimed at `Analyser.threshold`.
+#: reports what is claimed at its own thresholds.
 LEAST_PROBABILITY = 0.1
 
 
@@ -35,32 +35,37 @@ class Ours:
     Attributes
     ----------
     analyser
-        As in the service, but reporting down to `LEAST_PROBABILITY`.
-    threshold
-        That of the service.
+        As in the service.
+    claiming
+        The same, but reporting down to `LEAST_PROBABILITY`.
     no_lattice
         Frames in which no lattice was found: nothing is reported of them.
     """
 
     analyser: Analyser
-    threshold: float
+    claiming: Analyser
     no_lattice: int = field(default=0)
 
     @classmethod
     def load(cls, model: Path | None = None) -> Ours:
         """Take the shipped model, or that of a file."""
-        analyser = Analyser(Segmenter(model, threads=1))
-        return cls(replace(analyser, threshold=LEAST_PROBABILITY), analyser.threshold)
+        analyser = Analyser(Segmenter(model, threads=1), crystal=CRYSTALS[CRYSTAL])
+        low = LEAST_PROBABILITY
+        return cls(analyser, replace(analyser, threshold=low, vacancy_threshold=low))
 
-    def __call__(self, image: np.ndarray) -> Found:
-        """Give the defects of one frame as acquired."""
+    def __call__(self, image: np.ndarray) -> tuple[Found, Found]:
+        """Give the defects of one frame as the service reports them, and all that is claimed."""
         try:
-            detections = self.analyser(image)
+            both = self.analyser(image), self.claiming(image)
         except NoLatticeError:
             self.no_lattice += 1
-            return Found(np.zeros((0, 2)), np.zeros(0), np.zeros((0, len(SPECIES))))
-        points = np.stack([detections.x_px, detections.y_px], axis=-1)
-        return Found(points, detections.probability, name(detections))
+            nothing = Found(np.zeros((0, 2)), np.zeros(0), np.zeros((0, len(SPECIES))))
+            return nothing, nothing
+        reported, claimed = (
+            Found(np.stack([one.x_px, one.y_px], axis=-1), one.probability, name(one))
+            for one in both
+        )
+        return reported, claimed
 
 
 def name(detections: Detections) -> np.ndarray:

@@ -157,7 +157,7 @@ def _sampled_sites(matched: Array, lattice: Lattice, order: OrderMap) -> np.ndar
     within = (points >= margin) & (points <= np.array([width, height]) - 1 - margin)
     inside = np.flatnonzero(within.all(1))
     place = points[inside] + order.displacement_at(points[inside])
-    values = _sample(matched, place)
+    values = sample(matched, place)
     cell = np.minimum(
         (points[inside] / order.stride).astype(int), np.array(order.hole.shape)[::-1] - 1
     )
@@ -167,7 +167,7 @@ def _sampled_sites(matched: Array, lattice: Lattice, order: OrderMap) -> np.ndar
     return table.reshape(3, len(span[0]), len(span[1]))
 
 
-def _sample(image: Array, places: np.ndarray) -> np.ndarray:
+def sample(image: Array, places: np.ndarray) -> np.ndarray:
     xp = array_module(image)
     x, y = (xp.asarray(places[..., axis].astype(np.float32)) for axis in range(2))
     return to_host(cubic(image, x, y)).astype(float)
@@ -221,7 +221,7 @@ def site_intensity(
     centres = centres + labels.order.displacement_at(centres)
     arms = _ARMS @ lattice.matrix.T
     places = centres[:, None, :] + np.concatenate([[[0.0, 0.0]], arms, -arms])
-    values = _sample(labels.matched, places) * columns.unit
+    values = sample(labels.matched, places) * columns.unit
     q = columns.crosstalk
     # First-order inverse of (1 + q N), N the sum over nearest sites: exact to q^2.
     deviation = (values[:, 0] - q * values[:, 1:].sum(1)) / (1.0 - 6.0 * q * q)

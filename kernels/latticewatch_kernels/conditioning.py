@@ -125,7 +125,7 @@ def background(image: Array, scale_px: float | None = None) -> Array:
     side = min(image.shape)
     scale = scale_px or max(side * BACKGROUND_FRACTION, BACKGROUND_LEAST_PX)
     block = max(1, side // BACKGROUND_BLOCKS)
-    means = _block_means(image, block)
+    means = block_means(image, block)
 
     def smooth(values: Array) -> Array:
         return ndimage.gaussian_filter(values, scale / block, mode="constant", truncate=3.0)
@@ -160,7 +160,7 @@ def _plane(blocks: Array) -> Array:
     return plane + xp.asarray(x.astype(np.float32))[None, :] * along_x
 
 
-def _block_means(image: Array, block: int) -> Array:
+def block_means(image: Array, block: int) -> Array:
     """Means of whole blocks; a last incomplete block is left out (it is extrapolated)."""
     xp = array_module(image)
     rows, columns = (size // block for size in image.shape)

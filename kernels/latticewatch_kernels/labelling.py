@@ -143,21 +143,42 @@ def label(image: Array, lattice: Lattice, threshold: float = LABEL_SIGMAS) -> La
         matched[hole] = 0.0
     else:
         hole = xp.zeros(image.shape, bool)
-    z = matched / matched_noise(matched, periodic, hole)
+    z = matched / xp.sqrt(noise_line(matched, periodic, hole).variance(periodic))
     columns = column_map(matched, lattice, order, profile, _leak(lattice, profile[0]))
     bright, dark = (z > threshold) & ~hole, (z < -threshold) & ~hole
     return Labels(periodic, residual, matched, z, bright, dark, hole, order, columns)
 
 
-def matched_noise(matched: Array, periodic: Array, hole: Array) -> Array:
-    """Noise of the matched residual at every pixel, float32.
+@dataclass(frozen=True)
+class NoiseLine:
+    """Variance of a residual as a line over the intensity, as counting noise has it.
 
-    Counting noise has a variance that is linear in the intensity. The line is fitted to robust
-    variances (from the median absolute value) of pixels sorted into classes of the periodic part.
+    Attributes
+    ----------
+    slope, base
+        ``variance = slope * intensity + base``, in units of the image.
+    least
+        What the line is not followed below.
     """
-    xp = array_module(matched)
+
+    slope: float
+    base: float
+    least: float
+
+    def variance(self, periodic: Array) -> Array:
+        """Variance at every pixel of a periodic part, float32."""
+        xp = array_module(periodic)
+        line = xp.float32(self.slope) * periodic + xp.float32(self.base)
+        return xp.maximum(line, xp.float32(self.least))
+
+
+def noise_line(residual: Array, periodic: Array, hole: Array) -> NoiseLine:
+    """Fit a line to the robust variances (from the median absolute value) of the residual.
+
+    Pixels are sorted into classes of the periodic part; holes are left out.
+    """
     kept = ~to_host(even_sample(hole))
-    size = np.abs(to_host(even_sample(matched))[kept]).astype(float)
+    size = np.abs(to_host(even_sample(residual))[kept]).astype(float)
     level = to_host(even_sample(periodic))[kept].astype(float)
     classes = np.array_split(np.argsort(level), NOISE_CLASSES)
     variance = np.array([(1.4826 * np.median(size[part])) ** 2 for part in classes])
@@ -165,7 +186,7 @@ def matched_noise(matched: Array, periodic: Array, hole: Array) -> Array:
     # The relative error of a variance is the same in every class: weigh by its inverse.
     slope, base = np.polyfit(middle, variance, 1, w=1.0 / np.maximum(variance, 1e-30))
     least = max(float(variance.min()) * 0.5, float(np.finfo(np.float32).tiny))
-    return xp.sqrt(xp.maximum(xp.float32(slope) * periodic + xp.float32(base), xp.float32(least)))
+    return NoiseLine(float(slope), float(base), least)
 
 
 def _hole_pixels(order: OrderMap, shape: tuple[int, int]) -> Array | None:
@@ -200,7 +221,7 @@ def _filter(
         return periodic, periodic
     rest = spectrum
     rest *= 1.0 - mask
-    _smooth_spectrum(rest, padded.shape, column)
+    smooth_spectrum(rest, padded.shape, column)
     return periodic, irfft2(rest, padded.shape)[window_part]
 
 
@@ -237,11 +258,11 @@ def _matched(residual: Array, sigma: float) -> Array:
     """Residual smoothed by a Gaussian of unit sum."""
     shape = tuple(residual.shape)
     spectrum = rfft2(residual)
-    _smooth_spectrum(spectrum, shape, sigma)
+    smooth_spectrum(spectrum, shape, sigma)
     return irfft2(spectrum, shape)
 
 
-def _smooth_spectrum(spectrum: Array, shape: tuple[int, ...], sigma: float) -> None:
+def smooth_spectrum(spectrum: Array, shape: tuple[int, ...], sigma: float) -> None:
     """Multiply a half spectrum by that of a Gaussian of unit sum, in place."""
     xp = array_module(spectrum)
     for axis, frequency in enumerate((np.fft.fftfreq(shape[0]), np.fft.rfftfreq(shape[1]))):

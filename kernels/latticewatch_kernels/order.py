@@ -97,7 +97,7 @@ def local_order(image: Array, lattice: Lattice, harmonics: Harmonics | None = No
     stride = max(1, int(lattice.constant / BLOCKS_PER_CONSTANT))
     maps = _demodulate(image, lattice, stride)
     sigma = SMOOTHING_CELLS * lattice.constant / stride
-    down, across = (xp.asarray(_averaging(size, sigma)) for size in maps.shape[1:])
+    down, across = (xp.asarray(averaging(size, sigma)) for size in maps.shape[1:])
     maps = xp.matmul(xp.matmul(down, maps), across.T)
     mean, waves = maps[0] + image.mean(dtype=xp.float32), maps[1::2] + 1j * maps[2::2]
     amplitude = xp.sqrt((waves.real**2 + waves.imag**2).sum(0))
@@ -138,7 +138,7 @@ def _interpolation(size: int, count: int, stride: int) -> np.ndarray:
     return np.asarray(weights.astype(np.float32))
 
 
-def _averaging(count: int, sigma: float) -> np.ndarray:
+def averaging(count: int, sigma: float) -> np.ndarray:
     """(cells, count) weights of a Gaussian average of blocks around each cell, sums 1."""
     cells = max(1, count // BLOCKS_PER_CELL)
     centre = (np.arange(cells) + 0.5) * BLOCKS_PER_CELL - 0.5

@@ -20,6 +20,12 @@ def column_intensity(atomic_numbers: tuple[int, ...], exponent: float = Z_EXPONE
     return float(sum(z**exponent for z in atomic_numbers))
 
 
+#: How much rarer each further missing atom makes a column. In as-grown monolayers one missing
+#: chalcogen is the commonest defect, and both missing an occasional one (Zhou et al., Nano Lett.
+#: 13, 2615 (2013); Hong et al., Nat. Commun. 6, 6293 (2015)).
+RARER = 0.1
+
+
 @dataclass(frozen=True)
 class Reading:
     """One thing that a site may turn out to be.
@@ -160,6 +166,15 @@ CRYSTALS: dict[str, Crystal] = {
         ),
     )
 }
+
+
+def column_share(crystal: Crystal, reading: Reading) -> float:
+    """How common a reading is beside the others of its sublattice, before anything is known.
+
+    A column that lost two atoms is `RARER` times as common as one that lost a single one.
+    """
+    host = len(crystal.columns[reading.sublattice]) if reading.sublattice < EMPTY_SITE else 0
+    return RARER ** max(host - len(reading.atoms) - 1, 0)
 
 
 def crystal_named(name: str) -> Crystal:

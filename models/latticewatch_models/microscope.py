@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -65,12 +65,18 @@ class SimulatedFrame:
         Defects and lattice; all atomic columns.
     header
         ``pixel_size_nm, frame_time_s, dose_e_per_A2``.
+    expected
+        (rows, columns) float32, mean electrons in each pixel, before the detector drew any.
+    row_shift_px
+        (rows,) scan-line jitter: how far each row was written to the right.
     """
 
     image: np.ndarray
     truth: Truth
     columns: Columns
     header: dict[str, float]
+    expected: np.ndarray = field(repr=False)
+    row_shift_px: np.ndarray = field(repr=False)
 
     @property
     def seq(self) -> int:
@@ -179,12 +185,13 @@ class Microscope:
         weight = kinetics.kinds.weight[kinetics.kind[view.site], view.sublattice]
         lit = weight > 0.0
         columns = Columns(points[lit], view.sublattice[lit], weight[lit])
-        expected = self._expected(columns, lattice.origin)
+        jitter = self.imaging.jitter_px * self._optics.standard_normal(self.shape[0])
+        expected = self._expected(columns, lattice.origin, jitter)
         image = self.imaging.detector.expose(expected, self._camera)
         truth = self._recorder.record(view, points, self._next, time_s, self.shape)
         self._place = self._place + drift
         self._next += 1
-        return SimulatedFrame(image, truth, self._within(columns), self.header)
+        return SimulatedFrame(image, truth, self._within(columns), self.header, expected, jitter)
 
     def _within(self, columns: Columns) -> Columns:
         high = np.array(self.shape[::-1]) - 1
@@ -200,10 +207,11 @@ class Microscope:
             "dose_e_per_A2": self.imaging.dose_e_per_nm2 / 100.0,
         }
 
-    def _expected(self, columns: Columns, origin: tuple[float, float]) -> np.ndarray:
+    def _expected(
+        self, columns: Columns, origin: tuple[float, float], jitter: np.ndarray
+    ) -> np.ndarray:
         """Mean electrons in each pixel, float32."""
         imaging = self.imaging
-        jitter = imaging.jitter_px * self._optics.standard_normal(self.shape[0])
         image = render_columns(
             self.shape,
             columns.points,

@@ -14,14 +14,27 @@ import numpy as np
 from scipy.ndimage import distance_transform_edt
 
 from latticewatch.detections import PATCH_SIZE, PATCH_SPAN, Detections
+from latticewatch.vacancies import (
+    SUBLATTICE,
+    best_threshold,
+    combine,
+    judge_vacancies,
+    lacking_shares,
+)
 from latticewatch_kernels.arrays import to_host
 from latticewatch_kernels.conditioning import condition
+from latticewatch_kernels.deviations import site_deviations
 from latticewatch_kernels.labelling import Labels, label, site_intensity
 from latticewatch_kernels.lattice import NEIGHBOUR_CELLS, NEIGHBOUR_SUBLATTICE, Lattice
 from latticewatch_kernels.patches import lattice_patches, rescale
 from latticewatch_kernels.registration import register
+from latticewatch_kernels.straightening import measure_row_shifts, straighten
+from latticewatch_models.crystal import Crystal
 from latticewatch_models.runtime import Segmenter
 from latticewatch_models.segmentation import MERGE_DISTANCE
+
+#: Host columns of the second sublattice lower than this, in units of the first's, tell nothing.
+LEAST_HOST = 0.01
 
 
 class Stopwatch:
@@ -49,10 +62,17 @@ class Analyser:
         Says where defects are.
     threshold
         Least probability of a defect that is reported.
+    vacancy_threshold
+        The same of vacancies on the second sublattice, which their columns' intensity tells; none
+        takes what makes the expected F1 of the frame greatest (`vacancies.best_threshold`).
+    crystal
+        The specimen, which says what a column may lack; without, one atom of two or all.
     """
 
     segmenter: Segmenter = field(default_factory=Segmenter)
     threshold: float = 0.5
+    vacancy_threshold: float | None = None
+    crystal: Crystal | None = None
 
     def __call__(self, frame: np.ndarray) -> Detections:
         """Find the defects of one frame.
@@ -74,10 +94,27 @@ class Analyser:
             image = condition(frame)
         with watch.stage("register"):
             lattice = register(image)
+            image = straighten(image, measure_row_shifts(image, lattice))
             labels = label(image, lattice)
         points, probability = self._find(image, lattice, watch)
+        with watch.stage("localise"):
+            points, probability = self._with_vacancies(labels, lattice, points, probability)
         with watch.stage("describe"):
             return _describe(lattice, labels, points, probability, watch)
+
+    def _with_vacancies(
+        self, labels: Labels, lattice: Lattice, points: np.ndarray, probability: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Let the columns of the second sublattice speak for themselves."""
+        host = float(labels.columns.host[SUBLATTICE])
+        if host <= LEAST_HOST:
+            return points, probability
+        deviations = site_deviations(labels, lattice)
+        vacancies = judge_vacancies(deviations, host, lacking_shares(self.crystal))
+        sites = _sites(labels, lattice, points)
+        least = self.vacancy_threshold
+        least = best_threshold(vacancies.probability) if least is None else least
+        return combine((points, probability), sites, vacancies, least)
 
     def _find(
         self, image: np.ndarray, lattice: Lattice, watch: Stopwatch
@@ -102,9 +139,7 @@ def _describe(
     watch: Stopwatch,
 ) -> Detections:
     """Put the detections on lattice sites and measure what the tracker wants to know of each."""
-    # a scan is never quite straight: sites are assigned where the undistorted crystal would be
-    ideal = points - labels.order.displacement_at(points)
-    cells, sublattice, _ = lattice.nearest_site(ideal)
+    cells, sublattice = _sites(labels, lattice, points)
     sites = lattice.site_positions(cells, sublattice)
     neighbours = _neighbours(labels, lattice, cells, sublattice)
     turns = neighbours.argmin(axis=1).astype(np.int8)
@@ -132,6 +167,16 @@ def _describe(
         in_hole=_touches_hole(labels, points, lattice.constant),
         timings_ms=watch.timings_ms,
     )
+
+
+def _sites(labels: Labels, lattice: Lattice, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Cells (n, 2) and sublattice (n,) of the sites that points (n, 2) stand on.
+
+    A scan is never quite straight: sites are assigned where the undistorted crystal would be.
+    """
+    ideal = points - labels.order.displacement_at(points)
+    cells, sublattice, _ = lattice.nearest_site(ideal)
+    return cells, sublattice
 
 
 def _neighbours(

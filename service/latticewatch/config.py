@@ -67,6 +67,13 @@ class AnalysisSettings(_Section):
     threshold: float = Field(
         default=0.5, gt=0, lt=1, description="least probability of a defect that is reported"
     )
+    vacancy_threshold: float | None = Field(
+        default=None,
+        gt=0,
+        lt=1,
+        description="the same for vacancies that their column's intensity tells; none: what makes "
+        "the expected F1 of each frame greatest",
+    )
     workers: int = Field(default=2, ge=1, le=64, description="frames analysed at the same time")
     threads: int = Field(
         default=1,

@@ -69,12 +69,13 @@ def replay(job: Replay, progress: Callable[[int, int], None]) -> Mapping[str, An
     """
     options = job.settings.analysis
     segmenter = Segmenter(options.model, options.providers, options.threads)
-    analyser = Analyser(segmenter, options.threshold)
+    crystal = crystal_named(options.crystal)
+    analyser = Analyser(segmenter, options.threshold, options.vacancy_threshold, crystal)
     writer = StreamWriter(
         _stream_name(job.movie.path),
         job.out,
         tracker_settings(job.settings),
-        crystal_named(options.crystal),
+        crystal,
         fsync=job.settings.store.fsync,
         about=about(segmenter),
     )

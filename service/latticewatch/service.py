@@ -75,8 +75,10 @@ class Service:
         self.settings = settings
         options = settings.analysis
         segmenter = Segmenter(options.model, options.providers, options.threads)
-        self._analyser = Analyser(segmenter, options.threshold)
         self._crystal = crystal_named(options.crystal)
+        self._analyser = Analyser(
+            segmenter, options.threshold, options.vacancy_threshold, self._crystal
+        )
         self._about = about(segmenter)
         self.metrics = Metrics()
         self._pipelines: dict[str, StreamPipeline] = {}

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from latticewatch_models.crystal import Crystal
+from latticewatch_models.crystal import Crystal, column_share
 
 HOLE_EDGE, UNKNOWN = "hole_edge", "unknown"
 
@@ -45,6 +45,8 @@ class Readings:
         Site, expected intensity and its systematic standard deviation, in host columns.
     host
         True for the three undisturbed columns.
+    share
+        How common each is beside the others of its sublattice, before anything is known.
     """
 
     names: tuple[str, ...]
@@ -53,6 +55,7 @@ class Readings:
     expected: np.ndarray
     error: np.ndarray
     host: np.ndarray
+    share: np.ndarray
 
 
 def species_names(crystal: Crystal) -> tuple[str, ...]:
@@ -79,8 +82,9 @@ def host_heights(crystal: Crystal, measured: float | None) -> np.ndarray:
 def readings(crystal: Crystal, hosts: np.ndarray, systematic: float) -> Readings:
     """List what may stand on each site, with expected intensities for these host heights."""
     names = species_names(crystal)
-    code, sublattice, expected = [], [], []
+    code, sublattice, expected, share = [], [], [], []
     for reading in crystal.readings:
+        share.append(column_share(crystal, reading))
         value = crystal.reading_intensity(reading)
         if reading.sublattice == 1:
             # Scale what is left of the host column; what an adatom adds on top is a metal atom,
@@ -94,10 +98,11 @@ def readings(crystal: Crystal, hosts: np.ndarray, systematic: float) -> Readings
         code.append(names.index(UNKNOWN))
         sublattice.append(site)
         expected.append(hosts[site])
+        share.append(1.0)
     where, mean = np.array(sublattice), np.array(expected)
     scale = np.hypot(systematic * np.where(where == 2, 1.0, hosts[where]), systematic * mean)
     host_entry = np.arange(len(code)) >= len(crystal.readings)
-    return Readings(names, np.array(code), where, mean, scale, host_entry)
+    return Readings(names, np.array(code), where, mean, scale, host_entry, np.array(share))
 
 
 def _normal(x: np.ndarray, mean: np.ndarray, deviation: np.ndarray) -> np.ndarray:
@@ -156,7 +161,7 @@ def fresh_prior(
     """
     here = table.sublattice[None, :] == sublattice[:, None]
     defect = here & ~table.host
-    flat = np.where(defect, 1.0, 0.0)
+    flat = np.where(defect, table.share, 0.0)
     flat /= np.maximum(flat.sum(axis=1, keepdims=True), 1.0)
     mixed = flat
     if told is not None:

@@ -1,0 +1,173 @@
+"""Vacancies of the second sublattice, told by what their columns lack.
+
+A chalcogen column that lacks one atom of two stands two standard deviations out of the noise: no
+picture of a defect, but a number that Bayes' rule can weigh. The network says where something is;
+on these sites the column's own intensity says whether (decision 0011).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from latticewatch_kernels.deviations import Deviations
+from latticewatch_models.crystal import RARER, Crystal
+
+#: The sublattice that is judged: its columns are light, and vacancies there are faint.
+SUBLATTICE = 1
+
+#: What a column may lack, as shares of itself, where the crystal is not told: one of two atoms, or
+#: all.
+LACKING = (0.5, 1.0)
+
+#: Share of the sites that lack the least amount, as expected before the frame is looked at, each
+#: further amount being rarer by `RARER`; and the number of sites that this expectation weighs as
+#: much as: 512 x 512 pixels of WS2 at 0.03 nm hold 2,700.
+EXPECTED_SHARE, EXPECTED_SITES = 0.01, 3000.0
+
+#: Steps of expectation and maximisation; the shares then move by less than a hundredth of
+#: themselves.
+STEPS = 12
+
+#: Below this no vacancy is reported, however faint all of them are: seven of eight would be noise.
+LEAST_THRESHOLD = 0.12
+
+#: A column brighter than its host by more standard deviations than this lacks nothing: there is
+#: something on it, which is the network's to tell.
+BRIGHT_SIGMAS = 3.0
+
+
+@dataclass(frozen=True)
+class Vacancies:
+    """Every judged site with the probability that its column lacks something; n of them.
+
+    Attributes
+    ----------
+    cells
+        (n, 2), on sublattice `SUBLATTICE`.
+    points
+        (n, 2) pixels (x, y).
+    probability
+        (n,).
+    bright
+        bool (n,): the column is brighter than its host by more than noise.
+    shares
+        Share of the frame's sites that lack each amount.
+    """
+
+    cells: np.ndarray
+    points: np.ndarray
+    probability: np.ndarray
+    bright: np.ndarray
+    shares: np.ndarray
+
+
+def lacking_shares(crystal: Crystal | None) -> tuple[float, ...]:
+    """What a column of the second sublattice may lack, in shares of the host, least first."""
+    if crystal is None:
+        return LACKING
+    host = crystal.host_intensity(SUBLATTICE)
+    lost = {
+        round(1.0 - crystal.reading_intensity(reading) / host, 6)
+        for reading in crystal.readings
+        if reading.sublattice == SUBLATTICE
+    }
+    return tuple(sorted(share for share in lost if share > 0.0))
+
+
+def judge_vacancies(
+    deviations: Deviations, host: float, lacking: tuple[float, ...] = LACKING
+) -> Vacancies:
+    """Weigh every column of the second sublattice.
+
+    Deviations are normally distributed about 0 or about what is lacking. How common each is follows
+    from the frame itself by expectation and maximisation (Dempster, Laird and Rubin, J. R. Stat.
+    Soc. B 39, 1 (1977)) under a Dirichlet prior, so that the probability is that of this frame's
+    specimen: an empirical Bayes estimate (Efron, Large-Scale Inference, ch. 5 (2010)).
+
+    Parameters
+    ----------
+    deviations
+        Of one frame.
+    host
+        Intensity of the undisturbed column of this sublattice, in the same units.
+    lacking
+        Shares of it that a column may lack.
+    """
+    here = deviations.sublattice == SUBLATTICE
+    value, error = deviations.deviation[here], deviations.error[here]
+    expected = -host * np.asarray(lacking, float)
+    # log likelihood ratio of each alternative to the host
+    ratio = (value[:, None] - 0.5 * expected) * expected / np.maximum(error, 1e-12)[:, None] ** 2
+    expectation = EXPECTED_SHARE * RARER ** np.arange(len(lacking))
+    shares = expectation
+    odds = np.exp(np.clip(ratio, -60.0, 60.0))
+    for _ in range(STEPS):
+        weight = shares * odds
+        member = weight / (1.0 - shares.sum() + weight.sum(axis=1, keepdims=True))
+        mass = member.sum(axis=0) + EXPECTED_SITES * expectation
+        shares = mass / (len(value) + EXPECTED_SITES)
+    weight = (shares * odds).sum(axis=1)
+    probability = weight / (1.0 - shares.sum() + weight)
+    return Vacancies(
+        deviations.cells[here],
+        deviations.points[here],
+        probability,
+        value > BRIGHT_SIGMAS * error,
+        shares,
+    )
+
+
+def best_threshold(probability: np.ndarray) -> float:
+    """Find the threshold that makes the expected F1 greatest, at least `LEAST_THRESHOLD`.
+
+    With k of n sites reported the expected F1 is about ``2 sum of the k / (k + sum of all)``, and
+    the best threshold half of the best F1 (Lipton, Elkan and Naryanaswamy, ECML PKDD (2014)): about
+    as many are reported as there are.
+    """
+    falling = np.sort(probability)[::-1]
+    if not len(falling):
+        return LEAST_THRESHOLD
+    f1 = 2.0 * np.cumsum(falling) / (np.arange(1, len(falling) + 1) + falling.sum())
+    return float(max(0.5 * f1.max(), LEAST_THRESHOLD))
+
+
+def combine(
+    found: tuple[np.ndarray, np.ndarray],
+    sites: tuple[np.ndarray, np.ndarray],
+    vacancies: Vacancies,
+    threshold: float,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Put the network's detections and the judged sites together, surest first.
+
+    A detection on a judged site, unless the column is bright there, gives way to the site's own
+    probability and place; a site that nobody marked joins in.
+
+    Parameters
+    ----------
+    found
+        Points (n, 2) and probability (n,) of the network's detections.
+    sites
+        Their cells (n, 2) and sublattice (n,).
+    vacancies
+        The judged sites.
+    threshold
+        Least probability of a judged site that is reported.
+
+    Returns
+    -------
+    points, probability
+        (m, 2) and (m,).
+    """
+    points, probability = found
+    cells, sublattice = sites
+    rank = {(int(i), int(j)): k for k, (i, j) in enumerate(vacancies.cells)}
+    site = np.array([rank.get((int(i), int(j)), -1) for i, j in cells], int)
+    judged = (site >= 0) & (sublattice == SUBLATTICE)
+    judged[judged] = ~vacancies.bright[site[judged]]
+    told = vacancies.probability >= threshold
+    points = np.concatenate([points[~judged], vacancies.points[told]])
+    probability = np.concatenate([probability[~judged], vacancies.probability[told]])
+    order = np.argsort(-probability, kind="stable")
+    return points[order], probability[order]
