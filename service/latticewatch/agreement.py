@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from latticewatch_kernels.labelling import Labels
+from latticewatch_kernels.labelling import LABEL_SIGMAS, Labels
 from latticewatch_kernels.lattice import Lattice
-from latticewatch_kernels.point_labels import DOUBT_SIGMAS, PointLabels, points_of_labels
+from latticewatch_kernels.point_labels import PointLabels, points_of_labels
 from latticewatch_models.scoring import MATCH_DISTANCE, match
 
 #: Probability from which on there is a mark in doubt, so that a label there is not missed outright,
@@ -28,9 +28,9 @@ BORDER_CELLS = 1.0
 #: vacancy of two takes about half of it away.
 WEAKEST_SHARE = 0.5
 
-#: A mark is held against the labels only where such a defect would stand out by so many standard
-#: deviations on average: two more than `DOUBT_SIGMAS`, so that 98 of 100 are at least in doubt.
-SEEN_SIGMAS = DOUBT_SIGMAS + 2.0
+#: A mark is held against the labels only where such a defect stands out by so many standard
+#: deviations on average: then half of them are labelled and 93 of 100 are at least in doubt.
+SEEN_SIGMAS = LABEL_SIGMAS
 
 
 @dataclass(frozen=True)
