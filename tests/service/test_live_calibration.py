@@ -14,6 +14,7 @@ import pytest
 
 from latticewatch.analysis import Analyser
 from latticewatch.cli import main
+from latticewatch.client.asking import QueryClient
 from latticewatch.client.messages import Defects, Health, Statistics
 from latticewatch.client.publisher import Publisher
 from latticewatch.client.subscriber import Subscriber
@@ -231,6 +232,9 @@ def test_low_agreement_is_in_health_in_the_log_and_over_when_frames_are_good(
 
     def scene(stream: Stream, at: Listening) -> None:
         stream.until(fallen)
+        asked = QueryClient(at.queries, WAIT_S).ask("checks", stream="s")
+        assert asked["checks"][-1]["low"] == 1
+        assert [row["digest"] for row in asked["models"]] == [digest(blunt)]
         with Subscriber(at.results, topics=("health",)) as results:
             while not healths or healths[-1].state == "ok":
                 healths.append(results.receive(WAIT_S))
