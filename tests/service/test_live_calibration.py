@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from latticewatch.agreement import Counts
 from latticewatch.analysis import Analyser
 from latticewatch.cli import main
 from latticewatch.client.asking import QueryClient
@@ -23,6 +24,7 @@ from latticewatch.processes import running_service
 from latticewatch.segmenters import CONFIGURED, SELF_TRAINED, Model
 from latticewatch.service import Listening, Service
 from latticewatch.session import Session
+from latticewatch.standing import agreement_of
 from latticewatch_models.microscope import Microscope, SpecimenConfig
 from latticewatch_models.runtime import ZOO_MODEL, Segmenter
 
@@ -170,6 +172,10 @@ def test_the_model_changes_between_two_frames_and_none_is_lost(trained, blunt, i
         # other threads of the BLAS add up in another order
         assert sorted(table.x_px) == pytest.approx(sorted(expected.x_px), abs=1e-4), k
     assert sum(map(len, tables[:first])) == 0 < min(map(len, tables[first:]))
+    # the new model answers for itself alone
+    fresh = next(row for row in checks if row["frame"] >= first)
+    alone = agreement_of(Counts(fresh["agreed"], fresh["missed"], fresh["unlabelled"]), 1)
+    assert fresh["agreement"] == pytest.approx(alone.mean)
     for row in checks:
         assert row["model"] == models[row["frame"] >= first]["digest"]
     assert [row["frame"] for row in checks] == list(range(0, stream.sent, 2))

@@ -94,6 +94,13 @@ def test_low_is_said_after_patience_and_taken_back_at_the_limit():
     assert not any(told[back:])
 
 
+def test_patience_counts_checks_in_a_row():
+    doubtful = Counts(25, 10, 0)  # its interval holds the limit
+    told = stand(BAD, doubtful, BAD, BAD, rule=Rule(window=1, patience=2))
+    assert [one.streak for one in told] == [1, 0, 1, 2]
+    assert [one.low for one in told] == [False, False, False, True]
+
+
 def test_one_bad_frame_among_good_ones_is_not_low():
     assert not any(one.low for one in stand(*[GOOD] * 3, BAD, *[GOOD] * 5))
 
