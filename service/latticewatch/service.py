@@ -27,20 +27,19 @@ from latticewatch.config import Settings
 from latticewatch.deliveries import Delivery, End, Refusal, StreamUnavailableError
 from latticewatch.ingest import Ingest
 from latticewatch.metrics import Metrics
+from latticewatch.opening import open_stream
 from latticewatch.pipeline import StreamPipeline
 from latticewatch.port import PortError
 from latticewatch.publishing import Publishing
 from latticewatch.queries import Queries, store_handlers
 from latticewatch.reorder import Position
 from latticewatch.schema import StoreError
-from latticewatch.segmenters import Model, ModelInUse, resumed
+from latticewatch.segmenters import Model
 from latticewatch.self_training import SelfTraining
 from latticewatch.standing import Standing, describe
 from latticewatch.steps import Analysed, Outcome
 from latticewatch.threads import blas_threads
 from latticewatch.training_process import Trainer, check_trainable, latticewatch_train
-from latticewatch.writer import StreamWriter, tracker_settings
-from latticewatch_models.crystal import crystal_named
 from latticewatch_models.runtime import Segmenter
 
 log = logging.getLogger(__name__)
@@ -88,7 +87,6 @@ class Service:
         self._trainer = trainer or latticewatch_train(settings.calibration.iterations)
         segmenter = self._load(options.model)
         self._configured = Model.of(segmenter, reason="the service was started with it")
-        self._crystal = crystal_named(options.crystal)
         self._about = about(segmenter)
         self.metrics = Metrics()
         self._standings: dict[str, Standing] = {}
@@ -170,7 +168,9 @@ class Service:
     async def _resume(self, stream: str) -> Position:
         """Open a stream's session, new or as it was left, and start its pipeline."""
         try:
-            writer, models = await asyncio.to_thread(self._open, stream)
+            writer, models = await asyncio.to_thread(
+                open_stream, stream, self.settings, self._configured, self._load, self._about
+            )
         except (StoreError, ValueError) as error:
             if stream not in self._unavailable:
                 log.warning("stream %s waits: %s", stream, error)
@@ -195,21 +195,6 @@ class Service:
     def _load(self, path: Path | None) -> Segmenter:
         options = self.settings.analysis
         return Segmenter(path, options.providers, options.threads)
-
-    def _open(self, stream: str) -> tuple[StreamWriter, ModelInUse]:
-        """Open a stream's session, and the model that it goes on with."""
-        settings = self.settings
-        folder, rule = settings.store.data / stream, settings.calibration.rule
-        writer = StreamWriter(
-            stream, folder, tracker_settings(settings), self._crystal,
-            fsync=settings.store.fsync, about=self._about, rule=rule,
-        )  # fmt: skip
-        try:
-            model = resumed(self._configured, writer.models(), folder, self._load)
-        except BaseException:
-            writer.close()
-            raise
-        return writer, ModelInUse(model, settings.analysis.threshold, rule)
 
     async def _deliver(self, delivery: Delivery) -> None:
         await self._pipelines[delivery.stream].put(delivery)
