@@ -105,7 +105,7 @@ def agreement_line(calibration: Mapping[str, Any] | None) -> str:
     """Say how segmenter and labels agree, and whether that is low."""
     if not calibration or not calibration.get("checks"):
         return "-"
-    text = f"{interval(calibration['agreement'])} of {calibration['checks']} checks"
+    text = f"{interval(calibration['agreement'])} in {calibration['checks']} checks"
     return f"[bold red]LOW[/] {text}" if calibration.get("low") else text
 
 
