@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from latticewatch.analysis import Analyser
 from latticewatch.config import Settings
 from latticewatch.segmenters import Model, ModelInUse, resumed
 from latticewatch.writer import StreamWriter, tracker_settings
@@ -55,4 +56,5 @@ def open_stream(
     except BaseException:
         writer.close()
         raise
-    return writer, ModelInUse(model, settings.analysis.threshold, rule)
+    analyser = Analyser(model.segmenter, settings.analysis.threshold)
+    return writer, ModelInUse(model, analyser, rule)

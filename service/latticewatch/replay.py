@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from latticewatch.about import about
+from latticewatch.analysis import Analyser
 from latticewatch.client.errors import FrameError
 from latticewatch.client.frames import encode_frame, frame_array, parse_header
 from latticewatch.client.messages import Defects, Statistics
@@ -71,7 +72,7 @@ def replay(job: Replay, progress: Callable[[int, int], None]) -> Mapping[str, An
     segmenter = Segmenter(options.model, options.providers, options.threads)
     rule = job.settings.calibration.rule
     model = Model.of(segmenter, reason="the analysis was started with it")
-    models = ModelInUse(model, options.threshold, rule)
+    models = ModelInUse(model, Analyser(segmenter, options.threshold), rule)
     writer = StreamWriter(
         _stream_name(job.movie.path),
         job.out,

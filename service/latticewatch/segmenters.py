@@ -72,21 +72,21 @@ class ModelInUse:
     ----------
     model
         The first model.
-    threshold
-        Least probability of a defect that is reported.
+    analyser
+        The rest of the analysis, whatever the model.
     rule
         Which frames are checked.
     """
 
-    def __init__(self, model: Model, threshold: float, rule: Rule) -> None:
+    def __init__(self, model: Model, analyser: Analyser, rule: Rule) -> None:
         self.rule = rule
-        self._threshold = threshold
+        self.analyser = analyser
         self.swap(model)
 
     def swap(self, model: Model) -> None:
         """Analyse every frame that is picked from now on with another model."""
         self.model = model
-        self.analyser = Analyser(model.segmenter, self._threshold)
+        self.analyser = replace(self.analyser, segmenter=model.segmenter)
 
     def pick(self, frame: int) -> tuple[Analyser, ModelRecord]:
         """Analyser for the frame of that number, and the record of its model."""

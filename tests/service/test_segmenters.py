@@ -7,6 +7,7 @@ import shutil
 
 import pytest
 
+from latticewatch.analysis import Analyser
 from latticewatch.schema import StoreError
 from latticewatch.segmenters import SELF_TRAINED, Model, ModelInUse, ModelRecord, keep, resumed
 from latticewatch.standing import Rule
@@ -42,7 +43,7 @@ def test_a_model_is_kept_under_the_hash_of_its_content(tmp_path, shipped):
 
 
 def test_frames_get_the_model_that_is_in_use_when_they_are_picked(shipped, own, tmp_path):
-    models = ModelInUse(shipped, 0.6, Rule(every=3))
+    models = ModelInUse(shipped, Analyser(shipped.segmenter, 0.6), Rule(every=3))
     before = [models.pick(frame) for frame in range(4)]
     models.swap(Model(load(tmp_path / own.file), own))
     analyser, record = models.pick(4)

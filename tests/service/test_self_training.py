@@ -67,7 +67,8 @@ class Scene:
     def __init__(self, folder: Path, blunt: Path, trainer, **options) -> None:
         self.metrics = Metrics()
         settings = CalibrationSettings(**{"frames": 4, "self_train": True, **options})
-        self.models = ModelInUse(Model.of(load(blunt)), 0.5, Rule(every=1))
+        model = Model.of(load(blunt))
+        self.models = ModelInUse(model, Analyser(model.segmenter), Rule(every=1))
         self.training = SelfTraining(settings, load, trainer, self.metrics)
         self.training.follow("s", folder, self.models)
 
