@@ -16,6 +16,15 @@ _LIBRARY_THREADS = ("asyncio_", "ThreadPoolExecutor", "pydevd", "Dummy", "tqdm")
 _THREAD_GRACE_S = 5.0
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave long tests out unless they are asked for with ``-m long``."""
+    if "long" in str(config.option.markexpr):
+        return
+    left_out = [item for item in items if item.get_closest_marker("long")]
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [item for item in items if item not in left_out]
+
+
 class _ErrorLog(logging.Handler):
     def __init__(self) -> None:
         super().__init__(logging.ERROR)

@@ -168,6 +168,7 @@ def _sampled_sites(matched: Array, lattice: Lattice, order: OrderMap) -> np.ndar
 
 
 def sample(image: Array, places: np.ndarray) -> np.ndarray:
+    """Values of an image at places (..., 2) in pixels by cubic convolution, float64 on the host."""
     xp = array_module(image)
     x, y = (xp.asarray(places[..., axis].astype(np.float32)) for axis in range(2))
     return to_host(cubic(image, x, y)).astype(float)

@@ -35,8 +35,8 @@ STRONG_SIGMAS = 4.0
 #: tenth of what a vacancy does. They are taken out with strong columns and not looked for.
 TAIL_HEIGHT, TAIL_SIGMA = 0.032, 0.42
 
-#: Where the local Bragg amplitude, crystalline level 1, is less than this the scan jumped or several
-#: columns are gone, and a column's host is not known. A missing column takes 0.14 off it.
+#: Where the local Bragg amplitude, crystalline level 1, is less than this the scan jumped or
+#: several columns are gone: a column's host is not known. A missing column takes 0.14 off it.
 SOUND_AMPLITUDE = 0.65
 
 #: Width of the window, in lattice constants, over which the columns' own spread is taken, since it
@@ -208,8 +208,8 @@ def _drawn(points: np.ndarray, height: np.ndarray, lattice: Lattice, labels: Lab
     fx, fy = (points - base).T
     start = base[:, 1] * width + base[:, 0]
     place = np.concatenate([start, start + 1, start + width, start + width + 1])
-    share = np.concatenate([(1 - fx) * (1 - fy), fx * (1 - fy), (1 - fx) * fy, fx * fy])
-    dealt = np.bincount(place, share * np.tile(height, 4), minlength=rows * width)
+    part = np.concatenate([(1 - fx) * (1 - fy), fx * (1 - fy), (1 - fx) * fy, fx * fy])
+    dealt = np.bincount(place, part * np.tile(height, 4), minlength=rows * width)
     image = xp.asarray(dealt.reshape(rows, width).astype(np.float32))
     core = max(labels.columns.sigma**2, 2 * _DEALT_VARIANCE)
     tail = (TAIL_SIGMA * lattice.constant) ** 2

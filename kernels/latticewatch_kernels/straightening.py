@@ -66,7 +66,9 @@ def measure_row_shifts(image: Array, lattice: Lattice, order: OrderMap | None = 
     weighted = slope / variance
     information = to_host((weighted * slope).sum(axis=1)).astype(float)
     shift = -to_host((weighted * residual).sum(axis=1)) / np.maximum(information, 1e-12)
-    error = 1.0 / np.sqrt(np.maximum(information, 1e-12))
+    # the variances are robust ones, and too small where a pixel counts less than an electron
+    misfit = max(float((residual * residual / variance).mean()), 1.0)
+    error = np.sqrt(misfit / np.maximum(information, 1e-12))
     known = error < LEAST_CERTAIN_PX
     if not known.any():
         return RowShifts(np.zeros(len(shift)), 0.0)

@@ -8,11 +8,12 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from scipy.ndimage import distance_transform_edt
 
+from latticewatch.agreement import DOUBTFUL_MARK, Counts, agreement
 from latticewatch.detections import PATCH_SIZE, PATCH_SPAN, Detections
 from latticewatch.vacancies import (
     SUBLATTICE,
@@ -67,12 +68,15 @@ class Analyser:
         takes what makes the expected F1 of the frame greatest (`vacancies.best_threshold`).
     crystal
         The specimen, which says what a column may lack; without, one atom of two or all.
+    check
+        Hold the segmenter against the frame's labels; changes nothing else.
     """
 
     segmenter: Segmenter = field(default_factory=Segmenter)
     threshold: float = 0.5
     vacancy_threshold: float | None = None
     crystal: Crystal | None = None
+    check: bool = False
 
     def __call__(self, frame: np.ndarray) -> Detections:
         """Find the defects of one frame.
@@ -97,10 +101,18 @@ class Analyser:
             image = straighten(image, measure_row_shifts(image, lattice))
             labels = label(image, lattice)
         points, probability = self._find(image, lattice, watch)
+        agreed: Counts | None = None
+        if self.check:
+            with watch.stage("check"):
+                agreed = agreement(labels, lattice, points, probability, self.threshold)
+            # surest first, and no mark takes the place of a surer one: the rest is as without check
+            reported = probability >= self.threshold
+            points, probability = points[reported], probability[reported]
         with watch.stage("localise"):
             points, probability = self._with_vacancies(labels, lattice, points, probability)
         with watch.stage("describe"):
-            return _describe(lattice, labels, points, probability, watch)
+            described = _describe(lattice, labels, points, probability, watch)
+        return replace(described, agreement=agreed)
 
     def _with_vacancies(
         self, labels: Labels, lattice: Lattice, points: np.ndarray, probability: np.ndarray
@@ -127,7 +139,8 @@ class Analyser:
             seen = self.segmenter.segment(rescale(image, factor) if scaled else image)
         constant = lattice.constant * (factor if scaled else 1.0)
         with watch.stage("localise"):
-            points, probability = seen.detections(self.threshold, MERGE_DISTANCE * constant)
+            least = min(DOUBTFUL_MARK, self.threshold) if self.check else self.threshold
+            points, probability = seen.detections(least, MERGE_DISTANCE * constant)
             return (points + 0.5) / factor - 0.5 if scaled else points, probability
 
 

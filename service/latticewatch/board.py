@@ -82,6 +82,7 @@ class Board:
             ("latency", self._latency()),
             ("lattice", f"{constant} ({deviation} off literature; pixel size: {source})"),
             ("defect density", interval(data.get("defect_density_nm2"), "/nm²")),
+            ("agreement", agreement_line(data.get("calibration"))),
             *((f"{name} area", interval(part)) for name, part in fractions.items()),
             ("lost here", f"{self._missed} messages"),
         ]  # fmt: skip
@@ -98,6 +99,14 @@ class Board:
             return None
         span = self._arrivals[-1] - self._arrivals[0]
         return (len(self._arrivals) - 1) / span if span > 0 else None
+
+
+def agreement_line(calibration: Mapping[str, Any] | None) -> str:
+    """Say how segmenter and labels agree, and whether that is low."""
+    if not calibration or not calibration.get("checks"):
+        return "-"
+    text = f"{interval(calibration['agreement'])} in {calibration['checks']} checks"
+    return f"[bold red]LOW[/] {text}" if calibration.get("low") else text
 
 
 def class_table(data: Mapping[str, Any]) -> Table:

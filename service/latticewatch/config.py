@@ -6,8 +6,16 @@ import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
+from latticewatch.standing import Rule
 from latticewatch_models.crystal import crystal_named
 
 if sys.version_info >= (3, 11):
@@ -100,6 +108,74 @@ class TrackerOptions(_Section):
     )
 
 
+class CalibrationSettings(_Section):
+    """The segmenter against labels from Bragg peaks; see docs/self-calibration.md."""
+
+    every: int = Field(
+        default=10,
+        ge=0,
+        description="every n-th frame is checked, which costs it about 40 ms at 512 x 512; 0: none",
+    )
+    window: int = Field(
+        default=12,
+        ge=1,
+        le=1000,
+        description="newest checks that are pooled; as their defects stay, twelve tell as much as "
+        "1.4 frames of other columns would, and more of them hardly more",
+    )
+    limit: float = Field(
+        default=0.85,
+        gt=0,
+        lt=1,
+        description="least agreement that is well; the shipped model's on good frames is 0.97 and "
+        "more",
+    )
+    patience: int = Field(
+        default=3,
+        ge=1,
+        le=1000,
+        description="checks in a row wholly below the limit before the service says so: a frame "
+        "out of focus is none of its business",
+    )
+    self_train: bool = Field(
+        default=False,
+        description="train on the newest frames when agreement is low, and go on with the new "
+        "model where it agrees better; takes two cores for minutes, hence asked for",
+    )
+    frames: int = Field(
+        default=8,
+        ge=4,
+        le=64,
+        description="newest checked frames kept in memory; three quarters are trained on, the rest "
+        "and what comes later judge (one frame with a hundred labels is enough to learn from)",
+    )
+    apart: int = Field(
+        default=1000,
+        ge=1,
+        description="least frames from the start of one training to that of the next, whatever "
+        "came of it: a training that failed fails again on much the same frames",
+    )
+    iterations: int = Field(
+        default=2000, ge=1, description="steps of a training, as 'latticewatch train' takes"
+    )
+    timeout_s: float = Field(
+        default=1800.0,
+        gt=0,
+        description="a training is ended after so long, s: nine times what it takes on two cores",
+    )
+
+    @model_validator(mode="after")
+    def _checked_to_train(self) -> CalibrationSettings:
+        if self.self_train and not self.every:
+            raise ValueError("self_train needs checks: set calibration.every to 1 or more")
+        return self
+
+    @property
+    def rule(self) -> Rule:
+        """The part of it that says when agreement is low."""
+        return Rule(self.every, self.window, self.limit, self.patience)
+
+
 class StreamLimits(_Section):
     """Bounds on what the outside may ask for."""
 
@@ -126,6 +202,7 @@ class Settings(_Section):
     store: StoreSettings = StoreSettings()
     analysis: AnalysisSettings = AnalysisSettings()
     tracker: TrackerOptions = TrackerOptions()
+    calibration: CalibrationSettings = CalibrationSettings()
     limits: StreamLimits = StreamLimits()
 
 
@@ -173,6 +250,8 @@ def default_toml() -> str:
 
 
 def _toml_value(value: object) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
     if isinstance(value, (int, float)):
         return repr(value)
     text = str(value).replace("\\", "\\\\").replace('"', '\\"')

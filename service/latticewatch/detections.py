@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from latticewatch.agreement import Counts
 from latticewatch_kernels.lattice import Lattice
 
 #: Samples along a side of a lattice-aligned patch, and lattice constants that the side spans.
@@ -60,6 +61,8 @@ class Detections:
         bool (n,): the site touches a hole or its edge.
     timings_ms
         Duration of each stage, milliseconds.
+    agreement
+        Segmenter against labels, where the frame was checked.
     """
 
     lattice: Lattice
@@ -76,6 +79,7 @@ class Detections:
     fractions: np.ndarray
     in_hole: np.ndarray
     timings_ms: dict[str, float] = field(default_factory=dict)
+    agreement: Counts | None = None
 
     def __len__(self) -> int:
         return len(self.x_px)

@@ -6,6 +6,7 @@ two together.
 
 from __future__ import annotations
 
+import math
 from collections import Counter as Counter_
 from collections.abc import Iterator
 from threading import Thread
@@ -23,14 +24,19 @@ from prometheus_client import (
 from prometheus_client.metrics_core import CounterMetricFamily
 from prometheus_client.registry import Collector
 
+from latticewatch.agreement import Counts
 from latticewatch.client.messages import DefectTable
 from latticewatch.ingest import IngestCounters
+from latticewatch.standing import Standing
 
 # a second series beside each counter that nobody queries
 disable_created_metrics()  # type: ignore[no-untyped-call]
 
 #: Stages of a frame, in order; the label values of ``latticewatch_stage_seconds``.
-STAGES = ("condition", "register", "segment", "localise", "describe", "track", "commit", "publish")
+STAGES = (
+    "condition", "register", "segment", "localise", "check", "describe", "track", "commit",
+    "publish",
+)  # fmt: skip
 
 #: From 0.25 ms, below which no stage is worth a bucket, to 8 s, a frame that is stuck.
 _BUCKETS = tuple(0.00025 * 2**k for k in range(16))
@@ -102,6 +108,24 @@ class Metrics:
         self._seen: dict[str, set[str]] = {}
         self.published = counter("messages_published", "Messages handed to the socket", "kind")
         self.streams = gauge("streams", "Streams that are open")
+        self.agreement = gauge(
+            "agreement", "Agreement of segmenter and labels, its estimate and bounds",
+            "stream", "bound",
+        )  # fmt: skip
+        self.agreement_low = gauge(
+            "agreement_low", "1 while the service says that agreement is low", "stream"
+        )
+        self.checked = counter(
+            "checked_columns", "Columns on which segmenter and labels were compared, by result",
+            "stream", "result",
+        )  # fmt: skip
+        self.model_switches = counter(
+            "model_switches", "Frames that were the first of another model", "stream"
+        )
+        self.training = gauge("self_training", "1 while a model is trained or judged", "stream")
+        self.trainings = counter(
+            "self_trainings", "Trainings that are over, by what came of them", "stream", "outcome"
+        )
 
     def observe_stages(self, timings_ms: dict[str, float]) -> None:
         """Add one frame's stage durations, in milliseconds by stage name."""
@@ -116,6 +140,19 @@ class Metrics:
         self._seen[stream].update(now)
         for class_id, count in Counter_(table.class_id.tolist()).items():
             self.class_defects.labels(stream, class_id).inc(count)
+
+    def observe_standing(self, stream: str, standing: Standing) -> None:
+        """Set agreement and what is said of it."""
+        estimate = standing.estimate
+        mean = math.nan if estimate.mean is None else estimate.mean
+        for bound, value in (("mean", mean), ("low", estimate.low), ("high", estimate.high)):
+            self.agreement.labels(stream, bound).set(value)
+        self.agreement_low.labels(stream).set(standing.low)
+
+    def count_check(self, stream: str, counts: Counts) -> None:
+        """Add the columns of one checked frame."""
+        for result, count in vars(counts).items():
+            self.checked.labels(stream, result).inc(count)
 
     def serve(self, host: str, port: int) -> tuple[WSGIServer, Thread]:
         """Answer ``GET /metrics`` from a thread; shut the server down to end it.

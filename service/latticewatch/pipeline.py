@@ -8,11 +8,13 @@ import logging
 from collections import deque
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
+from dataclasses import replace
 
 from latticewatch.client.errors import FrameError
 from latticewatch.deliveries import Arrival, Delivery
 from latticewatch.detections import Detections
 from latticewatch.preview import preview
+from latticewatch.segmenters import ModelInUse, ModelRecord
 from latticewatch.steps import Analysed, Outcome, Step
 from latticewatch.writer import StreamWriter
 from latticewatch_kernels.conditioning import FrameContentError
@@ -28,9 +30,18 @@ _NO_LATTICE_MEND = "check focus, magnification and that the field of view holds 
 
 
 def analyse(
-    arrival: Arrival, analyser: Callable[..., Detections], overlay_px: int | None
+    arrival: Arrival,
+    analyser: Callable[..., Detections],
+    overlay_px: int | None,
+    model: ModelRecord | None = None,
 ) -> Analysed:
     """Analyse a frame; a frame that cannot be used comes back with the reason."""
+    return replace(_analyse(arrival, analyser, overlay_px), model=model)
+
+
+def _analyse(
+    arrival: Arrival, analyser: Callable[..., Detections], overlay_px: int | None
+) -> Analysed:
     try:
         detections = analyser(arrival.image)
     except FrameContentError as error:
@@ -54,8 +65,8 @@ class StreamPipeline:
     ----------
     writer
         The stream's tracker and store.
-    analyser
-        Frame to detections; run on `workers`.
+    models
+        What each frame is analysed with, on `workers`.
     workers
         Threads shared by all streams.
     settled
@@ -69,14 +80,14 @@ class StreamPipeline:
     def __init__(
         self,
         writer: StreamWriter,
-        analyser: Callable[..., Detections],
+        models: ModelInUse,
         workers: Executor,
         settled: Callable[[Outcome], Awaitable[None]],
         queue: int,
         overlay_px: int,
     ) -> None:
         self._writer = writer
-        self._analyser = analyser
+        self._models = models
         self._workers = workers
         self._settled = settled
         self._overlay_px = overlay_px
@@ -96,8 +107,9 @@ class StreamPipeline:
         loop = asyncio.get_running_loop()
         step: asyncio.Future[Step]
         if isinstance(delivery, Arrival):
+            analyser, model = self._models.pick(delivery.frame)
             step = loop.run_in_executor(
-                self._workers, analyse, delivery, self._analyser, self._overlay_px
+                self._workers, analyse, delivery, analyser, self._overlay_px, model
             )
         else:
             step = loop.create_future()

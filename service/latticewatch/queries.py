@@ -82,8 +82,9 @@ class Queries(Port):
 def store_handlers(data: Path) -> dict[str, Handler]:
     """Handlers that answer from the sessions in ``data/<stream>/``.
 
-    ``streams``: names. ``snapshot``: statistics and place of a stream. ``defects`` and ``frames``:
-    of the frames from ``first`` to ``last``; the answer's ``last`` says how far it goes.
+    ``streams``: names. ``snapshot``: statistics and place of a stream. ``defects``, ``frames``
+    and ``checks``: of the frames from ``first`` to ``last``; the answer's ``last`` says how far it
+    goes. With the checks come the models that the session had.
     """
 
     def streams(_: dict[str, Any]) -> dict[str, Any]:
@@ -112,7 +113,19 @@ def store_handlers(data: Path) -> dict[str, Handler]:
             first, last = _span(query, session)
             return {"first": first, "last": last, "frames": session.frames(first, last)}
 
-    return {"streams": streams, "snapshot": snapshot, "defects": defects, "frames": frames}
+    def checks(query: dict[str, Any]) -> dict[str, Any]:
+        with _session(data, query) as session:
+            first, last = _span(query, session)
+            rows, models = session.checks(first, last), session.models()
+        return {"first": first, "last": last, "checks": rows, "models": models}
+
+    return {
+        "streams": streams,
+        "snapshot": snapshot,
+        "defects": defects,
+        "frames": frames,
+        "checks": checks,
+    }
 
 
 def _session(data: Path, query: dict[str, Any]) -> Session:

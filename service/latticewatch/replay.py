@@ -11,14 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from latticewatch.about import about
-from latticewatch.analysis import Analyser
 from latticewatch.client.errors import FrameError
 from latticewatch.client.frames import encode_frame, frame_array, parse_header
 from latticewatch.client.messages import Defects, Statistics
 from latticewatch.config import Settings
 from latticewatch.deliveries import Arrival, End, Refusal
+from latticewatch.opening import analyser_for
 from latticewatch.picture import save_overlay
 from latticewatch.pipeline import analyse
+from latticewatch.segmenters import Model, ModelInUse
 from latticewatch.sources import Movie
 from latticewatch.steps import Analysed, Outcome
 from latticewatch.threads import blas_threads
@@ -69,18 +70,20 @@ def replay(job: Replay, progress: Callable[[int, int], None]) -> Mapping[str, An
     """
     options = job.settings.analysis
     segmenter = Segmenter(options.model, options.providers, options.threads)
-    crystal = crystal_named(options.crystal)
-    analyser = Analyser(segmenter, options.threshold, options.vacancy_threshold, crystal)
+    rule = job.settings.calibration.rule
+    model = Model.of(segmenter, reason="the analysis was started with it")
+    models = ModelInUse(model, analyser_for(segmenter, options), rule)
     writer = StreamWriter(
         _stream_name(job.movie.path),
         job.out,
         tracker_settings(job.settings),
-        crystal,
+        crystal_named(options.crystal),
         fsync=job.settings.store.fsync,
         about=about(segmenter),
+        rule=rule,
     )
     try:
-        for done, step in enumerate(_analysed(job, analyser, writer.stream), 1):
+        for done, step in enumerate(_analysed(job, models, writer.stream), 1):
             (outcome,) = writer.process([step])
             if job.pictures:
                 _picture(job, outcome)
@@ -92,20 +95,20 @@ def replay(job: Replay, progress: Callable[[int, int], None]) -> Mapping[str, An
     return next(m.data for m in outcome.messages if isinstance(m, Statistics))
 
 
-def _analysed(job: Replay, analyser: Analyser, stream: str) -> Iterator[Analysed | Refusal]:
+def _analysed(job: Replay, models: ModelInUse, stream: str) -> Iterator[Analysed | Refusal]:
     """Frames in order, a few of them analysed ahead."""
     workers = job.settings.analysis.workers
     ahead: deque[Future[Analysed | Refusal]] = deque()
     with blas_threads(), ThreadPoolExecutor(workers, "latticewatch-analysis") as pool:
         for number in range(job.movie.count):
-            ahead.append(pool.submit(_analyse_frame, job, analyser, stream, number))
+            ahead.append(pool.submit(_analyse_frame, job, models, stream, number))
             if len(ahead) > workers:
                 yield ahead.popleft().result()
         while ahead:
             yield ahead.popleft().result()
 
 
-def _analyse_frame(job: Replay, analyser: Analyser, stream: str, number: int) -> Analysed | Refusal:
+def _analyse_frame(job: Replay, models: ModelInUse, stream: str, number: int) -> Analysed | Refusal:
     """Check a frame as the wire would check it, then analyse it."""
     try:
         packed, buffer = encode_frame(
@@ -121,7 +124,9 @@ def _analyse_frame(job: Replay, analyser: Analyser, stream: str, number: int) ->
         image = frame_array(header, buffer)
     except FrameError as error:
         return Refusal(stream, number, EPOCH, number, error)
-    return analyse(Arrival(stream, number, EPOCH, number, header, image, 0.0), analyser, None)
+    analyser, record = models.pick(number)
+    arrival = Arrival(stream, number, EPOCH, number, header, image, 0.0)
+    return analyse(arrival, analyser, None, record)
 
 
 def _picture(job: Replay, outcome: Outcome) -> None:

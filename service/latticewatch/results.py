@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from latticewatch.client.table import DefectTable
 from latticewatch.deliveries import Gap, Refusal
 
 if TYPE_CHECKING:
+    from latticewatch.segmenters import ModelRecord
     from latticewatch.tracker.update import ClosedTrack, Event
 
 Status = Literal["ok", "missing", "rejected"]
@@ -32,6 +33,11 @@ class FrameResult:
         Its defects.
     closed, events
         Tracks that ended with it, and what happened to tracks.
+    check
+        Its segmenter against its labels, where that was looked at: columns of
+        `schema.CHECK_COLUMNS` but for the frame.
+    model
+        The model that it was analysed with, where that is another than before.
     """
 
     frame: int
@@ -44,6 +50,8 @@ class FrameResult:
     table: DefectTable | None = None
     closed: tuple[ClosedTrack, ...] = ()
     events: tuple[Event, ...] = ()
+    check: Mapping[str, Any] | None = None
+    model: ModelRecord | None = None
 
 
 @dataclass(frozen=True)

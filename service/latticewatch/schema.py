@@ -13,7 +13,8 @@ from latticewatch.client.table import COLUMN_TYPES
 #: Marks the file as ours: "LWSE" in SQLite's header.
 APPLICATION_ID = 0x4C575345
 
-SCHEMA_VERSION = 1
+#: 2: the tables ``checks`` and ``models``; sessions of version 1 get them when they are written on.
+SCHEMA_VERSION = 2
 
 #: Numbers of a frame that `FrameResult.lattice` may hold: lattice vectors and the column nearest to
 #: the centre in pixels, lattice constant in pixels and nm, angle, strongest Bragg peak over the
@@ -36,6 +37,16 @@ TRACK_COLUMNS = (
 
 EVENT_COLUMNS = ("frame", "kind", "track", "before", "after")
 
+#: A frame whose labels were held against the segmenter: its model, its counts, and the pooled
+#: agreement with its interval as of then.
+CHECK_COLUMNS = (
+    "frame", "model", "agreed", "missed", "unlabelled", "agreement", "agreement_low",
+    "agreement_high", "streak", "low",
+)  # fmt: skip
+
+#: A model and the first frame that was analysed with it.
+MODEL_COLUMNS = ("frame", "digest", "origin", "file", "reason")
+
 FSYNC = {"always": "FULL", "interval": "NORMAL", "never": "OFF"}
 
 Fsync = Literal["always", "interval", "never"]
@@ -49,6 +60,20 @@ def _defect_columns() -> str:
     kinds = {"int": "INTEGER", "flo": "REAL", "str": "TEXT"}
     return ", ".join(f"{name} {kinds[kind[:3]]}" for name, kind in COLUMN_TYPES.items())
 
+
+#: What version 2 has more than version 1.
+CALIBRATION_SCHEMA = """
+CREATE TABLE checks (
+    frame INTEGER PRIMARY KEY, model TEXT NOT NULL, agreed INTEGER NOT NULL,
+    missed INTEGER NOT NULL, unlabelled INTEGER NOT NULL, agreement REAL,
+    agreement_low REAL NOT NULL, agreement_high REAL NOT NULL, streak INTEGER NOT NULL,
+    low INTEGER NOT NULL
+);
+CREATE TABLE models (
+    frame INTEGER PRIMARY KEY, digest TEXT NOT NULL, origin TEXT NOT NULL, file TEXT NOT NULL,
+    reason TEXT NOT NULL
+);
+"""
 
 SCHEMA = f"""
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -78,6 +103,7 @@ CREATE TABLE checkpoint (
     id INTEGER PRIMARY KEY CHECK (id = 1), epoch INTEGER NOT NULL, seq INTEGER NOT NULL,
     frame INTEGER NOT NULL, ended INTEGER NOT NULL, state BLOB NOT NULL
 );
+{CALIBRATION_SCHEMA}
 PRAGMA application_id = {APPLICATION_ID};
 PRAGMA user_version = {SCHEMA_VERSION};
 """
@@ -102,6 +128,18 @@ def explained(path: Path) -> Iterator[None]:
         text = str(error)
         mend = next((mend for sign, mend in _MENDS if sign in text), "see the message of SQLite")
         raise StoreError(f"{path}: {text}; {mend}") from error
+
+
+def upgrade(db: sqlite3.Connection, path: Path) -> None:
+    """Give a session of an older version the tables that it lacks."""
+    with explained(path):
+        db.execute("BEGIN IMMEDIATE")
+        (version,) = db.execute("PRAGMA user_version").fetchone()
+        if version < SCHEMA_VERSION:
+            for statement in CALIBRATION_SCHEMA.split(";"):
+                db.execute(statement)
+            db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        db.execute("COMMIT")
 
 
 def check_version(db: sqlite3.Connection, path: Path) -> None:

@@ -14,28 +14,32 @@ import time
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from latticewatch import __version__
 from latticewatch.about import about
-from latticewatch.analysis import Analyser, Stopwatch
+from latticewatch.analysis import Stopwatch
 from latticewatch.binding import check_binding
 from latticewatch.client.messages import Defects, Health, Message
 from latticewatch.config import Settings
 from latticewatch.deliveries import Delivery, End, Refusal, StreamUnavailableError
 from latticewatch.ingest import Ingest
 from latticewatch.metrics import Metrics
+from latticewatch.opening import open_stream
 from latticewatch.pipeline import StreamPipeline
 from latticewatch.port import PortError
 from latticewatch.publishing import Publishing
 from latticewatch.queries import Queries, store_handlers
 from latticewatch.reorder import Position
 from latticewatch.schema import StoreError
+from latticewatch.segmenters import Model
+from latticewatch.self_training import SelfTraining
+from latticewatch.standing import Standing, describe
 from latticewatch.steps import Analysed, Outcome
 from latticewatch.threads import blas_threads
-from latticewatch.writer import StreamWriter, tracker_settings
-from latticewatch_models.crystal import crystal_named
+from latticewatch.training_process import Trainer, check_trainable, latticewatch_train
 from latticewatch_models.runtime import Segmenter
 
 log = logging.getLogger(__name__)
@@ -62,25 +66,31 @@ class Service:
     ----------
     settings
         See `config.Settings`.
+    trainer
+        What trains a model where the settings ask for it; ``latticewatch train`` by default.
 
     Raises
     ------
+    ConfigError
+        Self-training is asked for and what it needs is not installed.
     ModelError, ProviderError
         The segmenter cannot be had.
     BindingError
         An address that strangers could reach.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, trainer: Trainer | None = None) -> None:
         self.settings = settings
         options = settings.analysis
-        segmenter = Segmenter(options.model, options.providers, options.threads)
-        self._crystal = crystal_named(options.crystal)
-        self._analyser = Analyser(
-            segmenter, options.threshold, options.vacancy_threshold, self._crystal
-        )
+        if settings.calibration.self_train and trainer is None:
+            check_trainable()
+        self._trainer = trainer or latticewatch_train(settings.calibration.iterations)
+        segmenter = self._load(options.model)
+        self._configured = Model.of(segmenter, reason="the service was started with it")
         self._about = about(segmenter)
         self.metrics = Metrics()
+        self._standings: dict[str, Standing] = {}
+        self._training: SelfTraining | None = None
         self._pipelines: dict[str, StreamPipeline] = {}
         self._unavailable: dict[str, str] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -109,6 +119,9 @@ class Service:
         )
         self._publishing = Publishing(ends.results)
         queries = Queries(ends.queries, store_handlers(self.settings.store.data))
+        calibration = self.settings.calibration
+        if calibration.self_train:
+            self._training = SelfTraining(calibration, self._load, self._trainer, self.metrics)
         try:
             async with self._ingest, self._publishing, queries:
                 with blas_threads(), self._metrics_port() as metrics_url:
@@ -135,6 +148,8 @@ class Service:
             for task in self._tasks:
                 task.cancel()
             await asyncio.gather(stopped, *self._tasks, return_exceptions=True)
+            if self._training is not None:
+                await self._training.close()
             for pipeline in self._pipelines.values():
                 pipeline.close()
         if self._failed.done():
@@ -152,12 +167,10 @@ class Service:
 
     async def _resume(self, stream: str) -> Position:
         """Open a stream's session, new or as it was left, and start its pipeline."""
-        store = self.settings.store
         try:
-            writer = await asyncio.to_thread(
-                StreamWriter, stream, store.data / stream, tracker_settings(self.settings),
-                self._crystal, fsync=store.fsync, about=self._about,
-            )  # fmt: skip
+            writer, models = await asyncio.to_thread(
+                open_stream, stream, self.settings, self._configured, self._load, self._about
+            )
         except (StoreError, ValueError) as error:
             if stream not in self._unavailable:
                 log.warning("stream %s waits: %s", stream, error)
@@ -167,13 +180,21 @@ class Service:
         for message in writer.latest():
             self._publishing.seed(message)
         pipeline = StreamPipeline(
-            writer, self._analyser, self._workers, self._settled,
+            writer, models, self._workers, self._settled,
             self.settings.limits.queue, self.settings.limits.overlay_px,
         )  # fmt: skip
         self._pipelines[stream] = pipeline
+        if writer.standing.checks or writer.standing.low:
+            self._take_standing(stream, writer.standing)
+        if self._training is not None:
+            self._training.follow(stream, writer.directory, models)
         self.metrics.streams.set(len(self._pipelines))
         self._start(pipeline.run())
         return writer.position
+
+    def _load(self, path: Path | None) -> Segmenter:
+        options = self.settings.analysis
+        return Segmenter(path, options.providers, options.threads)
 
     async def _deliver(self, delivery: Delivery) -> None:
         await self._pipelines[delivery.stream].put(delivery)
@@ -186,6 +207,8 @@ class Service:
                 await self._publishing.publish(_timed(message, outcome))
                 self.metrics.published.labels(message.kind).inc()
         self._measure(outcome, watch)
+        if self._training is not None:
+            self._training.observe(outcome)
         await self._answer(outcome)
         for stream, pipeline in self._pipelines.items():
             self.metrics.queue_depth.labels(stream).set(pipeline.in_hand)
@@ -214,9 +237,27 @@ class Service:
             self.metrics.observe_stages(step.detections.timings_ms)
         self.metrics.committed.labels(stream).inc()
         self.metrics.latency.labels(stream).observe(time.time() - step.arrival.received_s)
+        if outcome.model is not None and step.arrival.frame:
+            self.metrics.model_switches.labels(stream).inc()
+        if outcome.standing is not None:
+            self.metrics.count_check(stream, outcome.standing.checks[-1].counts)
+            self._take_standing(stream, outcome.standing)
         for message in outcome.messages:
             if isinstance(message, Defects):
                 self.metrics.count_defects(stream, message.table)
+
+    def _take_standing(self, stream: str, standing: Standing) -> None:
+        self._standings[stream] = standing
+        self.metrics.observe_standing(stream, standing)
+
+    def _disagreeing(self) -> dict[str, str]:
+        """Why a stream's results are not to be trusted, by stream."""
+        limit = self.settings.calibration.limit
+        return {
+            stream: describe(standing.estimate, limit)
+            for stream, standing in self._standings.items()
+            if standing.low
+        }
 
     async def _report_health(self) -> None:
         while True:
@@ -227,9 +268,12 @@ class Service:
                 "rejected": dict(self.metrics.ingest.rejected),
                 "missing": dict(self.metrics.ingest.missing),
                 "unavailable": dict(self._unavailable),
+                "disagreeing": self._disagreeing(),
+                "self_training": {} if self._training is None else self._training.status(),
                 "providers": self._about["model"]["providers"],
             }
-            state = "degraded" if self._unavailable else "ok"
+            degraded = values["unavailable"] or values["disagreeing"]
+            state = "degraded" if degraded else "ok"
             await self._publishing.publish(Health(state=state, values=values))
             await asyncio.sleep(HEALTH_EVERY_S)
 

@@ -15,8 +15,11 @@ import numpy as np
 from latticewatch.client.table import COLUMN_TYPES, COLUMNS, DefectTable
 from latticewatch.reorder import REMEMBERED, Position
 from latticewatch.schema import (
+    CHECK_COLUMNS,
     EVENT_COLUMNS,
     FRAME_COLUMNS,
+    MODEL_COLUMNS,
+    SCHEMA_VERSION,
     TRACK_COLUMNS,
     check_version,
     explained,
@@ -112,6 +115,17 @@ class Session:
         query = f"SELECT {names} FROM events WHERE frame BETWEEN ? AND ? ORDER BY id"  # noqa: S608
         return self._maps(EVENT_COLUMNS, query, (first, _LAST if last is None else last))
 
+    def checks(self, first: int = 0, last: int | None = None) -> list[dict[str, Any]]:
+        """Rows of the checked frames from `first` to `last`, both included, as maps."""
+        names = ", ".join(CHECK_COLUMNS)
+        query = f"SELECT {names} FROM checks WHERE frame BETWEEN ? AND ? ORDER BY frame"  # noqa: S608
+        return self._calibration(CHECK_COLUMNS, query, (first, _LAST if last is None else last))
+
+    def models(self) -> list[dict[str, Any]]:
+        """Models in the order of their first frames, as maps."""
+        query = f"SELECT {', '.join(MODEL_COLUMNS)} FROM models ORDER BY frame"  # noqa: S608
+        return self._calibration(MODEL_COLUMNS, query, ())
+
     def statistics(self) -> dict[str, Any]:
         """Return the latest statistics; empty before the first frame."""
         rows = self._all("SELECT data FROM statistics", ())
@@ -163,6 +177,13 @@ class Session:
     def _all(self, query: str, values: tuple[Any, ...]) -> list[tuple[Any, ...]]:
         with self._guard, explained(self.path):
             return self._db.execute(query, values).fetchall()
+
+    def _calibration(
+        self, names: tuple[str, ...], query: str, values: tuple[Any, ...]
+    ) -> list[dict[str, Any]]:
+        """Give no rows of a session of version 1, which had none."""
+        ((version,),) = self._all("PRAGMA user_version", ())
+        return self._maps(names, query, values) if version >= SCHEMA_VERSION else []
 
     def _maps(
         self, names: tuple[str, ...], query: str, values: tuple[Any, ...]

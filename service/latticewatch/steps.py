@@ -10,6 +10,8 @@ from latticewatch.client.errors import FrameError
 from latticewatch.client.messages import Message
 from latticewatch.deliveries import Arrival, End, Gap, Refusal
 from latticewatch.detections import Detections
+from latticewatch.segmenters import ModelRecord
+from latticewatch.standing import Standing
 
 
 @dataclass(frozen=True)
@@ -24,12 +26,15 @@ class Analysed:
         One of the two.
     preview
         uint8 image for the overlay.
+    model
+        The model that it was handed to the workers with.
     """
 
     arrival: Arrival
     detections: Detections | None = None
     error: FrameError | None = None
     preview: np.ndarray | None = None
+    model: ModelRecord | None = None
 
 
 #: What the writer of a stream takes, strictly in order.
@@ -48,8 +53,14 @@ class Outcome:
         To be published, in order.
     timings_ms
         Duration of the writer's stages.
+    standing
+        Agreement of segmenter and labels as of this step, where it was looked at.
+    model
+        The model that this step is the first to be analysed with.
     """
 
     step: Step
     messages: tuple[Message, ...] = ()
     timings_ms: dict[str, float] = field(default_factory=dict)
+    standing: Standing | None = None
+    model: ModelRecord | None = None

@@ -17,16 +17,19 @@ from latticewatch.client.filelock import FileLock, HeldError
 from latticewatch.client.table import COLUMNS
 from latticewatch.results import FrameResult, SessionEnd
 from latticewatch.schema import (
+    CHECK_COLUMNS,
     EVENT_COLUMNS,
     FRAME_COLUMNS,
     FSYNC,
     LATTICE_COLUMNS,
+    MODEL_COLUMNS,
     SCHEMA,
     TRACK_COLUMNS,
     Fsync,
     StoreError,
     check_version,
     explained,
+    upgrade,
 )
 from latticewatch.session import BUSY_S, Session, session_path
 
@@ -43,6 +46,8 @@ _INSERT_FRAME = _insert("frames", FRAME_COLUMNS)
 _INSERT_DEFECT = _insert("defects", ("row", *COLUMNS))
 _INSERT_TRACK = _insert("tracks", TRACK_COLUMNS)
 _INSERT_EVENT = _insert("events", EVENT_COLUMNS)
+_INSERT_CHECK = _insert("checks", CHECK_COLUMNS)
+_INSERT_MODEL = _insert("models", MODEL_COLUMNS)
 
 
 class Store(Session):
@@ -160,12 +165,21 @@ class Store(Session):
                 numbered = ((k, *row) for k, row in enumerate(result.table.to_rows()))
                 self._db.executemany(_INSERT_DEFECT, numbered)
             self._write_ends(result.closed, result.events)
+            self._write_calibration(result)
 
     def _write_ends(self, closed: Iterable[ClosedTrack], events: Iterable[Event]) -> None:
         tracks = (asdict(track) for track in closed)
         self._db.executemany(_INSERT_TRACK, (_values(row, TRACK_COLUMNS) for row in tracks))
         happened = (asdict(event) for event in events)
         self._db.executemany(_INSERT_EVENT, (_values(row, EVENT_COLUMNS) for row in happened))
+
+    def _write_calibration(self, result: FrameResult) -> None:
+        if result.model is not None:
+            row = {"frame": result.frame, **vars(result.model)}
+            self._db.execute(_INSERT_MODEL, _values(row, MODEL_COLUMNS))
+        if result.check is not None:
+            row = {"frame": result.frame, **result.check}
+            self._db.execute(_INSERT_CHECK, _values(row, CHECK_COLUMNS))
 
     def _write_checkpoint(
         self, place: tuple[int, int, int, bool], state: bytes, statistics: str
@@ -192,6 +206,7 @@ def _connect(path: Path, fsync: Fsync) -> sqlite3.Connection:
             if fresh:
                 db.executescript(f"BEGIN IMMEDIATE;{SCHEMA}COMMIT;")
         check_version(db, path)
+        upgrade(db, path)
     except BaseException:
         db.close()
         raise

@@ -64,7 +64,7 @@ class Vacancies:
 
 
 def lacking_shares(crystal: Crystal | None) -> tuple[float, ...]:
-    """What a column of the second sublattice may lack, in shares of the host, least first."""
+    """Tell what a column of the second sublattice may lack, in shares of the host, least first."""
     if crystal is None:
         return LACKING
     host = crystal.host_intensity(SUBLATTICE)

@@ -6,6 +6,7 @@ The live service and ``latticewatch analyze`` both go through here, which is why
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,6 +20,7 @@ from latticewatch.announce import (
     refused_result,
     statistics_message,
 )
+from latticewatch.calibration import Calibration, history
 from latticewatch.client.messages import DefectTable, Message, Statistics
 from latticewatch.config import Settings
 from latticewatch.deliveries import End, Gap, Refusal
@@ -26,10 +28,14 @@ from latticewatch.detections import FrameInfo
 from latticewatch.reorder import Position
 from latticewatch.results import FrameResult, SessionEnd, missing_frames, refused_frame
 from latticewatch.schema import Fsync
+from latticewatch.segmenters import ModelRecord
+from latticewatch.standing import Rule, Standing, describe
 from latticewatch.steps import Analysed, Outcome, Step
 from latticewatch.store import Store
 from latticewatch.tracker import Tracker, TrackerSettings
 from latticewatch_models.crystal import Crystal
+
+log = logging.getLogger(__name__)
 
 STATISTICS_FILE = "statistics.json"
 
@@ -49,6 +55,8 @@ class StreamWriter:
         When a commit reaches the disk; see `Store.open`.
     about
         Put into the statistics as it stands: versions, the model, the settings.
+    rule
+        When the agreement of segmenter and labels is low.
 
     Raises
     ------
@@ -67,6 +75,7 @@ class StreamWriter:
         *,
         fsync: Fsync = "always",
         about: Mapping[str, Any] | None = None,
+        rule: Rule | None = None,
     ) -> None:
         self.stream = stream
         self.directory = directory
@@ -79,6 +88,7 @@ class StreamWriter:
                 if state is None
                 else Tracker.restore(state, settings, crystal)
             )
+            self._calibration = Calibration.resumed(self._store, rule or Rule())
             if self.position.ended:
                 # a crash may have come between the commit of an end and the writing of this file
                 self._write_statistics(self._store.statistics())
@@ -90,6 +100,15 @@ class StreamWriter:
     def position(self) -> Position:
         """Where the session stands."""
         return self._store.position()
+
+    @property
+    def standing(self) -> Standing:
+        """How segmenter and labels agree, by what was processed."""
+        return self._calibration.standing
+
+    def models(self) -> list[ModelRecord]:
+        """Return the records of the models that the session had, in order."""
+        return [record for _, record in history(self._store)]
 
     def latest(self) -> tuple[Statistics, ...]:
         """Return the last statistics, for subscribers that come before the next frame."""
@@ -126,6 +145,24 @@ class StreamWriter:
         return outcomes + (self._commit(pending) if pending else [])
 
     def _apply(self, step: Step) -> _Applied:
+        before = self._calibration
+        if isinstance(step, Analysed):
+            self._calibration = before.after(step)
+        applied = self._track(step)
+        if not isinstance(step, Analysed):
+            return applied
+        now = self._calibration
+        check = now.check_row(step.arrival.frame)
+        switched = now.model if now.since == step.arrival.frame else None
+        (result,) = applied.results
+        return replace(
+            applied,
+            results=[replace(result, check=check, model=switched)],
+            standing=None if check is None else now.standing,
+            was_low=before.standing.low,
+        )
+
+    def _track(self, step: Step) -> _Applied:
         watch = Stopwatch()
         with watch.stage("track"):
             if isinstance(step, End):
@@ -156,9 +193,33 @@ class StreamWriter:
             self._store.commit(results, self._tracker.save(), statistics, last.end)
             if last.end is not None:
                 self._write_statistics(statistics)
+        for applied in pending:
+            self._say(applied)
         messages = (*last.messages, statistics_message(last.step, statistics))
-        outcomes = [Outcome(one.step, one.messages, one.timings_ms) for one in pending[:-1]]
-        return [*outcomes, Outcome(last.step, messages, {**last.timings_ms, **watch.timings_ms})]
+        timings = {**last.timings_ms, **watch.timings_ms}
+        return [
+            *(applied.outcome() for applied in pending[:-1]),
+            replace(last, messages=messages, timings_ms=timings).outcome(),
+        ]
+
+    def _say(self, applied: _Applied) -> None:
+        """Log what an operator should know of the segmenter, once, when it is committed."""
+        for result in applied.results:
+            if result.model is not None:
+                why = f"{result.model.origin} model {result.model.digest[:12]}"
+                text = "stream %s: from frame %d on the %s: %s"
+                log.info(text, self.stream, result.frame, why, result.model.reason)
+        standing = applied.standing
+        if standing is None or standing.low == applied.was_low:
+            return
+        text = describe(standing.estimate, self._calibration.rule.limit)
+        if standing.low:
+            log.warning(
+                "stream %s: %s; see whether specimen, magnification or focus have changed, or "
+                "train a segmenter on these frames (serve --self-train)", self.stream, text,
+            )  # fmt: skip
+        else:
+            log.info("stream %s: agreement is back: %s", self.stream, text)
 
     def _statistics(self, last: _Applied) -> dict[str, Any]:
         epoch = last.step.arrival.epoch if isinstance(last.step, Analysed) else last.step.epoch
@@ -168,6 +229,7 @@ class StreamWriter:
             "ended": last.end is not None,
             **self._tracker.statistics(),
             **self._about,
+            **self._calibration.statistics(),
         }
 
     def _write_statistics(self, statistics: Mapping[str, Any]) -> None:
@@ -185,6 +247,13 @@ class _Applied:
     timings_ms: dict[str, float]
     messages: tuple[Message, ...] = ()
     end: SessionEnd | None = None
+    standing: Standing | None = None
+    was_low: bool = False
+
+    def outcome(self) -> Outcome:
+        """Give what it came to, once it is committed."""
+        model = self.results[-1].model if self.results else None
+        return Outcome(self.step, self.messages, self.timings_ms, self.standing, model)
 
 
 def tracker_settings(settings: Settings) -> TrackerSettings:

@@ -40,6 +40,8 @@ def test_overrides_win_over_the_file(tmp_path):
         ("[analysis]\nworkers = 0\n", "analysis.workers"),
         ("[analysis]\nwrokers = 2\n", "analysis.wrokers"),
         ('[endpoints]\nframes = "7701"\n', "endpoints.frames"),
+        ("[calibration]\nlimit = 1.5\n", "calibration.limit"),
+        ("[calibration]\nevery = 0\nself_train = true\n", "set calibration.every to 1"),
         ("[analysis\n", "not TOML"),
     ],
 )

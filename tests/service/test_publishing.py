@@ -189,6 +189,8 @@ def test_queries(tmp_path):
                 assert len(await asyncio.to_thread(client.defects, "a", 3, 5)) == 6
                 answer = await asyncio.to_thread(client.ask, "frames", stream="a", first=2, last=2)
                 assert answer["frames"][0]["status"] == "ok"
+                answer = await asyncio.to_thread(client.ask, "checks", stream="a")
+                assert (answer["checks"], answer["models"]) == ([], [])
 
     asyncio.run(scene())
 

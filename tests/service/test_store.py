@@ -20,6 +20,7 @@ from latticewatch.intake import StreamIntake
 from latticewatch.reorder import Position
 from latticewatch.results import FrameResult, SessionEnd, missing_frames, refused_frame
 from latticewatch.schema import StoreError
+from latticewatch.segmenters import ModelRecord
 from latticewatch.session import Session
 from latticewatch.store import Store
 from latticewatch.tracker.update import ClosedTrack, Event
@@ -48,6 +49,12 @@ def result(frame, epoch=7, seq=None, **fields):
     seq = frame if seq is None else seq
     fields = {"lattice": {"a1_x": 10.5, "hole": 0.25}, "table": table(frame), **fields}
     return FrameResult(frame, epoch, seq, 0.5 * frame, **fields)
+
+
+CHECK = {
+    "model": "ab", "agreed": 3, "missed": 1, "unlabelled": 0, "agreement": 0.86,
+    "agreement_low": 0.4, "agreement_high": 0.97, "streak": 0, "low": 0,
+}  # fmt: skip
 
 
 @pytest.fixture
@@ -204,6 +211,33 @@ def test_newer_session_is_left_alone(tmp_path):
     db.close()
     with pytest.raises(StoreError, match="newer latticewatch"):
         Store.open(tmp_path)
+
+
+def test_a_session_of_version_1_is_read_and_written_on(tmp_path):
+    with Store.open(tmp_path) as store:
+        store.commit([result(0)], b"one", {})
+        store._db.executescript("DROP TABLE checks; DROP TABLE models; PRAGMA user_version = 1")
+    with Session.open_read(tmp_path) as session:
+        assert (session.checks(), session.models(), len(session.frames())) == ([], [], 1)
+    with Store.open(tmp_path) as store:
+        store.commit([result(1, check=CHECK, model=ModelRecord("ab", reason="why"))], b"two", {})
+        assert [row["frame"] for row in store.checks()] == [1]
+    with Store.open(tmp_path) as store:
+        assert store.position().frame == 2
+        assert len(store.models()) == 1
+
+
+def test_checks_and_models_are_committed_with_their_frames(store):
+    own = ModelRecord("cd", "self-trained", "models/cd.onnx", "better")
+    store.commit([result(0, model=ModelRecord("ab"), check=CHECK), result(1)], b"", {})
+    store.commit([result(2, model=own)], b"", {})
+    with pytest.raises(ValueError, match="commit"):
+        store.commit([result(9, model=own, check=CHECK)], b"", {})
+    assert store.checks() == [{"frame": 0, **CHECK}]
+    assert store.checks(1) == []
+    first = {"frame": 0, "digest": "ab", "origin": "configured", "file": "", "reason": ""}
+    second = {"frame": 2, **{name: value for name, value in vars(own).items() if name != "facts"}}
+    assert store.models() == [first, second]
 
 
 def test_one_writer_a_session(store):

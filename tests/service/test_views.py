@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from functools import reduce
 
 import numpy as np
 import pytest
@@ -11,12 +12,14 @@ from hypothesis import strategies as st
 from PIL import Image
 from rich.console import Console
 
+from latticewatch.agreement import Counts
 from latticewatch.board import Board
 from latticewatch.client.messages import Alert, Defects, DefectTable, Statistics
 from latticewatch.palette import style_of
 from latticewatch.picture import save_overlay
 from latticewatch.preview import preview
 from latticewatch.scorecard import score_by_species
+from latticewatch.standing import Check, Rule, Standing
 from latticewatch.tracker import Tracker, TrackerSettings
 from latticewatch_models.crystal import CRYSTALS
 from latticewatch_models.microscope import Microscope, SpecimenConfig
@@ -46,6 +49,12 @@ def test_the_board_waits_then_shows_what_came():
     board.take(Defects(stream="titan", table=table_of(points, ["VW", "VW"]), missed=3))
     board.take(Alert(stream="titan", rule="holes", text="hole fraction 0.06"))
     text = shown(board)
+    assert "agreement" in text
+    assert "LOW" not in text
+    low = reduce(lambda now, k: now.after(Check(k, Counts(1, 20, 0)), Rule()), range(9), Standing())
+    data = {**data, "calibration": low.summary(Rule())}
+    board.take(Statistics(stream="titan", frame=1, data=data))
+    assert "LOW 0.0909 0.0" in shown(board)
     for piece in ("titan", "VW", "MoW+VS/0", "hole fraction 0.06", "3 messages"):
         assert piece in text
 

@@ -3,6 +3,7 @@
 For example::
 
   latticewatch serve --data sessions
+  latticewatch serve --data sessions --self-train
   latticewatch serve --config /etc/latticewatch.toml
   latticewatch serve --print-config > latticewatch.toml
 """
@@ -29,6 +30,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", metavar="FILE", help="another segmenter (ONNX)")
     parser.add_argument("--workers", type=int, help="frames analysed at the same time")
     parser.add_argument("--threads", type=int, help="threads of the segmenter within one frame")
+    parser.add_argument(
+        "--self-train",
+        action="store_true",
+        default=None,
+        help="train on the newest frames when segmenter and labels disagree for long",
+    )
     for name in PORTS:
         parser.add_argument(f"--{name}", metavar="ADDRESS", help=f"where {name} are served")
 
@@ -45,6 +52,7 @@ def run(options: argparse.Namespace) -> int:
         },
         store={"data": options.data},
         analysis={key: getattr(options, key) for key in ("crystal", "model", "workers", "threads")},
+        calibration={"self_train": options.self_train},
     )
     asyncio.run(_serve(Service(settings)))
     return 0
