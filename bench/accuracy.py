@@ -22,7 +22,7 @@ from pathlib import Path
 
 from judging import peers, plots, report
 from judging.frames import Condition
-from judging.limit import Limit, ideal
+from judging.limit import Limit, ideal, ideal_on
 from judging.measure import Result, figures, measure, test_frames
 from judging.ours import Ours
 from judging.peers import Outcome
@@ -35,16 +35,24 @@ START, END = "<!-- measured: start -->", "<!-- measured: end -->"
 
 #: The dose that the targets, rotation and magnification are told for.
 DOSE = 1600.0
+READ_AS = (
+    "As the service reports / at the best threshold for the species / ideal observer on these "
+    "frames / ideal observer on a clean crystal."
+)
 ROTATIONS = (0.0, 10.0, 20.0, 30.0, 40.0, 50.0, 60.0)
 MAGNIFICATIONS = (0.5, 0.7, 0.85, 1.0, 1.25, 1.6, 2.0)
 
 
 @dataclass(frozen=True)
 class Measured:
-    """All that the report tells: by dose, rotation and magnification."""
+    """All that the report tells: by dose, rotation and magnification.
+
+    ``limits`` are those of the frames that were judged, ``clean`` those of a clean crystal.
+    """
 
     results: dict[float, Result]
     limits: dict[float, Limit]
+    clean: dict[float, Limit]
     rivals: dict[str, dict[float, Outcome]]
     notes: list[str]
     rotations: dict[float, Result]
@@ -101,6 +109,7 @@ def gather(options: argparse.Namespace) -> Measured:
     rivals, notes = run_peers(options, frames)
     return Measured(
         {dose: measure(ours, Condition(dose), some) for dose, some in frames.items()},
+        {dose: ideal_on(some, Condition(dose)) for dose, some in frames.items()},
         {dose: ideal(Condition(dose)) for dose in options.doses},
         rivals,
         notes,
@@ -136,8 +145,8 @@ def compose(measured: Measured) -> str:
     parts = [
         report.counted(results),
         "### F1 by species",
-        "At the service's threshold / at the best threshold for the species / ideal observer.",
-        report.species_table(results, limits),
+        READ_AS,
+        report.species_table(results, limits, measured.clean),
         picture("doses", "F1 by dose"),
         "### Beside the peers",
         "F1 over all defects, names aside.",

@@ -172,7 +172,7 @@ def _looks(
     lattice, detector = frame.truth.lattice, imaging.detector
     electrons = (frame.image.astype(float) - detector.offset) / detector.gain
     for site in range(SITES):
-        points, species = _told_sites(truth, site)
+        points, species = told_sites(truth, site)
         here = [r for r in CRYSTALS[CRYSTAL].readings if r.sublattice == site]
         log = np.array(
             [
@@ -189,7 +189,7 @@ def _looks(
         yield mass.astype(float), posterior
 
 
-def _told_sites(truth: Judged, site: int) -> tuple[np.ndarray, np.ndarray]:
+def told_sites(truth: Judged, site: int) -> tuple[np.ndarray, np.ndarray]:
     """Places (n, 2) of a sublattice's sites that count, and what is there, '' for the host."""
     lattice = truth.truth.lattice
     high = np.array(truth.truth.shape[::-1], float) - 1.0
@@ -272,4 +272,4 @@ def _sweep(
     hits, claimed = np.cumsum(wanted[order]), np.cumsum(whole[order])
     total = wanted.sum()
     precision = hits / np.maximum(claimed, 1e-300)
-    return hits / total, precision, 2 * hits / (claimed + total), order
+    return hits / max(float(total), 1e-300), precision, 2 * hits / (claimed + total), order

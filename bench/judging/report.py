@@ -21,13 +21,14 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
-def species_table(results: Results, limits: Limits) -> str:
-    """F1 by species: ours at the service's threshold / at the best one / the ideal observer's."""
+def species_table(results: Results, limits: Limits, clean: Limits) -> str:
+    """F1 by species: as the service reports / at the best threshold / the two ideal observers'."""
     rows = [
         [
             f"{dose:g}",
             *(
-                f"{r.sure.named_f1(s):.3f} / {r.best_f1(s):.3f} / {limits[dose].named_f1[s]:.3f}"
+                f"{r.sure.named_f1(s):.3f} / {r.best_f1(s):.3f} / "
+                f"{limits[dose].named_f1[s]:.3f} / {clean[dose].named_f1[s]:.3f}"
                 for s in SPECIES
             ),
         ]

@@ -16,11 +16,12 @@ sys.path.insert(0, str(BENCH))
 import accuracy  # noqa: E402
 from judging.counting import SPECIES, Found, curve, tally  # noqa: E402
 from judging.frames import Condition, Judged, acquire, judged  # noqa: E402
-from judging.limit import ideal  # noqa: E402
+from judging.limit import SITES, ideal, ideal_on, told_sites  # noqa: E402
 from judging.positions import locking  # noqa: E402
 from peers import fft_subtraction  # noqa: E402
 
-from latticewatch_models.observer import best_f1  # noqa: E402
+from latticewatch_models.crystal import CRYSTALS  # noqa: E402
+from latticewatch_models.observer import best_f1, detectability  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -92,11 +93,37 @@ def test_rounding_to_a_grid_shows_as_drawn_to_it(truth: Judged) -> None:
 def test_the_limit_follows_the_matched_filter_where_noise_hardly_changes() -> None:
     limit = ideal(Condition(3200.0))
     # VS changes its own noise little; a share of the vacancies is taken for VS2, so a little less
-    assert_allclose(limit.named_f1["VS"], best_f1(limit.separation["VS"], 0.009), atol=0.06)
+    imaging = Condition(3200.0).imaging(rotation_deg=0.0)
+    reading = next(r for r in CRYSTALS["WS2"].readings if r.species == "VS")
+    separation = detectability(CRYSTALS["WS2"], reading, imaging)
+    assert_allclose(limit.named_f1["VS"], best_f1(separation, 0.009), atol=0.06)
     weak, strong = ideal(Condition(200.0)), ideal(Condition(20000.0))
     assert weak.f1 < limit.f1 < strong.f1
     assert strong.f1 > 0.999
     assert all(weak.named_f1[s] <= strong.named_f1[s] for s in SPECIES)
+
+
+def test_the_observer_of_the_frames_themselves_is_no_better_than_that_of_a_clean_crystal() -> None:
+    """Nor far worse: film and contamination take a fifth of the information away."""
+    condition = Condition(3200.0)
+    frames = [acquire(condition, 40 + k) for k in range(6)]
+    here, clean = ideal_on(frames, condition), ideal(condition)
+    assert here.named_f1["MoW"] == pytest.approx(1.0, abs=0.01)
+    assert here.named_f1["VW"] == pytest.approx(1.0, abs=0.01)
+    # 32 vacancies: a standard error of 0.07
+    assert clean.named_f1["VS"] - 0.35 < here.named_f1["VS"] < clean.named_f1["VS"] + 0.1
+
+
+def test_the_observer_sees_every_site_that_counts() -> None:
+    condition = Condition(20000.0)
+    frame = acquire(condition, 7)
+    truth = judged(frame.truth)
+    limit = ideal_on([frame], condition)
+    assert limit.f1 == pytest.approx(1.0, abs=0.02)
+    told = sum(len(told_sites(truth, site)[0]) for site in range(SITES))
+    lattice = frame.truth.lattice
+    inner = (255 - lattice.constant) ** 2 / lattice.cell_area * 3
+    assert told == pytest.approx(inner, rel=0.05)
 
 
 def test_fft_subtraction_finds_bright_and_dark_spots() -> None:

@@ -65,10 +65,26 @@ def test_a_class_decides_where_the_single_measurement_cannot():
 def test_class_posterior_reads_site_and_intensity():
     shares = np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.1, 0.9]])
     mean = np.array([[0.38, np.nan, np.nan], [np.nan, 0.075, np.nan], [np.nan, 1.1, 1.0]])
-    posterior = by_species(TABLE, class_posterior(TABLE, shares, mean, np.full((3, 3), 0.003)))
+    error = np.full((3, 3), 0.003)
+    posterior = by_species(TABLE, class_posterior(TABLE, shares, mean, error, error))
     best = [TABLE.names[k] for k in posterior.argmax(axis=1)]
     assert best == ["MoW", "VS", "adatom"]
     assert posterior.sum(axis=1) == pytest.approx(np.ones(3))
+
+
+def test_vacancies_that_noise_made_fainter_are_not_taken_for_double_ones():
+    """Columns reported for being dark: N(0.074, 0.037) below 0.06, whose mean is 0.035."""
+    rng = np.random.default_rng(3)
+    dark = rng.normal(0.074, 0.037, 4000)
+    dark = dark[dark < 0.06]
+    shares, none = np.array([[0.0, 1.0, 0.0]]), np.nan
+    moments = [np.array([[none, v, none]]) for v in (dark.mean(), 0.001, dark.std())]
+    told = by_species(TABLE, class_posterior(TABLE, shares, *moments))[0]
+    assert told[TABLE.names.index("VS")] > 2 * told[TABLE.names.index("VS2")]
+    # at a high dose nothing is in doubt
+    clear = [np.array([[none, v, none]]) for v in (0.0, 0.001, 0.01)]
+    told = by_species(TABLE, class_posterior(TABLE, shares, *clear))[0]
+    assert told[TABLE.names.index("VS2")] > 0.9
 
 
 def test_state_likelihood_is_the_multivariate_normal_one():

@@ -113,9 +113,12 @@ def _normal(x: np.ndarray, mean: np.ndarray, deviation: np.ndarray) -> np.ndarra
 
 
 def class_posterior(
-    table: Readings, shares: np.ndarray, mean: np.ndarray, error: np.ndarray
+    table: Readings, shares: np.ndarray, mean: np.ndarray, error: np.ndarray, spread: np.ndarray
 ) -> np.ndarray:
     """Posterior over readings of each class at each sublattice.
+
+    Where columns are faint, members of a class are those that noise made fainter still, so that
+    their mean lies off what they are: it is trusted no further than the members' own spread.
 
     Parameters
     ----------
@@ -125,6 +128,8 @@ def class_posterior(
         (K, 3), how a class's members spread over sublattices.
     mean, error
         (K, 3), mean column intensity there and its standard error; NaN mean where there is none.
+    spread
+        (K, 3), standard deviation of the members' intensity there.
 
     Returns
     -------
@@ -135,11 +140,13 @@ def class_posterior(
     result = np.zeros((len(shares), 1 + len(table.code)))
     for site in range(3):
         here = table.sublattice == site
-        deviation = np.hypot(error[:, site, None], table.error[here])
+        off = np.hypot(error[:, site, None], spread[:, site, None])
+        deviation = np.hypot(off, table.error[here])
         likelihood = _normal(mean[:, site, None], table.expected[here], deviation)
         joint = np.zeros_like(result)
         joint[:, 0] = UNKNOWN_PRIOR / UNKNOWN_RANGE
-        joint[:, 1:][:, here] = (1 - UNKNOWN_PRIOR) / here.sum() * likelihood
+        prior = table.share[here] / table.share[here].sum()
+        joint[:, 1:][:, here] = (1 - UNKNOWN_PRIOR) * prior * likelihood
         known = np.isfinite(mean[:, site]) & (shares[:, site] > 0)
         posterior = joint[known] / joint[known].sum(axis=1, keepdims=True)
         result[known] += shares[known, site, None] * posterior

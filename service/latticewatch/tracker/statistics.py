@@ -22,8 +22,8 @@ SUBLATTICES_ALIKE = ("A", "B", "empty")
 Plain = dict[str, object]
 
 
-def class_moments(sums: ClassSums) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Shares over sublattices, mean column intensity and its standard error; each (K, 3)."""
+def class_moments(sums: ClassSums) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Shares over sublattices, mean column intensity, its standard error, spread; each (K, 3)."""
     weight = sums.weight
     shares = weight / np.maximum(weight.sum(axis=1, keepdims=True), 1e-12)
     safe = np.maximum(weight, 1e-12)
@@ -32,7 +32,8 @@ def class_moments(sums: ClassSums) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     # With fewer than one member's worth of weight there is no mean to speak of.
     known = weight >= 1.0
     error = np.sqrt(spread / np.maximum(weight, 1.0))
-    return shares * known, np.where(known, mean, np.nan), np.where(known, error, 0.0)
+    error = np.where(known, error, 0.0)
+    return shares * known, np.where(known, mean, np.nan), error, np.sqrt(spread) * known
 
 
 def _classes(memory: Memory, table: Readings, credible: float) -> list[Plain]:
@@ -40,8 +41,8 @@ def _classes(memory: Memory, table: Readings, credible: float) -> list[Plain]:
     mixture, sums = memory.classifier.mixture, memory.classifier.sums
     if mixture is None:
         return []
-    shares, mean, error = class_moments(sums)
-    posterior = class_posterior(table, shares, mean, error)
+    shares, mean, error, spread = class_moments(sums)
+    posterior = class_posterior(table, shares, mean, error, spread)
     named = by_species(table, posterior)
     result: list[Plain] = []
     for k in range(len(mixture.weights)):
