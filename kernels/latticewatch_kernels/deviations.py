@@ -17,8 +17,9 @@ from scipy import ndimage
 from latticewatch_kernels.arrays import array_module, irfft2, rfft2, to_host
 from latticewatch_kernels.columns import ColumnMap, sample
 from latticewatch_kernels.conditioning import block_means
-from latticewatch_kernels.labelling import Labels, NoiseLine, noise_line, smooth_spectrum
+from latticewatch_kernels.labelling import Labels, smooth_spectrum
 from latticewatch_kernels.lattice import HEXAGONAL_SITES, Array, Lattice
+from latticewatch_kernels.noise import noise_line
 from latticewatch_kernels.order import BLOCKS_PER_CELL, SMOOTHING_CELLS, averaging, enlarge
 
 #: Sites nearer to the border than this, lattice constants, are not judged: part of their column and
@@ -101,8 +102,7 @@ def site_deviations(labels: Labels, lattice: Lattice) -> Deviations:
     """
     shape = (labels.residual.shape[0], labels.residual.shape[1])
     cells, sublattice, points = _sites(labels, lattice, shape)
-    line = noise_line(labels.residual, labels.periodic, labels.hole)
-    weight = _weights(labels, line)
+    weight = _weights(labels)
     level = _local_mean(weight, labels, lattice)
     sigma = labels.columns.sigma
     energy = sample(_convolved(weight, sigma / np.sqrt(2.0), np.pi * sigma**2), points)
@@ -162,9 +162,10 @@ def _sites(
     return cells[kept], sublattice[kept], points[kept]
 
 
-def _weights(labels: Labels, line: NoiseLine) -> Array:
+def _weights(labels: Labels) -> Array:
     """One over each pixel's variance, 0 in holes."""
     xp = array_module(labels.residual)
+    line = noise_line(labels.residual, labels.periodic, labels.hole)
     weight = 1.0 / line.variance(labels.periodic)
     return xp.where(labels.hole, xp.float32(0.0), weight).astype(xp.float32)
 

@@ -6,13 +6,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from latticewatch_kernels.arrays import array_module, irfft2, ndimage_module, rfft2, to_host
+from latticewatch_kernels.arrays import array_module, irfft2, ndimage_module, rfft2
 from latticewatch_kernels.columns import ColumnMap, column_map, column_profile, site_intensity
-from latticewatch_kernels.conditioning import even_sample
 from latticewatch_kernels.extension import extend
 from latticewatch_kernels.harmonics import measure_harmonics, node_indices
 from latticewatch_kernels.lattice import Array, Lattice
+from latticewatch_kernels.noise import noise_line
 from latticewatch_kernels.order import SMOOTHING_CELLS, OrderMap, enlarge, local_order
+from latticewatch_kernels.straightening import RowShifts, measure_row_shifts, straighten
 
 __all__ = ["Labels", "bragg_filter", "label", "local_order", "site_intensity"]
 
@@ -26,10 +27,6 @@ PADDING_WINDOWS = 2.0
 
 #: Significance beyond which a pixel is labelled.
 LABEL_SIGMAS = 4.0
-
-#: Classes of intensity into which pixels are sorted to see how noise depends on it; 2,500 pixels
-#: each, a robust variance good to 5 %.
-NOISE_CLASSES = 8
 
 #: Hexagonal shells of harmonics that are kept. Noise that they let through is below 0.5 % of the
 #: variance, so that none need be left out for want of significance.
@@ -51,6 +48,10 @@ class Labels:
 
     Attributes
     ----------
+    image
+        float32, the frame with its scan lines straightened, which all maps belong to.
+    row_shifts
+        How far its scan lines were moved back.
     periodic
         float32, the perfect crystal that the frame averages to, in the frame's own units.
     residual
@@ -70,6 +71,8 @@ class Labels:
         Calibration of the matched residual to column intensity, for `site_intensity`.
     """
 
+    image: Array
+    row_shifts: RowShifts
     periodic: Array
     residual: Array
     matched: Array
@@ -108,8 +111,23 @@ def bragg_filter(image: Array, lattice: Lattice, order: OrderMap | None = None) 
     Array
         float32, same shape, in units of the image. Inside holes it continues the crystal.
     """
+    xp = array_module(image)
     order = order if order is not None else local_order(image, lattice)
-    return _filter(image, lattice, order, column=None)[0]
+    image = image.astype(xp.float32, copy=False)
+    shape = (image.shape[0], image.shape[1])
+    # The local mean goes first: contamination does not repeat with the lattice beyond the border.
+    level, weight, cover = _local_mean(order, lattice, shape)
+    work = image - level
+    if weight is not None:
+        work *= weight
+    padded, corner = extend(work, lattice, PADDING_WINDOWS * WINDOW_CELLS * lattice.constant)
+    spectrum = rfft2(padded)
+    spectrum *= xp.asarray(_node_mask((padded.shape[0], padded.shape[1]), lattice))
+    window_part = (slice(corner[0], corner[0] + shape[0]), slice(corner[1], corner[1] + shape[1]))
+    periodic = irfft2(spectrum, padded.shape)[window_part]
+    if cover is not None:
+        periodic = periodic / xp.maximum(cover, LEAST_COVER)
+    return periodic + level
 
 
 def label(image: Array, lattice: Lattice, threshold: float = LABEL_SIGMAS) -> Labels:
@@ -134,95 +152,28 @@ def label(image: Array, lattice: Lattice, threshold: float = LABEL_SIGMAS) -> La
     harmonics = measure_harmonics(image, np.linalg.inv(lattice.matrix))
     order = local_order(image, lattice, harmonics)
     profile = column_profile(harmonics, lattice)
-    periodic, matched = _filter(image, lattice, order, column=profile[0])
+    # an average over some hundred rows, which their shifts widen by next to nothing
+    periodic = bragg_filter(image, lattice, order)
     hole = _hole_pixels(order, (image.shape[0], image.shape[1]))
+    row_shifts = measure_row_shifts(image, periodic, hole, lattice.constant)
+    image = straighten(image, row_shifts)
     residual = image - periodic
-    if hole is not None:
-        residual[hole] = 0.0
-        matched = _matched(residual, profile[0])
-        matched[hole] = 0.0
-    else:
-        hole = xp.zeros(image.shape, bool)
+    residual[hole] = 0.0
+    matched = _matched(residual, profile[0])
+    matched[hole] = 0.0
     z = matched / xp.sqrt(noise_line(matched, periodic, hole).variance(periodic))
     columns = column_map(matched, lattice, order, profile, _leak(lattice, profile[0]))
     bright, dark = (z > threshold) & ~hole, (z < -threshold) & ~hole
-    return Labels(periodic, residual, matched, z, bright, dark, hole, order, columns)
+    return Labels(
+        image, row_shifts, periodic, residual, matched, z, bright, dark, hole, order, columns
+    )
 
 
-@dataclass(frozen=True)
-class NoiseLine:
-    """Variance of a residual as a line over the intensity, as counting noise has it.
-
-    Attributes
-    ----------
-    slope, base
-        ``variance = slope * intensity + base``, in units of the image.
-    least
-        What the line is not followed below.
-    """
-
-    slope: float
-    base: float
-    least: float
-
-    def variance(self, periodic: Array) -> Array:
-        """Variance at every pixel of a periodic part, float32."""
-        xp = array_module(periodic)
-        line = xp.float32(self.slope) * periodic + xp.float32(self.base)
-        return xp.maximum(line, xp.float32(self.least))
-
-
-def noise_line(residual: Array, periodic: Array, hole: Array) -> NoiseLine:
-    """Fit a line to the robust variances (from the median absolute value) of the residual.
-
-    Pixels are sorted into classes of the periodic part; holes are left out.
-    """
-    kept = ~to_host(even_sample(hole))
-    size = np.abs(to_host(even_sample(residual))[kept]).astype(float)
-    level = to_host(even_sample(periodic))[kept].astype(float)
-    classes = np.array_split(np.argsort(level), NOISE_CLASSES)
-    variance = np.array([(1.4826 * np.median(size[part])) ** 2 for part in classes])
-    middle = np.array([np.median(level[part]) for part in classes])
-    # The relative error of a variance is the same in every class: weigh by its inverse.
-    slope, base = np.polyfit(middle, variance, 1, w=1.0 / np.maximum(variance, 1e-30))
-    least = max(float(variance.min()) * 0.5, float(np.finfo(np.float32).tiny))
-    return NoiseLine(float(slope), float(base), least)
-
-
-def _hole_pixels(order: OrderMap, shape: tuple[int, int]) -> Array | None:
-    """Pixels of holes, or None where there are none."""
+def _hole_pixels(order: OrderMap, shape: tuple[int, int]) -> Array:
+    """Pixels of holes, bool."""
     if not bool(order.hole.any()):
-        return None
+        return array_module(order.hole).zeros(shape, bool)
     return enlarge(order.hole, order.stride, shape) > 0.5
-
-
-def _filter(
-    image: Array, lattice: Lattice, order: OrderMap, column: float | None
-) -> tuple[Array, Array]:
-    """Periodic part, and (where ``column`` is given) the rest smoothed by a column's Gaussian."""
-    xp = array_module(image)
-    image = image.astype(xp.float32, copy=False)
-    shape = (image.shape[0], image.shape[1])
-    # The local mean goes first: contamination does not repeat with the lattice beyond the border.
-    level, weight, cover = _local_mean(order, lattice, shape)
-    work = image - level
-    if weight is not None:
-        work *= weight
-    padded, corner = extend(work, lattice, PADDING_WINDOWS * WINDOW_CELLS * lattice.constant)
-    spectrum = rfft2(padded)
-    mask = xp.asarray(_node_mask((padded.shape[0], padded.shape[1]), lattice))
-    window_part = (slice(corner[0], corner[0] + shape[0]), slice(corner[1], corner[1] + shape[1]))
-    kept = spectrum * mask
-    periodic = irfft2(kept, padded.shape)[window_part]
-    if cover is not None:
-        periodic = periodic / xp.maximum(cover, LEAST_COVER)
-    periodic = periodic + level
-    if column is None or cover is not None:
-        return periodic, periodic
-    rest = spectrum
-    rest *= 1.0 - mask
-    smooth_spectrum(rest, padded.shape, column)
-    return periodic, irfft2(rest, padded.shape)[window_part]
 
 
 def _local_mean(

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from latticewatch_kernels.arrays import array_module, to_host
-from latticewatch_kernels.labelling import bragg_filter, noise_line
-from latticewatch_kernels.lattice import Array, Lattice
-from latticewatch_kernels.order import OrderMap, local_order
+from latticewatch_kernels.lattice import Array
+from latticewatch_kernels.noise import noise_line
 from latticewatch_kernels.sampling import cubic_weights
 
 #: Rows whose shift is known no better than this, pixels, are left as they are: empty ones, and all
@@ -39,7 +38,7 @@ class RowShifts:
     jitter_px: float
 
 
-def measure_row_shifts(image: Array, lattice: Lattice, order: OrderMap | None = None) -> RowShifts:
+def measure_row_shifts(image: Array, periodic: Array, hole: Array, constant: float) -> RowShifts:
     """Measure the scan-line jitter of a frame against its own periodic part.
 
     To first order a row shifted by s differs from the periodic part P by ``-s dP/dx``; s follows by
@@ -49,33 +48,33 @@ def measure_row_shifts(image: Array, lattice: Lattice, order: OrderMap | None = 
 
     Parameters
     ----------
-    image
-        (rows, columns) real; conditioned.
-    lattice
-        Its lattice.
-    order
-        `order.local_order` of the image, where known already.
+    image, periodic
+        (rows, columns) real, and its `labelling.bragg_filter`.
+    hole
+        bool, pixels without specimen.
+    constant
+        Lattice constant, pixels.
     """
     xp = array_module(image)
-    order = order if order is not None else local_order(image, lattice)
-    periodic = bragg_filter(image, lattice, order)
     residual = image - periodic
-    variance = noise_line(residual, periodic, xp.zeros(image.shape, bool)).variance(periodic)
+    variance = noise_line(residual, periodic, hole).variance(periodic)
     slope = xp.zeros_like(periodic)
     slope[:, 1:-1] = 0.5 * (periodic[:, 2:] - periodic[:, :-2])
+    slope[hole] = 0.0
     weighted = slope / variance
     information = to_host((weighted * slope).sum(axis=1)).astype(float)
     shift = -to_host((weighted * residual).sum(axis=1)) / np.maximum(information, 1e-12)
     # the variances are robust ones, and too small where a pixel counts less than an electron
-    misfit = max(float((residual * residual / variance).mean()), 1.0)
-    error = np.sqrt(misfit / np.maximum(information, 1e-12))
+    inside = (~hole).astype(xp.float32)
+    misfit = float((inside * residual * residual / variance).sum() / xp.maximum(inside.sum(), 1.0))
+    error = np.sqrt(max(misfit, 1.0) / np.maximum(information, 1e-12))
     known = error < LEAST_CERTAIN_PX
     if not known.any():
         return RowShifts(np.zeros(len(shift)), 0.0)
     shift = shift - np.median(shift[known])
     own = _own_variance(shift[known], error[known])
     factor = np.where(known, own / (own + error**2), 0.0)
-    longest = LONGEST * lattice.constant
+    longest = LONGEST * constant
     return RowShifts(np.clip(shift * factor, -longest, longest), float(np.sqrt(own)))
 
 
@@ -93,13 +92,17 @@ def straighten(image: Array, shifts: RowShifts) -> Array:
     if shifts.jitter_px < WORTH_PX:
         return image
     xp = array_module(image)
-    rows, columns = image.shape
+    columns = image.shape[1]
     whole = np.floor(shifts.shift).astype(int)
-    part = (shifts.shift - whole).astype(np.float32)
-    weights = cubic_weights(xp.asarray(part)[:, None])
-    steps = xp.asarray(whole)[:, None] + xp.arange(columns)
-    line = xp.arange(rows)[:, None]
-    total = xp.zeros((rows, columns), xp.float32)
-    for k, weight in enumerate(weights):
-        total += weight * image[line, xp.clip(steps + (k - 1), 0, columns - 1)]
+    first, last = int(whole.min()) - 1, int(whole.max()) + 2
+    weights = np.zeros((len(whole), last - first + 1), np.float32)
+    part = cubic_weights((shifts.shift - whole).astype(np.float32))
+    for k, weight in enumerate(part):
+        np.put_along_axis(weights, (whole - 1 + k - first)[:, None], weight[:, None], axis=1)
+    edge = max(-first, last, 0)
+    padded = xp.pad(image, ((0, 0), (edge, edge)), mode="edge")
+    total = xp.zeros_like(image)
+    for step in range(first, last + 1):
+        weight = xp.asarray(weights[:, step - first])[:, None]
+        total += weight * padded[:, edge + step : edge + step + columns]
     return total

@@ -29,7 +29,6 @@ from latticewatch_kernels.labelling import Labels, label, site_intensity
 from latticewatch_kernels.lattice import NEIGHBOUR_CELLS, NEIGHBOUR_SUBLATTICE, Lattice
 from latticewatch_kernels.patches import lattice_patches, rescale
 from latticewatch_kernels.registration import register
-from latticewatch_kernels.straightening import measure_row_shifts, straighten
 from latticewatch_models.crystal import Crystal
 from latticewatch_models.runtime import Segmenter
 from latticewatch_models.segmentation import MERGE_DISTANCE
@@ -98,9 +97,8 @@ class Analyser:
             image = condition(frame)
         with watch.stage("register"):
             lattice = register(image)
-            image = straighten(image, measure_row_shifts(image, lattice))
             labels = label(image, lattice)
-        points, probability = self._find(image, lattice, watch)
+        points, probability = self._find(labels.image, lattice, watch)
         agreed: Counts | None = None
         if self.check:
             with watch.stage("check"):

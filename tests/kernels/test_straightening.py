@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from latticewatch_kernels.conditioning import condition
+from latticewatch_kernels.labelling import bragg_filter
 from latticewatch_kernels.registration import register
 from latticewatch_kernels.straightening import (
     LONGEST,
@@ -12,6 +13,12 @@ from latticewatch_kernels.straightening import (
     measure_row_shifts,
     straighten,
 )
+
+
+def measured(image, lattice=None):
+    lattice = lattice or register(image)
+    hole = np.zeros(image.shape, bool)
+    return measure_row_shifts(image, bragg_filter(image, lattice), hole, lattice.constant)
 
 
 def shaken(synthesis, jitter: float, counts: float, seed: int = 3, rotation: float = 7.0):
@@ -36,7 +43,7 @@ def shaken(synthesis, jitter: float, counts: float, seed: int = 3, rotation: flo
 def test_shifts_are_measured_to_their_error(synthesis, rotation):
     image, shift = shaken(synthesis, 0.3, 40.0, rotation=rotation)
     conditioned = condition(image)
-    found = measure_row_shifts(conditioned, register(conditioned))
+    found = measured(conditioned)
     assert found.jitter_px == pytest.approx(0.3, abs=0.05)
     inner = slice(4, -4)
     # at 0 degrees rows between two lines of columns hold next to nothing to measure by
@@ -46,22 +53,20 @@ def test_shifts_are_measured_to_their_error(synthesis, rotation):
 
 def test_a_straightened_frame_has_no_jitter_left(synthesis):
     conditioned = condition(shaken(synthesis, 0.3, 40.0)[0])
-    lattice = register(conditioned)
-    straight = straighten(conditioned, measure_row_shifts(conditioned, lattice))
-    assert measure_row_shifts(straight, lattice).jitter_px < 0.1
+    straight = straighten(conditioned, measured(conditioned))
+    assert measured(straight).jitter_px < 0.1
 
 
 def test_a_frame_without_jitter_comes_back_as_it_is(synthesis):
     conditioned = condition(shaken(synthesis, 0.0, 40.0)[0])
-    found = measure_row_shifts(conditioned, register(conditioned))
+    found = measured(conditioned)
     assert found.jitter_px < WORTH_PX
     assert straighten(conditioned, found) is conditioned
 
 
 def test_no_row_is_moved_where_the_dose_does_not_tell(synthesis):
     conditioned = condition(shaken(synthesis, 0.3, 0.6)[0])
-    lattice = synthesis.crystal().lattice
-    found = measure_row_shifts(conditioned, lattice)
+    found = measured(conditioned, synthesis.crystal().lattice)
     assert np.abs(found.shift).max() < 0.25
 
 
@@ -78,5 +83,5 @@ def test_no_row_is_moved_by_more_than_is_believed(synthesis):
     image[100] = np.roll(image[100], 5)
     conditioned = condition(image)
     lattice = register(conditioned)
-    found = measure_row_shifts(conditioned, lattice)
+    found = measured(conditioned, lattice)
     assert np.abs(found.shift).max() <= LONGEST * lattice.constant + 1e-9

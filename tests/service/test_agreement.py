@@ -151,7 +151,7 @@ def test_the_shipped_model_agrees_and_broken_ones_do_not(dose):
     assert blind.missed >= good.agreed
     confused = agreed(Confused(threads=1), image)
     assert confused.agreed < 0.2 * confused.total
-    assert confused.unlabelled >= 3
+    assert confused.unlabelled > good.unlabelled
 
 
 def test_a_check_changes_nothing_else():
