@@ -22,6 +22,9 @@ from latticewatch_models.blocks import (
     twice,
 )
 
+#: Residual blocks of `Eighth`: about as many operations as the pyramid has in all.
+_EIGHTH_BLOCKS = 4
+
 #: Dilations of the blocks of `Dilated`: the far cells are reached and the near ones come last.
 _DILATIONS = (1, 2, 4, 1, 2, 4, 1, 1)
 
@@ -114,6 +117,29 @@ class Dilated(Trunk):
         return features
 
 
+class Eighth(Trunk):
+    """Most of the work at an eighth of the resolution, where a receptive field is cheap.
+
+    At a quarter there is the stem alone, and one convolution that joins it to what came of it.
+    """
+
+    def __init__(self, width: int, deep: int) -> None:
+        super().__init__()
+        self.stride, self.total_stride, self.outputs = 4, 8, width
+        self.stem = stem(width, 4)
+        self.deepen = nn.Sequential(
+            convolution(width, deep, 2), *(ResidualBlock(deep) for _ in range(_EIGHTH_BLOCKS))
+        )
+        self.lateral = nn.Conv2d(deep, width, 1)
+        self.join = convolution(width, width)
+
+    def forward(self, frame: torch.Tensor) -> torch.Tensor:
+        """Frames in, feature maps out."""
+        fine = self.stem(frame)
+        features: torch.Tensor = self.join(fine + twice(self.lateral(self.deepen(fine)), fine))
+        return features
+
+
 def _two(inputs: int, outputs: int) -> nn.Sequential:
     return nn.Sequential(convolution(inputs, outputs), convolution(outputs, outputs))
 
@@ -123,6 +149,7 @@ DESIGNS: dict[str, Callable[[int, int], Trunk]] = {
     "quarter": lambda width, deep: Pyramid(width, deep, 4),
     "half": lambda width, deep: Pyramid(width, deep, 2),
     "separable": lambda width, deep: Pyramid(width, deep, 4, SeparableBlock, separable),
+    "eighth": Eighth,
     "dilated": Dilated,
     "unet": UNet,
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,6 +27,7 @@ __all__ = [
     "Progress",
     "TrainSettings",
     "TrainedModel",
+    "optimise",
     "segmentation_loss",
     "train",
 ]
@@ -133,10 +134,43 @@ def train(
     """
     report = progress or _no_report
     torch.manual_seed(settings.seed)
+    network = DefectNetwork(settings.network)
+    given = batches(settings, TRAINING_STREAM, settings.iterations, draw)
+    losses = optimise(network, given, settings, report)
+    unseen = -(-settings.calibration_scenes // settings.scenes_per_step)
+    calibrations = calibrate(network, batches(settings, CALIBRATION_STREAM, unseen, draw))
+    steps = settings.iterations
+    report(Progress(steps, steps, float(losses[-100:].mean()), "calibrate"))
+    return TrainedModel(network, *calibrations, settings, losses)
+
+
+def optimise(
+    network: DefectNetwork,
+    given: Iterable[list[torch.Tensor]],
+    settings: TrainSettings,
+    report: Callable[[Progress], None],
+) -> np.ndarray:
+    """Train a network in place, a step a batch, and leave it in its evaluating mode.
+
+    Parameters
+    ----------
+    network
+        To be trained.
+    given
+        Batches as of `batches.batches`, ``settings.iterations`` of them.
+    settings
+        Of these the iterations, the learning rate and the threads count.
+    report
+        Called after every step.
+
+    Returns
+    -------
+    numpy.ndarray
+        Loss of each step.
+    """
     torch.set_num_threads(settings.threads)
-    network = DefectNetwork(settings.network).train()
-    # channels beside each other in memory: four times as fast on a CPU with AVX-512
-    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    # channels beside each other in memory: up to four times as fast on a CPU
+    network.train().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimiser = torch.optim.AdamW(
         network.parameters(), lr=settings.learning_rate, weight_decay=WEIGHT_DECAY
     )
@@ -148,7 +182,7 @@ def train(
     )
     losses = np.zeros(settings.iterations)
     settling = settings.iterations - max(1, round(_SETTLING_SHARE * settings.iterations))
-    for step, batch in enumerate(batches(settings, TRAINING_STREAM, settings.iterations, draw)):
+    for step, batch in enumerate(given):
         if step == settling:
             _settle(network)
         logits, offsets = network(batch[0].to(memory_format=torch.channels_last))
@@ -162,10 +196,7 @@ def train(
         recent = float(losses[max(0, step - 99) : step + 1].mean())
         report(Progress(step + 1, settings.iterations, recent, "train"))
     network.eval()
-    unseen = -(-settings.calibration_scenes // settings.scenes_per_step)
-    calibrations = calibrate(network, batches(settings, CALIBRATION_STREAM, unseen, draw))
-    report(Progress(settings.iterations, settings.iterations, recent, "calibrate"))
-    return TrainedModel(network, *calibrations, settings, losses)
+    return losses
 
 
 def _settle(network: nn.Module) -> None:
