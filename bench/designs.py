@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from designing.scenes import CHUNK, CROPS, SCENES, batch, chunk
+from designing.timing import milliseconds
 
 from latticewatch_models.batches import CALIBRATION_STREAM, batches
 from latticewatch_models.calibrating import calibrate
@@ -126,17 +127,6 @@ def receptive_field(settings: NetworkSettings) -> int:
     seen = frame.grad[0, 0].abs() > 0  # type: ignore[index]
     columns = torch.nonzero(seen.any(dim=0))
     return int(columns.max() - columns.min()) + 1
-
-
-def milliseconds(segmenter: Segmenter, repeats: int = 30) -> float:
-    """Least of some runs on a frame of 512 x 512: what others do on the machine only adds."""
-    frame = np.random.default_rng(0).normal(size=(512, 512)).astype(np.float32)
-    times = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        segmenter.segment(frame)
-        times.append(time.perf_counter() - start)
-    return 1e3 * min(times)
 
 
 def describe(name: str, path: Path, frames: list[SimulatedFrame]) -> Row:
