@@ -15,6 +15,7 @@ import argparse
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -23,12 +24,13 @@ from designing.scenes import CHUNK, CROPS, SCENES, batch, chunk
 from designing.timing import milliseconds
 
 from latticewatch_models.batches import CALIBRATION_STREAM, batches
-from latticewatch_models.calibrating import calibrate
+from latticewatch_models.calibration import calibrate
 from latticewatch_models.export import ModelFacts, export_onnx
 from latticewatch_models.microscope import SimulatedFrame
 from latticewatch_models.network import DefectNetwork, NetworkSettings, count_parameters
 from latticewatch_models.recipe import TrainSettings
 from latticewatch_models.runtime import Segmenter
+from latticewatch_models.scenes import draw_scene
 from latticewatch_models.training import Progress, optimise
 from latticewatch_models.validation import SITE_SPECIES, judge, validation_frame
 
@@ -111,7 +113,8 @@ def train(name: str, folder: Path, iterations: int, seed: int) -> Path:
     optimise(network, given(), settings, report)
     print(f"# {name}: {time.process_time() - start:.0f} s of a processor", flush=True)
     unseen = settings.calibration_scenes // SCENES
-    calibrations = calibrate(network, batches(settings, CALIBRATION_STREAM, unseen, None))
+    usual = partial(draw_scene, usual=True)
+    calibrations = calibrate(network, batches(settings, CALIBRATION_STREAM, unseen, usual))
     export_onnx(network, path, ModelFacts(trained=True, seed=seed), *calibrations)
     return path
 

@@ -15,6 +15,7 @@ import onnxruntime
 import torch
 from torch import nn
 
+from latticewatch_models.calibration import Calibration, log_noise
 from latticewatch_models.network import OFFSET_UNIT, DefectNetwork
 from latticewatch_models.runtime import COLUMN_OUTPUTS, FORMAT, OUTPUTS, ModelCard
 
@@ -30,18 +31,6 @@ _CHECK_SHAPES = ((64, 96), (128, 128), (164, 44))
 
 class ExportError(RuntimeError):
     """The exported model does not compute what the network computes."""
-
-
-@dataclass(frozen=True)
-class Calibration:
-    """Platt scaling of the heat map: probability = sigmoid(scale * logit + shift).
-
-    Platt, "Probabilistic outputs for support vector machines" (1999); with shift 0 it is the
-    temperature scaling of Guo et al., ICML (2017).
-    """
-
-    scale: float = 1.0
-    shift: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -85,9 +74,10 @@ class _Exported(nn.Module):
     def forward(self, frame: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """Heat and offset of every kind, in the order of `OUTPUTS`."""
         logits, offsets = self.network(frame)
+        noise = log_noise(frame)
         outputs: list[torch.Tensor] = []
         for kind, calibration in enumerate(self.calibrations):
-            logit = logits[:, kind : kind + 1] * calibration.scale + calibration.shift
+            logit = calibration.apply(logits[:, kind : kind + 1], noise)
             outputs += [torch.sigmoid(logit), offsets[:, 2 * kind : 2 * kind + 2]]
         return tuple(outputs)
 

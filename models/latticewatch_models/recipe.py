@@ -41,7 +41,7 @@ class TrainSettings:
     crops_per_scene: int = 2
     crop_px: int = 128
     learning_rate: float = 3e-3
-    calibration_scenes: int = 256
+    calibration_scenes: int = 400
     workers: int = 1
     threads: int = 1
     network: NetworkSettings = field(default_factory=NetworkSettings)

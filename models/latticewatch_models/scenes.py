@@ -50,6 +50,11 @@ FILM_LIMIT = 0.25
 HOLE_RIM, HOLE_DEPTH = 0.9, 1.9
 
 
+#: What a specimen usually holds: probabilities are calibrated on it. By how many vacancies there are
+#: it depends how likely a faint mark is one, and the ranges of training hold too many.
+USUAL_SPECIMEN = SpecimenConfig(margin_nm=0.3)
+
+
 @dataclass(frozen=True)
 class Scene:
     """A conditioned frame and what is true of it.
@@ -111,11 +116,16 @@ def draw_crops(
 
 
 def draw_scene(
-    rng: np.random.Generator, shape: tuple[int, int], leave_out: tuple[str, ...] = ()
+    rng: np.random.Generator,
+    shape: tuple[int, int],
+    leave_out: tuple[str, ...] = (),
+    *,
+    usual: bool = False,
 ) -> Scene:
     """Draw one scene from the ranges of training, reproducible by ``rng``.
 
-    Species named in ``leave_out`` stand in none.
+    Species named in ``leave_out`` stand in none. ``usual`` takes the usual specimen in place of one
+    drawn from the ranges; how it is imaged is drawn all the same.
     """
     crystal = CRYSTALS[str(rng.choice(TRAINING_CRYSTALS, p=_CRYSTAL_SHARES))].without(leave_out)
     if rng.random() < 0.5:
@@ -131,7 +141,7 @@ def draw_scene(
         crystal,
         (drawn[0], drawn[1]),
         int(rng.integers(2**62)),
-        draw_specimen(rng),
+        USUAL_SPECIMEN if usual else draw_specimen(rng),
         draw_imaging(rng, crystal, lattice_px, factor),
     )
     frame = microscope.acquire()

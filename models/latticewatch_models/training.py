@@ -6,6 +6,7 @@ import argparse
 import logging
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,13 +15,18 @@ from torch import nn
 from torch.nn import functional
 
 from latticewatch_models.batches import CALIBRATION_STREAM, TRAINING_STREAM, batches
-from latticewatch_models.calibrating import calibrate
+from latticewatch_models.calibration import Calibration, calibrate
 from latticewatch_models.designs import DESIGNS
-from latticewatch_models.export import Calibration, ModelFacts, export_onnx
+from latticewatch_models.export import ModelFacts, export_onnx
 from latticewatch_models.network import OFFSET_UNIT, DefectNetwork, NetworkSettings
 from latticewatch_models.recipe import TrainSettings
 from latticewatch_models.runtime import ModelCard
-from latticewatch_models.scenes import CANONICAL_LATTICE_PX, TRAINING_CRYSTALS, SceneSource
+from latticewatch_models.scenes import (
+    CANONICAL_LATTICE_PX,
+    TRAINING_CRYSTALS,
+    SceneSource,
+    draw_scene,
+)
 
 __all__ = [
     "NetworkSettings",
@@ -138,7 +144,8 @@ def train(
     given = batches(settings, TRAINING_STREAM, settings.iterations, draw)
     losses = optimise(network, given, settings, report)
     unseen = -(-settings.calibration_scenes // settings.scenes_per_step)
-    calibrations = calibrate(network, batches(settings, CALIBRATION_STREAM, unseen, draw))
+    judged = draw or partial(draw_scene, leave_out=settings.leave_out, usual=True)
+    calibrations = calibrate(network, batches(settings, CALIBRATION_STREAM, unseen, judged))
     steps = settings.iterations
     report(Progress(steps, steps, float(losses[-100:].mean()), "calibrate"))
     return TrainedModel(network, *calibrations, settings, losses)

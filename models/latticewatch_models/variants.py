@@ -42,6 +42,10 @@ _SHAPE = (256, 256)
 _PERCENTILE = 99.999
 
 
+#: Two heat maps and two offsets have six.
+_FEW_CHANNELS = 8
+
+
 class _Frames(quantization.CalibrationDataReader):  # type: ignore[misc]
     """Conditioned scenes as the network's input."""
 
@@ -103,7 +107,7 @@ def write_int8(
             reduce_range=True,
             activation_type=quantization.QuantType.QUInt8,
             weight_type=quantization.QuantType.QInt8,
-            nodes_to_exclude=_last_nodes(onnx.load(prepared)),
+            nodes_to_exclude=_exact_nodes(onnx.load(prepared)),
             calibrate_method=quantization.CalibrationMethod.Percentile,
             extra_options={"CalibPercentile": _PERCENTILE},
         )
@@ -128,11 +132,21 @@ def _card(model: Any, path: Path) -> ModelCard:
     return ModelCard.from_metadata({p.key: p.value for p in model.metadata_props}, str(path))
 
 
-def _last_nodes(model: Any) -> list[str]:
-    """Names of the convolution that gives the outputs, and of all that comes after it."""
-    nodes = list(model.graph.node)
-    last = max(k for k, node in enumerate(nodes) if node.op_type == "Conv")
-    return [node.name for node in nodes[last:]]
+def _exact_nodes(model: Any) -> list[str]:
+    """Names of the convolutions that give outputs and noise, and of all that comes of them.
+
+    They are those of a few channels; all others have at least `_FEW_CHANNELS`.
+    """
+    graph = model.graph
+    sizes = {tensor.name: tensor.dims[0] for tensor in graph.initializer if tensor.dims}
+    names: list[str] = []
+    exact: set[str] = set()
+    for node in graph.node:
+        few = node.op_type == "Conv" and sizes.get(node.input[1], _FEW_CHANNELS) < _FEW_CHANNELS
+        if few or exact & set(node.input):
+            names.append(node.name)
+            exact |= set(node.output)
+    return names
 
 
 def _finish(model: Any, card: ModelCard, target: Path, variant: str) -> ModelCard:

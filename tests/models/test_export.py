@@ -6,10 +6,11 @@ onnx = pytest.importorskip("onnx")
 import numpy as np  # noqa: E402
 
 from latticewatch_models import export  # noqa: E402
+from latticewatch_models.calibration import log_noise  # noqa: E402
 from latticewatch_models.network import DefectNetwork, NetworkSettings  # noqa: E402
 from latticewatch_models.runtime import Segmenter  # noqa: E402
 
-CALIBRATIONS = export.Calibration(0.7, 0.3), export.Calibration(1.4, -0.2)
+CALIBRATIONS = export.Calibration(0.7, 0.3), export.Calibration(1.4, -0.2, 0.1, 0.3, -2.0, 1.0)
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +36,10 @@ def test_the_file_computes_what_torch_computes_with_its_calibration(exported):
     wanted = 1 / (1 + np.exp(-(0.7 * logits.numpy()[0, 0] + 0.3)))
     np.testing.assert_allclose(seen.heat, wanted, atol=1e-4)
     np.testing.assert_allclose(seen.offset, offsets.numpy()[0, :2], atol=1e-3)
-    wanted = 1 / (1 + np.exp(-(1.4 * logits.numpy()[0, 1] - 0.2)))
+    t = log_noise(torch.from_numpy(image)[None, None]).item()
+    assert t == pytest.approx(0.0, abs=0.1)
+    logit = (1.4 + 0.1 * t) * logits.numpy()[0, 1] - 0.2 + 0.3 * t
+    wanted = 1 / (1 + np.exp(-logit))
     np.testing.assert_allclose(seen.column_heat, wanted, atol=1e-4)
     np.testing.assert_allclose(seen.column_offset, offsets.numpy()[0, 2:], atol=1e-3)
 

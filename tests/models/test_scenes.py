@@ -74,6 +74,15 @@ def test_marks_stay_on_their_columns_when_a_scene_is_resampled(factor):
     assert cKDTree(scene.columns).query(scene.points)[0].min() > 2.0
 
 
+def test_a_usual_specimen_has_the_doping_it_is_said_to_have():
+    scenes = [draw_scene(np.random.default_rng(k), (128, 128), usual=True) for k in range(12)]
+    dopants = sum(np.isin(s.species, ["MoW", "V@Mo", "SiC"]).sum() for s in scenes)
+    columns = sum(len(s.columns) for s in scenes)
+    # 3 % of about half of the columns
+    assert 0.008 < dopants / columns < 0.03
+    assert not any(s.ignore.any() for s in scenes)
+
+
 def test_a_species_left_out_stands_in_no_scene():
     left = ("VW", "VMo", "VC")
     seen = set()
