@@ -41,9 +41,9 @@ class NetworkSettings:
         Whether atomic columns are marked beside defects.
     """
 
-    width: int = 32
-    deep_width: int = 64
-    design: str = "quarter"
+    width: int = 16
+    deep_width: int = 32
+    design: str = "half"
     columns: bool = True
 
     def __post_init__(self) -> None:

@@ -50,8 +50,8 @@ FILM_LIMIT = 0.25
 HOLE_RIM, HOLE_DEPTH = 0.9, 1.9
 
 
-#: What a specimen usually holds: probabilities are calibrated on it. By how many vacancies there are
-#: it depends how likely a faint mark is one, and the ranges of training hold too many.
+#: What a specimen usually holds: probabilities are calibrated on it. How likely a faint mark is a
+#: vacancy depends on how many there are, and the ranges of training hold too many.
 USUAL_SPECIMEN = SpecimenConfig(margin_nm=0.3)
 
 

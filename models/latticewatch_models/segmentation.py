@@ -7,11 +7,16 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.spatial import cKDTree
 
-from latticewatch_kernels.localisation import decode_heat_map
+from latticewatch_kernels.localisation import decode_heat_map, suppress
 
 #: Peaks nearer than this share of the lattice constant are one defect. The two nearest sites that
 #: can hold two, a metal site and its chalcogen neighbour, are 0.577 apart.
 MERGE_DISTANCE = 0.4
+
+#: Cells at this probability and above have a say in where a detection lies, those whose points are
+#: nearer to the surest one's than this share of the merging distance.
+LEAST_VOTE = 0.1
+VOTE_REACH = 0.25
 
 
 @dataclass(frozen=True)
@@ -46,7 +51,7 @@ class Segmentation:
     def detections(
         self, threshold: float = 0.5, merge_px: float = 4.2
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Decode into points: the surest cell of every group whose offsets meet.
+        """Decode into points: where the cells of every group whose offsets meet say it is.
 
         Parameters
         ----------
@@ -60,27 +65,24 @@ class Segmentation:
         points
             Shape (n, 2), pixels (x, y), surest first.
         probability
-            Shape (n,).
+            Shape (n,), of the surest cell.
         """
-        return decode_heat_map(self.heat, self.offset, self.stride, self.shape, threshold, merge_px)
+        return self._decode(self.heat, self.offset, threshold, merge_px)
 
     def columns(
         self, threshold: float = 0.5, merge_px: float = 4.2
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Decode atomic columns: the mean of what the cells around each say, by their probability.
+        """Decode atomic columns, as `detections` decodes defects.
 
         Parameters
         ----------
         threshold, merge_px
-            As for `detections`; cells whose points lie within half of ``merge_px`` of the surest
-            one's speak for the same column.
+            As for `detections`.
 
         Returns
         -------
-        points
-            Shape (n, 2), pixels (x, y), surest first.
-        probability
-            Shape (n,), of the surest cell.
+        points, probability
+            As of `detections`.
 
         Raises
         ------
@@ -93,14 +95,26 @@ class Segmentation:
                 "no map of atomic columns: ask for it with segment(image, columns=True), of a "
                 "model whose card says columns"
             )
-        votes, weight = decode_heat_map(heat, offset, self.stride, self.shape, threshold, 0.0)
-        points, probability = decode_heat_map(
-            heat, offset, self.stride, self.shape, threshold, merge_px
-        )
+        return self._decode(heat, offset, threshold, merge_px)
+
+    def _decode(
+        self, heat: np.ndarray, offset: np.ndarray, threshold: float, merge_px: float
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Surest cells first, each moved to the mean of what the cells of a mind with it say.
+
+        Their offsets err each for itself: the mean of 12 frames at 1,600 electrons a pixel was
+        0.288 px off where the surest cell's was 0.359 (cells of 2 px; 0.346 and 0.369 of 4 px).
+        """
+        least = min(threshold, LEAST_VOTE)
+        votes, weight = decode_heat_map(heat, offset, self.stride, self.shape, least, 0.0)
+        sure = weight >= threshold
+        points, probability = votes[sure], weight[sure]
+        kept = suppress(points, merge_px)
+        points, probability = points[kept], probability[kept]
         if not len(points):
             return points, probability
-        gap, nearest = cKDTree(points).query(votes, distance_upper_bound=0.5 * merge_px)
-        spoken = np.isfinite(gap)
-        index, weight, votes = nearest[spoken], weight[spoken], votes[spoken]
+        gap, nearest = cKDTree(points).query(votes, distance_upper_bound=VOTE_REACH * merge_px)
+        agreed = np.isfinite(gap)
+        index, weight, votes = nearest[agreed], weight[agreed], votes[agreed]
         sums = np.stack([np.bincount(index, weight * v, len(points)) for v in votes.T], axis=1)
         return sums / np.bincount(index, weight, len(points))[:, None], probability
