@@ -4,7 +4,7 @@
 
 Every design is trained on the same crops in the same order, which are drawn once and kept in DIR
 (some 35 MB to a hundred steps), calibrated on the same scenes, and judged on the same simulated
-frames. Prints a Markdown table, a row when it is known; a design's model is kept in DIR too, and is
+frames. Times are of a frame of 512 x 512. Prints a Markdown table, a row when it is known; a design's model is kept in DIR too, and is
 judged without training where it is there already. Columns are not marked: what differs is the
 defects.
 """
@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from designing.scenes import CHUNK, CROPS, SCENES, batch, chunk
-from designing.timing import milliseconds
+from designing.timing import milliseconds, processor_ms
 
 from latticewatch_models.batches import CALIBRATION_STREAM, batches
 from latticewatch_models.calibration import calibrate
@@ -61,6 +61,7 @@ class Row:
     parameters: int
     field_px: int
     milliseconds: float
+    processor_ms: float
     metal_f1: float
     vacancy_f1: float
     vacancy_threshold: float
@@ -71,15 +72,16 @@ class Row:
         """As a row of Markdown."""
         return (
             f"| {self.name} | {self.stride} | {self.parameters / 1000:.0f} k | {self.field_px} "
-            f"| {self.milliseconds:.1f} | {self.metal_f1:.3f} "
+            f"| {self.milliseconds:.1f} | {self.processor_ms:.1f} | {self.metal_f1:.3f} "
             f"| {self.vacancy_f1:.3f} ({self.vacancy_threshold:g}) "
             f"| {self.calibration_error:.3f} | {self.position_px:.3f} |"
         )
 
 
 HEADER = (
-    "| design, widths | stride | parameters | receptive field, px | ms at 512 x 512 "
-    "| F1, metal sites | best VS F1 (at) | ECE | position error, px |\n" + "|---" * 9 + "|"
+    "| design, widths | stride | parameters | receptive field, px | ms, 2 threads "
+    "| ms of a processor, 1 thread | F1, metal sites | best VS F1 (at) | ECE "
+    "| position error, px |\n" + "|---" * 10 + "|"
 )
 
 
@@ -146,6 +148,7 @@ def describe(name: str, path: Path, frames: list[SimulatedFrame]) -> Row:
         count_parameters(DefectNetwork(DESIGNS[name])),
         receptive_field(DESIGNS[name]),
         milliseconds(two),
+        processor_ms(one),
         result.score.f1(SITE_SPECIES["metal"], ["metal"]),
         best,
         float(threshold),
