@@ -4,9 +4,9 @@
 
 Every design is trained on the same crops in the same order, which are drawn once and kept in DIR
 (some 35 MB to a hundred steps), calibrated on the same scenes, and judged on the same simulated
-frames. Times are of a frame of 512 x 512. Prints a Markdown table, a row when it is known; a design's model is kept in DIR too, and is
-judged without training where it is there already. Columns are not marked: what differs is the
-defects.
+frames; times are of a frame of 512 x 512. Prints a Markdown table, a row when it is known. A
+design's model is kept in DIR too, and judged without training where it is there already. Columns
+are not marked: what differs is the defects.
 """
 
 from __future__ import annotations
