@@ -95,15 +95,25 @@ def _best_first(
 
 
 def suppress(points: np.ndarray, min_distance: float) -> np.ndarray:
-    """Which of the points, given best first, stay when none may be near a better one; bool (n,)."""
+    """Which of the points, given best first, stay when none may be near a better one; bool (n,).
+
+    Greedy, in rounds: a point with no better one near it that is still in question stays, and what
+    is near it goes.
+    """
     keep = np.ones(len(points), bool)
     if len(points) < 2:
         return keep
     pairs = cKDTree(points).query_pairs(min_distance, output_type="ndarray")
-    pairs = np.sort(pairs, axis=1)
-    for better, worse in pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))]:
-        if keep[better]:
-            keep[worse] = False
+    better, worse = pairs.min(axis=1), pairs.max(axis=1)
+    open_ = np.ones(len(points), bool)
+    while len(better):
+        stays = open_.copy()
+        stays[worse] = False
+        gone = worse[stays[better]]
+        keep[gone] = False
+        open_[stays] = open_[gone] = False
+        left = open_[better] & open_[worse]
+        better, worse = better[left], worse[left]
     return keep
 
 

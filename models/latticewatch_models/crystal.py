@@ -7,7 +7,8 @@ al., Nature 464, 571 (2010)), summed over the atoms of a column.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
 
 Z_EXPONENT = 1.7
 
@@ -88,6 +89,17 @@ class Crystal:
     def _relative(self, atoms: tuple[int, ...]) -> float:
         unit = column_intensity(self.columns[0], self.exponent)
         return column_intensity(atoms, self.exponent) / unit
+
+    def without(self, species: Iterable[str]) -> Crystal:
+        """Give the same crystal with none of these species in it; names of others change nothing.
+
+        One whose vacancy, or dopant, is left out has no states either.
+        """
+        left = frozenset(species)
+        readings = tuple(r for r in self.readings if r.species not in left)
+        if left & {self.dopant, self.vacancy}:
+            return replace(self, readings=readings, dopant="", vacancy="")
+        return replace(self, readings=readings)
 
     @property
     def states(self) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,8 +15,9 @@ import onnxruntime
 import torch
 from torch import nn
 
-from latticewatch_models.network import STRIDE, TOTAL_STRIDE, DefectNetwork
-from latticewatch_models.runtime import FORMAT, ModelCard
+from latticewatch_models.calibration import Calibration, log_noise
+from latticewatch_models.network import OFFSET_UNIT, DefectNetwork
+from latticewatch_models.runtime import COLUMN_OUTPUTS, FORMAT, OUTPUTS, ModelCard
 
 #: Lowest operator set with all operators used here in every provider's tables.
 OPSET = 18
@@ -30,18 +31,6 @@ _CHECK_SHAPES = ((64, 96), (128, 128), (164, 44))
 
 class ExportError(RuntimeError):
     """The exported model does not compute what the network computes."""
-
-
-@dataclass(frozen=True)
-class Calibration:
-    """Platt scaling of the heat map: probability = sigmoid(scale * logit + shift).
-
-    Platt, "Probabilistic outputs for support vector machines" (1999); with shift 0 it is the
-    temperature scaling of Guo et al., ICML (2017).
-    """
-
-    scale: float = 1.0
-    shift: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -77,15 +66,20 @@ class ModelFacts:
 class _Exported(nn.Module):
     """The network with its calibration and the sigmoid inside."""
 
-    def __init__(self, network: DefectNetwork, calibration: Calibration) -> None:
+    def __init__(self, network: DefectNetwork, calibrations: Sequence[Calibration]) -> None:
         super().__init__()
         self.network = network
-        self.scale = calibration.scale
-        self.shift = calibration.shift
+        self.calibrations = tuple(calibrations)
 
-    def forward(self, frame: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def forward(self, frame: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Heat and offset of every kind, in the order of `OUTPUTS`."""
         logits, offsets = self.network(frame)
-        return torch.sigmoid(logits * self.scale + self.shift), offsets
+        noise = log_noise(frame)
+        outputs: list[torch.Tensor] = []
+        for kind, calibration in enumerate(self.calibrations):
+            logit = calibration.apply(logits[:, kind : kind + 1], noise)
+            outputs += [torch.sigmoid(logit), offsets[:, 2 * kind : 2 * kind + 2]]
+        return tuple(outputs)
 
 
 def export_onnx(
@@ -93,11 +87,13 @@ def export_onnx(
     path: str | Path,
     facts: ModelFacts,
     calibration: Calibration | None = None,
+    column_calibration: Calibration | None = None,
 ) -> ModelCard:
     """Write a network as ONNX and check the file against torch.
 
-    The file maps ``frame`` (1, 1, H, W) float32, H and W multiples of 4, to ``heat``
-    (1, 1, H/4, W/4), probabilities, and ``offset`` (1, 2, H/4, W/4), pixels.
+    The file maps ``frame`` (1, 1, H, W) float32, H and W multiples of the stride s, to ``heat``
+    (1, 1, H/s, W/s), probabilities, and ``offset`` (1, 2, H/s, W/s), pixels; and, where the network
+    marks atomic columns, to ``column_heat`` and ``column_offset``, alike.
 
     Parameters
     ----------
@@ -107,8 +103,8 @@ def export_onnx(
         File to write.
     facts
         Description stored in the file.
-    calibration
-        Scaling of the logits, folded in; none leaves them as they are.
+    calibration, column_calibration
+        Scaling of the logits of defects and of columns, folded in; none leaves them as they are.
 
     Returns
     -------
@@ -120,9 +116,10 @@ def export_onnx(
     ExportError
         Where ONNX Runtime and torch differ by more than `EXPORT_TOLERANCE`.
     """
-    model = _Exported(network, calibration or Calibration()).eval()
+    calibrations = (calibration or Calibration(), column_calibration or Calibration())
+    model = _Exported(network, calibrations[: network.kinds]).eval()
     proto = _trace(model)
-    metadata = _metadata(facts)
+    metadata = _metadata(facts, network)
     del proto.metadata_props[:]
     onnx.helper.set_model_props(proto, metadata)
     onnx.checker.check_model(proto, full_check=True)
@@ -139,24 +136,28 @@ def export_onnx(
 def compare(model: nn.Module, serialised: bytes) -> float:
     """Largest difference between torch and ONNX Runtime over a few frames of noise.
 
-    Offsets count in units of cells, so that both outputs are of order one.
+    Offsets count in units of 4 px, so that all outputs are of order one.
     """
     session = onnxruntime.InferenceSession(serialised, providers=["CPUExecutionProvider"])
+    names = [output.name for output in session.get_outputs()]
     rng = np.random.default_rng(0)
     worst = 0.0
     for shape in _CHECK_SHAPES:
         frame = rng.normal(size=(1, 1, *shape)).astype(np.float32)
         with torch.inference_mode():
-            heat, offset = (o.numpy() for o in model(torch.from_numpy(frame)))
-        ours = session.run(["heat", "offset"], {"frame": frame})
-        worst = max(worst, float(np.abs(ours[0] - heat).max()))
-        worst = max(worst, float(np.abs(ours[1] - offset).max()) / STRIDE)
+            ours = [o.numpy() for o in model(torch.from_numpy(frame))]
+        theirs = session.run(names, {"frame": frame})
+        for name, one, other in zip(names, ours, theirs, strict=True):
+            unit = OFFSET_UNIT if name.endswith("offset") else 1.0
+            worst = max(worst, float(np.abs(one - other).max()) / unit)
     return worst
 
 
-def _trace(model: nn.Module) -> Any:
+def _trace(model: _Exported) -> Any:
     """Trace to an ONNX protobuf with named free sides and without the tracer's own notes."""
     side = torch.export.Dim.DYNAMIC
+    stride = model.network.stride
+    names = OUTPUTS + COLUMN_OUTPUTS if model.network.settings.columns else OUTPUTS
     registry = logging.getLogger("torch.onnx._internal.exporter._registration")
     level = registry.level
     # torch warns of a missing torchvision, which is not used here, and of its own internals
@@ -167,9 +168,9 @@ def _trace(model: nn.Module) -> Any:
             warnings.simplefilter("ignore", DeprecationWarning)
             program = torch.onnx.export(
                 model,
-                (torch.zeros(1, 1, 4 * TOTAL_STRIDE + STRIDE, 6 * TOTAL_STRIDE + 2 * STRIDE),),
+                (torch.zeros(1, 1, 64 + stride, 96 + 2 * stride),),
                 input_names=["frame"],
-                output_names=["heat", "offset"],
+                output_names=list(names),
                 opset_version=OPSET,
                 dynamo=True,
                 dynamic_shapes=({2: side, 3: side},),
@@ -194,22 +195,22 @@ def _stripped(proto: Any) -> Any:
     graph.name = "latticewatch-segmenter"
     for value, names in (
         (graph.input[0], ("height", "width")),
-        (graph.output[0], ("rows", "columns")),
-        (graph.output[1], ("rows", "columns")),
+        *((output, ("rows", "columns")) for output in graph.output),
     ):
         for dimension, name in zip(value.type.tensor_type.shape.dim[2:], names, strict=True):
             dimension.dim_param = name
     return proto
 
 
-def _metadata(facts: ModelFacts) -> dict[str, str]:
+def _metadata(facts: ModelFacts, network: DefectNetwork) -> dict[str, str]:
     """Facts as the strings that an ONNX file holds; no dates and no paths, to be reproducible."""
     return {
         **{f"note.{key}": value for key, value in facts.notes.items()},
         "latticewatch.format": FORMAT,
         "trained": "yes" if facts.trained else "no",
         "version": facts.version,
-        "stride": str(STRIDE),
+        "stride": str(network.stride),
+        "columns": "yes" if network.settings.columns else "no",
         "lattice_constant_px": repr(facts.lattice_constant_px),
         "scale_range": ",".join(repr(v) for v in facts.scale_range),
         "crystals": ",".join(facts.crystals),

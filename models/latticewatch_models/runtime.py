@@ -22,6 +22,10 @@ logger = logging.getLogger(__name__)
 #: What the ``latticewatch.format`` entry of a model file must read.
 FORMAT = "segmenter-1"
 
+#: Outputs that every model has, and those of the ones that mark atomic columns as well.
+OUTPUTS = ("heat", "offset")
+COLUMN_OUTPUTS = ("column_heat", "column_offset")
+
 #: The model that ships with the package.
 ZOO_MODEL = Path(__file__).parent / "zoo" / "defects.onnx"
 
@@ -55,7 +59,10 @@ class ProviderError(RuntimeError):
 
 @dataclass(frozen=True)
 class ModelCard:
-    """What a model file says of itself; see `latticewatch_models.export.ModelFacts`."""
+    """What a model file says of itself; see `latticewatch_models.export.ModelFacts`.
+
+    `columns` tells whether it marks atomic columns; files written before there were such say no.
+    """
 
     path: str
     trained: bool
@@ -66,6 +73,7 @@ class ModelCard:
     crystals: tuple[str, ...]
     seed: int
     iterations: int
+    columns: bool = False
     notes: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
@@ -89,6 +97,7 @@ class ModelCard:
                 crystals=tuple(c for c in metadata["crystals"].split(",") if c),
                 seed=int(metadata["seed"]),
                 iterations=int(metadata["iterations"]),
+                columns=metadata.get("columns") == "yes",
                 notes={k[5:]: v for k, v in metadata.items() if k.startswith("note.")},
             )
         except (KeyError, ValueError) as error:
@@ -145,32 +154,35 @@ class Segmenter:
         """Lattice constant, in pixels, of the scale that the model was trained at."""
         return self.card.lattice_constant_px
 
-    def segment(self, image: np.ndarray) -> Segmentation:
+    def segment(self, image: np.ndarray, *, columns: bool = False) -> Segmentation:
         """Run the network on one frame.
 
         Parameters
         ----------
         image
             Conditioned frame, shape (H, W) with any H and W of at least 16, at the model's scale.
+        columns
+            Whether to tell atomic columns too, where the model marks them (`ModelCard.columns`).
 
         Returns
         -------
         Segmentation
             Heat map and offsets, shapes (h, w) and (2, h, w) with h = ceil(H / stride).
         """
-        rows, columns = image.shape
-        if min(rows, columns) < SMALLEST_SIDE:
+        rows, width = image.shape
+        if min(rows, width) < SMALLEST_SIDE:
             raise ValueError(
-                f"frame of {rows} x {columns} is smaller than {SMALLEST_SIDE} px: "
+                f"frame of {rows} x {width} is smaller than {SMALLEST_SIDE} px: "
                 "give a larger field of view or a finer pixel"
             )
         # Three pixels at most, each a copy of the last. A mirrored edge is a twin boundary to the
         # network: even two mirrored rows and columns brought two false defects a frame.
-        pad = ((0, -rows % self.stride), (0, -columns % self.stride))
+        pad = ((0, -rows % self.stride), (0, -width % self.stride))
         padded = np.pad(np.asarray(image, np.float32), pad, mode="edge")
-        heat, offset = self._session.run(["heat", "offset"], {"frame": padded[None, None]})
-        h, w = -(-rows // self.stride), -(-columns // self.stride)
-        return Segmentation(heat[0, 0, :h, :w], offset[0, :, :h, :w], self.stride, (rows, columns))
+        wanted = OUTPUTS + COLUMN_OUTPUTS if columns and self.card.columns else OUTPUTS
+        outputs = self._session.run(wanted, {"frame": padded[None, None]})
+        heat, offset, *marked = (o[0, 0] if o.shape[1] == 1 else o[0] for o in outputs)
+        return Segmentation(heat, offset, self.stride, image.shape, *marked)
 
 
 def _choose(providers: str | Sequence[str], available: Sequence[str]) -> list[str]:

@@ -50,6 +50,11 @@ FILM_LIMIT = 0.25
 HOLE_RIM, HOLE_DEPTH = 0.9, 1.9
 
 
+#: What a specimen usually holds: probabilities are calibrated on it. How likely a faint mark is a
+#: vacancy depends on how many there are, and the ranges of training hold too many.
+USUAL_SPECIMEN = SpecimenConfig(margin_nm=0.3)
+
+
 @dataclass(frozen=True)
 class Scene:
     """A conditioned frame and what is true of it.
@@ -62,24 +67,35 @@ class Scene:
         True defects: (n, 2) pixels (x, y), and their names (n,).
     ignore
         Boolean (rows, columns): where no answer is right or wrong.
+    columns
+        (m, 2): every atomic column that shines, pixels (x, y); None where nobody knows them, as in
+        scenes composed of labelled frames.
     """
 
     image: np.ndarray
     points: np.ndarray
     species: np.ndarray
     ignore: np.ndarray
+    columns: np.ndarray | None = None
 
     def crop(self, row: int, column: int, side: int) -> Scene:
         """Cut a square; points in its outermost half pixel belong to it."""
-        moved = self.points - [column, row]
-        inside = ((moved >= -0.5) & (moved < side - 0.5)).all(axis=1)
+        corner, shape = np.array([column, row]), (side, side)
+        moved = self.points - corner
+        inside = _inside(moved, shape)
+        columns = None if self.columns is None else self.columns - corner
         window = slice(row, row + side), slice(column, column + side)
         return Scene(
             np.ascontiguousarray(self.image[window]),
             moved[inside],
             self.species[inside],
             self.ignore[window],
+            None if columns is None else columns[_inside(columns, shape)],
         )
+
+
+def _inside(points: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    return np.asarray(((points >= -0.5) & (points < np.array(shape[::-1]) - 0.5)).all(axis=1))
 
 
 #: Draws a scene of a shape (rows, columns) by a generator, and by it alone. Workers get a copy.
@@ -99,9 +115,19 @@ def draw_crops(
     return [scene.crop(side * (k // across), side * (k % across), side) for k in range(number)]
 
 
-def draw_scene(rng: np.random.Generator, shape: tuple[int, int]) -> Scene:
-    """Draw one scene from the ranges of training, reproducible by ``rng``."""
-    crystal = CRYSTALS[str(rng.choice(TRAINING_CRYSTALS, p=_CRYSTAL_SHARES))]
+def draw_scene(
+    rng: np.random.Generator,
+    shape: tuple[int, int],
+    leave_out: tuple[str, ...] = (),
+    *,
+    usual: bool = False,
+) -> Scene:
+    """Draw one scene from the ranges of training, reproducible by ``rng``.
+
+    Species named in ``leave_out`` stand in none. ``usual`` takes the usual specimen in place of one
+    drawn from the ranges; how it is imaged is drawn all the same.
+    """
+    crystal = CRYSTALS[str(rng.choice(TRAINING_CRYSTALS, p=_CRYSTAL_SHARES))].without(leave_out)
     if rng.random() < 0.5:
         crystal = replace(crystal, exponent=float(rng.uniform(*EXPONENT_RANGE)))
     lattice_px = float(rng.uniform(*LATTICE_RANGE_PX))
@@ -115,20 +141,25 @@ def draw_scene(rng: np.random.Generator, shape: tuple[int, int]) -> Scene:
         crystal,
         (drawn[0], drawn[1]),
         int(rng.integers(2**62)),
-        draw_specimen(rng),
+        USUAL_SPECIMEN if usual else draw_specimen(rng),
         draw_imaging(rng, crystal, lattice_px, factor),
     )
     frame = microscope.acquire()
     image = scanner_faults(frame.image.astype(np.float32), rng)
-    return scene_of(image, frame.truth, factor, shape)
+    return scene_of(image, frame.truth, factor, shape, frame.columns.points)
 
 
 def scene_of(
-    image: np.ndarray, truth: Truth, factor: float = 1.0, shape: tuple[int, int] | None = None
+    image: np.ndarray,
+    truth: Truth,
+    factor: float = 1.0,
+    shape: tuple[int, int] | None = None,
+    columns: np.ndarray | None = None,
 ) -> Scene:
     """Condition a frame, bring it to another scale by ``factor``, and cut it to ``shape``.
 
-    Exactly what a live frame meets before the network sees it.
+    Exactly what a live frame meets before the network sees it. ``columns`` are those of the frame,
+    (m, 2) in its pixels.
     """
     conditioned = condition(image)
     points = truth.points
@@ -142,11 +173,17 @@ def scene_of(
         conditioned = rescale(conditioned, factor)
         points = (points + 0.5) * factor - 0.5
         ignore = rescale(ignore, factor) > 0.5
-    scene = Scene(conditioned, points, truth.species, ignore)
-    rows, columns = shape or conditioned.shape
-    window = slice(0, rows), slice(0, columns)
-    inside = ((points >= -0.5) & (points < np.array([columns, rows]) - 0.5)).all(axis=1)
-    return Scene(scene.image[window], points[inside], truth.species[inside], scene.ignore[window])
+        columns = None if columns is None else (columns + 0.5) * factor - 0.5
+    kept = shape or conditioned.shape
+    window = slice(0, kept[0]), slice(0, kept[1])
+    inside = _inside(points, kept)
+    return Scene(
+        conditioned[window],
+        points[inside],
+        truth.species[inside],
+        ignore[window],
+        None if columns is None else columns[_inside(columns, kept)],
+    )
 
 
 def draw_specimen(rng: np.random.Generator) -> SpecimenConfig:

@@ -1,16 +1,22 @@
-"""What the segmenter says of one frame, and how it is read as points."""
+"""What the segmenter says of one frame, and how it is read as defects and as atomic columns."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.spatial import cKDTree
 
-from latticewatch_kernels.localisation import decode_heat_map
+from latticewatch_kernels.localisation import decode_heat_map, suppress
 
 #: Peaks nearer than this share of the lattice constant are one defect. The two nearest sites that
 #: can hold two, a metal site and its chalcogen neighbour, are 0.577 apart.
 MERGE_DISTANCE = 0.4
+
+#: Cells at this probability and above have a say in where a detection lies, those whose points are
+#: nearer to the surest one's than this share of the merging distance.
+LEAST_VOTE = 0.1
+VOTE_REACH = 0.25
 
 
 @dataclass(frozen=True)
@@ -29,17 +35,23 @@ class Segmentation:
         centred on x = stride c + (stride - 1) / 2.
     shape
         Rows and columns of the frame.
+    column_heat, column_offset
+        The same of atomic columns, host's and dopants' alike: probability that the centre of one
+        lies within 3 px, and pixels to the nearest. None where the model does not tell, or was not
+        asked.
     """
 
     heat: np.ndarray
     offset: np.ndarray
     stride: int
     shape: tuple[int, int]
+    column_heat: np.ndarray | None = None
+    column_offset: np.ndarray | None = None
 
     def detections(
         self, threshold: float = 0.5, merge_px: float = 4.2
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Decode into points: the surest cell of every group whose offsets meet.
+        """Decode into points: where the cells of every group whose offsets meet say it is.
 
         Parameters
         ----------
@@ -53,6 +65,56 @@ class Segmentation:
         points
             Shape (n, 2), pixels (x, y), surest first.
         probability
-            Shape (n,).
+            Shape (n,), of the surest cell.
         """
-        return decode_heat_map(self.heat, self.offset, self.stride, self.shape, threshold, merge_px)
+        return self._decode(self.heat, self.offset, threshold, merge_px)
+
+    def columns(
+        self, threshold: float = 0.5, merge_px: float = 4.2
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Decode atomic columns, as `detections` decodes defects.
+
+        Parameters
+        ----------
+        threshold, merge_px
+            As for `detections`.
+
+        Returns
+        -------
+        points, probability
+            As of `detections`.
+
+        Raises
+        ------
+        ValueError
+            There is no map of columns.
+        """
+        heat, offset = self.column_heat, self.column_offset
+        if heat is None or offset is None:
+            raise ValueError(
+                "no map of atomic columns: ask for it with segment(image, columns=True), of a "
+                "model whose card says columns"
+            )
+        return self._decode(heat, offset, threshold, merge_px)
+
+    def _decode(
+        self, heat: np.ndarray, offset: np.ndarray, threshold: float, merge_px: float
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Surest cells first, each moved to the mean of what the cells of a mind with it say.
+
+        Their offsets err each for itself: the mean of 12 frames at 1,600 electrons a pixel was
+        0.288 px off where the surest cell's was 0.359 (cells of 2 px; 0.346 and 0.369 of 4 px).
+        """
+        least = min(threshold, LEAST_VOTE)
+        votes, weight = decode_heat_map(heat, offset, self.stride, self.shape, least, 0.0)
+        sure = weight >= threshold
+        points, probability = votes[sure], weight[sure]
+        kept = suppress(points, merge_px)
+        points, probability = points[kept], probability[kept]
+        if not len(points):
+            return points, probability
+        gap, nearest = cKDTree(points).query(votes, distance_upper_bound=VOTE_REACH * merge_px)
+        agreed = np.isfinite(gap)
+        index, weight, votes = nearest[agreed], weight[agreed], votes[agreed]
+        sums = np.stack([np.bincount(index, weight * v, len(points)) for v in votes.T], axis=1)
+        return sums / np.bincount(index, weight, len(points))[:, None], probability

@@ -30,7 +30,7 @@ class Targets:
     offset
         Pixels (x, y) from the cell's centre to the nearest defect; (2, h, w).
     near
-        1 where the offset counts in the loss: nearer than `NEUTRAL_RADIUS`; (h, w).
+        1 where the offset counts in the loss: nearer than ``neutral``; (h, w).
     """
 
     heat: np.ndarray
@@ -40,14 +40,18 @@ class Targets:
 
 
 def make_targets(
-    points: np.ndarray, shape: tuple[int, int], stride: int, ignore: np.ndarray | None = None
+    points: np.ndarray,
+    shape: tuple[int, int],
+    stride: int,
+    ignore: np.ndarray | None = None,
+    neutral: float = NEUTRAL_RADIUS,
 ) -> Targets:
     """Lay out the targets of one scene.
 
     Parameters
     ----------
     points
-        True defects (x, y) in pixels, shape (n, 2).
+        True defects, or atomic columns, (x, y) in pixels, shape (n, 2).
     shape
         Rows and columns of the frame, multiples of `stride`.
     stride
@@ -55,6 +59,10 @@ def make_targets(
     ignore
         Boolean, of the frame's shape: pixels where no answer is right or wrong, such as the rim of
         a hole.
+    neutral
+        Cells farther than `POSITIVE_RADIUS` and nearer than this are asked for the offset alone.
+        Columns stand so close that there would be hardly a cell to say "none" of:
+        `POSITIVE_RADIUS` for them.
 
     Returns
     -------
@@ -71,7 +79,7 @@ def make_targets(
         gaps, nearest = cKDTree(points).query(cells)
         distance = np.reshape(gaps, (h, w))
         offset = (points[nearest] - cells).T.reshape(2, h, w).astype(np.float32)
-    near = distance < NEUTRAL_RADIUS
+    near = distance < neutral
     heat = distance <= POSITIVE_RADIUS
     weight = heat | ~near
     if ignore is not None:

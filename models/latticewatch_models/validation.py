@@ -27,6 +27,9 @@ DOSES = (200.0, 400.0, 800.0, 1600.0, 3200.0, 6400.0, 20000.0)
 #: Detections surer than this count.
 THRESHOLD = 0.5
 
+#: Columns nearer to the border than this are not judged: half of their image lies outside.
+COLUMN_BORDER_PX = 4.0
+
 #: A false alarm counts against the species of the site that it lies on.
 SITE_SPECIES: dict[str, tuple[str, ...]] = {
     "metal": ("MoW", "VW", "V@Mo", "VMo", "SiC", "VC"),
@@ -131,6 +134,50 @@ def table(segment: Callable[[np.ndarray], Segmentation], frames: int) -> str:
     return "\n".join(lines)
 
 
+def judge_columns(
+    segment: Callable[..., Segmentation],
+    frames: Sequence[SimulatedFrame],
+    threshold: float = THRESHOLD,
+) -> Score:
+    """Count atomic columns found and missed, by sublattice, and marks that are no column.
+
+    As `judge`; columns and marks within `COLUMN_BORDER_PX` of the frame's border are left out.
+    """
+    score = Score()
+    for frame in frames:
+        lattice, columns = frame.truth.lattice, frame.columns
+        scene = scene_of(frame.image, frame.truth)
+        seen = segment(scene.image, columns=True)
+        points, _ = seen.columns(threshold, MERGE_DISTANCE * lattice.constant)
+        shape = scene.image.shape
+        points = points[~_at_border(points, shape)]
+        sites, beyond = _SITE_NAMES[columns.sublattice], _at_border(columns.points, shape)
+        score.add(points, columns.points, sites, MATCH_DISTANCE * lattice.constant, ignore=beyond)
+    return score
+
+
+def _at_border(points: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    high = np.array(shape[::-1]) - 1 - COLUMN_BORDER_PX
+    return np.asarray(((points < COLUMN_BORDER_PX) | (points > high)).any(axis=1))
+
+
+def columns_table(segment: Callable[..., Segmentation], frames: int) -> str:
+    """Accuracy of atomic columns by dose as a Markdown table; positions in picometres RMS."""
+    lines = [
+        "| dose, e/px | columns | recall | metal | chalcogen | precision | position error, pm |",
+        "|---" * 7 + "|",
+    ]
+    for dose in DOSES:
+        some = [validation_frame(dose, k) for k in range(frames)]
+        s = judge_columns(segment, some)
+        number = sum(s.hits.values()) + sum(s.misses.values())
+        cells = [s.recall(), s.recall(["metal"]), s.recall(["chalcogen"]), s.precision()]
+        error = s.position_error() * some[0].header["pixel_size_nm"] * 1000.0
+        told = " | ".join(f"{c:.4f}" for c in cells)
+        lines.append(f"| {dose:g} | {number} | {told} | {error:.1f} |")
+    return "\n".join(lines)
+
+
 def vacancy_limit(dose: float) -> float:
     """Best F1 that single sulphur vacancies allow at a dose, 0.03 nm a pixel, as common as here."""
     crystal = CRYSTALS["WS2"]
@@ -145,7 +192,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--model", type=Path, help="ONNX file; the shipped model without")
     parser.add_argument("--frames", type=int, default=20, help="frames to a dose")
     options = parser.parse_args(arguments)
-    print(table(Segmenter(options.model, threads=1).segment, options.frames))  # noqa: T201
+    segmenter = Segmenter(options.model, threads=1)
+    print(table(segmenter.segment, options.frames))  # noqa: T201
+    if segmenter.card.columns:
+        print("\n" + columns_table(segmenter.segment, options.frames))  # noqa: T201
 
 
 if __name__ == "__main__":

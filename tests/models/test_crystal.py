@@ -52,3 +52,19 @@ def test_losing_atoms_leads_from_host_to_one_and_two_vacancies():
     assert kinds.species[kinds.loss[single, 1]] == "VS2"
     assert kinds.species[kinds.loss[HOST, 0]] == "VW"
     assert kinds.loss[kinds.loss[HOST, 0], 0] == -1
+
+
+def test_a_crystal_without_a_species_keeps_the_others():
+    ws2 = crystal_named("WS2")
+    less = ws2.without(["VW", "VMo"])
+    assert [r for r in ws2.readings if r.species != "VW"] == list(less.readings)
+    assert (less.dopant, less.vacancy) == ("MoW", "VS")
+    assert kinds_of(less).loss[HOST, 0] == -1
+    assert ws2.without(["VMo"]) == ws2
+
+
+def test_a_dopant_without_its_vacancy_has_no_states():
+    less = crystal_named("WS2").without(["VS"])
+    assert less.states == ()
+    assert kinds_of(less).mobile == -1
+    assert "MoW" in kinds_of(less).species

@@ -6,8 +6,11 @@ onnx = pytest.importorskip("onnx")
 import numpy as np  # noqa: E402
 
 from latticewatch_models import export  # noqa: E402
+from latticewatch_models.calibration import log_noise  # noqa: E402
 from latticewatch_models.network import DefectNetwork, NetworkSettings  # noqa: E402
 from latticewatch_models.runtime import Segmenter  # noqa: E402
+
+CALIBRATIONS = export.Calibration(0.7, 0.3), export.Calibration(1.4, -0.2, 0.1, 0.3, -2.0, 1.0)
 
 
 @pytest.fixture(scope="module")
@@ -20,7 +23,7 @@ def exported(tmp_path_factory):
     facts = export.ModelFacts(
         trained=True, crystals=("WS2", "MoS2"), seed=7, iterations=11, notes={"why": "a test"}
     )
-    card = export.export_onnx(network.eval(), path, facts, export.Calibration(0.7, 0.3))
+    card = export.export_onnx(network.eval(), path, facts, *CALIBRATIONS)
     return network, path, card
 
 
@@ -29,10 +32,29 @@ def test_the_file_computes_what_torch_computes_with_its_calibration(exported):
     image = np.random.default_rng(1).normal(size=(116, 72)).astype(np.float32)
     with torch.inference_mode():
         logits, offsets = network(torch.from_numpy(image)[None, None])
-    seen = Segmenter(path, providers="cpu", threads=1).segment(image)
+    seen = Segmenter(path, providers="cpu", threads=1).segment(image, columns=True)
     wanted = 1 / (1 + np.exp(-(0.7 * logits.numpy()[0, 0] + 0.3)))
     np.testing.assert_allclose(seen.heat, wanted, atol=1e-4)
-    np.testing.assert_allclose(seen.offset, offsets.numpy()[0], atol=1e-3)
+    np.testing.assert_allclose(seen.offset, offsets.numpy()[0, :2], atol=1e-3)
+    t = log_noise(torch.from_numpy(image)[None, None]).item()
+    assert t == pytest.approx(0.0, abs=0.1)
+    logit = (1.4 + 0.1 * t) * logits.numpy()[0, 1] - 0.2 + 0.3 * t
+    wanted = 1 / (1 + np.exp(-logit))
+    np.testing.assert_allclose(seen.column_heat, wanted, atol=1e-4)
+    np.testing.assert_allclose(seen.column_offset, offsets.numpy()[0, 2:], atol=1e-3)
+
+
+@pytest.mark.parametrize("design", ["half", "unet"])
+def test_every_stride_has_its_file(tmp_path, design):
+    torch.manual_seed(4)
+    network = DefectNetwork(NetworkSettings(16, 16, design, columns=False)).eval()
+    path = tmp_path / "model.onnx"
+    card = export.export_onnx(network, path, export.ModelFacts(trained=True))
+    assert (card.stride, card.columns) == (network.stride, False)
+    image = np.random.default_rng(1).normal(size=(57, 44)).astype(np.float32)
+    seen = Segmenter(path, providers="cpu", threads=1).segment(image, columns=True)
+    assert seen.heat.shape == (-(-57 // card.stride), 44 // card.stride)
+    assert seen.column_heat is None
 
 
 def test_the_card_survives_the_file(exported):
@@ -41,6 +63,7 @@ def test_the_card_survives_the_file(exported):
     assert card.crystals == ("WS2", "MoS2")
     assert (card.seed, card.iterations, card.trained) == (7, 11, True)
     assert card.notes == {"why": "a test"}
+    assert card.columns
     assert card.lattice_constant_px == 10.5
 
 
@@ -56,7 +79,7 @@ def test_an_export_is_reproducible(exported, tmp_path):
     facts = export.ModelFacts(
         trained=True, crystals=("WS2", "MoS2"), seed=7, iterations=11, notes={"why": "a test"}
     )
-    export.export_onnx(network, again, facts, export.Calibration(0.7, 0.3))
+    export.export_onnx(network, again, facts, *CALIBRATIONS)
     assert again.read_bytes() == path.read_bytes()
 
 

@@ -25,8 +25,11 @@ METADATA = {
 }
 
 
-def write_model(path, metadata=METADATA):
-    """Heat: the mean of the cell's 4 x 4 pixels. Offsets: the same and its negative."""
+def write_model(path, metadata=METADATA, columns=False):
+    """Heat: the mean of the cell's 4 x 4 pixels. Offsets: the same and its negative.
+
+    Columns: the heat's negative, and offsets likewise.
+    """
     helper, numpy_helper = onnx.helper, onnx.numpy_helper
     kernel = numpy_helper.from_array(np.full((1, 1, 4, 4), 1 / 16, np.float32), "kernel")
     nodes = [
@@ -39,9 +42,15 @@ def write_model(path, metadata=METADATA):
     def value(name, channels):
         return helper.make_tensor_value_info(name, kind, [1, channels, None, None])
 
-    graph = helper.make_graph(
-        nodes, "hand", [value("frame", 1)], [value("heat", 1), value("offset", 2)], [kernel]
-    )
+    outputs = [value("heat", 1), value("offset", 2)]
+    if columns:
+        nodes += [
+            helper.make_node("Neg", ["heat"], ["column_heat"]),
+            helper.make_node("Neg", ["offset"], ["column_offset"]),
+        ]
+        outputs += [value("column_heat", 1), value("column_offset", 2)]
+        metadata = {**metadata, "columns": "yes"}
+    graph = helper.make_graph(nodes, "hand", [value("frame", 1)], outputs, [kernel])
     model = helper.make_model(
         graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10, producer_name="test"
     )
@@ -81,6 +90,20 @@ def test_what_the_file_says_is_what_the_segmenter_says(model):
     assert (segmenter.stride, segmenter.lattice_constant_px) == (4, 10.5)
     assert segmenter.card.scale_range == (0.85, 1.2)
     assert segmenter.providers[-1] == "cpu"
+
+
+def test_columns_are_told_where_they_are_asked_for_and_known(model, tmp_path):
+    image = np.random.default_rng(3).normal(size=(33, 46)).astype(np.float32)
+    old = Segmenter(model, providers="cpu")
+    assert not old.card.columns
+    assert old.segment(image, columns=True).column_heat is None
+    new = Segmenter(write_model(tmp_path / "new.onnx", columns=True), providers="cpu")
+    assert new.card.columns
+    assert new.segment(image).column_heat is None
+    seen = new.segment(image, columns=True)
+    np.testing.assert_array_equal(seen.column_heat, -seen.heat)
+    np.testing.assert_array_equal(seen.column_offset, -seen.offset)
+    np.testing.assert_array_equal(seen.heat, old.segment(image).heat)
 
 
 def test_one_segmenter_serves_many_threads(model):

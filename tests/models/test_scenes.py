@@ -2,8 +2,10 @@
 
 import numpy as np
 import pytest
+from scipy.spatial import cKDTree
 
 from latticewatch_models.crystal import CRYSTALS
+from latticewatch_models.imaging import Detector
 from latticewatch_models.microscope import ImagingConfig, Microscope, SpecimenConfig
 from latticewatch_models.scenes import (
     LATTICE_RANGE_PX,
@@ -39,6 +41,7 @@ def test_crops_tile_the_scene_they_are_cut_from():
     rows = [np.hstack([c.image for c in crops[k : k + 2]]) for k in (0, 2)]
     np.testing.assert_array_equal(np.vstack(rows), scene.image)
     assert sum(len(c.points) for c in crops) == len(scene.points)
+    assert sum(len(c.columns) for c in crops) == len(scene.columns)
 
 
 @pytest.mark.parametrize("factor", [1.0, 0.5, 1.6])
@@ -49,6 +52,7 @@ def test_marks_stay_on_their_columns_when_a_scene_is_resampled(factor):
         jitter_px=0.0,
         contamination=0.0,
         drift_nm_per_frame=0.0,
+        detector=Detector(dtype="float32"),
     )
     specimen = SpecimenConfig(
         dopant_fraction=0.0,
@@ -58,12 +62,36 @@ def test_marks_stay_on_their_columns_when_a_scene_is_resampled(factor):
         bound_share=0.0,
     )
     frame = Microscope("WS2", (200, 320), 3, specimen, imaging).acquire()
-    scene = scene_of(frame.image, frame.truth, factor)
+    scene = scene_of(frame.image, frame.truth, factor, columns=frame.columns.points)
     limits = np.array(scene.image.shape[::-1]) - 1
     places = np.clip(np.rint(scene.points), 0, limits).astype(int)
     assert len(places) >= 5
     # a missing metal column is darker than half of the frame, any standing one brighter than most
     assert (scene.image[places[:, 1], places[:, 0]] < 0.5).all()
+    # columns keep their brightness, and none stands where one is missing
+    metal = np.rint(scene.columns[frame.columns.sublattice == 0]).astype(int).clip(0, limits)
+    assert np.median(scene.image[metal[:, 1], metal[:, 0]]) > np.quantile(scene.image, 0.9)
+    assert cKDTree(scene.columns).query(scene.points)[0].min() > 2.0
+
+
+def test_a_usual_specimen_has_the_doping_it_is_said_to_have():
+    scenes = [draw_scene(np.random.default_rng(k), (128, 128), usual=True) for k in range(12)]
+    dopants = sum(np.isin(s.species, ["MoW", "V@Mo", "SiC"]).sum() for s in scenes)
+    columns = sum(len(s.columns) for s in scenes)
+    # 3 % of about half of the columns
+    assert 0.008 < dopants / columns < 0.03
+    assert not any(s.ignore.any() for s in scenes)
+
+
+def test_a_species_left_out_stands_in_no_scene():
+    left = ("VW", "VMo", "VC")
+    seen = set()
+    for seed in range(12):
+        scene = draw_scene(np.random.default_rng(seed), (96, 96), left)
+        seen |= set(scene.species.tolist())
+        assert scene.columns is not None
+    assert not seen & set(left)
+    assert {"MoW", "VS"} <= seen
 
 
 def test_a_hole_is_ignored_at_its_rim_and_empty_in_its_depth():

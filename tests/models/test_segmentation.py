@@ -1,12 +1,13 @@
 """Targets and decoding are inverse to each other."""
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.distance import pdist
 
-from latticewatch_models.segmentation import Segmentation
-from latticewatch_models.targets import make_targets
+from latticewatch_models.segmentation import VOTE_REACH, Segmentation
+from latticewatch_models.targets import POSITIVE_RADIUS, make_targets
 
 
 def spread_points(seed, number, shape, least=5.5):
@@ -53,14 +54,20 @@ def test_the_neutral_ring_is_asked_nothing_but_its_offset():
     assert targets.weight[4, 4] == 1  # 5.7 px off: nothing there
 
 
-def test_the_surest_of_neighbouring_cells_speaks_for_all():
+def test_neighbouring_cells_speak_together_and_the_surest_says_how_sure():
     rng = np.random.default_rng(0)
     heat = np.zeros((8, 8), np.float32)
     offset = np.zeros((2, 8, 8), np.float32)
     heat[3, 3], heat[3, 4], heat[6, 6] = 0.6, 0.9, 0.7
     offset[:, 3, 3], offset[:, 3, 4] = (2.0, 0.0), (-1.0, 0.0)
     points, probability = Segmentation(heat, offset, 4, (32, 32)).detections(0.5)
+    mean = (0.6 * 15.5 + 0.9 * 16.5) / 1.5
+    np.testing.assert_allclose(points, [[mean, 13.5], [25.5, 25.5]], rtol=1e-6)
+    # a cell of another mind has no say
+    offset[:, 3, 3] = (0.5, 0.0)
+    points, _ = Segmentation(heat, offset, 4, (32, 32)).detections(0.5)
     np.testing.assert_allclose(points, [[16.5, 13.5], [25.5, 25.5]])
+    offset[:, 3, 3] = (2.0, 0.0)
     np.testing.assert_allclose(probability, [0.9, 0.7], rtol=1e-6)
     # a detection that points out of the frame is none
     offset[:, 6, 6] = (9.0, 0.0)
@@ -69,4 +76,36 @@ def test_the_surest_of_neighbouring_cells_speaks_for_all():
     noise = Segmentation(
         rng.random((30, 30), np.float32), rng.normal(0, 3, (2, 30, 30)), 4, (120, 120)
     )
-    assert pdist(noise.detections(0.2, merge_px=4.0)[0]).min() > 4.0
+    assert pdist(noise.detections(0.2, merge_px=4.0)[0]).min() > 4.0 - 2 * VOTE_REACH * 4.0
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 2**32 - 1))
+def test_columns_decode_to_the_columns_they_were_made_of(seed):
+    shape = (64, 96)
+    columns = spread_points(seed, 60, shape, least=6.0)
+    t = make_targets(columns, shape, 4, None, POSITIVE_RADIUS)
+    assert (t.weight == 1).all()
+    nothing = np.zeros_like(t.heat), np.zeros_like(t.offset)
+    seen = Segmentation(*nothing, 4, shape, t.heat, t.offset)
+    found, probability = seen.columns()
+    assert len(found) == len(columns)
+    assert (probability == 1).all()
+    order, wanted = np.lexsort(found.T), np.lexsort(columns.T)
+    np.testing.assert_allclose(found[order], columns[wanted], atol=1e-4)
+
+
+def test_a_column_is_the_mean_of_what_its_cells_say():
+    heat, offset = np.zeros((8, 8), np.float32), np.zeros((2, 8, 8), np.float32)
+    heat[3, 3], heat[3, 4] = 0.6, 0.9
+    offset[:, 3, 3], offset[:, 3, 4] = (2.5, 0.0), (-1.0, 0.5)
+    points, probability = Segmentation(heat, offset, 4, (32, 32), heat, offset).columns()
+    np.testing.assert_allclose(points, [[(0.6 * 16.0 + 0.9 * 16.5) / 1.5, 13.5 + 0.3]], rtol=1e-6)
+    np.testing.assert_allclose(probability, [0.9], rtol=1e-6)
+    assert len(Segmentation(heat, offset, 4, (32, 32), heat * 0, offset).columns()[0]) == 0
+
+
+def test_columns_that_were_not_asked_for_are_an_error_that_says_how():
+    heat, offset = np.zeros((8, 8), np.float32), np.zeros((2, 8, 8), np.float32)
+    with pytest.raises(ValueError, match=r"segment\(image, columns=True\)"):
+        Segmentation(heat, offset, 4, (32, 32)).columns()

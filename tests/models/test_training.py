@@ -2,11 +2,20 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from dataclasses import replace  # noqa: E402
+
 import numpy as np  # noqa: E402
 
 from latticewatch_models.network import NetworkSettings  # noqa: E402
 from latticewatch_models.runtime import Segmenter  # noqa: E402
-from latticewatch_models.training import TrainSettings, main, segmentation_loss, train  # noqa: E402
+from latticewatch_models.scenes import draw_scene  # noqa: E402
+from latticewatch_models.training import (  # noqa: E402
+    COLUMN_WEIGHT,
+    TrainSettings,
+    main,
+    segmentation_loss,
+    train,
+)
 
 TINY = TrainSettings(
     seed=3,
@@ -45,6 +54,21 @@ def test_a_seed_gives_the_same_network_again(trained):
         torch.testing.assert_close(one, other)
 
 
+def test_scenes_without_columns_are_refused_where_columns_are_to_be_marked():
+    def draw(rng, shape):
+        return replace(draw_scene(rng, shape), columns=None)
+
+    with pytest.raises(ValueError, match=r"columns=False"):
+        train(replace(TINY, iterations=1), draw=draw)
+    settings = replace(TINY, iterations=1, network=NetworkSettings(16, 16, columns=False))
+    assert np.isfinite(train(settings, draw=draw).losses).all()
+
+
+def test_statistics_of_the_normalisation_are_a_mean_over_the_last_batches(trained):
+    counts = [m.num_batches_tracked for m in trained[0].network.modules() if hasattr(m, "momentum")]
+    assert {int(c) for c in counts} == {4}
+
+
 def test_a_trained_model_is_a_file_the_runtime_takes(trained, tmp_path):
     path = tmp_path / "model.onnx"
     card = trained[0].export(path)
@@ -65,9 +89,14 @@ def test_the_loss_of_the_truth_is_nought_and_silent_cells_cost_nothing():
     logits = torch.where(heat > 0, 30.0, -30.0)
     logits[..., 3, 3] = 30.0
     assert segmentation_loss(logits, offset, batch).item() == pytest.approx(0.0, abs=1e-6)
-    # one cell off by one cell's side in x: half of 1, as the offsets weigh half
+    # one cell off by four pixels in x: half of 1, as the offsets weigh half
     moved = offset + torch.tensor([4.0, 0.0])[None, :, None, None]
     assert segmentation_loss(logits, moved, batch).item() == pytest.approx(0.5, abs=1e-6)
+    # the same of columns costs as much less as they weigh
+    batch = [batch[0], *(torch.cat([t, t], dim=1) for t in batch[1:])]
+    two, apart = torch.cat([logits, logits], dim=1), torch.cat([offset, moved], dim=1)
+    loss = segmentation_loss(two, apart, batch).item()
+    assert loss == pytest.approx(0.5 * COLUMN_WEIGHT, abs=1e-6)
 
 
 @pytest.mark.parametrize(("field", "value"), [("iterations", 0), ("crop_px", 100)])

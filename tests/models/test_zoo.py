@@ -8,7 +8,7 @@ from latticewatch_models.microscope import ImagingConfig, Microscope, SpecimenCo
 from latticewatch_models.runtime import ZOO_MODEL, Segmenter
 from latticewatch_models.scenes import scene_of
 from latticewatch_models.scoring import MATCH_DISTANCE, match
-from latticewatch_models.validation import SITE_SPECIES, judge, validation_frame
+from latticewatch_models.validation import SITE_SPECIES, judge, judge_columns, validation_frame
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +25,8 @@ def test_the_file_is_small_and_has_a_card():
 def test_the_file_says_what_it_was_trained_on(segmenter):
     card = segmenter.card
     assert card.trained
-    assert card.stride == 4
+    assert card.stride == 2
+    assert card.columns
     assert card.lattice_constant_px == 10.5
     assert set(card.crystals) <= set(CRYSTALS)
     assert f"--seed {card.seed} --iterations {card.iterations}" in ZOO_MODEL.with_suffix(
@@ -69,6 +70,14 @@ def test_a_side_that_is_no_multiple_of_a_cell_has_no_false_marks_along_it(segmen
         alarms += np.count_nonzero((alone > side - 9).any(axis=1))
     # about 600 sites lie along these borders; a mirrored border gave 60 and more
     assert alarms <= 10
+
+
+def test_atomic_columns_at_1600_electrons_a_pixel(segmenter):
+    score = judge_columns(segmenter.segment, [validation_frame(1600.0, 1100 + k) for k in range(4)])
+    assert score.recall(["metal"]) >= 0.99
+    assert score.recall() >= 0.97
+    assert score.precision() >= 0.97
+    assert score.position_error() < 0.6
 
 
 def test_noise_without_a_crystal_is_not_full_of_defects(segmenter):

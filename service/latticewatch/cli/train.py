@@ -32,7 +32,13 @@ from latticewatch_models.labelled import label_frame
 from latticewatch_models.runtime import Segmenter
 from latticewatch_models.scenes import SceneSource
 from latticewatch_models.selftraining import lessons_of
-from latticewatch_models.training import Progress, TrainedModel, TrainSettings, train
+from latticewatch_models.training import (
+    NetworkSettings,
+    Progress,
+    TrainedModel,
+    TrainSettings,
+    train,
+)
 
 #: Steps that the plotted loss is averaged over: single batches differ by a factor of two.
 _SMOOTHING = 50
@@ -98,7 +104,8 @@ def _train_on(movie: Movie, options: argparse.Namespace) -> int:
     chosen_settings = {**SELF_TRAINING, "seed": options.seed}
     if options.iterations is not None:
         chosen_settings["iterations"] = options.iterations
-    settings = TrainSettings(**chosen_settings)
+    # a labelled frame does not tell which of its dark sites still hold a column
+    settings = TrainSettings(**chosen_settings, network=NetworkSettings(columns=False))
     model = _watched(settings, lessons)
     source = f"{movie.path.name}, frames {chosen.start}:{chosen.stop}"
     model.export(options.out, crystals=(), notes={"labels": f"Bragg peaks of {source}"})
