@@ -110,4 +110,20 @@ def test_the_command_writes_a_model(tmp_path, monkeypatch):
     path = tmp_path / "command.onnx"
     arguments = ["--iterations", "1", "--workers", "0", "--width", "16", "--deep-width", "16"]
     main(["--out", str(path), "--seed", "9", *arguments])
-    assert Segmenter(path, providers="cpu").card.seed == 9
+    card = Segmenter(path, providers="cpu").card
+    assert (card.seed, card.stride, card.columns) == (9, 2, True)
+    main(["--out", str(path), *arguments, "--design", "quarter", "--leave-out", "VW", "VMo"])
+    assert Segmenter(path, providers="cpu").card.stride == 4
+
+
+def test_what_is_left_out_is_in_no_batch(monkeypatch):
+    seen = []
+
+    def draw(rng, shape, leave_out=(), *, usual=False):
+        seen.append((leave_out, usual))
+        return draw_scene(rng, shape, leave_out, usual=usual)
+
+    for module in ("batches", "training"):
+        monkeypatch.setattr(f"latticewatch_models.{module}.draw_scene", draw)
+    train(replace(TINY, iterations=2, leave_out=("VW",)))
+    assert seen == [(("VW",), False)] * 2 + [(("VW",), True)] * 2
