@@ -39,7 +39,7 @@ def drawn(seed: int, share: float, error: float, number: int = 40_000):
 @pytest.mark.parametrize("separation", [2.0, 3.5])
 def test_a_probability_of_p_is_right_in_a_share_p_of_cases(share, separation):
     deviations, vacant = drawn(1, share, 0.5 * HOST / separation)
-    found = judge_vacancies(deviations, HOST, (0.5,))
+    found = judge_vacancies(deviations, HOST, (0.5,), evidence=1.0)
     for low, high in ((0.05, 0.2), (0.2, 0.5), (0.5, 0.9)):
         here = (found.probability >= low) & (found.probability < high)
         error = np.sqrt(0.25 / here.sum())
@@ -48,7 +48,7 @@ def test_a_probability_of_p_is_right_in_a_share_p_of_cases(share, separation):
 
 def test_shares_are_those_of_a_mixture_with_known_means():
     deviations, vacant = drawn(2, 0.05, 0.02)
-    found = judge_vacancies(deviations, HOST, (0.5,))
+    found = judge_vacancies(deviations, HOST, (0.5,), evidence=1.0)
     assert found.shares[0] == pytest.approx(vacant.mean(), rel=0.1)
     oracle = GaussianMixture(
         2,

@@ -51,6 +51,8 @@ SELF_TRAINING: dict[str, int] = {
     "scenes_per_step": 4,
     "crops_per_scene": 2,
     "calibration_scenes": 48,
+    # a scene takes twice as long to compose as to learn from
+    "workers": 2,
 }
 
 
