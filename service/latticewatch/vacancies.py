@@ -33,8 +33,8 @@ STEPS = 12
 #: Below this no vacancy is reported, however faint all of them are: seven of eight would be noise.
 LEAST_THRESHOLD = 0.12
 
-#: Power to which the likelihood ratio counts. A sum of few electrons is far too low more seldom than
-#: a normal variable. At 1,600 electrons a pixel (120 frames) claims of 0.14 and 0.28 held 0.18 and
+#: Power to which the likelihood ratio counts. A sum of few electrons is far too low more seldom
+#: than a normal variable. At 1,600 electrons a pixel (120 frames) claims of 0.14 and 0.28 held 0.18 and
 #: 0.38 with a power of 1; with 1.1 claims of 0.14 and 0.27 hold 0.14 and 0.30, and those of 6,400
 #: electrons a pixel are up to 0.08 too high.
 EVIDENCE = 1.1
@@ -111,7 +111,7 @@ def judge_vacancies(
     expected = -host * np.asarray(lacking, float)
     # log likelihood ratio of each alternative to the host
     ratio = (
-        EVIDENCE
+        evidence
         * (value[:, None] - 0.5 * expected)
         * expected
         / np.maximum(error, 1e-12)[:, None] ** 2
