@@ -34,9 +34,9 @@ STEPS = 12
 LEAST_THRESHOLD = 0.12
 
 #: Power to which the likelihood ratio counts. A sum of few electrons is far too low more seldom
-#: than a normal variable. At 1,600 electrons a pixel (120 frames) claims of 0.14 and 0.28 held 0.18 and
-#: 0.38 with a power of 1; with 1.1 claims of 0.14 and 0.27 hold 0.14 and 0.30, and those of 6,400
-#: electrons a pixel are up to 0.08 too high.
+#: than a normal variable. At 1,600 electrons a pixel (120 frames) claims of 0.14 and 0.28 held 0.18
+#: and 0.38 with a power of 1; with 1.1 claims of 0.14 and 0.27 hold 0.14 and 0.30, and those of
+#: 6,400 electrons a pixel are up to 0.08 too high.
 EVIDENCE = 1.1
 
 #: A column brighter than its host by more standard deviations than this lacks nothing: there is
@@ -110,12 +110,8 @@ def judge_vacancies(
     value, error = deviations.deviation[here], deviations.error[here]
     expected = -host * np.asarray(lacking, float)
     # log likelihood ratio of each alternative to the host
-    ratio = (
-        evidence
-        * (value[:, None] - 0.5 * expected)
-        * expected
-        / np.maximum(error, 1e-12)[:, None] ** 2
-    )
+    middle = value[:, None] - 0.5 * expected
+    ratio = evidence * middle * expected / np.maximum(error, 1e-12)[:, None] ** 2
     expectation = EXPECTED_SHARE * RARER ** np.arange(len(lacking))
     shares = expectation
     odds = np.exp(np.clip(ratio, -60.0, 60.0))
