@@ -1,7 +1,7 @@
 """The accuracy bench: detections against the truth of simulated frames, beside limit and peers.
 
     python bench/accuracy.py [--frames N] [--doses E ...] [--out DIR] [--model FILE] [--docs]
-                             [--no-peers] [--venv DIR] [--cycles N]
+                             [--doses-only] [--no-peers] [--venv DIR] [--cycles N]
 
 Writes ``accuracy.md``, ``accuracy.json`` and pictures to DIR; with ``--docs`` the tables also go
 between the markers of docs/accuracy.md, and the pictures to docs/images. FFT subtraction always
@@ -72,6 +72,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default=REPOSITORY / "out" / "accuracy")
     parser.add_argument("--model", type=Path, help="ONNX file; the shipped model without")
     parser.add_argument("--docs", action="store_true", help="renew docs/accuracy.md as well")
+    parser.add_argument(
+        "--doses-only", action="store_true", help="leave rotation and magnification out"
+    )
     parser.add_argument("--no-peers", action="store_true", help="leave AtomAI and blob_log out")
     parser.add_argument("--venv", type=Path, default=REPOSITORY / ".venv-peer")
     parser.add_argument("--cycles", type=int, default=200, help="mini-batches to train AtomAI")
@@ -93,6 +96,7 @@ def command(options: argparse.Namespace) -> str:
     parts += [f"{dose:g}" for dose in options.doses]
     if options.model:
         parts += ["--model", options.model.name]
+    parts += ["--doses-only"] if options.doses_only else []
     parts += ["--no-peers"] if options.no_peers else ["--cycles", str(options.cycles)]
     return "    " + " ".join(parts)
 
@@ -107,14 +111,15 @@ def gather(options: argparse.Namespace) -> Measured:
         return measure(ours, condition, test_frames(condition, number))
 
     rivals, notes = run_peers(options, frames)
+    turns, sizes = ((), ()) if options.doses_only else (ROTATIONS, MAGNIFICATIONS)
     return Measured(
         {dose: measure(ours, Condition(dose), some) for dose, some in frames.items()},
         {dose: ideal_on(some, Condition(dose)) for dose, some in frames.items()},
         {dose: ideal(Condition(dose)) for dose in options.doses},
         rivals,
         notes,
-        {angle: under(Condition(DOSE, rotation_deg=angle)) for angle in ROTATIONS},
-        {size: under(Condition(DOSE, magnification=size)) for size in MAGNIFICATIONS},
+        {angle: under(Condition(DOSE, rotation_deg=angle)) for angle in turns},
+        {size: under(Condition(DOSE, magnification=size)) for size in sizes},
         ours.analyser.segmenter.stride,
     )
 
@@ -159,13 +164,16 @@ def compose(measured: Measured) -> str:
         report.quality_table(results, measured.stride),
         picture("reliability", "Reliability by dose"),
         picture("positions", "Position errors by place in the pixel"),
-        "### Rotation",
-        f"{DOSE:g} electrons a pixel.",
-        report.robustness_table("rotation, degrees", measured.rotations),
-        "### Magnification",
-        f"The same field of view and dose per area: {DOSE:g} electrons a pixel of 0.03 nm.",
-        report.robustness_table("magnification", measured.magnifications),
     ]
+    if measured.rotations:
+        parts += [
+            "### Rotation",
+            f"{DOSE:g} electrons a pixel.",
+            report.robustness_table("rotation, degrees", measured.rotations),
+            "### Magnification",
+            f"The same field of view and dose per area: {DOSE:g} electrons a pixel of 0.03 nm.",
+            report.robustness_table("magnification", measured.magnifications),
+        ]
     return "\n\n".join(parts) + "\n"
 
 
