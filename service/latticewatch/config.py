@@ -156,7 +156,7 @@ class CalibrationSettings(_Section):
         "came of it: a training that failed fails again on much the same frames",
     )
     iterations: int = Field(
-        default=2000, ge=1, description="steps of a training, as 'latticewatch train' takes"
+        default=1200, ge=1, description="steps of a training, as 'latticewatch train' takes"
     )
     timeout_s: float = Field(
         default=1800.0,
