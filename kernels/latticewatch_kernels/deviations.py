@@ -70,6 +70,9 @@ class Deviations:
     error
         (n,) its standard deviation, same units: counting noise, scaled to the spread that the
         frame's own columns of the sublattice show.
+    level
+        (n,) local mean, 0 at the empty site's level, 1 at the crystal's (`order.OrderMap.level`):
+        contamination raises it.
     """
 
     cells: np.ndarray
@@ -77,6 +80,7 @@ class Deviations:
     points: np.ndarray
     deviation: np.ndarray
     error: np.ndarray
+    level: np.ndarray
 
     def __len__(self) -> int:
         return len(self.sublattice)
@@ -124,7 +128,8 @@ def site_deviations(labels: Labels, lattice: Lattice) -> Deviations:
     unit = _unit(labels.columns)
     error = spread[sublattice] / np.sqrt(energy)
     error *= _local_excess(rest / error, points, lattice.constant)
-    return Deviations(cells, sublattice, points, height * unit, error * unit)
+    level_at = _at(labels.order.level, points, labels)
+    return Deviations(cells, sublattice, points, height * unit, error * unit, level_at)
 
 
 def _unit(columns: ColumnMap) -> float:
@@ -151,15 +156,19 @@ def _sites(
     margin = MARGIN * lattice.constant
     kept = ((points >= margin) & (points <= high - margin)).all(axis=1)
     column, row = np.rint(points[kept]).astype(int).T
-    amplitude = to_host(labels.order.amplitude)
-    coarse = np.array(amplitude.shape) - 1
-    down, across = (
-        np.minimum(place // labels.order.stride, last)
-        for place, last in zip((row, column), coarse, strict=True)
-    )
-    sound = amplitude[down, across] >= SOUND_AMPLITUDE
+    sound = _at(labels.order.amplitude, points[kept], labels) >= SOUND_AMPLITUDE
     kept[kept] = sound & ~to_host(labels.hole)[row, column]
     return cells[kept], sublattice[kept], points[kept]
+
+
+def _at(cells: Array, points: np.ndarray, labels: Labels) -> np.ndarray:
+    """Values of a map of the order's cells at points (n, 2) in pixels."""
+    table = to_host(cells)
+    place = np.rint(points).astype(int) // labels.order.stride
+    down, across = (
+        np.clip(place[:, axis], 0, size - 1) for axis, size in zip((1, 0), table.shape, strict=True)
+    )
+    return np.asarray(table[down, across], float)
 
 
 def _weights(labels: Labels) -> Array:

@@ -21,6 +21,7 @@ from latticewatch.vacancies import (
     combine,
     judge_vacancies,
     lacking_shares,
+    outstanding_columns,
 )
 from latticewatch_kernels.arrays import to_host
 from latticewatch_kernels.conditioning import condition
@@ -115,7 +116,7 @@ class Analyser:
     def _with_vacancies(
         self, labels: Labels, lattice: Lattice, points: np.ndarray, probability: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Let the columns of the second sublattice speak for themselves."""
+        """Let columns speak for themselves: faint vacancies, and what stands out beyond doubt."""
         host = float(labels.columns.host[SUBLATTICE])
         if host <= LEAST_HOST:
             return points, probability
@@ -124,7 +125,8 @@ class Analyser:
         sites = _sites(labels, lattice, points)
         least = self.vacancy_threshold
         least = best_threshold(vacancies.probability) if least is None else least
-        return combine((points, probability), sites, vacancies, least)
+        outstanding = outstanding_columns(deviations)
+        return combine((points, probability), sites, vacancies, outstanding, least)
 
     def _find(
         self, image: np.ndarray, lattice: Lattice, watch: Stopwatch

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from latticewatch_kernels.deviations import Deviations
+from latticewatch_kernels.point_labels import CONTAMINATED_LEVEL
 from latticewatch_models.crystal import RARER, Crystal
 
 #: The sublattice that is judged: its columns are light, and vacancies there are faint.
@@ -38,6 +39,14 @@ LEAST_THRESHOLD = 0.12
 #: and 0.38 with a power of 1; with 1.1 claims of 0.14 and 0.27 hold 0.14 and 0.30, and those of
 #: 6,400 electrons a pixel are up to 0.08 too high.
 EVIDENCE = 1.1
+
+#: A column that differs from its host by this many standard deviations is a defect, whether or not
+#: the network marks it: of two million columns that do not differ one is. Networks miss what they
+#: were not shown, bright adatoms on real specimens say.
+OUTSTANDING_SIGMAS = 5.0
+
+#: Heights that such a column may have are spread over this many host columns.
+OUTSTANDING_RANGE = 3.0
 
 #: A column brighter than its host by more standard deviations than this lacks nothing: there is
 #: something on it, which is the network's to tell.
@@ -131,6 +140,48 @@ def judge_vacancies(
     )
 
 
+@dataclass(frozen=True)
+class Outstanding:
+    """Columns that differ from their host beyond doubt, whatever the network makes of them; n.
+
+    Attributes
+    ----------
+    cells, sublattice
+        (n, 2) and (n,).
+    points
+        (n, 2) pixels (x, y).
+    probability
+        (n,) that the column is not the host's.
+    """
+
+    cells: np.ndarray
+    sublattice: np.ndarray
+    points: np.ndarray
+    probability: np.ndarray
+
+
+def outstanding_columns(deviations: Deviations) -> Outstanding:
+    """Find the columns that stand `OUTSTANDING_SIGMAS` out, those that lack something on the second
+    sublattice excepted: `judge_vacancies` weighs them.
+
+    The probability is Bayes' with a share `EXPECTED_SHARE` of defects, of any height within
+    `OUTSTANDING_RANGE` host columns.
+    """  # noqa: D205 - one sentence
+    z = deviations.deviation / np.maximum(deviations.error, 1e-12)
+    chosen = np.abs(z) > OUTSTANDING_SIGMAS
+    chosen &= (deviations.sublattice != SUBLATTICE) | (z > 0.0)
+    # where something lies on the crystal its grains stand out, and are no adatoms
+    chosen &= deviations.level < CONTAMINATED_LEVEL
+    host = np.exp(-0.5 * z[chosen] ** 2) / (deviations.error[chosen] * np.sqrt(2.0 * np.pi))
+    defect = EXPECTED_SHARE / OUTSTANDING_RANGE
+    return Outstanding(
+        deviations.cells[chosen],
+        deviations.sublattice[chosen],
+        deviations.points[chosen],
+        defect / (defect + (1.0 - EXPECTED_SHARE) * host),
+    )
+
+
 def best_threshold(probability: np.ndarray) -> float:
     """Find the threshold that makes the expected F1 greatest, at least `LEAST_THRESHOLD`.
 
@@ -149,12 +200,13 @@ def combine(
     found: tuple[np.ndarray, np.ndarray],
     sites: tuple[np.ndarray, np.ndarray],
     vacancies: Vacancies,
+    outstanding: Outstanding,
     threshold: float,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Put the network's detections and the judged sites together, surest first.
 
     A detection on a judged site, unless the column is bright there, gives way to the site's own
-    probability and place; a site that nobody marked joins in.
+    probability and place; a site that nobody marked joins in, and so does an outstanding column.
 
     Parameters
     ----------
@@ -162,8 +214,8 @@ def combine(
         Points (n, 2) and probability (n,) of the network's detections.
     sites
         Their cells (n, 2) and sublattice (n,).
-    vacancies
-        The judged sites.
+    vacancies, outstanding
+        The judged sites, and the columns that stand out.
     threshold
         Least probability of a judged site that is reported.
 
@@ -179,7 +231,14 @@ def combine(
     judged = (site >= 0) & (sublattice == SUBLATTICE)
     judged[judged] = ~vacancies.bright[site[judged]]
     told = vacancies.probability >= threshold
-    points = np.concatenate([points[~judged], vacancies.points[told]])
-    probability = np.concatenate([probability[~judged], vacancies.probability[told]])
+    marked = {(int(i), int(j), int(s)) for (i, j), s in zip(cells, sublattice, strict=True)}
+    places = zip(outstanding.cells, outstanding.sublattice, strict=True)
+    alone = np.array([(int(i), int(j), int(s)) not in marked for (i, j), s in places], bool)
+    parts = (
+        (points[~judged], probability[~judged]),
+        (vacancies.points[told], vacancies.probability[told]),
+        (outstanding.points[alone], outstanding.probability[alone]),
+    )
+    points, probability = (np.concatenate([part[k] for part in parts]) for k in (0, 1))
     order = np.argsort(-probability, kind="stable")
     return points[order], probability[order]

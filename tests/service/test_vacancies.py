@@ -13,6 +13,7 @@ from latticewatch.vacancies import (
     combine,
     judge_vacancies,
     lacking_shares,
+    outstanding_columns,
 )
 from latticewatch_kernels.deviations import Deviations
 from latticewatch_models.crystal import CRYSTALS
@@ -24,7 +25,12 @@ def columns(values: np.ndarray, error: float) -> Deviations:
     n = len(values)
     cells = np.stack([np.arange(n), np.zeros(n, int)], axis=-1)
     return Deviations(
-        cells, np.ones(n, int), cells * 10.0, np.asarray(values, float), np.full(n, error)
+        cells,
+        np.ones(n, int),
+        cells * 10.0,
+        np.asarray(values, float),
+        np.full(n, error),
+        np.ones(n),
     )
 
 
@@ -79,7 +85,7 @@ def test_other_sublattices_are_not_judged():
     deviations = columns(np.full(4, -0.1), 0.02)
     other = Deviations(
         deviations.cells, np.array([0, 1, 2, 1]), deviations.points, deviations.deviation,
-        deviations.error,
+        deviations.error, deviations.level,
     )  # fmt: skip
     assert len(judge_vacancies(other, HOST).probability) == 2
 
@@ -115,6 +121,39 @@ def judged_sites() -> Vacancies:
     )
 
 
+def nothing_stands_out():
+    return outstanding_columns(columns(np.zeros(3), 0.02))
+
+
+def test_columns_that_stand_out_are_defects_whatever_the_network_says():
+    """Two metal columns, an adatom, a bright and a dark chalcogen column; the last is a vacancy."""
+    values = np.array([-0.62, 0.05, 1.0, 0.8, -0.15])
+    cells = np.stack([np.arange(5), np.zeros(5, int)], axis=-1)
+    found = outstanding_columns(
+        Deviations(
+            cells, np.array([0, 0, 2, 1, 1]), cells * 10.0, values, np.full(5, 0.03), np.ones(5)
+        )
+    )
+    np.testing.assert_array_equal(found.cells[:, 0], [0, 2, 3])
+    assert (found.probability > 0.99).all()
+    # the network marked the first one, at a place of its own
+    mark = np.array([[1.0, 1.0]]), np.array([0.8])
+    sites = np.array([[0, 0]]), np.array([0])
+    none = judge_vacancies(columns(np.zeros(0), 0.02), HOST)
+    points, _ = combine(mark, sites, none, found, 0.2)
+    np.testing.assert_allclose(sorted(points[:, 0]), [1.0, 20.0, 30.0])
+
+
+def test_five_standard_deviations_are_enough_and_four_are_not():
+    values = 0.03 * np.array([4.9, 5.1, -4.9, -5.1])
+    other = columns(values, 0.03)
+    zero, level = np.zeros(4, int), np.array([1.0, 1.0, 1.0, 1.0])
+    metal = Deviations(other.cells, zero, other.points, values, other.error, level)
+    assert len(outstanding_columns(metal).cells) == 2
+    grains = Deviations(other.cells, zero, other.points, values, other.error, 1.5 * level)
+    assert len(outstanding_columns(grains).cells) == 0
+
+
 def test_a_judged_site_speaks_for_itself():
     """Marks: on a vacant site, on a sound one, on a bright one, on a metal site."""
     found = (
@@ -122,14 +161,15 @@ def test_a_judged_site_speaks_for_itself():
         np.array([0.6, 0.8, 0.7, 0.95]),
     )
     sites = np.array([[0, 0], [1, 0], [3, 0], [0, 0]]), np.array([1, 1, 1, 0])
-    points, probability = combine(found, sites, judged_sites(), 0.2)
+    points, probability = combine(found, sites, judged_sites(), nothing_stands_out(), 0.2)
     np.testing.assert_allclose(probability, [0.95, 0.9, 0.7, 0.3])
     np.testing.assert_allclose(points, [[5.0, 5.0], [0.0, 0.0], [30.5, 0.0], [20.0, 0.0]])
 
 
 def test_nothing_found_is_no_trouble():
     none = np.zeros((0, 2)), np.zeros(0)
-    points, _ = combine(none, (np.zeros((0, 2), int), np.zeros(0, int)), judged_sites(), 0.2)
+    sites = np.zeros((0, 2), int), np.zeros(0, int)
+    points, _ = combine(none, sites, judged_sites(), nothing_stands_out(), 0.2)
     assert len(points) == 2
     empty = judge_vacancies(columns(np.zeros(0), 0.02), HOST)
     assert best_threshold(empty.probability) == LEAST_THRESHOLD
