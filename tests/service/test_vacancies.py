@@ -145,13 +145,15 @@ def test_columns_that_stand_out_are_defects_whatever_the_network_says():
 
 
 def test_five_standard_deviations_are_enough_and_four_are_not():
-    values = 0.03 * np.array([4.9, 5.1, -4.9, -5.1])
-    other = columns(values, 0.03)
+    values = 0.2 * np.array([4.9, 5.1, -4.9, -5.1])
+    other = columns(values, 0.2)
     zero, level = np.zeros(4, int), np.array([1.0, 1.0, 1.0, 1.0])
     metal = Deviations(other.cells, zero, other.points, values, other.error, level)
     assert len(outstanding_columns(metal).cells) == 2
-    grains = Deviations(other.cells, zero, other.points, values, other.error, 1.5 * level)
+    grains = Deviations(other.cells, zero, other.points, values, other.error, 2.5 * level)
     assert len(outstanding_columns(grains).cells) == 0
+    faint = Deviations(other.cells, zero, other.points, 0.5 * values, 0.5 * other.error, level)
+    np.testing.assert_array_equal(outstanding_columns(faint).cells[:, 0], [3])
 
 
 def test_a_judged_site_speaks_for_itself():
