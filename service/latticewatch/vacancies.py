@@ -48,8 +48,8 @@ OUTSTANDING_SIGMAS = 5.0
 #: frames of MoS2 0.5 to 0.75, the adatoms that the eye sees 0.8 to 1.4.
 LEAST_ADATOM = 0.8
 
-#: Where the local mean is above this, crystal's mean 1, the crystal is covered: its columns cannot be
-#: told from what lies on it. Two adatoms side by side raise it to 1.55.
+#: Where the local mean is above this, crystal's mean 1, the crystal is covered: its columns cannot
+#: be told from what lies on it. Two adatoms side by side raise it to 1.55.
 COVERED_LEVEL = 2.0
 
 #: Heights that such a column may have are spread over this many host columns.

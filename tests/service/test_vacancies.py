@@ -127,7 +127,7 @@ def nothing_stands_out():
 
 def test_columns_that_stand_out_are_defects_whatever_the_network_says():
     """Two metal columns, an adatom, a bright and a dark chalcogen column; the last is a vacancy."""
-    values = np.array([-0.62, 0.05, 1.0, 0.8, -0.15])
+    values = np.array([-0.62, 0.05, 1.0, 0.9, -0.15])
     cells = np.stack([np.arange(5), np.zeros(5, int)], axis=-1)
     found = outstanding_columns(
         Deviations(
