@@ -1,8 +1,7 @@
 """How far a segmenter gets that was taught by one frame's own Bragg peaks.
 
 The frame to train on is written first, and the model judged afterwards, beside the labels that
-taught it and beside the shipped model, on the same new frames, each as a segmenter alone and in the
-whole path of a frame::
+taught it and beside the shipped model, on the same new frames::
 
   python bench/selftraining.py --write frame.npy
   latticewatch train frame.npy --frames 0:1 --out self.onnx
@@ -12,12 +11,10 @@ whole path of a frame::
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
-from latticewatch.analysis import Analyser
 from latticewatch_models.labelled import label_frame
 from latticewatch_models.microscope import ImagingConfig, Microscope, SimulatedFrame, SpecimenConfig
 from latticewatch_models.runtime import Segmenter
@@ -43,34 +40,18 @@ def training_frame() -> np.ndarray:
     return Microscope("WS2", (512, 512), SEED, specimen, imaging).acquire().image
 
 
-def labelled(image: np.ndarray) -> np.ndarray:
-    """Places (n, 2) of the defects that labels alone tell."""
-    return label_frame(image).points.points
-
-
-def judge_points(find: Callable[[np.ndarray], np.ndarray], frames: list[SimulatedFrame]) -> Score:
-    """Score what finds points in frames as `validation.judge` scores a segmenter."""
+def judge_labels(frames: list[SimulatedFrame]) -> Score:
+    """Score the point labels as `validation.judge` scores a segmenter."""
     score = Score()
     for frame in frames:
         truth = frame.truth
         rim = HOLE_RIM * truth.lattice.constant
-        points = find(frame.image)
+        points = label_frame(frame.image).points.points
         points = points[~truth.in_hole(points, rim)]
         beyond = truth.in_hole(truth.points, rim)
         reach = MATCH_DISTANCE * truth.lattice.constant
         score.add(points, truth.points, truth.species, reach, ignore=beyond)
     return score
-
-
-def served(model: Segmenter) -> Callable[[np.ndarray], np.ndarray]:
-    """Give the whole path of a frame with a model: places of what the service reports."""
-    analyser = Analyser(model)
-
-    def find(image: np.ndarray) -> np.ndarray:
-        found = analyser(image)
-        return np.stack([found.x_px, found.y_px], axis=-1)
-
-    return find
 
 
 def describe(name: str, dose: float, score: Score) -> str:
@@ -100,10 +81,9 @@ def main() -> None:
     print("|---" * 11 + "|")
     for dose in DOSES:
         frames = [validation_frame(dose, FIRST + index) for index in range(options.frames)]
-        print(describe("labels", dose, judge_points(labelled, frames)))
+        print(describe("labels", dose, judge_labels(frames)))
         for name, model in models.items():
             print(describe(name, dose, judge(model.segment, frames).score))
-            print(describe(f"{name}, in the service", dose, judge_points(served(model), frames)))
 
 
 if __name__ == "__main__":
