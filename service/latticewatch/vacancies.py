@@ -169,12 +169,12 @@ class Outstanding:
 
 
 def outstanding_columns(deviations: Deviations) -> Outstanding:
-    """Find the columns that stand `OUTSTANDING_SIGMAS` out, those that lack something on the second
-    sublattice excepted: `judge_vacancies` weighs them.
+    """Find the columns that stand `OUTSTANDING_SIGMAS` out.
 
-    The probability is Bayes' with a share `EXPECTED_SHARE` of defects, of any height within
+    Those that lack something on the second sublattice are left to `judge_vacancies`. The
+    probability is Bayes' with a share `EXPECTED_SHARE` of defects, of any height within
     `OUTSTANDING_RANGE` host columns.
-    """  # noqa: D205 - one sentence
+    """
     z = deviations.deviation / np.maximum(deviations.error, 1e-12)
     chosen = np.abs(z) > OUTSTANDING_SIGMAS
     chosen &= (deviations.sublattice != SUBLATTICE) | (z > 0.0)
