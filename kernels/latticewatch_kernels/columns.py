@@ -147,11 +147,7 @@ def _sampled_sites(matched: Array, lattice: Lattice, order: OrderMap) -> np.ndar
     Sites outside and in holes are NaN.
     """
     height, width = matched.shape
-    corners = np.array([[0, 0], [width, 0], [0, height], [width, height]], float)
-    fractional = lattice.to_fractional(corners)
-    low, high = np.floor(fractional.min(0)), np.ceil(fractional.max(0))
-    span = [np.arange(low[k] - 1, high[k] + 1) for k in range(2)]
-    cells = np.stack(np.meshgrid(*span, indexing="ij"), -1)
+    cells = lattice.covering_cells((height, width))
     points = lattice.to_pixels(cells[None] + HEXAGONAL_SITES[:, None, None, :]).reshape(-1, 2)
     margin = 0.5 * lattice.constant
     within = (points >= margin) & (points <= np.array([width, height]) - 1 - margin)
@@ -164,7 +160,7 @@ def _sampled_sites(matched: Array, lattice: Lattice, order: OrderMap) -> np.ndar
     values[to_host(order.hole)[cell[:, 1], cell[:, 0]]] = np.nan
     table = np.full(len(points), np.nan)
     table[inside] = values
-    return table.reshape(3, len(span[0]), len(span[1]))
+    return table.reshape(3, *cells.shape[:2])
 
 
 def sample(image: Array, places: np.ndarray) -> np.ndarray:

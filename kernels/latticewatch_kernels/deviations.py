@@ -21,6 +21,7 @@ from latticewatch_kernels.labelling import Labels, smooth_spectrum
 from latticewatch_kernels.lattice import HEXAGONAL_SITES, Array, Lattice
 from latticewatch_kernels.noise import noise_line
 from latticewatch_kernels.order import BLOCKS_PER_CELL, SMOOTHING_CELLS, averaging, enlarge
+from latticewatch_kernels.point_labels import SOUND_AMPLITUDE
 
 #: Sites nearer to the border than this, lattice constants, are not judged: part of their column and
 #: of its surroundings is outside.
@@ -35,10 +36,6 @@ STRONG_SIGMAS = 4.0
 #: current in tails of 0.13 nm, which around a missing metal column dim the chalcogen columns by a
 #: tenth of what a vacancy does. They are taken out with strong columns and not looked for.
 TAIL_HEIGHT, TAIL_SIGMA = 0.032, 0.42
-
-#: Where the local Bragg amplitude, crystalline level 1, is less than this the scan jumped or
-#: several columns are gone: a column's host is not known. A missing column takes 0.14 off it.
-SOUND_AMPLITUDE = 0.65
 
 #: Width of the window, in lattice constants, over which the columns' own spread is taken, since it
 #: rises where the scan jumped or something lies on the crystal; and the significance at which it is
@@ -145,10 +142,7 @@ def _sites(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Cells, sublattice and displaced places of the sites that are judged."""
     high = np.array(shape[::-1], float) - 1.0
-    corners = lattice.to_fractional(np.array([[0, 0], [high[0], 0], [0, high[1]], high]))
-    low, top = np.floor(corners.min(axis=0)) - 1, np.ceil(corners.max(axis=0)) + 1
-    span = [np.arange(low[axis], top[axis] + 1) for axis in range(2)]
-    cells = np.stack(np.meshgrid(*span, indexing="ij"), -1).reshape(-1, 2).astype(np.int32)
+    cells = lattice.covering_cells(shape).reshape(-1, 2)
     sublattice = np.repeat(np.arange(len(HEXAGONAL_SITES)), len(cells))
     cells = np.tile(cells, (len(HEXAGONAL_SITES), 1))
     points = lattice.site_positions(cells, sublattice)

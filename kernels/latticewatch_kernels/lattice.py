@@ -98,6 +98,15 @@ class Lattice:
         """Ideal positions in pixels, shape (n, 2), of sites: cells (n, 2) and sublattice (n,)."""
         return self.to_pixels(np.asarray(cells) + HEXAGONAL_SITES[np.asarray(sublattice)])
 
+    def covering_cells(self, shape: tuple[int, int]) -> np.ndarray:
+        """Cells (m, n, 2) int32, by (i, j), that hold every site in a frame of (rows, columns)."""
+        rows, columns = shape
+        corners = np.array([[0, 0], [columns, 0], [0, rows], [columns, rows]], float)
+        fractional = self.to_fractional(corners)
+        low, high = np.floor(fractional.min(0)), np.ceil(fractional.max(0))
+        span = [np.arange(low[k] - 1, high[k] + 1) for k in range(2)]
+        return np.stack(np.meshgrid(*span, indexing="ij"), -1).astype(np.int32)
+
     def nearest_site(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Cell (n, 2) int, sublattice (n,) int8 and distance (n,) in pixels of the nearest site."""
         fractional = self.to_fractional(np.asarray(points, float).reshape(-1, 2))

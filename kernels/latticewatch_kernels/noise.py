@@ -39,13 +39,21 @@ class NoiseLine:
 
 
 def noise_line(residual: Array, periodic: Array, hole: Array) -> NoiseLine:
-    """Fit a line to the robust variances (from the median absolute value) of the residual.
-
-    Pixels are sorted into classes of the periodic part; holes are left out.
-    """
+    """Fit a line to the variance of an even sample of pixels; holes are left out."""
     kept = ~to_host(even_sample(hole))
-    size = np.abs(to_host(even_sample(residual))[kept]).astype(float)
-    level = to_host(even_sample(periodic))[kept].astype(float)
+    values, level = (to_host(even_sample(image))[kept] for image in (residual, periodic))
+    return fit_noise_line(values, level)
+
+
+def fit_noise_line(residual: np.ndarray, level: np.ndarray) -> NoiseLine:
+    """Fit a line to robust variances (from the median absolute value) of classes of intensity.
+
+    Parameters
+    ----------
+    residual, level
+        (n,) each, on the host: what differs from the noiseless intensity, and that intensity.
+    """
+    size, level = np.abs(residual).astype(float), np.asarray(level, float)
     classes = np.array_split(np.argsort(level), NOISE_CLASSES)
     variance = np.array([(1.4826 * np.median(size[part])) ** 2 for part in classes])
     middle = np.array([np.median(level[part]) for part in classes])

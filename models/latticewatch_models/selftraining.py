@@ -16,6 +16,7 @@ from scipy import ndimage
 
 from latticewatch_kernels.conditioning import condition
 from latticewatch_kernels.labelling import site_intensity
+from latticewatch_kernels.noise import fit_noise_line
 from latticewatch_kernels.patches import rescale
 from latticewatch_models.augmentation import (
     BLUR_LIMIT,
@@ -42,9 +43,6 @@ PLANTED_LIMIT = 0.025
 
 #: A planted defect deviates by this part of the measured one.
 STRENGTH_RANGE = (0.75, 1.15)
-
-#: Classes of intensity for the line of noise over intensity, as in `labelling.matched_noise`.
-_NOISE_CLASSES = 8
 
 
 @dataclass(frozen=True)
@@ -106,6 +104,7 @@ def lesson_of(frame: LabelledFrame, rows: slice | None = None) -> Lesson:
     sites, sublattice = _host_sites(frame)
     chosen = _in_rows(sites, rows)
     shift = np.array([0.0, rows.start or 0])
+    noise = fit_noise_line((frame.image - clean)[~lost], clean[~lost])
     return Lesson(
         np.ascontiguousarray(frame.image[rows]),
         np.ascontiguousarray(clean[rows]),
@@ -117,7 +116,7 @@ def lesson_of(frame: LabelledFrame, rows: slice | None = None) -> Lesson:
         sublattice[chosen],
         columns.sigma,
         lattice.constant,
-        _noise_line(frame.image - clean, clean, ~lost),
+        (noise.slope, noise.base),
         unit,
     )
 
@@ -160,16 +159,6 @@ def _host_sites(frame: LabelledFrame) -> tuple[np.ndarray, np.ndarray]:
     taken = found.ignore(lattice) | found.hole | (frame.mask > 0)
     free = ~taken[place[:, 1], place[:, 0]]
     return sites[free], sublattice[free]
-
-
-def _noise_line(residual: np.ndarray, clean: np.ndarray, kept: np.ndarray) -> tuple[float, float]:
-    """Slope and base of a pixel's variance over its clean intensity."""
-    level, size = clean[kept].astype(float), np.abs(residual[kept]).astype(float)
-    classes = np.array_split(np.argsort(level), _NOISE_CLASSES)
-    variance = np.array([(1.4826 * np.median(size[part])) ** 2 for part in classes])
-    middle = np.array([np.median(level[part]) for part in classes])
-    slope, base = np.polyfit(middle, variance, 1, w=1.0 / np.maximum(variance, 1e-30))
-    return float(slope), float(base)
 
 
 @dataclass(frozen=True)
