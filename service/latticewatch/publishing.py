@@ -19,7 +19,7 @@ M = TypeVar("M", bound=Message)
 #: second of three topics, and with overlays of 256 x 256 some 10 MB.
 SEND_AHEAD = 500
 
-_SUBSCRIBE = 1
+_UNSUBSCRIBE, _SUBSCRIBE = 0, 1
 
 
 class Publishing(Port):
@@ -49,7 +49,9 @@ class Publishing(Port):
         self, endpoint: str, *, send_ahead: int = SEND_AHEAD, run: int | None = None
     ) -> None:
         options = {
-            zmq.XPUB_VERBOSE: 1,  # a second subscriber to a topic is told of as well
+            # A subscription takes effect in `run` alone, together with its snapshot: taken by the
+            # socket, it would let an update that is sent meanwhile arrive before the snapshot.
+            zmq.XPUB_MANUAL: 1,
             zmq.SNDHWM: send_ahead,
             zmq.MAXMSGSIZE: MAX_TOPIC_BYTES + 1,  # nothing but subscriptions comes in
         }
@@ -85,8 +87,12 @@ class Publishing(Port):
         """Answer subscriptions with snapshots until cancelled."""
         while True:
             (request,) = await self._socket.recv_multipart()
-            if request[:1] == bytes([_SUBSCRIBE]):
-                await self._greet(request[1:])
+            wish, prefix = request[:1], request[1:]
+            if wish == bytes([_SUBSCRIBE]):
+                self._socket.set(zmq.SUBSCRIBE, prefix)
+                await self._greet(prefix)
+            elif wish == bytes([_UNSUBSCRIBE]):
+                self._socket.set(zmq.UNSUBSCRIBE, prefix)
 
     async def _greet(self, prefix: bytes) -> None:
         # everybody on the topic gets the snapshot; who knows its number already drops it

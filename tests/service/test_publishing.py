@@ -38,16 +38,22 @@ def statistics(frame, stream="a"):
 
 
 @contextlib.asynccontextmanager
+async def answering(port):
+    """Run a port that was entered."""
+    task = asyncio.create_task(port.run())
+    try:
+        yield port
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+
+@contextlib.asynccontextmanager
 async def running(port):
     """Enter a port and run it meanwhile."""
-    async with port:
-        task = asyncio.create_task(port.run())
-        try:
-            yield port
-        finally:
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+    async with port, answering(port):
+        yield port
 
 
 def receive(subscriber):
@@ -66,6 +72,20 @@ def test_late_subscriber_gets_the_snapshot_and_then_every_update():
                 second = await receive(late)
                 assert (second.snapshot, second.seq, second.data) == (False, 6, {"frames": 6})
                 assert second.published_s >= first.published_s
+
+    asyncio.run(scene())
+
+
+def test_an_update_sent_while_a_subscription_waits_does_not_come_before_the_snapshot():
+    async def scene():
+        async with Publishing("tcp://127.0.0.1:*") as port:
+            await port.publish(statistics(0))
+            with Subscriber(port.endpoint, topics=("statistics",)) as late:
+                await port._socket.poll(1000 * WAIT_S)  # the subscription is there, unanswered
+                await port.publish(statistics(1))
+                async with answering(port):
+                    first = await receive(late)
+                assert (first.snapshot, first.frame, first.seq) == (True, 1, 2)
 
     asyncio.run(scene())
 
