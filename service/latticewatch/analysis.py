@@ -17,6 +17,7 @@ from latticewatch.agreement import DOUBTFUL_MARK, Counts, agreement
 from latticewatch.detections import PATCH_SIZE, PATCH_SPAN, Detections
 from latticewatch.vacancies import (
     SUBLATTICE,
+    Vacancies,
     best_threshold,
     combine,
     judge_vacancies,
@@ -108,25 +109,29 @@ class Analyser:
             reported = probability >= self.threshold
             points, probability = points[reported], probability[reported]
         with watch.stage("localise"):
-            points, probability = self._with_vacancies(labels, lattice, points, probability)
+            vacancies, (points, probability) = self._with_vacancies(
+                labels, lattice, points, probability
+            )
         with watch.stage("describe"):
             described = _describe(lattice, labels, points, probability, watch)
-        return replace(described, agreement=agreed)
+        return replace(described, agreement=agreed, vacancies=vacancies)
 
     def _with_vacancies(
         self, labels: Labels, lattice: Lattice, points: np.ndarray, probability: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray]:
+    ) -> tuple[Vacancies | None, tuple[np.ndarray, np.ndarray]]:
         """Let columns speak for themselves: faint vacancies, and what stands out beyond doubt."""
         host = float(labels.columns.host[SUBLATTICE])
         if host <= LEAST_HOST:
-            return points, probability
+            return None, (points, probability)
         deviations = site_deviations(labels, lattice)
         vacancies = judge_vacancies(deviations, host, lacking_shares(self.crystal))
         sites = _sites(labels, lattice, points)
         least = self.vacancy_threshold
         least = best_threshold(vacancies.probability) if least is None else least
         outstanding = outstanding_columns(deviations)
-        return combine((points, probability), sites, vacancies, outstanding, least)
+        told = combine((points, probability), sites, vacancies, outstanding, least)
+        clear = ~_touches_hole(labels, vacancies.points, lattice.constant)
+        return vacancies.take(clear), told
 
     def _find(
         self, image: np.ndarray, lattice: Lattice, watch: Stopwatch

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from latticewatch.agreement import Counts
+from latticewatch.vacancies import Vacancies
 from latticewatch_kernels.lattice import Lattice
 
 #: Samples along a side of a lattice-aligned patch, and lattice constants that the side spans.
@@ -63,6 +64,9 @@ class Detections:
         Duration of each stage, milliseconds.
     agreement
         Segmenter against labels, where the frame was checked.
+    vacancies
+        Every judged column of the second sublattice, in the frame's own cells, for what several
+        frames tell together.
     """
 
     lattice: Lattice
@@ -80,6 +84,7 @@ class Detections:
     in_hole: np.ndarray
     timings_ms: dict[str, float] = field(default_factory=dict)
     agreement: Counts | None = None
+    vacancies: Vacancies | None = None
 
     def __len__(self) -> int:
         return len(self.x_px)

@@ -40,6 +40,10 @@ LEAST_THRESHOLD = 0.2
 #: 6,400 electrons a pixel are up to 0.08 too high.
 EVIDENCE = 1.1
 
+#: Columns in the shadow of something else look as if this part of the least amount were missing, in
+#: every frame alike; over many frames they must not pass for vacancies (`tracker.site_filter`).
+ODD_LEVEL = 0.5
+
 #: A column that differs from its host by this many standard deviations is a defect, whether or not
 #: the network marks it: of two million columns that do not differ one is. Networks miss what they
 #: were not shown, bright adatoms on real specimens say.
@@ -76,7 +80,13 @@ class Vacancies:
     bright
         bool (n,): the column is brighter than its host by more than noise.
     shares
-        Share of the frame's sites that lack each amount.
+        (k,) share of the frame's sites that lack each amount.
+    intensity
+        (n,) of the column, in host columns of sublattice 0.
+    ratio
+        (n, k) log likelihood ratio of each amount against the undisturbed column.
+    odd
+        (n,) the same of a column that lacks `ODD_LEVEL` of the least amount.
     """
 
     cells: np.ndarray
@@ -84,6 +94,18 @@ class Vacancies:
     probability: np.ndarray
     bright: np.ndarray
     shares: np.ndarray
+    intensity: np.ndarray
+    ratio: np.ndarray
+    odd: np.ndarray
+
+    def take(self, index: np.ndarray) -> Vacancies:
+        """Return the chosen columns."""
+        columns = (
+            self.cells, self.points, self.probability, self.bright, self.intensity, self.ratio,
+            self.odd,
+        )  # fmt: skip
+        cells, points, probability, bright, intensity, ratio, odd = (c[index] for c in columns)
+        return Vacancies(cells, points, probability, bright, self.shares, intensity, ratio, odd)
 
 
 def lacking_shares(crystal: Crystal | None) -> tuple[float, ...]:
@@ -125,10 +147,11 @@ def judge_vacancies(
     """
     here = deviations.sublattice == SUBLATTICE
     value, error = deviations.deviation[here], deviations.error[here]
-    expected = -host * np.asarray(lacking, float)
+    amounts = host * np.append(lacking, ODD_LEVEL * lacking[0])
     # log likelihood ratio of each alternative to the host
-    middle = value[:, None] - 0.5 * expected
-    ratio = evidence * middle * expected / np.maximum(error, 1e-12)[:, None] ** 2
+    middle = value[:, None] + 0.5 * amounts
+    ratios = -evidence * middle * amounts / np.maximum(error, 1e-12)[:, None] ** 2
+    ratio, odd = ratios[:, :-1], ratios[:, -1]
     expectation = EXPECTED_SHARE * RARER ** np.arange(len(lacking))
     shares = expectation
     odds = np.exp(np.clip(ratio, -60.0, 60.0))
@@ -145,6 +168,9 @@ def judge_vacancies(
         probability,
         value > BRIGHT_SIGMAS * error,
         shares,
+        host + value,
+        ratio,
+        odd,
     )
 
 

@@ -258,7 +258,8 @@ class _Applied:
 
 def tracker_settings(settings: Settings) -> TrackerSettings:
     """Return the tracker's share of the settings."""
-    return TrackerSettings(**settings.tracker.model_dump())
+    least = settings.analysis.vacancy_threshold
+    return TrackerSettings(**settings.tracker.model_dump(), vacancy_threshold=least)
 
 
 def _holes_of(step: Analysed | Refusal | Gap) -> list[FrameResult]:

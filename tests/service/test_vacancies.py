@@ -118,6 +118,9 @@ def judged_sites() -> Vacancies:
         probability=np.array([0.9, 0.05, 0.3, 0.0]),
         bright=np.array([False, False, False, True]),
         shares=np.array([0.01, 0.001]),
+        intensity=np.zeros(4),
+        ratio=np.zeros((4, 2)),
+        odd=np.zeros(4),
     )
 
 

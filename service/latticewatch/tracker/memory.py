@@ -13,14 +13,16 @@ from .anchor import AnchorState
 from .classes import Classifier
 from .counting import Kinetics
 from .diffusion import DiffusionSums
+from .fusion import amounts_of
 from .series import Series
 from .settings import TrackerSettings
+from .site_filter import SiteFilter
 from .species import species_names
 from .tracks import MAX_READINGS, MAX_SPECIES, STATES, TrackArray, no_tracks
 from .transitions import TransitionCounts
 
 #: Version of the saved layout; a state of another version is refused.
-VERSION = 1
+VERSION = 2
 #: Places in `Memory.optics`.
 CONSTANT, CRYSTALLINE, DISORDERED, HOLE, DENSITY, HEIGHT, NOISE = range(7)
 
@@ -49,6 +51,9 @@ class Memory:
         (s, s), the state filter's sums of inferred steps.
     doubt
         Series of the mean probability that a dopant's state is another than the one told.
+    sites, vacancies
+        What all frames say of every column of sublattice 1, and the series of how many vacancies
+        that comes to.
     """
 
     frame: int
@@ -71,6 +76,8 @@ class Memory:
     members: Series
     soft_steps: np.ndarray
     doubt: Series
+    sites: SiteFilter
+    vacancies: Series
 
 
 def fresh(settings: TrackerSettings, crystal: Crystal) -> Memory:
@@ -113,13 +120,15 @@ def fresh(settings: TrackerSettings, crystal: Crystal) -> Memory:
         members=Series.empty(k),
         soft_steps=np.zeros((len(states), len(states))),
         doubt=Series.empty(1),
+        sites=SiteFilter.empty(len(amounts_of(crystal))),
+        vacancies=Series.empty(1),
     )
 
 
 def to_state(memory: Memory, settings: TrackerSettings, crystal: Crystal) -> dict[str, Any]:
     """Nested dicts for the codec, with what the state belongs to."""
     body = asdict(memory)
-    body["classifier"] = memory.classifier.state()
+    body["classifier"], body["sites"] = memory.classifier.state(), memory.sites.state()
     return {
         "version": VERSION,
         "crystal": crystal.name,
@@ -150,13 +159,14 @@ def from_state(state: dict[str, Any], settings: TrackerSettings, crystal: Crysta
     kinetics = body["kinetics"]
     body["anchor"] = AnchorState(**body["anchor"]) if body["anchor"] is not None else None
     body["classifier"] = Classifier.from_state(body["classifier"])
+    body["sites"] = SiteFilter.from_state(body["sites"])
     body["kinetics"] = Kinetics(
         TransitionCounts(**kinetics["states"]),
         TransitionCounts(**kinetics["classes"]),
         DiffusionSums(**kinetics["all_steps"]),
         DiffusionSums(**kinetics["free_steps"]),
     )
-    for name in ("optics", "defects", "members", "doubt"):
+    for name in ("optics", "defects", "members", "doubt", "vacancies"):
         body[name] = Series(**body[name])
     body["tracks"] = np.array(body["tracks"])
     return Memory(**body)

@@ -50,6 +50,9 @@ class TrackerSettings:
         Share of the error variance of a column's intensity that stays with its site from frame to
         frame. It is 0.25 to 0.5 on simulated WS2 under patchy contamination at the reference dose;
         more than 0.25 makes the filter slower than the changes that it is to see.
+    vacancy_threshold
+        Least probability, given all frames so far, of a vacancy that is reported on sublattice 1;
+        None takes what makes the expected F1 of the frame greatest.
     credible
         Probability inside every published interval.
     """
@@ -72,6 +75,7 @@ class TrackerSettings:
     species_change: float = 0.02
     state_change: float = 0.2
     repeat_share: float = 0.25
+    vacancy_threshold: float | None = None
     credible: float = 0.95
 
     def __post_init__(self) -> None:

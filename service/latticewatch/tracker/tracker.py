@@ -15,6 +15,7 @@ from latticewatch_models.crystal import Crystal
 from . import codec, memory
 from .anchor import ALIKE, Alignment, align
 from .following import close, follow
+from .fusion import Told, fuse, named
 from .observation import (
     Observation,
     Past,
@@ -109,8 +110,9 @@ class Tracker:
             closed += lost
             events += [Event(info.frame, "lattice_lost"), *ended]
         self._settle_pixel_size(info, detections)
+        detections, told = self._fuse(info.frame, detections, alignment)
         warm = self._memory.classifier.mixture is not None
-        seen, keep = self._observe(info.frame, detections, alignment)
+        seen, keep = self._observe(info.frame, detections, alignment, told)
         if not warm and self._memory.classifier.mixture is not None:
             events.append(Event(info.frame, "warm"))
         track, happened = follow(self._memory, info, seen, self.crystal, self.settings)
@@ -158,8 +160,18 @@ class Tracker:
         now.pixel_size_nm = self.crystal.lattice_constant_nm / detections.lattice.constant
         now.pixel_source = "lattice"
 
-    def _observe(
+    def _fuse(
         self, frame: int, detections: Detections, alignment: Alignment
+    ) -> tuple[Detections, Told]:
+        """Put what all frames tell of vacancies in the place of what this one does."""
+        now, least = self._memory, self.settings.vacancy_threshold
+        now.sites, merged, told = fuse(now.sites, frame, detections, alignment, self.crystal, least)
+        if told.expected is not None:
+            now.vacancies = now.vacancies.add(np.array([told.expected]))
+        return merged, told
+
+    def _observe(
+        self, frame: int, detections: Detections, alignment: Alignment, fused: Told
     ) -> tuple[Observation, np.ndarray]:
         """Sites, classes, species and states; and which detections were kept."""
         now = self._memory
@@ -167,17 +179,20 @@ class Tracker:
         keep = first_on_site(cells, sublattice)
         now.duplicates += len(cells) - len(keep)
         cells, sublattice, sample = cells[keep], sublattice[keep], sample.take(keep)
+        fused = fused.take(keep)
         table = self._readings(detections)
         look = now.classifier.look(sample)
         told, classes = None, (np.full(len(keep), -1), np.zeros(len(keep)))
         if look is not None:
             told = look.probability @ class_posterior(table, *class_moments(now.classifier.sums))
-            classes = (look.probability.argmax(axis=1), look.probability.max(axis=1))
+            best = np.where(fused.bare, -1, look.probability.argmax(axis=1))
+            classes = (best, np.where(fused.bare, 0.0, look.probability.max(axis=1)))
         past = Past(now.tracks, now.soft_steps, frame)
         species, posterior = name_species(
             table, told, (cells, sample), (detections, keep), past, self.settings
         )
-        inner = ~detections.in_hole[keep]
+        species, posterior = named(fused, table, species, posterior, self.crystal)
+        inner = ~(detections.in_hole[keep] | fused.bare)
         now.classifier = now.classifier.learnt(
             sample.take(inner),
             None if look is None else look.take(inner),
