@@ -17,7 +17,7 @@ def disc(radius: float) -> np.ndarray:
     reach = int(radius)
     step = np.arange(-reach, reach + 1)
     grid = np.stack(np.meshgrid(step, step), -1).reshape(-1, 2)
-    return grid[(grid**2).sum(axis=1) <= radius**2]
+    return np.asarray(grid[(grid**2).sum(axis=1) <= radius**2])
 
 
 @dataclass(frozen=True)
