@@ -70,6 +70,11 @@ class Displacements:
     shift: np.ndarray
     error: np.ndarray
 
+    def take(self, index: np.ndarray) -> Displacements:
+        """Return the chosen ones in that order; -1 stands for one that was not measured."""
+        blank = np.full((1, len(SEVEN_CELLS), 2), np.nan, np.float32)
+        return Displacements(*(np.concatenate([p, blank])[index] for p in (self.shift, self.error)))
+
 
 def column_displacements(labels: Labels, lattice: Lattice, cells: np.ndarray) -> Displacements:
     """Measure columns of sublattice 0 and their six neighbours.

@@ -27,7 +27,7 @@ from latticewatch.vacancies import (
 from latticewatch_kernels.arrays import to_host
 from latticewatch_kernels.conditioning import condition
 from latticewatch_kernels.deviations import site_deviations
-from latticewatch_kernels.displacements import SEVEN_CELLS, Displacements, column_displacements
+from latticewatch_kernels.displacements import Displacements, column_displacements
 from latticewatch_kernels.labelling import Labels, label, site_intensity
 from latticewatch_kernels.lattice import NEIGHBOUR_CELLS, NEIGHBOUR_SUBLATTICE, Lattice
 from latticewatch_kernels.patches import lattice_patches, rescale
@@ -195,10 +195,9 @@ def _displaced(
     """Displacements around the detections on sublattice 0, where dopants are; NaN elsewhere."""
     metal = np.flatnonzero(sublattice == 0)
     found = column_displacements(labels, lattice, cells[metal])
-    blank = np.full((len(cells), len(SEVEN_CELLS), 2), np.nan, np.float32)
-    shift, error = blank, blank.copy()
-    shift[metal], error[metal] = found.shift, found.error
-    return Displacements(shift, error)
+    place = np.full(len(cells), -1)
+    place[metal] = np.arange(len(metal))
+    return found.take(place)
 
 
 def _sites(labels: Labels, lattice: Lattice, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from numpy.testing import assert_allclose
+from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.decomposition import PCA
 from synthetic import View, detect, info, make_specimen
 
+from latticewatch.analysis import Analyser
 from latticewatch.tracker import Tracker, TrackerSettings
-from latticewatch.tracker.anchor import TURN
+from latticewatch.tracker.anchor import TURN, Alignment
 from latticewatch.tracker.crystallography import GROUPS, DisplacementSums
 from latticewatch.tracker.displacement_modes import (
     covariances,
@@ -25,9 +26,13 @@ from latticewatch.tracker.displacement_modes import (
     summary,
     turned_by,
 )
+from latticewatch.tracker.fusion import amounts_of, fuse
+from latticewatch.tracker.site_filter import SiteFilter
 from latticewatch_kernels.displacements import SEVEN_CELLS, Displacements
 from latticewatch_kernels.lattice import NEIGHBOUR_CELLS
 from latticewatch_models.crystal import crystal_named
+from latticewatch_models.microscope import Microscope
+from latticewatch_models.runtime import Segmenter
 
 WS2 = crystal_named("WS2")
 ANGLES = np.radians(60.0 * np.arange(6))
@@ -253,3 +258,22 @@ def test_columns_that_were_not_measured_leave_their_dopant_out(missing, seed):
     assert np.isfinite(sums.squares).all()
     whole = np.isfinite(shift).all(axis=(1, 2)) & (found.sublattice == 0)
     assert sums.number.sum() <= whole.sum()
+
+
+def test_displacements_stay_with_their_detections_when_the_filter_reorders_them():
+    frame = Microscope("WS2", (256, 256), seed=7).acquire()
+    found = Analyser(segmenter=Segmenter(threads=1), crystal=WS2)(frame.image)
+    own = Alignment(np.eye(2), np.zeros(2), 0, flipped=False)
+    sites = SiteFilter.empty(len(amounts_of(WS2)))
+    # a threshold so low that vacancies join in, and one so high that some go
+    for threshold in (0.02, 0.9):
+        _, merged, _ = fuse(sites, 0, found, own, WS2, threshold)
+        assert len(merged) != len(found)
+        assert len(merged.displaced.shift) == len(merged)
+        rows = {tuple(c): k for k, c in enumerate(found.cells) if found.sublattice[k] == 0}
+        metal = np.flatnonzero(merged.sublattice == 0)
+        source = np.array([rows[tuple(c)] for c in merged.cells[metal]])
+        assert np.isfinite(found.displaced.shift[source]).all(axis=(1, 2)).sum() > 5
+        assert_array_equal(merged.displaced.shift[metal], found.displaced.shift[source])
+        assert_array_equal(merged.displaced.error[metal], found.displaced.error[source])
+        assert np.isnan(merged.displaced.shift[merged.sublattice != 0]).all()
