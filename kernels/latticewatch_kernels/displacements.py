@@ -36,14 +36,12 @@ LEAST_HEIGHT, LEAST_SIGNIFICANCE = 0.15, 3.0
 #: Columns farther off than this, lattice constants, are no columns of this site.
 LONGEST = 0.2
 
-#: Host columns across and down the frame on which errors are calibrated: 64 tell a spread to 15 %.
-REFERENCES = 8
+#: Host columns across and down the frame that tell the noise over the intensity (dopants would make
+#: it steeper) and on which errors are calibrated: 100 tell a spread to 12 %.
+REFERENCES = 10
 
 #: The spread of these is not believed to be less than this part of what counting noise gives.
 LEAST_SPREAD = 0.5
-
-#: Columns that the line of noise is fitted to; at 0.03 nm a pixel they have 29 pixels each.
-NOISE_COLUMNS = 150
 
 #: Standard deviation, in host columns, that no pixel is better than: frames without noise.
 LEAST_NOISE = 1e-3
@@ -95,12 +93,12 @@ def column_displacements(labels: Labels, lattice: Lattice, cells: np.ndarray) ->
         return Displacements(nothing, nothing)
     wanted = (cells[:, None, :] + SEVEN_CELLS).reshape(-1, 2)
     host = _reference_cells(lattice, labels.residual.shape)
-    shift, error = _measured(labels, lattice, np.concatenate([wanted, host]))
-    z = np.abs(shift[len(wanted) :] / error[len(wanted) :])
+    shift, error = _measured(labels, lattice, np.concatenate([host, wanted]), len(host))
+    z = np.abs(shift[: len(host)] / error[: len(host)])
     z = z[np.isfinite(z).all(axis=1)]
     if len(z):
         error *= np.maximum(1.4826 * np.median(z, axis=0), LEAST_SPREAD)
-    parts = (shift[: len(wanted)], error[: len(wanted)])
+    parts = (shift[len(host) :], error[len(host) :])
     return Displacements(*(part.reshape(-1, 7, 2).astype(np.float32) for part in parts))
 
 
@@ -112,8 +110,13 @@ def _reference_cells(lattice: Lattice, shape: tuple[int, ...]) -> np.ndarray:
     return np.asarray(np.rint(fractional).astype(int))
 
 
-def _measured(labels: Labels, lattice: Lattice, cells: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Displacement and its standard error by counting noise alone, (m, 2) each; NaN where none."""
+def _measured(
+    labels: Labels, lattice: Lattice, cells: np.ndarray, hosts: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Displacement and its standard error by counting noise alone, (m, 2) each; NaN where none.
+
+    The first ``hosts`` of the cells are mostly host columns, whose pixels tell the noise.
+    """
     points = lattice.site_positions(cells, np.zeros(len(cells), int))
     points = points + labels.order.displacement_at(points)
     radius = WINDOW * lattice.constant / np.sqrt(3.0)
@@ -129,7 +132,8 @@ def _measured(labels: Labels, lattice: Lattice, cells: np.ndarray) -> tuple[np.n
     start = Columns.at_middle(len(points), host)
     crystal, _ = fit_columns(windows, periodic, start, EVEN, host, 1)
     target = residual + windows.drawn(crystal)[0]
-    line = _noise(residual, periodic, hole, host)
+    plain = (chosen < hosts) & ~hole.any(axis=1)
+    line = _noise(residual[plain], periodic[plain], host)
     found, deviation = fit_columns(windows, target, crystal, line, LEAST_HEIGHT * host, STEPS)
     moved = found.place - crystal.place
     sound = found.height > np.maximum(LEAST_HEIGHT * host, LEAST_SIGNIFICANCE * deviation[:, 2])
@@ -139,14 +143,12 @@ def _measured(labels: Labels, lattice: Lattice, cells: np.ndarray) -> tuple[np.n
     return shift, error
 
 
-def _noise(residual: np.ndarray, periodic: np.ndarray, hole: np.ndarray, host: float) -> NoiseLine:
-    """Line of noise of the columns' own pixels, (m, k) each."""
+def _noise(residual: np.ndarray, periodic: np.ndarray, host: float) -> NoiseLine:
+    """Line of noise of host columns' own pixels, (m, k) each; flat where there are none."""
     least = (LEAST_NOISE * host) ** 2
-    whole = np.flatnonzero(~hole.any(axis=1))
-    whole = whole[:: max(1, len(whole) // NOISE_COLUMNS)]
-    if not len(whole):
+    if not len(residual):
         return NoiseLine(0.0, least, least)
-    line = fit_noise_line(residual[whole].ravel(), periodic[whole].ravel())
+    line = fit_noise_line(residual.ravel(), periodic.ravel())
     return replace(line, least=max(line.least, least))
 
 
