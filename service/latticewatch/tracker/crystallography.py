@@ -7,7 +7,7 @@ the perfect crystal and y 90 degrees on. `displacement_modes` makes means and mo
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -90,15 +90,15 @@ class DisplacementSums:
         def summed(by: np.ndarray, values: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
             return np.asarray((by.T @ values.reshape(len(values), -1)).reshape(shape))
 
-        return DisplacementSums(
-            self.number + np.rint(member.sum(axis=0)).astype(np.int64).reshape(groups, states),
-            self.total + summed(member, vectors, self.total.shape),
-            self.squares + summed(member, products, self.squares.shape),
-            self.noise + summed(member, noise, self.noise.shape),
-            self.beliefs + summed(group, beliefs, self.beliefs.shape),
-            self.weighted + summed(group, weighted, self.weighted.shape),
-            self.image_number,
-            self.image,
+        counts = np.rint(member.sum(axis=0)).astype(np.int64).reshape(groups, states)
+        return replace(
+            self,
+            number=self.number + counts,
+            total=self.total + summed(member, vectors, self.total.shape),
+            squares=self.squares + summed(member, products, self.squares.shape),
+            noise=self.noise + summed(member, noise, self.noise.shape),
+            beliefs=self.beliefs + summed(group, beliefs, self.beliefs.shape),
+            weighted=self.weighted + summed(group, weighted, self.weighted.shape),
         )
 
     def add_images(
@@ -110,16 +110,7 @@ class DisplacementSums:
         rows = patches.reshape(len(patches), -1)
         member = np.eye(image.shape[0] * 3)[state * 3 + short]
         image += (member.T @ rows).reshape(image.shape)
-        return DisplacementSums(
-            self.number,
-            self.total,
-            self.squares,
-            self.noise,
-            self.beliefs,
-            self.weighted,
-            number,
-            image,
-        )
+        return replace(self, image_number=number, image=image)
 
 
 def to_session(lattice: Lattice, alignment: Alignment, constant: float) -> np.ndarray:
