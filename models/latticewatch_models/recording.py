@@ -8,7 +8,7 @@ import numpy as np
 
 from latticewatch_models.crystal import EMPTY_SITE
 from latticewatch_models.kinetics import Kinetics
-from latticewatch_models.specimen import BONDS, dopant_states
+from latticewatch_models.specimen import BONDS, dopant_states, in_discs
 from latticewatch_models.truth import Hop, Transition, Truth
 from latticewatch_models.view import View
 
@@ -27,6 +27,18 @@ class Displacements(Protocol):
     @property
     def edge_disorder_pm(self) -> float:
         """Random shift of columns at a hole's edge."""
+
+    @property
+    def disordered_fraction(self) -> float:
+        """Share of the area without order."""
+
+    @property
+    def disorder_radius_cells(self) -> float:
+        """Radius of each such patch."""
+
+    @property
+    def disorder_pm(self) -> float:
+        """Random shift of columns there."""
 
 
 class Recorder:
@@ -57,6 +69,12 @@ class Recorder:
         sites = len(kinetics.kind)
         self._edge_px = rng.standard_normal((sites, 2)) * config.edge_disorder_pm / 1000.0
         self._edge_px /= pixel_size_nm
+        self._disordered = np.zeros(sites, bool)
+        if config.disordered_fraction > 0.0:
+            share, radius = config.disordered_fraction, config.disorder_radius_cells
+            self._disordered = in_discs(kinetics.table, share, radius, rng)
+            scatter = rng.standard_normal((sites, 2)) * config.disorder_pm / 1000.0 / pixel_size_nm
+            self._scatter_px = scatter * self._disordered[:, None]
         self._states: dict[int, int] = {}
         self._vacancies: dict[int, int] = {}
 
@@ -72,6 +90,8 @@ class Recorder:
             points[held] += towards[direction[held]]
         edge = np.flatnonzero(self._at_edge()[view.site])
         points[edge] += self._edge_px[view.site[edge]]
+        if self._disordered.any():
+            points += self._scatter_px[view.site]
         return points
 
     def _direction(self) -> np.ndarray:
@@ -103,9 +123,9 @@ class Recorder:
         states = np.array([*kinetics.kinds.crystal.states[1:], *self._plain_states()])
         ident = kinetics.ident[view.site]
         transitions, hops = self._changes(frame, direction, set(ident[inside].tolist()))
-        edge = inside & self._at_edge()[view.site] & (view.sublattice != EMPTY_SITE)
+        scattered = inside & self._disordered[view.site] & (view.sublattice != EMPTY_SITE) & ~lost
         share = view.lattice.cell_area / 2.0 / (shape[0] * shape[1])
-        hole, disordered = share * np.count_nonzero(lost & inside), share * edge.sum()
+        hole, disordered = (share * np.count_nonzero(part) for part in (lost & inside, scattered))
         return Truth(
             frame=frame,
             time_s=time_s,

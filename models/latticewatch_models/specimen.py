@@ -239,21 +239,33 @@ def _thin_bound(kind: np.ndarray, table: SiteTable, kinds: Kinds) -> None:
         kind[vacant[1:]] = HOST
 
 
-def _carve_holes(
-    kind: np.ndarray, table: SiteTable, kinds: Kinds, doping: Doping, rng: np.random.Generator
-) -> None:
-    n, radius = table.cells, doping.hole_radius_cells
-    cell_area = np.sqrt(3.0) / 2.0
-    holes = rng.poisson(doping.hole_fraction * n * n * cell_area / (np.pi * radius**2))
+def in_discs(
+    table: SiteTable, share: float, radius_cells: float, rng: np.random.Generator
+) -> np.ndarray:
+    """Sites in round patches at random places that hold this share of the area, bool (3 n^2,).
+
+    Patches may overlap; `share` is what their areas add up to on average.
+    """
+    n, cell_area = table.cells, np.sqrt(3.0) / 2.0
+    number = rng.poisson(share * n * n * cell_area / (np.pi * radius_cells**2))
     sublattice, cell = table.place(np.arange(3 * n * n))
     thirds = np.array([[0.0, 0.0], [1 / 3, 2 / 3], [2 / 3, 1 / 3]])
-    for centre in rng.random((holes, 2)) * n:
+    inside = np.zeros(3 * n * n, bool)
+    for centre in rng.random((number, 2)) * n:
         gap = cell + thirds[sublattice] - centre
         gap -= n * np.round(gap / n)
         # |u a1 + v a2|^2 = u^2 + v^2 - u v for vectors at 120 degrees
-        inside = gap[:, 0] ** 2 + gap[:, 1] ** 2 - gap[:, 0] * gap[:, 1] < radius**2
-        kind[inside & (sublattice != EMPTY_SITE)] = kinds.removed
-        kind[inside & (sublattice == EMPTY_SITE)] = HOST
+        inside |= gap[:, 0] ** 2 + gap[:, 1] ** 2 - gap[:, 0] * gap[:, 1] < radius_cells**2
+    return inside
+
+
+def _carve_holes(
+    kind: np.ndarray, table: SiteTable, kinds: Kinds, doping: Doping, rng: np.random.Generator
+) -> None:
+    inside = in_discs(table, doping.hole_fraction, doping.hole_radius_cells, rng)
+    sublattice, _ = table.place(np.arange(len(kind)))
+    kind[inside & (sublattice != EMPTY_SITE)] = kinds.removed
+    kind[inside & (sublattice == EMPTY_SITE)] = HOST
 
 
 def place_defects(

@@ -59,7 +59,8 @@ class Truth:
         (n,) each. ``ident`` and the cell stay the same through the movie while the defect stands.
         A vacancy bound to a dopant is told by the dopant's state and has no row.
     fractions
-        (3,): crystalline, disordered (columns at a hole's edge) and hole area fraction.
+        (3,): crystalline, disordered and hole area fraction. Every column stands for half a cell;
+        disordered are those of patches without order, a hole's are those that are lost.
     hole_points, hole_radius_px
         (m, 2): lost columns and the empty sites among them; a hole is the union of discs around
         these points.

@@ -27,6 +27,7 @@ from latticewatch.vacancies import (
 from latticewatch_kernels.arrays import to_host
 from latticewatch_kernels.conditioning import condition
 from latticewatch_kernels.deviations import site_deviations
+from latticewatch_kernels.displacements import Displacements, column_displacements
 from latticewatch_kernels.labelling import Labels, label, site_intensity
 from latticewatch_kernels.lattice import NEIGHBOUR_CELLS, NEIGHBOUR_SUBLATTICE, Lattice
 from latticewatch_kernels.patches import lattice_patches, rescale
@@ -184,7 +185,19 @@ def _describe(
         fractions=labels.fractions,
         in_hole=_touches_hole(labels, points, lattice.constant),
         timings_ms=watch.timings_ms,
+        displaced=_displaced(labels, lattice, cells, sublattice),
     )
+
+
+def _displaced(
+    labels: Labels, lattice: Lattice, cells: np.ndarray, sublattice: np.ndarray
+) -> Displacements:
+    """Displacements around the detections on sublattice 0, where dopants are; NaN elsewhere."""
+    metal = np.flatnonzero(sublattice == 0)
+    found = column_displacements(labels, lattice, cells[metal])
+    place = np.full(len(cells), -1)
+    place[metal] = np.arange(len(metal))
+    return found.take(place)
 
 
 def _sites(labels: Labels, lattice: Lattice, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -8,6 +8,7 @@ import numpy as np
 
 from latticewatch.agreement import Counts
 from latticewatch.vacancies import Vacancies
+from latticewatch_kernels.displacements import Displacements
 from latticewatch_kernels.lattice import Lattice
 
 #: Samples along a side of a lattice-aligned patch, and lattice constants that the side spans.
@@ -67,6 +68,10 @@ class Detections:
     vacancies
         Every judged column of the second sublattice, in the frame's own cells, for what several
         frames tell together.
+    displaced
+        Displacements (n, 7, 2) of the column and its six neighbours, pixels of the frame, where the
+        detection is on sublattice 0; NaN elsewhere and where a column is missing. None: not
+        measured.
     """
 
     lattice: Lattice
@@ -85,6 +90,7 @@ class Detections:
     timings_ms: dict[str, float] = field(default_factory=dict)
     agreement: Counts | None = None
     vacancies: Vacancies | None = None
+    displaced: Displacements | None = None
 
     def __len__(self) -> int:
         return len(self.x_px)

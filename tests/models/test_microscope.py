@@ -311,3 +311,27 @@ def test_the_demo_shows_what_it_should():
     assert np.mean([c["VS"] for c in counts]) >= 3
     assert sum(len(f.truth.transitions) for f in frames) >= 40
     assert frames[-1].truth.fractions[2] < 0.05
+
+
+def test_disordered_patches_scatter_their_columns_and_are_told():
+    specimen = replace(PERFECT, disordered_fraction=0.2, disorder_radius_cells=5.0)
+    imaging = replace(CLEAN, dose_e_per_pixel=1e5)
+    whole = Microscope(seed=4, specimen=PERFECT, imaging=imaging).acquire()
+    frame = Microscope(seed=4, specimen=specimen, imaging=imaging).acquire()
+    ideal = whole.columns.points
+    gaps = np.hypot(*(frame.columns.points[:, None] - ideal[None]).transpose(2, 0, 1)).min(axis=1)
+    share = float(np.mean(gaps > 1e-6))
+    assert 0.05 < share < 0.4
+    assert frame.truth.fractions[1] == pytest.approx(share, abs=0.02)
+    assert frame.truth.fractions[2] == 0.0
+    # 150 pm an axis are 5 px, but the nearest site is never more than half a bond away
+    scattered = gaps[gaps > 1e-6]
+    assert scattered.mean() > 1.5
+
+
+def test_a_specimen_without_disorder_is_the_one_it_was():
+    one, other = (
+        Microscope(seed=9, specimen=SpecimenConfig(disorder_pm=pm)).acquire().image
+        for pm in (100.0, 300.0)
+    )
+    np.testing.assert_array_equal(one, other)

@@ -132,7 +132,8 @@ def detect(specimen: Specimen, view: View, rng: np.random.Generator, jump=(0, 0)
         cells=np.rint(own_cells).astype(np.int32), sublattice=own_sites.astype(np.int8),
         centre=centre, neighbours=np.roll(neighbours, -view.turn, axis=1),
         noise=np.full(3, view.noise),
-        patches=patches[:, ::-1, ::-1] if view.flip else patches, turns=turns,
+        patches=patches[:, ::-1, ::-1] if view.flip else patches,
+        turns=((turns - view.turn) % 3).astype(np.int8),
         fractions=np.array([0.95, 0.05, 0.0]), in_hole=np.zeros(n, bool),
     )  # fmt: skip
 

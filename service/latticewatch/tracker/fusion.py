@@ -122,6 +122,9 @@ def _merged(
     sure = np.argsort(-rows["probability"], kind="stable")
     bare = np.arange(len(site)) >= len(kept)
     ordered: dict[str, Any] = {name: values[sure] for name, values in rows.items()}
+    if detections.displaced is not None:
+        source = np.concatenate([kept, np.full(len(alone), -1)])
+        ordered["displaced"] = detections.displaced.take(source[sure])
     return replace(detections, **ordered), site[sure], bare[sure]
 
 

@@ -12,6 +12,7 @@ from latticewatch_models.crystal import Crystal
 from .anchor import AnchorState
 from .classes import Classifier
 from .counting import Kinetics
+from .crystallography import DisplacementSums
 from .diffusion import DiffusionSums
 from .fusion import amounts_of
 from .series import Series
@@ -54,6 +55,8 @@ class Memory:
     sites, vacancies
         What all frames say of every column of sublattice 1, and the series of how many vacancies
         that comes to.
+    displacements
+        Sums over the surroundings of the dopants.
     """
 
     frame: int
@@ -78,6 +81,7 @@ class Memory:
     doubt: Series
     sites: SiteFilter
     vacancies: Series
+    displacements: DisplacementSums
 
 
 def fresh(settings: TrackerSettings, crystal: Crystal) -> Memory:
@@ -122,6 +126,7 @@ def fresh(settings: TrackerSettings, crystal: Crystal) -> Memory:
         doubt=Series.empty(1),
         sites=SiteFilter.empty(len(amounts_of(crystal))),
         vacancies=Series.empty(1),
+        displacements=DisplacementSums.empty(len(states)),
     )
 
 
@@ -168,5 +173,6 @@ def from_state(state: dict[str, Any], settings: TrackerSettings, crystal: Crysta
     )
     for name in ("optics", "defects", "members", "doubt", "vacancies"):
         body[name] = Series(**body[name])
+    body["displacements"] = DisplacementSums(**body["displacements"])
     body["tracks"] = np.array(body["tracks"])
     return Memory(**body)

@@ -12,7 +12,7 @@ import numpy as np
 from latticewatch.detections import Detections, FrameInfo
 from latticewatch_models.crystal import Crystal
 
-from . import codec, memory
+from . import codec, crystallography, memory
 from .anchor import ALIKE, Alignment, align
 from .following import close, follow
 from .fusion import Told, fuse, named
@@ -116,6 +116,9 @@ class Tracker:
         if not warm and self._memory.classifier.mixture is not None:
             events.append(Event(info.frame, "warm"))
         track, happened = follow(self._memory, info, seen, self.crystal, self.settings)
+        self._memory.displacements = crystallography.look(
+            self._memory.displacements, detections, keep, seen, track, alignment, self.crystal
+        )
         stale, ended = self._close_stale()
         self._count(info, detections, seen, warm)
         table = defect_table(
