@@ -249,8 +249,9 @@ def load_settings(path: Path | None = None, **overrides: dict[str, Any]) -> Sett
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"]) or "alerts.rules"
+        reason = first["msg"].removeprefix("Value error, ")  # pydantic's word for ours
         raise ConfigError(
-            f"setting {key}: {first['msg']}; see 'latticewatch serve --print-config'"
+            f"setting {key}: {reason}; see 'latticewatch serve --print-config'"
         ) from error
 
 
