@@ -19,9 +19,19 @@ from pathlib import Path
 
 import numpy as np
 
+from latticewatch.alerting import Reading, Value, Watch, parse_rule
+from latticewatch.alerting.quantities import Names
 from latticewatch.benchmark import simulated_frames
 from latticewatch.client.publisher import Publisher
 from latticewatch.processes import GRACE_S, running_service
+from latticewatch_models.crystal import crystal_named
+
+#: What a frame is held against where the rules alone are timed.
+RULES = (
+    "hole_fraction > 0.05", "defect_density > 0.4 for 3 frames", "change in VS", "dose > 1e6",
+    "segmenter_disagreement", "population of VW > 20", "disordered_fraction > 0.3",
+    "missing_in_a_row > 3",
+)  # fmt: skip
 
 SCRIPT = Path(__file__).parents[1] / "docs" / "examples" / "blank_beam.py"
 
@@ -50,6 +60,7 @@ def main() -> int:
         f"the frame's commit to the blanked beam {np.median(delays):.1f} ms median, "
         f"{np.percentile(delays, 99):.1f} ms p99, {max(delays):.1f} ms at most"
     )
+    print(f"the rules alone, {len(RULES)} of them: {time_rules():.3f} ms a frame")
     after = os.getloadavg()[0]
     print(f"load of the machine ({os.cpu_count()} cores): {before:.1f} before, {after:.1f} after")
     return 0
@@ -76,6 +87,23 @@ def measure(images: list[np.ndarray], header: dict[str, float], rate: float) -> 
     if len(found) != len(images):
         raise RuntimeError(f"{len(images)} frames brought {len(found)} alerts")
     return found[WARM_UP:]
+
+
+def time_rules(frames: int = 2000) -> float:
+    """Median time in ms that a frame is held against `RULES`, none of which comes true."""
+    names = Names.of(crystal_named("WS2"))
+    watch = Watch(tuple(parse_rule(rule, names) for rule in RULES))
+    values = {
+        name: Value(0.01)
+        for name in ("hole_fraction", "defect_density", "disordered_fraction", "population of VW")
+    }
+    spent = []
+    for frame in range(frames):
+        reading = Reading(frame, 1.0 * frame, values, {"segmenter_disagreement": False}, (), 100.0)
+        start = time.perf_counter()
+        watch, _ = watch.after(reading)
+        spent.append(time.perf_counter() - start)
+    return 1000 * float(np.median(spent))
 
 
 def send(endpoint: str, images: list[np.ndarray], header: dict[str, float], rate: float) -> None:

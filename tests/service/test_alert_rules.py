@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import re
 import string
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from latticewatch.alerting import RuleError, parse_rule
-from latticewatch.alerting.quantities import QUANTITIES, SIGNS, Names
+from latticewatch.alerting.quantities import QUANTITIES, SERIES, SIGNS, Names
 from latticewatch.alerting.rules import OPERATORS, AlertRule, Change, Comparison, Sign
 from latticewatch.config import ConfigError, Settings, default_toml, load_settings
 from latticewatch_models.crystal import CRYSTALS, crystal_named
@@ -159,6 +160,17 @@ def test_settings_hold_rules_with_and_without_options(tmp_path):
     assert given_.name == "dose > 1"
     assert [rule.name for rule in Settings().alert_rules()] == ["segmenter_disagreement"]
     assert 'rules = ["segmenter_disagreement"]' in default_toml()
+
+
+def test_the_page_tells_every_quantity_sign_and_series_and_its_settings_are_read(tmp_path):
+    page = (Path(__file__).parents[2] / "docs" / "alerts.md").read_text(encoding="utf-8")
+    for name in (*QUANTITIES, *SIGNS, *SERIES):
+        assert f"`{name}`" in page, name
+    for quantity in QUANTITIES.values():
+        unit = {"/nm²": "nm⁻²"}.get(quantity.unit, quantity.unit)
+        assert re.search(rf"`{quantity.name}`.* \\|.*{unit}.*\\|", page), quantity.name
+    (file := tmp_path / "lw.toml").write_text(re.findall(r"```toml\n(.*?)```", page, re.S)[0])
+    assert len(load_settings(file).alert_rules()) == 7
 
 
 @pytest.mark.parametrize(
