@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
-from latticewatch.client.messages import Defects, DefectTable, Message, Overlay, Statistics
+from latticewatch.alerting import Alarm
+from latticewatch.client.messages import (
+    Alert,
+    Defects,
+    DefectTable,
+    Message,
+    Overlay,
+    Statistics,
+)
 from latticewatch.deliveries import Arrival, Gap
 from latticewatch.detections import Detections, FrameInfo
 from latticewatch.results import FrameResult
@@ -96,6 +104,18 @@ def frame_messages(step: Analysed, table: DefectTable) -> tuple[Message, ...]:
         )
         messages = (overlay, *messages)
     return messages
+
+
+def alert_messages(step: Step, alarms: Iterable[Alarm]) -> tuple[Message, ...]:
+    """Return the alerts of a step's frames, in order."""
+    common = _common(step)
+    return tuple(alert_message(alarm, common) for alarm in alarms)
+
+
+def alert_message(alarm: Alarm, common: Mapping[str, Any]) -> Alert:
+    """Return an alert; `common` is what is known of its frame beyond what it tells itself."""
+    own = {name: value for name, value in vars(alarm).items() if value is not None}
+    return Alert(**{**common, **own})
 
 
 def statistics_message(step: Step, data: Mapping[str, Any]) -> Statistics:

@@ -9,6 +9,7 @@ from typing import Any
 
 from rich.columns import Columns
 from rich.console import Group, RenderableType
+from rich.markup import escape
 from rich.panel import Panel
 from rich.table import Table
 
@@ -58,7 +59,7 @@ class Board:
         matrix = transition_table(data)
         if matrix is not None:
             parts.append(matrix)
-        parts += [f"[bold red]{alert.rule}[/]: {alert.text}" for alert in self._alerts]
+        parts += [alert_line(alert) for alert in self._alerts]
         return Panel(Group(*parts), title=f"latticewatch: {self._statistics.stream}")
 
     def latency_ms(self, quantile: float) -> float | None:
@@ -99,6 +100,12 @@ class Board:
             return None
         span = self._arrivals[-1] - self._arrivals[0]
         return (len(self._arrivals) - 1) / span if span > 0 else None
+
+
+def alert_line(alert: Alert) -> str:
+    """Say what an alert says, loud while it is raised."""
+    style = "bold red" if alert.active else "dim"
+    return f"frame {alert.frame} [{style}]{escape(alert.rule)}[/]: {escape(alert.text)}"
 
 
 def agreement_line(calibration: Mapping[str, Any] | None) -> str:

@@ -15,6 +15,9 @@ from pydantic import (
     model_validator,
 )
 
+from latticewatch.alerting.options import AlertOptions, AlertSettings
+from latticewatch.alerting.quantities import Names
+from latticewatch.alerting.rules import AlertRule
 from latticewatch.standing import Rule
 from latticewatch_models.crystal import crystal_named
 
@@ -203,7 +206,23 @@ class Settings(_Section):
     analysis: AnalysisSettings = AnalysisSettings()
     tracker: TrackerOptions = TrackerOptions()
     calibration: CalibrationSettings = CalibrationSettings()
+    alerts: AlertSettings = AlertSettings()
     limits: StreamLimits = StreamLimits()
+
+    @model_validator(mode="after")
+    def _rules_can_be_read(self) -> Settings:
+        self.alert_rules()
+        return self
+
+    def alert_rules(self) -> tuple[AlertRule, ...]:
+        """Return the rules, read with the names of the crystal.
+
+        Raises
+        ------
+        RuleError
+            One cannot be used; settings that were made have none such.
+        """
+        return self.alerts.read(Names.of(crystal_named(self.analysis.crystal)))
 
 
 def load_settings(path: Path | None = None, **overrides: dict[str, Any]) -> Settings:
@@ -229,9 +248,10 @@ def load_settings(path: Path | None = None, **overrides: dict[str, Any]) -> Sett
         return Settings.model_validate(document)
     except ValidationError as error:
         first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
+        key = ".".join(str(part) for part in first["loc"]) or "alerts.rules"
+        reason = first["msg"].removeprefix("Value error, ")  # pydantic's word for ours
         raise ConfigError(
-            f"setting {key}: {first['msg']}; see 'latticewatch serve --print-config'"
+            f"setting {key}: {reason}; see 'latticewatch serve --print-config'"
         ) from error
 
 
@@ -254,5 +274,9 @@ def _toml_value(value: object) -> str:
         return "true" if value else "false"
     if isinstance(value, (int, float)):
         return repr(value)
+    if isinstance(value, tuple):
+        return f"[{', '.join(_toml_value(part) for part in value)}]"
+    if isinstance(value, AlertOptions):
+        return _toml_value(value.when)
     text = str(value).replace("\\", "\\\\").replace('"', '\\"')
     return f'"{text}"'

@@ -25,7 +25,8 @@ from prometheus_client.metrics_core import CounterMetricFamily
 from prometheus_client.registry import Collector
 
 from latticewatch.agreement import Counts
-from latticewatch.client.messages import DefectTable
+from latticewatch.alerting import Watch
+from latticewatch.client.messages import Alert, DefectTable
 from latticewatch.ingest import IngestCounters
 from latticewatch.standing import Standing
 
@@ -34,7 +35,7 @@ disable_created_metrics()  # type: ignore[no-untyped-call]
 
 #: Stages of a frame, in order; the label values of ``latticewatch_stage_seconds``.
 STAGES = (
-    "condition", "register", "segment", "localise", "check", "describe", "track", "commit",
+    "condition", "register", "segment", "localise", "check", "describe", "track", "alert", "commit",
     "publish",
 )  # fmt: skip
 
@@ -127,6 +128,11 @@ class Metrics:
             "self_trainings", "Trainings that are over, by what came of them", "stream", "outcome"
         )
 
+        self.alerts = counter("alerts", "Alerts that were raised", "stream", "rule", "severity")
+        self.alert_active = gauge(
+            "alert_active", "1 while an alert is raised", "stream", "rule", "severity"
+        )
+
     def observe_stages(self, timings_ms: dict[str, float]) -> None:
         """Add one frame's stage durations, in milliseconds by stage name."""
         for name, duration in timings_ms.items():
@@ -153,6 +159,21 @@ class Metrics:
         """Add the columns of one checked frame."""
         for result, count in vars(counts).items():
             self.checked.labels(stream, result).inc(count)
+
+    def observe_alerts(self, stream: str, watch: Watch) -> None:
+        """Set which alerts are raised, when a stream is opened."""
+        for rule in watch.rules:
+            # at nought from the beginning: increase() cannot see a counter's birth
+            self.alerts.labels(stream, rule.name, rule.severity)
+            active = rule.name in watch.active
+            self.alert_active.labels(stream, rule.name, rule.severity).set(active)
+
+    def count_alert(self, alert: Alert) -> None:
+        """Count an alert that was raised, and set whether it is."""
+        labels = (alert.stream, alert.rule, alert.severity)
+        self.alert_active.labels(*labels).set(alert.active)
+        if alert.active:
+            self.alerts.labels(*labels).inc()
 
     def serve(self, host: str, port: int) -> tuple[WSGIServer, Thread]:
         """Answer ``GET /metrics`` from a thread; shut the server down to end it.

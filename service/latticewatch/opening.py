@@ -50,6 +50,7 @@ def open_stream(
         fsync=settings.store.fsync,
         about=about,
         rule=rule,
+        alerts=settings.alert_rules(),
     )
     try:
         model = resumed(configured, writer.models(), folder, load)

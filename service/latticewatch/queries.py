@@ -82,9 +82,9 @@ class Queries(Port):
 def store_handlers(data: Path) -> dict[str, Handler]:
     """Handlers that answer from the sessions in ``data/<stream>/``.
 
-    ``streams``: names. ``snapshot``: statistics and place of a stream. ``defects``, ``frames``
-    and ``checks``: of the frames from ``first`` to ``last``; the answer's ``last`` says how far it
-    goes. With the checks come the models that the session had.
+    ``streams``: names. ``snapshot``: statistics and place of a stream. ``defects``, ``frames``,
+    ``checks`` and ``alerts``: of the frames from ``first`` to ``last``; the answer's ``last`` says
+    how far it goes. With the checks come the models that the session had.
     """
 
     def streams(_: dict[str, Any]) -> dict[str, Any]:
@@ -119,12 +119,18 @@ def store_handlers(data: Path) -> dict[str, Handler]:
             rows, models = session.checks(first, last), session.models()
         return {"first": first, "last": last, "checks": rows, "models": models}
 
+    def alerts(query: dict[str, Any]) -> dict[str, Any]:
+        with _session(data, query) as session:
+            first, last = _span(query, session)
+            return {"first": first, "last": last, "alerts": session.alerts(first, last)}
+
     return {
         "streams": streams,
         "snapshot": snapshot,
         "defects": defects,
         "frames": frames,
         "checks": checks,
+        "alerts": alerts,
     }
 
 

@@ -81,6 +81,7 @@ def replay(job: Replay, progress: Callable[[int, int], None]) -> Mapping[str, An
         fsync=job.settings.store.fsync,
         about=about(segmenter),
         rule=rule,
+        alerts=job.settings.alert_rules(),
     )
     try:
         for done, step in enumerate(_analysed(job, models, writer.stream), 1):

@@ -10,6 +10,7 @@ from latticewatch.client.table import DefectTable
 from latticewatch.deliveries import Gap, Refusal
 
 if TYPE_CHECKING:
+    from latticewatch.alerting.reading import Alarm
     from latticewatch.segmenters import ModelRecord
     from latticewatch.tracker.update import ClosedTrack, Event
 
@@ -38,6 +39,8 @@ class FrameResult:
         `schema.CHECK_COLUMNS` but for the frame.
     model
         The model that it was analysed with, where that is another than before.
+    alerts
+        Alerts that were raised or have ceased with it.
     """
 
     frame: int
@@ -52,6 +55,7 @@ class FrameResult:
     events: tuple[Event, ...] = ()
     check: Mapping[str, Any] | None = None
     model: ModelRecord | None = None
+    alerts: tuple[Alarm, ...] = ()
 
 
 @dataclass(frozen=True)

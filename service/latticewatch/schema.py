@@ -13,8 +13,9 @@ from latticewatch.client.table import COLUMN_TYPES
 #: Marks the file as ours: "LWSE" in SQLite's header.
 APPLICATION_ID = 0x4C575345
 
-#: 2: the tables ``checks`` and ``models``; sessions of version 1 get them when they are written on.
-SCHEMA_VERSION = 2
+#: 2: the tables ``checks`` and ``models``; 3: ``alerts`` and ``alert_state``. Sessions of older
+#: versions get what they lack when they are written on.
+SCHEMA_VERSION = 3
 
 #: Numbers of a frame that `FrameResult.lattice` may hold: lattice vectors and the column nearest to
 #: the centre in pixels, lattice constant in pixels and nm, angle, strongest Bragg peak over the
@@ -47,6 +48,9 @@ CHECK_COLUMNS = (
 #: A model and the first frame that was analysed with it.
 MODEL_COLUMNS = ("frame", "digest", "origin", "file", "reason")
 
+#: An alert that was raised or has ceased with a frame, `data` the evidence as JSON.
+ALERT_COLUMNS = ("frame", "time_s", "rule", "severity", "active", "text", "data")
+
 FSYNC = {"always": "FULL", "interval": "NORMAL", "never": "OFF"}
 
 Fsync = Literal["always", "interval", "never"]
@@ -74,6 +78,19 @@ CREATE TABLE models (
     reason TEXT NOT NULL
 );
 """
+
+#: What version 3 has more than version 2.
+ALERT_SCHEMA = """
+CREATE TABLE alerts (
+    id INTEGER PRIMARY KEY, frame INTEGER NOT NULL, time_s REAL, rule TEXT NOT NULL,
+    severity TEXT NOT NULL, active INTEGER NOT NULL, text TEXT NOT NULL, data TEXT NOT NULL
+);
+CREATE INDEX alerts_frame ON alerts (frame);
+CREATE TABLE alert_state (id INTEGER PRIMARY KEY CHECK (id = 1), data TEXT NOT NULL);
+"""
+
+#: Tables that came with each version.
+ADDED = {2: CALIBRATION_SCHEMA, 3: ALERT_SCHEMA}
 
 SCHEMA = f"""
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -103,7 +120,7 @@ CREATE TABLE checkpoint (
     id INTEGER PRIMARY KEY CHECK (id = 1), epoch INTEGER NOT NULL, seq INTEGER NOT NULL,
     frame INTEGER NOT NULL, ended INTEGER NOT NULL, state BLOB NOT NULL
 );
-{CALIBRATION_SCHEMA}
+{"".join(ADDED.values())}
 PRAGMA application_id = {APPLICATION_ID};
 PRAGMA user_version = {SCHEMA_VERSION};
 """
@@ -136,7 +153,8 @@ def upgrade(db: sqlite3.Connection, path: Path) -> None:
         db.execute("BEGIN IMMEDIATE")
         (version,) = db.execute("PRAGMA user_version").fetchone()
         if version < SCHEMA_VERSION:
-            for statement in CALIBRATION_SCHEMA.split(";"):
+            lacking = "".join(added for since, added in ADDED.items() if since > version)
+            for statement in lacking.split(";"):
                 db.execute(statement)
             db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
         db.execute("COMMIT")

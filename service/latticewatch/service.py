@@ -22,7 +22,7 @@ from latticewatch import __version__
 from latticewatch.about import about
 from latticewatch.analysis import Stopwatch
 from latticewatch.binding import check_binding
-from latticewatch.client.messages import Defects, Health, Message
+from latticewatch.client.messages import Alert, Defects, Health, Message
 from latticewatch.config import Settings
 from latticewatch.deliveries import Delivery, End, Refusal, StreamUnavailableError
 from latticewatch.ingest import Ingest
@@ -184,6 +184,7 @@ class Service:
             self.settings.limits.queue, self.settings.limits.overlay_px,
         )  # fmt: skip
         self._pipelines[stream] = pipeline
+        self.metrics.observe_alerts(stream, writer.watch)
         if writer.standing.checks or writer.standing.low:
             self._take_standing(stream, writer.standing)
         if self._training is not None:
@@ -229,6 +230,9 @@ class Service:
 
     def _measure(self, outcome: Outcome, watch: Stopwatch) -> None:
         step = outcome.step
+        for message in outcome.messages:
+            if isinstance(message, Alert):
+                self.metrics.count_alert(message)
         self.metrics.observe_stages({**outcome.timings_ms, **watch.timings_ms})
         if not isinstance(step, Analysed):
             return
@@ -301,8 +305,10 @@ class Service:
 
 
 def _timed(message: Message, outcome: Outcome) -> Message:
-    """Add to a frame's defects what each stage took."""
+    """Add to a frame's defects what each stage took, to an alert when its frame was committed."""
     step = outcome.step
+    if isinstance(message, Alert):
+        return replace(message, values={**message.values, "committed_s": outcome.committed_s})
     if not isinstance(message, Defects) or not isinstance(step, Analysed):
         return message
     analysis = step.detections.timings_ms if step.detections is not None else {}

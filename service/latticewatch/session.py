@@ -15,11 +15,11 @@ import numpy as np
 from latticewatch.client.table import COLUMN_TYPES, COLUMNS, DefectTable
 from latticewatch.reorder import REMEMBERED, Position
 from latticewatch.schema import (
+    ALERT_COLUMNS,
     CHECK_COLUMNS,
     EVENT_COLUMNS,
     FRAME_COLUMNS,
     MODEL_COLUMNS,
-    SCHEMA_VERSION,
     TRACK_COLUMNS,
     check_version,
     explained,
@@ -119,12 +119,32 @@ class Session:
         """Rows of the checked frames from `first` to `last`, both included, as maps."""
         names = ", ".join(CHECK_COLUMNS)
         query = f"SELECT {names} FROM checks WHERE frame BETWEEN ? AND ? ORDER BY frame"  # noqa: S608
-        return self._calibration(CHECK_COLUMNS, query, (first, _LAST if last is None else last))
+        return self._added(2, CHECK_COLUMNS, query, (first, _LAST if last is None else last))
 
     def models(self) -> list[dict[str, Any]]:
         """Models in the order of their first frames, as maps."""
         query = f"SELECT {', '.join(MODEL_COLUMNS)} FROM models ORDER BY frame"  # noqa: S608
-        return self._calibration(MODEL_COLUMNS, query, ())
+        return self._added(2, MODEL_COLUMNS, query, ())
+
+    def alerts(self, first: int = 0, last: int | None = None) -> list[dict[str, Any]]:
+        """Alerts raised or ended with the frames from `first` to `last`, both included, as maps.
+
+        `values` of each is the evidence.
+        """
+        names = ", ".join(ALERT_COLUMNS)
+        query = f"SELECT {names} FROM alerts WHERE frame BETWEEN ? AND ? ORDER BY id"  # noqa: S608
+        return self._alerts(query, (first, _LAST if last is None else last))
+
+    def last_alert(self) -> dict[str, Any] | None:
+        """Return the last row of `alerts`; None where there is none."""
+        names = ", ".join(ALERT_COLUMNS)
+        rows = self._alerts(f"SELECT {names} FROM alerts ORDER BY id DESC LIMIT 1", ())  # noqa: S608
+        return rows[0] if rows else None
+
+    def alert_state(self) -> dict[str, Any] | None:
+        """Where the alert rules stand; None before the first frame that they were held against."""
+        rows = self._added(3, ("data",), "SELECT data FROM alert_state", ())
+        return dict(json.loads(rows[0]["data"])) if rows else None
 
     def statistics(self) -> dict[str, Any]:
         """Return the latest statistics; empty before the first frame."""
@@ -178,12 +198,19 @@ class Session:
         with self._guard, explained(self.path):
             return self._db.execute(query, values).fetchall()
 
-    def _calibration(
-        self, names: tuple[str, ...], query: str, values: tuple[Any, ...]
+    def _alerts(self, query: str, values: tuple[Any, ...]) -> list[dict[str, Any]]:
+        told = []
+        for row in self._added(3, ALERT_COLUMNS, query, values):
+            evidence = json.loads(row.pop("data"))
+            told.append({**row, "active": bool(row["active"]), "values": evidence})
+        return told
+
+    def _added(
+        self, since: int, names: tuple[str, ...], query: str, values: tuple[Any, ...]
     ) -> list[dict[str, Any]]:
-        """Give no rows of a session of version 1, which had none."""
+        """Give no rows of a session from before the version that the table came with."""
         ((version,),) = self._all("PRAGMA user_version", ())
-        return self._maps(names, query, values) if version >= SCHEMA_VERSION else []
+        return self._maps(names, query, values) if version >= since else []
 
     def _maps(
         self, names: tuple[str, ...], query: str, values: tuple[Any, ...]

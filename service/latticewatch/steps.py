@@ -57,6 +57,8 @@ class Outcome:
         Agreement of segmenter and labels as of this step, where it was looked at.
     model
         The model that this step is the first to be analysed with.
+    committed_s
+        Unix time at which it was committed.
     """
 
     step: Step
@@ -64,3 +66,4 @@ class Outcome:
     timings_ms: dict[str, float] = field(default_factory=dict)
     standing: Standing | None = None
     model: ModelRecord | None = None
+    committed_s: float = 0.0

@@ -17,6 +17,7 @@ from latticewatch.client.filelock import FileLock, HeldError
 from latticewatch.client.table import COLUMNS
 from latticewatch.results import FrameResult, SessionEnd
 from latticewatch.schema import (
+    ALERT_COLUMNS,
     CHECK_COLUMNS,
     EVENT_COLUMNS,
     FRAME_COLUMNS,
@@ -34,6 +35,7 @@ from latticewatch.schema import (
 from latticewatch.session import BUSY_S, Session, session_path
 
 if TYPE_CHECKING:
+    from latticewatch.alerting.reading import Alarm
     from latticewatch.tracker.update import ClosedTrack, Event
 
 
@@ -48,6 +50,7 @@ _INSERT_TRACK = _insert("tracks", TRACK_COLUMNS)
 _INSERT_EVENT = _insert("events", EVENT_COLUMNS)
 _INSERT_CHECK = _insert("checks", CHECK_COLUMNS)
 _INSERT_MODEL = _insert("models", MODEL_COLUMNS)
+_INSERT_ALERT = _insert("alerts", ALERT_COLUMNS)
 
 
 class Store(Session):
@@ -109,6 +112,7 @@ class Store(Session):
         state: bytes,
         statistics: Mapping[str, Any],
         end: SessionEnd | None = None,
+        alert_state: Mapping[str, Any] | None = None,
     ) -> None:
         """Write the results of frames, in order, with the tracker's state after them.
 
@@ -120,6 +124,8 @@ class Store(Session):
             The tracker's after the last of them.
         end
             The epoch's end, where it follows the batch.
+        alert_state
+            Where the alert rules stand after it; None leaves what there is.
 
         Raises
         ------
@@ -138,6 +144,11 @@ class Store(Session):
                 if end is not None:
                     self._write_ends(end.closed, end.events)
                 self._write_checkpoint(_place(batch, end), state, data)
+                if alert_state is not None:
+                    self._db.execute(
+                        "INSERT OR REPLACE INTO alert_state (id, data) VALUES (1, ?)",
+                        (_json(alert_state),),
+                    )
                 self._db.execute("COMMIT")
             except BaseException:
                 if self._db.in_transaction:
@@ -166,6 +177,7 @@ class Store(Session):
                 self._db.executemany(_INSERT_DEFECT, numbered)
             self._write_ends(result.closed, result.events)
             self._write_calibration(result)
+            self._db.executemany(_INSERT_ALERT, map(_alert_row, result.alerts))
 
     def _write_ends(self, closed: Iterable[ClosedTrack], events: Iterable[Event]) -> None:
         tracks = (asdict(track) for track in closed)
@@ -221,6 +233,10 @@ def _frame_row(result: FrameResult) -> tuple[Any, ...]:
     numbers = (result.lattice.get(name) for name in LATTICE_COLUMNS)
     head = (result.frame, result.epoch, result.seq, result.time_s, result.status, result.reason)
     return (*head, found, *(None if number is None else float(number) for number in numbers))
+
+
+def _alert_row(alarm: Alarm) -> tuple[Any, ...]:
+    return _values({**vars(alarm), "data": _json(alarm.values)}, ALERT_COLUMNS)
 
 
 def _place(batch: Sequence[FrameResult], end: SessionEnd | None) -> tuple[int, int, int, bool]:

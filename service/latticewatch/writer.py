@@ -7,13 +7,18 @@ from __future__ import annotations
 
 import json
 import logging
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from latticewatch.alerting import Alarm, AlertRule, Watch
+from latticewatch.alerting.numbers import held
 from latticewatch.analysis import Stopwatch
 from latticewatch.announce import (
+    alert_message,
+    alert_messages,
     frame_info,
     frame_messages,
     frame_result,
@@ -57,6 +62,8 @@ class StreamWriter:
         Put into the statistics as it stands: versions, the model, the settings.
     rule
         When the agreement of segmenter and labels is low.
+    alerts
+        Rules that every frame is held against.
 
     Raises
     ------
@@ -76,6 +83,7 @@ class StreamWriter:
         fsync: Fsync = "always",
         about: Mapping[str, Any] | None = None,
         rule: Rule | None = None,
+        alerts: tuple[AlertRule, ...] = (),
     ) -> None:
         self.stream = stream
         self.directory = directory
@@ -89,6 +97,8 @@ class StreamWriter:
                 else Tracker.restore(state, settings, crystal)
             )
             self._calibration = Calibration.resumed(self._store, rule or Rule())
+            self._watch = Watch.resumed(alerts, self._store.alert_state())
+            self._dose_told = False
             if self.position.ended:
                 # a crash may have come between the commit of an end and the writing of this file
                 self._write_statistics(self._store.statistics())
@@ -106,21 +116,25 @@ class StreamWriter:
         """How segmenter and labels agree, by what was processed."""
         return self._calibration.standing
 
+    @property
+    def watch(self) -> Watch:
+        """Which alert rules hold, by what was processed."""
+        return self._watch
+
     def models(self) -> list[ModelRecord]:
         """Return the records of the models that the session had, in order."""
         return [record for _, record in history(self._store)]
 
-    def latest(self) -> tuple[Statistics, ...]:
-        """Return the last statistics, for subscribers that come before the next frame."""
-        data = self._store.statistics()
-        position = self.position
-        if not data:
-            return ()
-        return (
-            Statistics(
-                stream=self.stream, epoch=position.epoch or 0, frame=position.frame - 1, data=data
-            ),
-        )
+    def latest(self) -> tuple[Message, ...]:
+        """Return the last statistics and alert, for subscribers that come before the next frame."""
+        data, position, alert = self._store.statistics(), self.position, self._store.last_alert()
+        common: dict[str, Any] = {"stream": self.stream, "epoch": position.epoch or 0}
+        messages: list[Message] = []
+        if data:
+            messages.append(Statistics(**common, frame=position.frame - 1, data=data))
+        if alert is not None:
+            messages.append(alert_message(Alarm(**alert), common))
+        return tuple(messages)
 
     def close(self) -> None:
         """Close the store."""
@@ -148,7 +162,7 @@ class StreamWriter:
         before = self._calibration
         if isinstance(step, Analysed):
             self._calibration = before.after(step)
-        applied = self._track(step)
+        applied = self._watched(self._track(step))
         if not isinstance(step, Analysed):
             return applied
         now = self._calibration
@@ -176,6 +190,23 @@ class StreamWriter:
                 return _Applied(step, [result], watch.timings_ms, messages)
             return _Applied(step, self._hole(_holes_of(step)), watch.timings_ms)
 
+    def _watched(self, applied: _Applied) -> _Applied:
+        """Hold the alert rules against each of a step's frames."""
+        watch, tracker = Stopwatch(), self._tracker
+        with watch.stage("alert"):
+            wanted = self._watch.learnt and applied.has_result
+            learnt = tracker.statistics() if wanted else None
+            facts = (tracker.newest(), self._calibration.standing, learnt)
+            self._watch, results = held(self._watch, applied.step, applied.results, *facts)
+        alarms = (alarm for result in results for alarm in result.alerts)
+        return replace(
+            applied,
+            results=results,
+            messages=(*alert_messages(applied.step, alarms), *applied.messages),
+            timings_ms={**applied.timings_ms, **watch.timings_ms},
+            learnt=learnt,
+        )
+
     def _hole(self, results: list[FrameResult]) -> list[FrameResult]:
         """Tell the tracker that frames without detections have passed."""
         last = results[-1]
@@ -190,20 +221,24 @@ class StreamWriter:
         with watch.stage("commit"):
             results = [result for applied in pending for result in applied.results]
             statistics = self._statistics(last)
-            self._store.commit(results, self._tracker.save(), statistics, last.end)
+            self._store.commit(
+                results, self._tracker.save(), statistics, last.end, self._watch.state()
+            )
             if last.end is not None:
                 self._write_statistics(statistics)
+        now = time.time()
         for applied in pending:
             self._say(applied)
         messages = (*last.messages, statistics_message(last.step, statistics))
         timings = {**last.timings_ms, **watch.timings_ms}
         return [
-            *(applied.outcome() for applied in pending[:-1]),
-            replace(last, messages=messages, timings_ms=timings).outcome(),
+            *(applied.outcome(now) for applied in pending[:-1]),
+            replace(last, messages=messages, timings_ms=timings).outcome(now),
         ]
 
     def _say(self, applied: _Applied) -> None:
-        """Log what an operator should know of the segmenter, once, when it is committed."""
+        """Log what an operator should know of segmenter and alerts, once, when it is committed."""
+        self._say_alerts(applied)
         for result in applied.results:
             if result.model is not None:
                 why = f"{result.model.origin} model {result.model.digest[:12]}"
@@ -221,15 +256,32 @@ class StreamWriter:
         else:
             log.info("stream %s: agreement is back: %s", self.stream, text)
 
+    def _say_alerts(self, applied: _Applied) -> None:
+        for alarm in (alarm for result in applied.results for alarm in result.alerts):
+            loud = alarm.active and alarm.severity != "info"
+            level = logging.WARNING if loud else logging.INFO
+            said = f"alert {alarm.rule!r}" + ("" if alarm.active else " is over")
+            log.log(
+                level, "stream %s: %s: frame %d: %s", self.stream, said, alarm.frame, alarm.text
+            )
+        unknown = self._watch.unknown() if applied.has_result else []
+        if unknown and not self._dose_told:
+            self._dose_told = True
+            log.warning(
+                "stream %s: frames do not tell their dose, so that %s cannot come true: give "
+                "dose_e_per_A2 to Publisher.send", self.stream, " and ".join(map(repr, unknown)),
+            )  # fmt: skip
+
     def _statistics(self, last: _Applied) -> dict[str, Any]:
         epoch = last.step.arrival.epoch if isinstance(last.step, Analysed) else last.step.epoch
         return {
             "stream": self.stream,
             "epoch": epoch,
             "ended": last.end is not None,
-            **self._tracker.statistics(),
+            **(self._tracker.statistics() if last.learnt is None else last.learnt),
             **self._about,
             **self._calibration.statistics(),
+            "alerts": self._watch.summary(),
         }
 
     def _write_statistics(self, statistics: Mapping[str, Any]) -> None:
@@ -249,11 +301,17 @@ class _Applied:
     end: SessionEnd | None = None
     standing: Standing | None = None
     was_low: bool = False
+    learnt: Mapping[str, Any] | None = None
 
-    def outcome(self) -> Outcome:
+    @property
+    def has_result(self) -> bool:
+        """Whether it is an analysed frame that could be used."""
+        return isinstance(self.step, Analysed) and self.step.detections is not None
+
+    def outcome(self, committed_s: float) -> Outcome:
         """Give what it came to, once it is committed."""
         model = self.results[-1].model if self.results else None
-        return Outcome(self.step, self.messages, self.timings_ms, self.standing, model)
+        return Outcome(self.step, self.messages, self.timings_ms, self.standing, model, committed_s)
 
 
 def tracker_settings(settings: Settings) -> TrackerSettings:

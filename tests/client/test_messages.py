@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 
 import numpy as np
 import pytest
@@ -138,6 +139,44 @@ def test_table_to_pandas():
     assert isinstance(frame, pandas.DataFrame)
     assert tuple(frame.columns) == COLUMNS
     assert list(frame["species"]) == ["MoW", "VS", "MoW", "VS", "MoW"]
+
+
+def test_table_to_arrow():
+    pytest.importorskip("pyarrow")
+    arrow = table().to_arrow()
+    assert tuple(arrow.column_names) == COLUMNS
+    assert DefectTable.from_dict({name: arrow[name].to_numpy() for name in COLUMNS}) == table()
+    assert len(DefectTable.empty().to_arrow()) == 0
+
+
+def test_table_to_polars():
+    polars = pytest.importorskip("polars", reason="polars is nobody's dependency here")
+    frame = table().to_polars()
+    assert isinstance(frame, polars.DataFrame)
+    assert DefectTable.from_dict({name: frame[name].to_numpy() for name in COLUMNS}) == table()
+    assert tuple(DefectTable.empty().to_polars().columns) == COLUMNS
+
+
+@pytest.mark.parametrize("library", ["pandas", "polars", "pyarrow"])
+def test_a_library_that_is_missing_is_named_with_the_mend(monkeypatch, library):
+    monkeypatch.setitem(sys.modules, library, None)  # what import finds where it is not installed
+    method = {"pyarrow": "to_arrow"}.get(library, f"to_{library}")
+    with pytest.raises(
+        ImportError, match=rf"^{method}\(\) needs {library}: pip install {library}$"
+    ):
+        getattr(table(), method)()
+
+
+def test_statistics_as_a_row():
+    data = {
+        "frames": 4, "populations": {"VS": {"now": 3.0, "mean": None}}, "ended": False,
+        "classes": [{"weight": 1.0}], "stream": "a",
+    }  # fmt: skip
+    row = Statistics(stream="a", frame=3, time_s=1.5, data=data).row()
+    assert row == {
+        "frame": 3, "time_s": 1.5, "frames": 4, "populations.VS.now": 3.0,
+        "populations.VS.mean": None, "ended": False,
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(

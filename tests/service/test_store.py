@@ -12,6 +12,7 @@ import time
 import numpy as np
 import pytest
 
+from latticewatch.alerting import Alarm
 from latticewatch.client.errors import FrameError
 from latticewatch.client.replies import ErrorReply
 from latticewatch.client.table import DefectTable
@@ -55,6 +56,11 @@ CHECK = {
     "model": "ab", "agreed": 3, "missed": 1, "unlabelled": 0, "agreement": 0.86,
     "agreement_low": 0.4, "agreement_high": 0.97, "streak": 0, "low": 0,
 }  # fmt: skip
+
+
+def alarm(frame, active=True):
+    text, values = "hole_fraction is 0.1, above 0.05", {"value": 0.1, "active_rules": ["holes"]}
+    return Alarm(frame, 0.5 * frame, "holes", "critical", active, text, values)
 
 
 @pytest.fixture
@@ -216,15 +222,49 @@ def test_newer_session_is_left_alone(tmp_path):
 def test_a_session_of_version_1_is_read_and_written_on(tmp_path):
     with Store.open(tmp_path) as store:
         store.commit([result(0)], b"one", {})
-        store._db.executescript("DROP TABLE checks; DROP TABLE models; PRAGMA user_version = 1")
+        store._db.executescript(
+            "DROP TABLE checks; DROP TABLE models; DROP TABLE alerts; DROP TABLE alert_state;"
+            "PRAGMA user_version = 1"
+        )
     with Session.open_read(tmp_path) as session:
         assert (session.checks(), session.models(), len(session.frames())) == ([], [], 1)
+        assert (session.alerts(), session.last_alert(), session.alert_state()) == ([], None, None)
     with Store.open(tmp_path) as store:
         store.commit([result(1, check=CHECK, model=ModelRecord("ab", reason="why"))], b"two", {})
         assert [row["frame"] for row in store.checks()] == [1]
     with Store.open(tmp_path) as store:
         assert store.position().frame == 2
         assert len(store.models()) == 1
+
+
+def test_a_session_of_version_2_keeps_its_checks_and_gets_alerts(tmp_path):
+    with Store.open(tmp_path) as store:
+        store.commit([result(0, check=CHECK)], b"one", {})
+        store._db.executescript(
+            "DROP TABLE alerts; DROP TABLE alert_state; PRAGMA user_version = 2"
+        )
+    with Session.open_read(tmp_path) as session:
+        assert (len(session.checks()), session.alerts()) == (1, [])
+    with Store.open(tmp_path) as store:
+        store.commit([result(1, alerts=(alarm(1),))], b"two", {}, alert_state={"dose": 1.5})
+    with Store.open(tmp_path) as store:
+        assert [row["frame"] for row in store.checks()] == [0]
+        assert [row["frame"] for row in store.alerts()] == [1]
+        assert store.alert_state() == {"dose": 1.5}
+
+
+def test_alerts_and_their_state_are_committed_with_their_frames(store):
+    store.commit([result(0), result(1, alerts=(alarm(1), alarm(1, active=False)))], b"", {})
+    assert store.alert_state() is None
+    store.commit([result(2, alerts=(alarm(2),))], b"", {}, alert_state={"missing": 0})
+    with pytest.raises(ValueError, match="commit"):
+        store.commit([result(9, alerts=(alarm(9),))], b"", {}, alert_state={"missing": 7})
+    assert [Alarm(**row) for row in store.alerts()] == [
+        alarm(1), alarm(1, active=False), alarm(2),
+    ]  # fmt: skip
+    assert [row["frame"] for row in store.alerts(2)] == [2]
+    assert Alarm(**store.last_alert()) == alarm(2)
+    assert store.alert_state() == {"missing": 0}
 
 
 def test_checks_and_models_are_committed_with_their_frames(store):

@@ -102,10 +102,9 @@ def _chosen(option: float | str | None, recorded: float | None) -> float | None:
 
 def save_parquet(path: Path, table: DefectTable) -> None:
     """Write the defect table with its columns as they are everywhere."""
-    import pyarrow as pa
     from pyarrow import parquet
 
-    parquet.write_table(pa.table(table.to_dict()), path)
+    parquet.write_table(table.to_arrow(), path)
 
 
 def _progress(done: int, count: int) -> None:

@@ -4,6 +4,7 @@ For example::
 
   latticewatch serve --data sessions
   latticewatch serve --data sessions --self-train
+  latticewatch serve --data sessions --alert 'hole_fraction > 0.05' --alert 'dose > 1e6'
   latticewatch serve --config /etc/latticewatch.toml
   latticewatch serve --print-config > latticewatch.toml
 """
@@ -36,6 +37,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=None,
         help="train on the newest frames when segmenter and labels disagree for long",
     )
+    parser.add_argument(
+        "--alert",
+        action="append",
+        metavar="RULE",
+        help="publish an alert when the rule comes true; may be given again (docs/alerts.md)",
+    )
     for name in PORTS:
         parser.add_argument(f"--{name}", metavar="ADDRESS", help=f"where {name} are served")
 
@@ -53,6 +60,7 @@ def run(options: argparse.Namespace) -> int:
         store={"data": options.data},
         analysis={key: getattr(options, key) for key in ("crystal", "model", "workers", "threads")},
         calibration={"self_train": options.self_train},
+        alerts={"rules": options.alert},
     )
     asyncio.run(_serve(Service(settings)))
     return 0

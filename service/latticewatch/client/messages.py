@@ -5,7 +5,7 @@ A message is a topic, a msgpack header, and for overlays the preview's pixels as
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -130,6 +130,15 @@ class Statistics(Message):
         """Return the statistics, plain values and arrays."""
         return {"data": dict(self.data)}
 
+    def row(self) -> dict[str, float | None]:
+        """Every number of the statistics by its dotted place, as one row of a data frame.
+
+        ``populations.VS.now``, ``diffusion.free.D_nm2_s.low``; lists and texts are left out.
+        ``pandas.DataFrame([message.row() for message in gathered])``.
+        """
+        head: dict[str, float | None] = {"frame": self.frame, "time_s": self.time_s}
+        return {**head, **dict(_numbers(self.data, ""))}
+
 
 @dataclass(frozen=True, kw_only=True)
 class Overlay(Message):
@@ -223,6 +232,14 @@ class Health(Message):
     def body(self) -> dict[str, Any]:
         """State and figures."""
         return {"state": self.state, "values": dict(self.values)}
+
+
+def _numbers(values: Mapping[str, Any], place: str) -> Iterator[tuple[str, float | None]]:
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _numbers(value, f"{place}{name}.")
+        elif value is None or isinstance(value, int | float):
+            yield f"{place}{name}", value
 
 
 KINDS: dict[str, type[Message]] = {

@@ -160,11 +160,23 @@ class DefectTable:
 
     def to_pandas(self) -> Any:
         """pandas.DataFrame of the table; raises ImportError where pandas is not installed."""
-        try:
-            pandas = importlib.import_module("pandas")
-        except ImportError as error:
-            raise ImportError("to_pandas() needs pandas: pip install pandas") from error
-        return pandas.DataFrame(self.to_dict())
+        return _library("pandas", "to_pandas").DataFrame(self.to_dict())
+
+    def to_polars(self) -> Any:
+        """polars.DataFrame of the table; raises ImportError where polars is not installed."""
+        return _library("polars", "to_polars").DataFrame(self.to_dict())
+
+    def to_arrow(self) -> Any:
+        """pyarrow.Table of the table; raises ImportError where pyarrow is not installed."""
+        return _library("pyarrow", "to_arrow").table(self.to_dict())
+
+
+def _library(name: str, method: str) -> Any:
+    """Import what the package does not need itself, when it is asked for."""
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise ImportError(f"{method}() needs {name}: pip install {name}") from error
 
 
 def _column(name: str, values: Any) -> np.ndarray:

@@ -16,6 +16,7 @@ from . import codec, crystallography, memory
 from .anchor import ALIKE, Alignment, align
 from .following import close, follow
 from .fusion import Told, fuse, named
+from .newest import newest
 from .observation import (
     Observation,
     Past,
@@ -87,6 +88,10 @@ class Tracker:
     def statistics(self) -> dict[str, object]:
         """Everything learnt so far, as plain JSON-able values, each estimate with its interval."""
         return statistics(self._memory, self.settings, self.crystal, self._readings())
+
+    def newest(self) -> dict[str, object]:
+        """Density, fractions and counts of the last frame alone; empty before the first."""
+        return newest(self._memory, self.crystal)
 
     def save(self) -> bytes:
         """Return the whole state; equal histories give equal bytes."""
