@@ -9,42 +9,45 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import linear_sum_assignment
 
-from latticewatch.tracker.links import LinkCosts, link, site_places
+from latticewatch.tracker.links import LinkCosts, Party, link, site_places, step_costs, track_doubt
 
 COSTS = LinkCosts()
 
 
-def sites(draw_from, n, seed):
-    """n defects on distinct sites of a small patch, so that links are contested."""
+def party(side, n, seed, doubtful):
+    """n defects on a small patch, so that links are contested; some share a site."""
     rng = np.random.default_rng(seed)
-    chosen = rng.choice(draw_from * draw_from * 3, n, replace=False)
-    cells = np.stack([chosen // 3 // draw_from, chosen // 3 % draw_from], axis=1)
-    return cells, (chosen % 3), rng.integers(0, 3, n), rng.random(n) < 0.7
+    chosen = rng.choice(side * side * 3, n, replace=doubtful)
+    cells = np.stack([chosen // 3 // side, chosen // 3 % side], axis=1)
+    doubt = rng.choice([0.0, 2.0, 7.0], n) if doubtful else np.zeros(n)
+    return Party(cells, chosen % 3, rng.integers(0, 3, n), rng.random(n) < 0.7, doubt)
 
 
 def gains(before, after, lag):
     """Gain of every pair, -inf where it may not link: the definition, written plainly."""
-    a, b = site_places(before[0], before[1]), site_places(after[0], after[1])
+    a, b = (site_places(side.cells, side.sublattice) for side in (before, after))
     table = np.full((len(a), len(b)), -np.inf)
     for i in range(len(a)):
         for j in range(len(b)):
-            distance, reach = np.linalg.norm(a[i] - b[j]), np.sqrt(lag[i])
-            if distance > 0.05 and not (before[3][i] and after[3][j] and distance <= reach + 0.05):
+            distance = np.linalg.norm(a[i] - b[j])
+            if distance > 0.05 and not (before.mobile[i] and after.mobile[j]):
                 continue
-            cost = COSTS.hop * (distance / reach) ** 2
-            cost += COSTS.change * (before[2][i] != after[2][j])
-            cost += COSTS.sublattice * (before[1][i] != after[1][j])
+            cost = before.doubt[i] + after.doubt[j]
+            cost += np.ceil(distance - 0.05) * max(COSTS.hop - np.log(lag[i]), np.log(6))
+            cost += COSTS.change * (before.species[i] != after.species[j])
+            if distance > 0.05:
+                cost += COSTS.sublattice * (before.sublattice[i] != after.sublattice[j])
             if COSTS.end > cost:
                 table[i, j] = COSTS.end - cost
     return table
 
 
-@settings(max_examples=150, deadline=None)
-@given(st.integers(0, 25), st.integers(0, 25), st.integers(0, 2**32 - 1))
-def test_links_are_one_to_one_allowed_and_of_greatest_gain(n, m, seed):
-    before, after = sites(4, n, seed), sites(4, m, seed + 1)
+@settings(max_examples=200, deadline=None)
+@given(st.integers(0, 25), st.integers(0, 25), st.booleans(), st.integers(0, 2**32 - 1))
+def test_links_are_one_to_one_allowed_and_of_greatest_gain(n, m, doubtful, seed):
+    before, after = party(4, n, seed, doubtful), party(4, m, seed + 1, doubtful)
     lag = np.random.default_rng(seed).integers(1, 4, n)
-    partner = link(before[:3], after[:3], (before[3], after[3]), lag, COSTS)
+    partner = link(before, after, lag, COSTS)
     used = partner[partner >= 0]
     assert len(partner) == n
     assert len(set(used.tolist())) == len(used)
@@ -56,12 +59,53 @@ def test_links_are_one_to_one_allowed_and_of_greatest_gain(n, m, seed):
     assert mine == pytest.approx(whole[rows, columns].sum(), abs=1e-9)
 
 
+def one(cell, sublattice=0, *, mobile=False, doubt=0.0):
+    return Party(
+        np.array([cell]),
+        np.array([sublattice]),
+        np.array([0]),
+        np.array([mobile]),
+        np.array([doubt]),
+    )
+
+
 def test_metal_defects_do_not_hop():
-    before = (np.array([[0, 0]]), np.array([0]), np.array([0]))
-    after = (np.array([[1, 0]]), np.array([0]), np.array([0]))
-    still, free = np.array([False]), np.array([True])
-    assert link(before, after, (still, still), np.array([1]), COSTS).tolist() == [-1]
-    assert link(before, after, (free, free), np.array([1]), COSTS).tolist() == [0]
+    lag = np.array([1])
+    assert link(one((0, 0)), one((1, 0)), lag, COSTS).tolist() == [-1]
+    assert link(one((0, 0), mobile=True), one((1, 0), mobile=True), lag, COSTS).tolist() == [0]
+
+
+@pytest.mark.parametrize(("cell", "lag", "linked"), [
+    ((1, 1), 1, True), ((2, 1), 1, True), ((2, 0), 1, True), ((3, 1), 1, False),
+    ((3, 1), 4, True), ((4, 0), 4, False),
+])  # fmt: skip
+def test_a_walker_is_found_as_far_as_it_may_have_gone(cell, lag, linked):
+    before, after = one((0, 0), 1, mobile=True), one(cell, 1, mobile=True)
+    assert (link(before, after, np.array([lag]), COSTS).tolist() == [0]) == linked
+
+
+def test_steps_of_long_waits_cost_no_less_than_their_direction():
+    lag = np.arange(1, 200)
+    cost = step_costs(lag, COSTS.hop)
+    assert cost[0] == COSTS.hop
+    assert (np.diff(cost) <= 0).all()
+    assert cost.min() == pytest.approx(np.log(6))
+
+
+def test_a_track_just_seen_goes_before_one_that_may_have_ended():
+    doubt = track_doubt(np.array([0, 3]), np.array([9, 1]), COSTS)
+    assert (np.diff(doubt) > 0).all()
+    before = Party(np.array([[0, 0], [1, 0]]), np.ones(2, int), np.zeros(2, int),
+                   np.ones(2, bool), doubt)  # fmt: skip
+    after = one((1, 0), 1, mobile=True)
+    assert link(before, after, np.array([1, 4]), COSTS).tolist() == [0, -1]
+
+
+def test_a_vacancy_that_only_a_state_tells_of_gives_way_to_one_detected():
+    before = one((0, 0), 1, mobile=True)
+    after = Party(np.array([[0, 0], [1, 0]]), np.ones(2, int), np.zeros(2, int),
+                  np.ones(2, bool), np.array([COSTS.unseen, 0.0]))  # fmt: skip
+    assert link(before, after, np.array([1]), COSTS).tolist() == [1]
 
 
 def test_links_are_those_of_trackpy_on_sparse_walkers():
@@ -69,15 +113,16 @@ def test_links_are_those_of_trackpy_on_sparse_walkers():
     cells = np.stack(np.meshgrid(np.arange(0, 60, 5), np.arange(0, 60, 5)), -1).reshape(-1, 2)
     steps = np.array([[1, 0], [0, 1], [1, 1], [-1, 0], [0, -1], [-1, -1]])
     n = len(cells)
-    one, free = np.ones(n, int), np.ones(n, bool)
+    ones, free, sure = np.ones(n, int), np.ones(n, bool), np.zeros(n)
     frames, mine, number, before = [], [], np.arange(n), cells
     for _ in range(8):
         order = rng.permutation(n)
         now = cells[order]
         if frames:
-            partner = link((before, one, one), (now, one, one), (free, free), one, COSTS)
+            sides = (Party(c, ones, ones, free, sure) for c in (before, now))
+            partner = link(*sides, ones, COSTS)
             number = number[np.argsort(partner)]
-        frames.append(site_places(now, one))
+        frames.append(site_places(now, ones))
         mine.append(number)
         before = now
         cells = now + np.where(rng.random((n, 1)) < 0.2, steps[rng.integers(0, 6, n)], 0)

@@ -10,7 +10,7 @@ from latticewatch.detections import FrameInfo
 from latticewatch_models.crystal import Crystal
 
 from .counting import count_classes, count_states, count_steps
-from .links import LinkCosts, link
+from .links import LinkCosts, Party, link, track_doubt
 from .memory import Memory
 from .observation import Observation
 from .settings import TrackerSettings
@@ -20,9 +20,14 @@ from .update import ClosedTrack, Event, closed_tracks
 
 
 def mobile(crystal: Crystal, species: np.ndarray, sublattice: np.ndarray) -> np.ndarray:
-    """Which defects may hop: vacancies of sublattice 1 (and what cannot be told there), adatoms."""
+    """Which defects may hop: vacancies of sublattice 1 (and what cannot be told there), adatoms.
+
+    A column that lost two atoms counts with them: one frame often cannot tell it from one that
+    lost a single atom.
+    """
     names = species_names(crystal)
-    lone = [names.index(name) for name in (crystal.vacancy, UNKNOWN) if name in names]
+    wanted = (crystal.vacancy, f"{crystal.vacancy}2", UNKNOWN)
+    lone = [names.index(name) for name in wanted if name in names]
     top = [names.index(name) for name in ("adatom",) if name in names]
     return np.asarray((one_of(species, lone) & (sublattice == 1)) | one_of(species, top))
 
@@ -56,6 +61,7 @@ def _settle(tracks: TrackArray, seen: Observation, index: np.ndarray, info: Fram
     tracks["cell"], tracks["sublattice"] = seen.cells[index], seen.sublattice[index]
     tracks["species"], tracks["bound"] = seen.species[index], seen.bound[index]
     tracks["belief"], tracks["state_belief"] = seen.belief[index], seen.state_belief[index]
+    tracks["missed"] = 0
     tracks["last_frame"], tracks["last_time"] = info.frame, info.time_s
     tracks["seen"] += 1
     tracks["rows"] += seen.row[index]
@@ -70,17 +76,26 @@ def follow(
     Changes `memory`: tracks, kinetics and the next track's number.
     """
     before, names = memory.tracks, species_names(crystal)
+    costs = LinkCosts(
+        settings.hop_cost, settings.change_cost, settings.sublattice_cost, settings.end_cost
+    )
     partner = link(
-        (before["cell"], before["sublattice"], before["species"]),
-        (seen.cells, seen.sublattice, seen.species),
-        (
+        Party(
+            before["cell"],
+            before["sublattice"],
+            before["species"],
             mobile(crystal, before["species"], before["sublattice"]),
+            track_doubt(before["missed"], before["seen"], costs),
+        ),
+        Party(
+            seen.cells,
+            seen.sublattice,
+            seen.species,
             mobile(crystal, seen.species, seen.sublattice),
+            costs.unseen * (np.arange(len(seen)) >= seen.found),
         ),
         info.frame - before["last_frame"],
-        LinkCosts(
-            settings.hop_cost, settings.change_cost, settings.sublattice_cost, settings.end_cost
-        ),
+        costs,
     )
     continued, index = before[partner >= 0], partner[partner >= 0]
     events = _changes(continued, seen, index, info.frame, crystal)
@@ -100,7 +115,9 @@ def follow(
     count_classes(known.classes, born, seen.class_id[fresh], info.frame)
     _settle(continued, seen, index, info)
     _settle(born, seen, fresh, info)
-    merged = np.concatenate([continued, before[partner < 0], born])
+    waiting = before[partner < 0]
+    waiting["missed"] += 1
+    merged = np.concatenate([continued, waiting, born])
     memory.tracks = merged[np.argsort(merged["track"])]
     track = np.zeros(len(seen), np.int64)
     track[index], track[fresh] = continued["track"], born["track"]

@@ -14,7 +14,8 @@ MAX_READINGS = 12
 STATES = 4
 
 #: One open track. ``state_*`` and ``class_*`` remember the last frame in which they were known, so
-#: that a step across a gap is counted at its true lag. ``step*`` and ``term*`` are the diffusion
+#: that a step across a gap is counted at its true lag. ``missed`` counts the frames with a result
+#: since the last one in which it was seen. ``step*`` and ``term*`` are the diffusion
 #: estimator's memory of its last displacement and last two terms.
 TRACK = np.dtype(
     [
@@ -29,6 +30,7 @@ TRACK = np.dtype(
         ("bound", "<i1"),
         ("seen", "<i8"),
         ("rows", "<i8"),
+        ("missed", "<i8"),
         ("species_seen", "<i4", (MAX_SPECIES,)),
         ("state", "<i1"),
         ("state_frame", "<i8"),
