@@ -9,13 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import linear_sum_assignment
 
+from latticewatch.tracker import links
 from latticewatch.tracker.links import LinkCosts, Party, link, site_places, step_costs, track_doubt
 
 COSTS = LinkCosts()
 
 
-def party(side, n, seed, doubtful):
-    """n defects on a small patch, so that links are contested; some share a site."""
+def party(side, n, seed, doubtful=False):
+    """n defects on a small patch, so that links are contested; doubtful ones may share a site."""
     rng = np.random.default_rng(seed)
     chosen = rng.choice(side * side * 3, n, replace=doubtful)
     cells = np.stack([chosen // 3 // side, chosen // 3 % side], axis=1)
@@ -34,6 +35,7 @@ def gains(before, after, lag):
                 continue
             cost = before.doubt[i] + after.doubt[j]
             cost += np.ceil(distance - 0.05) * max(COSTS.hop - np.log(lag[i]), np.log(6))
+            cost += np.log(2) * (abs(distance - 2) < 0.05)
             cost += COSTS.change * (before.species[i] != after.species[j])
             if distance > 0.05:
                 cost += COSTS.sublattice * (before.sublattice[i] != after.sublattice[j])
@@ -43,11 +45,19 @@ def gains(before, after, lag):
 
 
 @settings(max_examples=200, deadline=None)
-@given(st.integers(0, 25), st.integers(0, 25), st.booleans(), st.integers(0, 2**32 - 1))
-def test_links_are_one_to_one_allowed_and_of_greatest_gain(n, m, doubtful, seed):
-    before, after = party(4, n, seed, doubtful), party(4, m, seed + 1, doubtful)
+@given(
+    st.integers(0, 25),
+    st.integers(0, 25),
+    st.booleans(),
+    st.sampled_from([0, links.DENSE]),
+    st.integers(0, 2**32 - 1),
+)
+def test_links_are_one_to_one_allowed_and_of_greatest_gain(n, m, doubtful, dense, seed):
+    before, after = party(4, n, seed, doubtful), party(4, m, seed + 1)
     lag = np.random.default_rng(seed).integers(1, 4, n)
-    partner = link(before, after, lag, COSTS)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(links, "DENSE", dense)
+        partner = link(before, after, lag, COSTS)
     used = partner[partner >= 0]
     assert len(partner) == n
     assert len(set(used.tolist())) == len(used)
