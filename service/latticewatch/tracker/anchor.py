@@ -120,7 +120,7 @@ def _votes(
     other can have more, and none is looked for.
     """
     guess = np.rint(guess).astype(int)
-    expected = np.isin(site_keys(seen[0] + guess, seen[1]), site_keys(*known)).sum()
+    expected = among(site_keys(seen[0] + guess, seen[1]), site_keys(*known)).sum()
     if expected > SETTLED * min(len(known[1]), len(seen[1])):
         return guess[None], np.array([expected])
     alike = known[1][:, None] == seen[1][None, :]
@@ -160,6 +160,15 @@ def site_keys(cells: np.ndarray, sublattice: np.ndarray | int) -> np.ndarray:
     offset = 1 << 28
     row, column = cells[..., 0] + offset, cells[..., 1] + offset
     return np.asarray((row * (2 * offset) + column) * 4 + sublattice)
+
+
+def among(keys: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Which of `keys` (n,) are among `others` (m,), bool (n,)."""
+    if not len(others):
+        return np.zeros(len(keys), bool)
+    ranked = np.sort(others)
+    place = np.minimum(np.searchsorted(ranked, keys), len(ranked) - 1)
+    return np.asarray(ranked[place] == keys)
 
 
 def align(

@@ -25,6 +25,10 @@ class Recall:
     track: np.ndarray
     elapsed: np.ndarray
 
+    def take(self, index: np.ndarray) -> Recall:
+        """Return the chosen defects."""
+        return Recall(self.track[index], self.elapsed[index])
+
 
 def recall(tracks: TrackArray, cells: np.ndarray, sublattice: np.ndarray, frame: int) -> Recall:
     """Look up which open track was last seen on each site; of several, the latest."""

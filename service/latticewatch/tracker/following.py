@@ -68,6 +68,19 @@ def _settle(tracks: TrackArray, seen: Observation, index: np.ndarray, info: Fram
     tracks["species_seen"][np.arange(len(tracks)), seen.species[index]] += 1
 
 
+def _gathered(
+    before: TrackArray, linked: np.ndarray, continued: TrackArray, born: TrackArray
+) -> TrackArray:
+    """All open tracks by their numbers; those not linked have missed one frame more."""
+    tracks = np.empty(len(before) + len(born), before.dtype)
+    old = tracks[: len(before)]
+    old[:] = before
+    old["missed"] += 1
+    old[linked] = continued
+    tracks[len(before) :] = born
+    return tracks
+
+
 def follow(
     memory: Memory, info: FrameInfo, seen: Observation, crystal: Crystal, settings: TrackerSettings
 ) -> tuple[np.ndarray, list[Event]]:
@@ -107,7 +120,9 @@ def follow(
     memory.kinetics = replace(
         known, states=states, classes=classes, all_steps=steps[0], free_steps=steps[1]
     )
-    fresh = np.setdiff1d(np.arange(len(seen)), index)
+    unlinked = np.ones(len(seen), bool)
+    unlinked[index] = False
+    fresh = np.flatnonzero(unlinked)
     born = new_tracks(memory.next_track + np.arange(len(fresh)))
     born["first_frame"], born["first_time"] = info.frame, info.time_s
     memory.next_track += len(fresh)
@@ -115,15 +130,12 @@ def follow(
     count_classes(known.classes, born, seen.class_id[fresh], info.frame)
     _settle(continued, seen, index, info)
     _settle(born, seen, fresh, info)
-    waiting = before[partner < 0]
-    waiting["missed"] += 1
-    merged = np.concatenate([continued, waiting, born])
-    memory.tracks = merged[np.argsort(merged["track"])]
+    memory.tracks = _gathered(before, partner >= 0, continued, born)
     track = np.zeros(len(seen), np.int64)
     track[index], track[fresh] = continued["track"], born["track"]
     events.extend(
-        Event(info.frame, "birth", int(t), after=names[s])
-        for t, s in zip(born["track"], born["species"], strict=True)
+        Event(info.frame, "birth", t, after=names[s])
+        for t, s in zip(born["track"].tolist(), born["species"].tolist(), strict=True)
     )
     return track, events
 
@@ -132,6 +144,8 @@ def close(
     memory: Memory, chosen: np.ndarray, crystal: Crystal
 ) -> tuple[tuple[ClosedTrack, ...], list[Event]]:
     """End the chosen open tracks; they and their events."""
+    if not chosen.any():
+        return (), []
     closed = closed_tracks(memory.tracks[chosen], species_names(crystal))
     memory.tracks = memory.tracks[~chosen]
     memory.closed += len(closed)

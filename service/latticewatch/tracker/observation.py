@@ -9,11 +9,11 @@ import numpy as np
 from latticewatch.detections import Detections
 from latticewatch_models.crystal import Crystal
 
-from .anchor import Alignment, site_keys
+from .anchor import Alignment, among, site_keys
 from .beliefs import (
+    Recall,
     evidence_weight,
     inferred_steps,
-    recall,
     species_prior,
     state_matrix,
     state_prior,
@@ -56,11 +56,15 @@ class Observation:
 
 @dataclass(frozen=True)
 class Past:
-    """What earlier frames hand to this one: open tracks, and the filter's inferred steps."""
+    """What earlier frames hand to this one.
+
+    Open tracks, which of them was last seen on the site of each detection, and the state filter's
+    inferred steps.
+    """
 
     tracks: TrackArray
+    known: Recall
     soft_steps: np.ndarray
-    frame: int
 
 
 def check_finite(detections: Detections) -> None:
@@ -98,9 +102,9 @@ def name_species(
     `told` is what the classes say, (n, 1 + entries); `sites` the cells and the sample of the
     detections kept, which the second of `detections` indexes. Those at a hole are its edge.
     """
-    (cells, sample), (found, keep) = sites, detections
+    (_, sample), (found, keep) = sites, detections
     fresh = fresh_prior(table, told, sample.sublattice, found.probability[keep])
-    known = recall(past.tracks, cells, sample.sublattice, past.frame)
+    known = past.known
     prior = species_prior(known, past.tracks, fresh, settings.species_change)
     weight = evidence_weight(known, past.tracks, settings.species_change, settings.repeat_share)
     posterior = single_posterior(table, prior, sample.centre, found.noise, weight)
@@ -139,7 +143,7 @@ def _likelihood(
     """Likelihood (m, 4) of the states of the chosen dopants."""
     cells, sublattice, species = sites
     keys = site_keys(neighbour_sites(cells[dopants]), 1)
-    detected = np.isin(keys, site_keys(cells, sublattice)[one_of(species, codes)])
+    detected = among(keys, site_keys(cells, sublattice)[one_of(species, codes)])
     entry = [np.flatnonzero((table.code == c) & (table.sublattice == 1))[0] for c in codes]
     host = float(table.expected[table.host & (table.sublattice == 1)][0])
     vacancies = tuple(float(table.expected[e]) for e in entry)
@@ -170,7 +174,7 @@ def _bind(
     likelihood = _likelihood(
         dopants, sites, neighbours, noise, table, codes, settings.intensity_systematic
     )
-    known = recall(past.tracks, cells[dopants], sublattice[dopants], past.frame)
+    known = past.known.take(dopants)
     weight = evidence_weight(known, past.tracks, settings.state_change, settings.repeat_share)
     likelihood = likelihood ** weight[:, None]
     matrix = state_matrix(past.soft_steps, settings.state_change)
@@ -183,9 +187,9 @@ def _bind(
     around, held = neighbour_sites(cells[dopants]), best > 0
     bound = around[held, best[held] - 1]
     chosen, own = site_keys(bound, 1), site_keys(cells, sublattice)
-    told = np.isin(own, chosen) & one_of(species, (*codes, table.names.index(UNKNOWN)))
+    told = among(own, chosen) & one_of(species, (*codes, table.names.index(UNKNOWN)))
     _, index = np.unique(chosen, return_index=True)
-    lone = np.sort(index[~np.isin(chosen[index], own)])
+    lone = np.sort(index[~among(chosen[index], own)])
     return _Bound(
         state,
         belief,

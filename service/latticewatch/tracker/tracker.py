@@ -14,6 +14,7 @@ from latticewatch_models.crystal import Crystal
 
 from . import codec, crystallography, memory
 from .anchor import ALIKE, Alignment, align
+from .beliefs import recall
 from .following import close, follow
 from .fusion import Told, fuse, named
 from .newest import newest
@@ -195,7 +196,7 @@ class Tracker:
             told = look.probability @ class_posterior(table, *class_moments(now.classifier.sums))
             best = np.where(fused.bare, -1, look.probability.argmax(axis=1))
             classes = (best, np.where(fused.bare, 0.0, look.probability.max(axis=1)))
-        past = Past(now.tracks, now.soft_steps, frame)
+        past = Past(now.tracks, recall(now.tracks, cells, sublattice, frame), now.soft_steps)
         species, posterior = name_species(
             table, told, (cells, sample), (detections, keep), past, self.settings
         )

@@ -104,16 +104,7 @@ def defect_table(
 
 def closed_tracks(tracks: TrackArray, names: tuple[str, ...]) -> tuple[ClosedTrack, ...]:
     """Describe tracks that end."""
-    return tuple(
-        ClosedTrack(
-            track=int(t["track"]),
-            species=names[int(t["species_seen"].argmax())],
-            first_frame=int(t["first_frame"]),
-            last_frame=int(t["last_frame"]),
-            first_time_s=float(t["first_time"]),
-            last_time_s=float(t["last_time"]),
-            detections=int(t["seen"]),
-            rows=int(t["rows"]),
-        )
-        for t in tracks
-    )
+    species = [names[code] for code in tracks["species_seen"].argmax(axis=1).tolist()]
+    counts = ("first_frame", "last_frame", "first_time", "last_time", "seen", "rows")
+    columns = (tracks[name].tolist() for name in counts)
+    return tuple(map(ClosedTrack, tracks["track"].tolist(), species, *columns))
