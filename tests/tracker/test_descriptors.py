@@ -29,7 +29,7 @@ def test_batches_give_what_incremental_pca_gives():
 def test_one_batch_is_plain_pca_and_the_residual_is_what_it_leaves():
     data = rows(1)
     oracle, basis = PCA(4).fit(data), update_basis(None, data, 4)
-    assert basis.residual_share(data) == pytest.approx(
+    assert basis.project(data).residual_share() == pytest.approx(
         1 - oracle.explained_variance_ratio_.sum(), abs=1e-10
     )
     assert basis.squares == pytest.approx(((data - data.mean(0)) ** 2).sum())
@@ -41,7 +41,8 @@ def test_descriptor_does_not_depend_on_the_order_of_neighbours():
     basis = update_basis(None, patches.reshape(30, -1), 3)
     centre, around = rng.random(30), rng.random((30, 3))
     site = rng.integers(0, 3, 30)
-    first = describe(basis, centre, around, site, patches)
-    second = describe(basis, centre, np.roll(around, 1, axis=1), site, patches)
+    scores = basis.project(patches).scores
+    first = describe(centre, around, site, scores)
+    second = describe(centre, np.roll(around, 1, axis=1), site, scores)
     assert first.shape == (30, MEASURED + 3)
     np.testing.assert_array_equal(first, second)

@@ -21,6 +21,11 @@ from latticewatch_kernels.lattice import HEXAGONAL_SITES, Lattice
 
 #: Turn by +120 degrees in lattice coordinates: a1 -> a2, a2 -> -a1 - a2.
 TURN = np.array([[0, -1], [1, -1]])
+#: Frame's coordinates to the session's by (flip, turn), and back.
+TRANSFORMS = np.array(
+    [[s * np.linalg.matrix_power(TURN, turn) for turn in range(3)] for s in (1.0, -1.0)]
+)
+BACK = np.linalg.inv(TRANSFORMS)
 #: Sublattices that change places when the gauge flips by 60 degrees.
 FLIPPED = np.array([1, 0, 2], np.int8)
 
@@ -94,21 +99,24 @@ class Alignment:
 _IDENTITY = Alignment(np.eye(2), np.zeros(2), 0, flipped=False)
 
 
-def _gauge(matrix: np.ndarray, lattice: Lattice, alike: bool) -> tuple[int, bool, float]:
-    """Turn, flip and relative mismatch of the gauge nearest to the anchored lattice vectors."""
-    best = (0, False, np.inf)
-    for flipped in (False, True) if alike else (False,):
-        for turn in range(3):
-            own = lattice.matrix @ np.linalg.inv(_transform(turn, flipped))
-            gap = float(np.linalg.norm(own - matrix) / np.linalg.norm(matrix))
-            if gap < best[2]:
-                best = (turn, flipped, gap)
-    return best
+def _gauge(
+    matrix: np.ndarray, lattice: Lattice, alike: bool
+) -> tuple[int, bool, np.ndarray, np.ndarray, float]:
+    """Gauge nearest to the anchored lattice vectors.
 
-
-def _transform(turn: int, flipped: bool) -> np.ndarray:
-    power = np.linalg.matrix_power(TURN, turn).astype(float)
-    return -power if flipped else power
+    Turn, flip, transform from the frame's coordinates, the frame's lattice vectors in that gauge
+    and their relative mismatch.
+    """
+    candidates = [
+        (turn, flipped, lattice.matrix @ BACK[int(flipped), turn])
+        for flipped in ((False, True) if alike else (False,))
+        for turn in range(3)
+    ]
+    gaps = [float(((own - matrix) ** 2).sum()) for _, _, own in candidates]
+    best = int(np.argmin(gaps))
+    turn, flipped, own = candidates[best]
+    gap = float(np.sqrt(gaps[best] / (matrix**2).sum()))
+    return turn, flipped, TRANSFORMS[int(flipped), turn], own, gap
 
 
 def _votes(
@@ -202,13 +210,11 @@ def align(
     if state is None:
         still = np.zeros(2)
         return AnchorState(lattice.matrix, origin, still, still, still, frame), _IDENTITY
-    turn, flipped, gap = _gauge(state.matrix, lattice, alike)
+    turn, flipped, transform, matrix, gap = _gauge(state.matrix, lattice, alike)
     if gap > LOST:
         fresh = AnchorState(lattice.matrix, origin, np.zeros(2), state.drift, np.zeros(2), frame)
         return fresh, Alignment(np.eye(2), np.zeros(2), 0, flipped=False, lost=True)
-    transform = _transform(turn, flipped)
     base = HEXAGONAL_SITES[1] if flipped else np.zeros(2)
-    matrix = lattice.matrix @ np.linalg.inv(transform)
     elapsed = max(frame - state.frame, 1)
     moved = origin - state.velocity * elapsed - state.point
     predicted = state.coordinate + np.linalg.solve((matrix + state.matrix) / 2, moved) - base

@@ -15,7 +15,7 @@ import numpy as np
 
 from latticewatch.detections import PATCH_SIZE
 
-from .descriptors import Basis, describe, update_basis
+from .descriptors import Basis, Projected, describe, update_basis
 from .mixture import Mixture, learn, reordered, warm_start
 from .settings import TrackerSettings
 
@@ -47,14 +47,15 @@ class Sample:
 
 @dataclass(frozen=True)
 class Look:
-    """Descriptors (n, d) of a sample and its class probabilities (n, K)."""
+    """Descriptors (n, d) of a sample, its class probabilities (n, K), its patches in the basis."""
 
     points: np.ndarray
     probability: np.ndarray
+    patches: Projected
 
     def take(self, index: np.ndarray) -> Look:
         """Return the chosen detections."""
-        return Look(self.points[index], self.probability[index])
+        return Look(self.points[index], self.probability[index], self.patches.take(index))
 
 
 @dataclass(frozen=True)
@@ -115,10 +116,10 @@ class Classifier:
         """Descriptors and class probabilities under what is known now; None before warm-up."""
         if self.basis is None or self.mixture is None:
             return None
-        points = _points(self.basis, sample)
+        points, patches = _points(self.basis, sample)
         if not len(sample):
-            return Look(points, np.zeros((0, len(self.mixture.weights))))
-        return Look(points, self.mixture.responsibilities(points)[0])
+            return Look(points, np.zeros((0, len(self.mixture.weights))), patches)
+        return Look(points, self.mixture.responsibilities(points)[0], patches)
 
     def learnt(
         self, sample: Sample, look: Look | None, settings: TrackerSettings, floor: float
@@ -131,12 +132,13 @@ class Classifier:
             if len(buffer) < settings.warm_up:
                 return replace(self, buffer=buffer)
             return _warmed(buffer, settings, floor)
-        sums = self.sums.add(look.probability, sample)
+        # BLAS adds up in another order for another layout: equal numbers, equal bytes.
+        sums = self.sums.add(np.ascontiguousarray(look.probability), sample)
         pending, mixture = np.concatenate([self.pending, look.points]), self.mixture
         while len(pending) >= settings.batch:
             batch, pending = pending[: settings.batch], pending[settings.batch :]
             mixture = learn(mixture, batch, settings.step_exponent, floor)
-        missed = self.basis.residual_share(sample.patches.reshape(len(sample), -1))
+        missed = look.patches.residual_share()
         now = self.residual[1] + RESIDUAL_WEIGHT * (missed - self.residual[1])
         return replace(
             self, mixture=mixture, pending=pending, sums=sums, residual=(self.residual[0], now)
@@ -159,15 +161,17 @@ class Classifier:
         )
 
 
-def _points(basis: Basis, sample: Sample) -> np.ndarray:
-    return describe(basis, sample.centre, sample.neighbours, sample.sublattice, sample.patches)
+def _points(basis: Basis, sample: Sample) -> tuple[np.ndarray, Projected]:
+    patches = basis.project(sample.patches)
+    points = describe(sample.centre, sample.neighbours, sample.sublattice, patches.scores)
+    return points, patches
 
 
 def _warmed(buffer: Sample, settings: TrackerSettings, floor: float) -> Classifier:
     """Fit basis and mixture to the warm-up buffer, and fix the order of the classes for good."""
     rows = buffer.patches.reshape(len(buffer), -1)
     basis = update_basis(None, rows, settings.components)
-    points = _points(basis, buffer)
+    points, patches = _points(basis, buffer)
     mixture = warm_start(
         points,
         settings.classes,
@@ -180,6 +184,6 @@ def _warmed(buffer: Sample, settings: TrackerSettings, floor: float) -> Classifi
     site = (r.T @ np.eye(3)[buffer.sublattice]).argmax(axis=1)
     mixture = reordered(mixture, np.lexsort((mixture.means[:, 0], site)))
     sums = ClassSums.empty(settings.classes).add(mixture.responsibilities(points)[0], buffer)
-    missed = basis.residual_share(rows)
+    missed = patches.residual_share()
     empty = Classifier.empty(settings.classes).buffer
     return Classifier(empty, basis, mixture, np.zeros((0, points.shape[1])), sums, (missed, missed))

@@ -44,15 +44,28 @@ class Basis:
     count: int
     squares: float
 
-    def scores(self, rows: np.ndarray) -> np.ndarray:
-        """Coordinates (n, k) of rows (n, p) in the basis."""
-        return np.asarray((rows - self.mean) @ self.components.T)
+    def project(self, patches: np.ndarray) -> Projected:
+        """Patches (n, p) or (n, rows, columns) in the basis."""
+        centred = patches.reshape(len(patches), -1).astype(float)
+        centred -= self.mean
+        return Projected(centred, centred @ self.components.T)
 
-    def residual_share(self, rows: np.ndarray) -> float:
-        """Share of the rows' squared deviation from the mean that the basis does not hold."""
-        centred = rows - self.mean
-        whole = float((centred**2).sum())
-        return 1.0 - float((self.scores(rows) ** 2).sum()) / whole if whole > 0 else 0.0
+
+@dataclass(frozen=True)
+class Projected:
+    """Deviations (n, p) of patches from the mean patch, and their scores (n, k) in the basis."""
+
+    centred: np.ndarray
+    scores: np.ndarray
+
+    def take(self, index: np.ndarray) -> Projected:
+        """Return the chosen patches."""
+        return Projected(self.centred[index], self.scores[index])
+
+    def residual_share(self) -> float:
+        """Share of the squared deviation from the mean that the basis does not hold."""
+        whole = float((self.centred**2).sum())
+        return 1.0 - float((self.scores**2).sum()) / whole if whole > 0 else 0.0
 
 
 def update_basis(basis: Basis | None, rows: np.ndarray, k: int) -> Basis:
@@ -77,17 +90,12 @@ def update_basis(basis: Basis | None, rows: np.ndarray, k: int) -> Basis:
 
 
 def describe(
-    basis: Basis,
-    centre: np.ndarray,
-    neighbours: np.ndarray,
-    sublattice: np.ndarray,
-    patches: np.ndarray,
+    centre: np.ndarray, neighbours: np.ndarray, sublattice: np.ndarray, scores: np.ndarray
 ) -> np.ndarray:
-    """Descriptors (n, 6 + k): centre, sorted neighbours, site mark, scaled patch scores.
+    """Descriptors (n, 6 + k): centre, sorted neighbours, site mark, scaled scores of the patch.
 
     All are in units of the host column, none depends on the gauge: neighbours are sorted and the
     patch is turned to its darkest neighbour.
     """
-    scores = basis.scores(patches.reshape(len(patches), -1)) * SCORE_SCALE
     measured = [np.asarray(centre, float)[:, None], np.sort(neighbours, axis=1)]
-    return np.hstack([*measured, SITE_MARKS[sublattice], scores])
+    return np.hstack([*measured, SITE_MARKS[sublattice], scores * SCORE_SCALE])

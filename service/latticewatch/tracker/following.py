@@ -43,16 +43,20 @@ def _changes(
     turned = (tracks["state"] >= 0) & (state >= 0) & (tracks["state"] != state)
     changed = tracks["species"] != species
     events = []
-    for i in np.flatnonzero(moved | turned | changed):
-        number = int(tracks["track"][i])
-        if moved[i]:
+    some = np.flatnonzero(moved | turned | changed)
+    columns = (
+        tracks["track"], moved, turned, changed,
+        tracks["state"], state, tracks["species"], species,
+    )  # fmt: skip
+    for number, hop, turn, change, was, now, before, after in zip(
+        *(column[some].tolist() for column in columns), strict=True
+    ):
+        if hop:
             events.append(Event(frame, "hop", number))
-        if turned[i]:
-            names_now = states[tracks["state"][i]], states[state[i]]
-            events.append(Event(frame, "state", number, *names_now))
-        if changed[i]:
-            pair = names[tracks["species"][i]], names[species[i]]
-            events.append(Event(frame, "species", number, *pair))
+        if turn:
+            events.append(Event(frame, "state", number, states[was], states[now]))
+        if change:
+            events.append(Event(frame, "species", number, names[before], names[after]))
     return events
 
 

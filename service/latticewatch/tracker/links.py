@@ -105,7 +105,7 @@ def step_costs(lag: np.ndarray, hop: float) -> np.ndarray:
     small (a Poisson process's k-th term), times the number of ways over k!, which is left out but
     for two steps (`STRAIGHT`). `hop` is -ln(mu / 6).
     """
-    return np.maximum(hop - np.log(lag), LEAST_STEP)
+    return np.asarray(np.maximum(hop - np.log(lag), LEAST_STEP))
 
 
 def _on_site(before: np.ndarray, after: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -187,8 +187,9 @@ class Tracker:
         cells, sublattice, sample = anchored(detections, alignment)
         keep = first_on_site(cells, sublattice)
         now.duplicates += len(cells) - len(keep)
-        cells, sublattice, sample = cells[keep], sublattice[keep], sample.take(keep)
-        fused = fused.take(keep)
+        if len(keep) < len(cells):
+            cells, sublattice, sample = cells[keep], sublattice[keep], sample.take(keep)
+            fused = fused.take(keep)
         table = self._readings(detections)
         look = now.classifier.look(sample)
         told, classes = None, (np.full(len(keep), -1), np.zeros(len(keep)))
@@ -202,9 +203,11 @@ class Tracker:
         )
         species, posterior = named(fused, table, species, posterior, self.crystal)
         inner = ~(detections.in_hole[keep] | fused.bare)
+        taught = sample, look
+        if not inner.all():
+            taught = sample.take(inner), None if look is None else look.take(inner)
         now.classifier = now.classifier.learnt(
-            sample.take(inner),
-            None if look is None else look.take(inner),
+            *taught,
             self.settings,
             self._floor(float(np.mean(detections.noise))),
         )
