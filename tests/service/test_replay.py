@@ -42,6 +42,12 @@ def results(folder) -> tuple[DefectTable, dict]:
     return table, {k: v for k, v in statistics.items() if k not in ("stream", "epoch")}
 
 
+def state(folder) -> bytes:
+    """The tracker's, as the session keeps it."""
+    with Session.open_read(folder) as session:
+        return session.state()
+
+
 def send(publisher: Publisher, movie) -> None:
     for number, image in enumerate(np.load(movie)):
         publisher.send(image, time_s=2.25 * number, pixel_size_nm=0.03, frame_time_s=2.25)
@@ -73,6 +79,7 @@ def test_a_live_session_gives_the_numbers_of_its_replay(movie, replayed, tmp_pat
         publisher.end()
         assert publisher.flush(60)
     assert results(tmp_path / "live") == results(replayed)
+    assert state(tmp_path / "live") == state(replayed)
 
 
 def test_a_killed_service_resumes_and_ends_with_the_same_numbers(movie, replayed, tmp_path):
@@ -92,6 +99,7 @@ def test_a_killed_service_resumes_and_ends_with_the_same_numbers(movie, replayed
             publisher.close()
     assert not publisher.errors
     assert results(tmp_path / "live") == results(replayed)
+    assert state(tmp_path / "live") == state(replayed)
 
 
 def test_a_movie_without_a_lattice_fails_with_the_reason(tmp_path, capsys):
