@@ -40,7 +40,7 @@ class Conductor:
     """
 
     def __init__(self, workers: int, count: int, seed: int) -> None:
-        self._random = random.Random(seed)  # noqa: S311
+        self._random = random.Random(seed)
         self._workers, self._left = workers, count
         self._waiting: list[int] = []
         self._change = threading.Condition()

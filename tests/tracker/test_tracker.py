@@ -169,20 +169,6 @@ def test_frames_without_defects_are_frames():
     assert tracker.statistics()["frames"] == 3
 
 
-def test_state_does_not_grow_over_two_thousand_frames():
-    specimen = make_specimen(0, counts=(4, 2, 4, 2))
-    tracker = Tracker(TrackerSettings(), specimen.crystal)
-    rng = np.random.default_rng(1)
-    views = [detect(specimen, View(drift=(0.2 * k, 0.1 * k), false=3), rng) for k in range(20)]
-    sizes = []
-    for frame in range(2000):
-        tracker.apply(info(frame), views[frame % 20])
-        if frame % 100 == 99:
-            sizes.append(len(tracker.save()))
-    # The buffer of descriptors that wait for a whole batch fills and empties.
-    assert max(sizes[10:]) < 1.02 * max(sizes[:10])
-
-
 def test_state_of_another_crystal_or_settings_is_refused():
     specimen, settings = make_specimen(0), TrackerSettings()
     data = Tracker(settings, specimen.crystal).save()
