@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import sys
+from itertools import islice
+from pathlib import Path
+
 import numpy as np
 import pytest
 import trackpy
@@ -9,10 +13,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import linear_sum_assignment
 
-from latticewatch.tracker import links
+from latticewatch.tracker import Tracker, TrackerSettings, links
 from latticewatch.tracker.links import LinkCosts, Party, link, site_places, step_costs, track_doubt
+from latticewatch_models.crystal import crystal_named
+
+BENCH = Path(__file__).resolve().parents[2] / "bench"
+sys.path.insert(0, str(BENCH))
+
+import estimating.links as judging  # noqa: E402
+from estimating.scene import Scene, simulate  # noqa: E402
 
 COSTS = LinkCosts()
+WS2 = crystal_named("WS2")
+#: Seed of the movie of 500 defects.
+SEED = 11
 
 
 def party(side, n, seed, doubtful=False):
@@ -139,3 +153,45 @@ def test_links_are_those_of_trackpy_on_sparse_walkers():
     theirs = [ids for _, ids in trackpy.link_iter(frames, search_range=1.3)]
     pairs = set(zip(np.concatenate(mine).tolist(), np.concatenate(theirs).tolist(), strict=True))
     assert len(pairs) == n
+
+
+@pytest.fixture(scope="module")
+def movie():
+    """500 defects a frame, 5 % missed, 2 % false; drift, and numbering that jumps by cells."""
+    return list(islice(simulate(Scene(defects=550), SEED), 120))
+
+
+def test_the_score_counts_as_it_says():
+    idents = [[1, 2], [1, -1], [2, 1], [2]]
+    frames = [(np.array(i), np.array(t)) for i, t in zip(idents, ([5, 6], [5, 6], [6, 5], [7]),
+                                                         strict=True)]  # fmt: skip
+    # True: 1-1, 1-1, 2-2 over a gap, 2-2. Made: 1-1, 1-1, and 2-false-2, of which none is true.
+    assert judging.score(frames) == judging.Score(true=4, made=4, both=2)
+    assert judging.score(frames, gap=0) == judging.Score(true=3, made=4, both=2)
+
+
+def test_more_than_99_5_percent_of_the_links_are_right(movie):
+    assert 480 < np.median([len(shot.ident) for shot in movie]) < 540
+    whole = judging.score(judging.tracked(movie, WS2)[0])
+    alone = judging.score(judging.linked(movie, WS2)[0])
+    theirs = judging.score(judging.by_trackpy(movie, 1.3)[0])
+    for ours in (whole, alone):
+        assert ours.true > 40_000
+        assert ours.right > 0.995, f"{ours}, seed {SEED}"
+        assert ours.wrong < 0.005, f"{ours}, seed {SEED}"
+        assert ours.right > theirs.right
+        assert ours.wrong < theirs.wrong
+
+
+def test_sites_stand_still_and_no_detection_has_two_tracks_while_the_specimen_drifts(movie):
+    tracker, offsets = Tracker(TrackerSettings(), WS2), set()
+    for shot in movie[:60]:
+        table = tracker.apply(shot.info, shot.detections).table
+        assert len(set(table["track"].tolist())) == len(table["track"])
+        place = {x: k for k, x in enumerate(shot.detections.x_px.tolist())}
+        rows = [place[x] for x in table["x_px"].tolist()]
+        assert len(set(rows)) == len(rows)
+        sites = np.stack([table["site_i"], table["site_j"]], axis=1)
+        offsets |= set(map(tuple, (sites - shot.cells[rows]).tolist()))
+    assert len(offsets) == 1
+    assert len({tuple(s.detections.cells[0] - s.cells[0]) for s in movie}) > 10
