@@ -96,9 +96,10 @@ def state_prior(
     here = known.track >= 0
     past = tracks["state_belief"][known.track[here]].astype(float)
     moved = np.empty_like(past)
-    for elapsed in np.unique(known.elapsed[here]):
-        chosen = known.elapsed[here] == elapsed
-        moved[chosen] = past[chosen] @ np.linalg.matrix_power(matrix, int(elapsed))
+    waited = known.elapsed[here]
+    for elapsed in np.flatnonzero(np.bincount(waited)).tolist():
+        chosen = waited == elapsed
+        moved[chosen] = past[chosen] @ np.linalg.matrix_power(matrix, elapsed)
     prior[here] = np.where(past.sum(axis=1, keepdims=True) > 0, moved, fresh)
     return prior
 

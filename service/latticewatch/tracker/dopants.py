@@ -49,17 +49,18 @@ def state_likelihood(
     contrast = host - max(vacancies)
     single = noise**2 + (systematic * host) ** 2
     shared = (COMMON_OFFSET * contrast) ** 2
-    # The inverse of single * I + shared * 1 1^T, by Sherman and Morrison.
-    inverse = np.eye(3) / single - shared / (single * (single + 3 * shared)) * np.ones((3, 3))
-    gaps = [neighbours - host]
-    for k in range(3):
-        gaps.extend(neighbours - host - (value - host) * np.eye(3)[k] for value in vacancies)
-    stack = np.stack(gaps, axis=1)
-    log_likelihood = -0.5 * np.einsum("nhi,ij,nhj->nh", stack, inverse, stack)
-    vacant = log_likelihood[:, 1:].reshape(len(neighbours), 3, len(vacancies))
+    # The inverse of single * I + shared * 1 1^T is (I - common * 1 1^T) / single, by Sherman and
+    # Morrison; a vacancy at k takes `drop` from the gap there.
+    common = shared / (single + 3 * shared)
+    gaps, drop = neighbours - host, np.array(vacancies) - host
+    total = gaps.sum(axis=1)
+    none = (gaps**2).sum(axis=1) - common * total**2
+    change = drop * (drop - 2 * gaps[:, :, None])
+    change = change - common * drop * (drop - 2 * total[:, None, None])
+    vacant = -0.5 / single * (none[:, None, None] + change)
     most = vacant.max(axis=2)
     vacant_log = most + np.log(np.exp(vacant - most[:, :, None]).mean(axis=2))
-    log_all = np.hstack([log_likelihood[:, :1], vacant_log + DETECTED * detected])
+    log_all = np.hstack([-0.5 / single * none[:, None], vacant_log + DETECTED * detected])
     return np.asarray(np.exp(log_all - log_all.max(axis=1, keepdims=True)))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import lru_cache
 
 import numpy as np
 
@@ -14,9 +15,22 @@ from .links import LinkCosts, Party, link, track_doubt
 from .memory import Memory
 from .observation import Observation
 from .settings import TrackerSettings
-from .species import UNKNOWN, one_of, species_names
+from .species import UNKNOWN, species_names
 from .tracks import TrackArray, new_tracks
 from .update import ClosedTrack, Event, closed_tracks
+
+
+@lru_cache(maxsize=16)
+def _mobile(crystal: Crystal) -> np.ndarray:
+    """Table (species, sublattice) of what may hop."""
+    names = species_names(crystal)
+    table = np.zeros((len(names), 3), bool)
+    for name in (crystal.vacancy, f"{crystal.vacancy}2", UNKNOWN):
+        if name in names:
+            table[names.index(name), 1] = True
+    if "adatom" in names:
+        table[names.index("adatom")] = True
+    return table
 
 
 def mobile(crystal: Crystal, species: np.ndarray, sublattice: np.ndarray) -> np.ndarray:
@@ -25,11 +39,7 @@ def mobile(crystal: Crystal, species: np.ndarray, sublattice: np.ndarray) -> np.
     A column that lost two atoms counts with them: one frame often cannot tell it from one that
     lost a single atom.
     """
-    names = species_names(crystal)
-    wanted = (crystal.vacancy, f"{crystal.vacancy}2", UNKNOWN)
-    lone = [names.index(name) for name in wanted if name in names]
-    top = [names.index(name) for name in ("adatom",) if name in names]
-    return np.asarray((one_of(species, lone) & (sublattice == 1)) | one_of(species, top))
+    return np.asarray(_mobile(crystal)[species, sublattice])
 
 
 def _changes(
