@@ -26,6 +26,11 @@ TRANSFORMS = np.array(
     [[s * np.linalg.matrix_power(TURN, turn) for turn in range(3)] for s in (1.0, -1.0)]
 )
 BACK = np.linalg.inv(TRANSFORMS)
+#: Cells on either side of the first that have keys; what a cell along a1 or a2 adds to a key, and
+#: the key of cell (0, 0).
+KEY_CELLS = 1 << 28
+KEY_STEPS = np.array([8 * KEY_CELLS, 4], np.int64)
+FIRST_KEY = int(KEY_STEPS.sum()) * KEY_CELLS
 #: Sublattices that change places when the gauge flips by 60 degrees.
 FLIPPED = np.array([1, 0, 2], np.int8)
 
@@ -164,10 +169,7 @@ def _choose(
 
 def site_keys(cells: np.ndarray, sublattice: np.ndarray | int) -> np.ndarray:
     """One int64 a site, for look-ups; cells within +-2^28."""
-    cells = np.asarray(cells, np.int64)
-    offset = 1 << 28
-    row, column = cells[..., 0] + offset, cells[..., 1] + offset
-    return np.asarray((row * (2 * offset) + column) * 4 + sublattice)
+    return np.asarray(np.asarray(cells, np.int64) @ KEY_STEPS + sublattice + FIRST_KEY)
 
 
 def among(keys: np.ndarray, others: np.ndarray) -> np.ndarray:

@@ -119,12 +119,13 @@ def _on_site(before: np.ndarray, after: np.ndarray) -> tuple[np.ndarray, np.ndar
 
 def _in_reach(before: np.ndarray, after: np.ndarray, reach: float) -> Pairs:
     """Pairs (rows, columns) of places on different sites within `reach`, and their distances."""
-    none = np.zeros(0, np.int64)
-    if not len(before) or not len(after) or reach <= 0:
-        return none, none, np.zeros(0)
-    pairs = cKDTree(before).sparse_distance_matrix(
-        cKDTree(after), reach + SLACK, output_type="ndarray"
+    if not len(before) or not len(after):
+        return np.zeros(0, int), np.zeros(0, int), np.zeros(0)
+    one, other = (
+        cKDTree(places, leafsize=32, compact_nodes=False, balanced_tree=False)
+        for places in (before, after)
     )
+    pairs = one.sparse_distance_matrix(other, reach + SLACK, output_type="ndarray")
     pairs = pairs[pairs["v"] > SLACK]
     order = np.argsort(pairs["i"] * len(after) + pairs["j"])
     return pairs["i"][order], pairs["j"][order], pairs["v"][order]
