@@ -64,8 +64,8 @@ class Projected:
 
     def residual_share(self) -> float:
         """Share of the squared deviation from the mean that the basis does not hold."""
-        whole = float((self.centred**2).sum())
-        return 1.0 - float((self.scores**2).sum()) / whole if whole > 0 else 0.0
+        whole = float(np.vdot(self.centred, self.centred))
+        return 1.0 - float(np.vdot(self.scores, self.scores)) / whole if whole > 0 else 0.0
 
 
 def update_basis(basis: Basis | None, rows: np.ndarray, k: int) -> Basis:

@@ -171,9 +171,15 @@ def _settle(links: Pairs, n: int, m: int, partner: np.ndarray) -> Pairs:
     """Make the links that are part of every best assignment; what is left open is returned.
 
     A candidate that gains more than the best others of its track and of its defect together is
-    such a link: whatever assignment lacks it gains by taking it in their place.
+    such a link: whatever assignment lacks it gains by taking it in their place. One that has no
+    others, as most have none, is the plainest case.
     """
     rows, columns, gain = links
+    alone = (np.bincount(rows, minlength=n)[rows] == 1) & (
+        np.bincount(columns, minlength=m)[columns] == 1
+    )
+    partner[rows[alone]] = columns[alone]
+    rows, columns, gain = _chosen(links, ~alone)
     while len(rows):
         sure = gain > _rivals(rows, gain, n) + _rivals(columns, gain, m)
         if not sure.any():
