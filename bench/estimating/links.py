@@ -17,8 +17,8 @@ from itertools import islice
 
 import numpy as np
 import trackpy
+from simulated_detections import Scene, Shot, simulate
 
-from estimating.scene import Scene, Shot, simulate
 from latticewatch.tracker import Tracker, TrackerSettings
 from latticewatch.tracker.following import mobile
 from latticewatch.tracker.links import LinkCosts, Party, link, site_places, track_doubt

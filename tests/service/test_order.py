@@ -25,7 +25,7 @@ from latticewatch_models.crystal import crystal_named
 BENCH = Path(__file__).resolve().parents[2] / "bench"
 sys.path.insert(0, str(BENCH))
 
-from estimating.scene import Scene, simulate  # noqa: E402
+from simulated_detections import Scene, simulate  # noqa: E402
 
 FRAMES = 40
 #: Frames that never come.

@@ -21,7 +21,7 @@ BENCH = Path(__file__).resolve().parents[2] / "bench"
 sys.path.insert(0, str(BENCH))
 
 import estimating.links as judging  # noqa: E402
-from estimating.scene import Scene, simulate  # noqa: E402
+from simulated_detections import Scene, simulate  # noqa: E402
 
 COSTS = LinkCosts()
 WS2 = crystal_named("WS2")
