@@ -16,7 +16,7 @@ from .memory import Memory
 from .observation import Observation
 from .settings import TrackerSettings
 from .species import UNKNOWN, species_names
-from .tracks import TrackArray, new_tracks
+from .tracks import TrackArray, gathered, new_tracks, picked
 from .update import ClosedTrack, Event, closed_tracks
 
 
@@ -82,19 +82,6 @@ def _settle(tracks: TrackArray, seen: Observation, index: np.ndarray, info: Fram
     tracks["species_seen"][np.arange(len(tracks)), seen.species[index]] += 1
 
 
-def _gathered(
-    before: TrackArray, linked: np.ndarray, continued: TrackArray, born: TrackArray
-) -> TrackArray:
-    """All open tracks by their numbers; those not linked have missed one frame more."""
-    tracks = np.empty(len(before) + len(born), before.dtype)
-    old = tracks[: len(before)]
-    old[:] = before
-    old["missed"] += 1
-    old[linked] = continued
-    tracks[len(before) :] = born
-    return tracks
-
-
 def follow(
     memory: Memory, info: FrameInfo, seen: Observation, crystal: Crystal, settings: TrackerSettings
 ) -> tuple[np.ndarray, list[Event]]:
@@ -124,7 +111,8 @@ def follow(
         info.frame - before["last_frame"],
         costs,
     )
-    continued, index = before[partner >= 0], partner[partner >= 0]
+    linked = partner >= 0
+    continued, index = picked(before, linked), partner[linked]
     events = _changes(continued, seen, index, info.frame, crystal)
     vacancy = names.index(crystal.vacancy) if crystal.vacancy in names else -2
     known = memory.kinetics
@@ -144,7 +132,7 @@ def follow(
     count_classes(known.classes, born, seen.class_id[fresh], info.frame)
     _settle(continued, seen, index, info)
     _settle(born, seen, fresh, info)
-    memory.tracks = _gathered(before, partner >= 0, continued, born)
+    memory.tracks = gathered(before, linked, continued, born)
     track = np.zeros(len(seen), np.int64)
     track[index], track[fresh] = continued["track"], born["track"]
     events.extend(
@@ -161,6 +149,6 @@ def close(
     if not chosen.any():
         return (), []
     closed = closed_tracks(memory.tracks[chosen], species_names(crystal))
-    memory.tracks = memory.tracks[~chosen]
+    memory.tracks = picked(memory.tracks, ~chosen)
     memory.closed += len(closed)
     return closed, [Event(memory.frame, "death", c.track, before=c.species) for c in closed]
