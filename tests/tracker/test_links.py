@@ -195,3 +195,12 @@ def test_sites_stand_still_and_no_detection_has_two_tracks_while_the_specimen_dr
         offsets |= set(map(tuple, (sites - shot.cells[rows]).tolist()))
     assert len(offsets) == 1
     assert len({tuple(s.detections.cells[0] - s.cells[0]) for s in movie}) > 10
+
+
+def test_the_table_has_a_line_for_every_linker():
+    rows = judging.compare(Scene(defects=60), 12, 1)
+    assert [row.linker for row in rows] == ["tracker", "link", "trackpy 1.3", "trackpy 2.1"]
+    lines = judging.table(rows).splitlines()
+    assert len(lines) == 5
+    assert all(f"{100 * row.score.right:.2f}" in line
+               for row, line in zip(rows, lines[1:], strict=True))  # fmt: skip
