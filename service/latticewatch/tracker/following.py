@@ -9,6 +9,7 @@ import numpy as np
 from latticewatch.detections import FrameInfo
 from latticewatch_models.crystal import Crystal
 
+from .clustering import add_detections
 from .counting import count_classes, count_states, count_steps
 from .links import LinkCosts, link
 from .memory import Memory
@@ -91,6 +92,10 @@ def follow(
     classes = count_classes(known.classes, continued, seen.class_id[index], info.frame)
     memory.kinetics = replace(
         known, states=states, classes=classes, all_steps=steps[0], free_steps=steps[1]
+    )
+    lone = seen.species == vacancy
+    memory.windows = add_detections(
+        memory.windows, seen.cells[lone], seen.sublattice[lone], info.frame, info.time_s
     )
     fresh = np.setdiff1d(np.arange(len(seen)), index)
     born = new_tracks(memory.next_track + np.arange(len(fresh)))

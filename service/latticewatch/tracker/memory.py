@@ -11,9 +11,10 @@ from latticewatch_models.crystal import Crystal
 
 from .anchor import AnchorState
 from .classes import Classifier
+from .clustering import WindowArray, no_windows
 from .counting import Kinetics
-from .diffusion import DiffusionSums
 from .fusion import amounts_of
+from .hops import DiffusionSums
 from .series import Series
 from .settings import TrackerSettings
 from .site_filter import SiteFilter
@@ -54,6 +55,8 @@ class Memory:
     sites, vacancies
         What all frames say of every column of sublattice 1, and the series of how many vacancies
         that comes to.
+    windows
+        Sums of vacancy positions in windows of the lattice, for the original's estimator.
     """
 
     frame: int
@@ -78,6 +81,7 @@ class Memory:
     doubt: Series
     sites: SiteFilter
     vacancies: Series
+    windows: WindowArray
 
 
 def fresh(settings: TrackerSettings, crystal: Crystal) -> Memory:
@@ -122,6 +126,7 @@ def fresh(settings: TrackerSettings, crystal: Crystal) -> Memory:
         doubt=Series.empty(1),
         sites=SiteFilter.empty(len(amounts_of(crystal))),
         vacancies=Series.empty(1),
+        windows=no_windows(),
     )
 
 
@@ -168,5 +173,6 @@ def from_state(state: dict[str, Any], settings: TrackerSettings, crystal: Crysta
     )
     for name in ("optics", "defects", "members", "doubt", "vacancies"):
         body[name] = Series(**body[name])
-    body["tracks"] = np.array(body["tracks"])
+    for name in ("tracks", "windows"):
+        body[name] = np.array(body[name])
     return Memory(**body)

@@ -14,6 +14,7 @@ from latticewatch_models.crystal import Crystal
 
 from . import codec, memory
 from .anchor import ALIKE, Alignment, align
+from .clustering import no_windows
 from .following import close, follow
 from .fusion import Told, fuse, named
 from .observation import (
@@ -108,6 +109,7 @@ class Tracker:
         if alignment.lost:
             lost, ended = close(self._memory, np.ones(len(self._memory.tracks), bool), self.crystal)
             closed += lost
+            self._memory.windows = no_windows()
             events += [Event(info.frame, "lattice_lost"), *ended]
         self._settle_pixel_size(info, detections)
         detections, told = self._fuse(info.frame, detections, alignment)
