@@ -73,9 +73,10 @@ def directions(found: Hops, per_s: float, constant_nm: float, credible: float) -
     chi2 = deviation / variance
     result["isotropy"] = {"chi2": chi2, "p_value": float(chdtrc(2.0, chi2))}
     length = np.array([max(chi2 - 2.0, 0.0), *noncentrality(chi2, credible)]) * 1.5 * variance
-    rho = np.minimum(np.sqrt(length) / total, 1.0)
-    ratio = [float((1 + r) / (1 - r)) if r < 1 else None for r in rho]
-    result["ratio"] = dict(zip(("value", "low", "high"), ratio, strict=True))
+    rho = np.sqrt(length) / total
+    if rho[1] < 1.0:  # else the sum of the rates is too uncertain to divide by
+        ratio = [float((1 + r) / (1 - r)) if r < 1 else None for r in rho]
+        result["ratio"] = dict(zip(("value", "low", "high"), ratio, strict=True))
     result["fast_axis"] = _axis(found, float(np.sqrt(1.5 * deviation)), 1.5 * variance)
     return result
 

@@ -7,7 +7,7 @@ import numpy as np
 from latticewatch.detections import PATCH_SIZE
 from latticewatch_models.crystal import Crystal
 
-from . import clustering, diffusion, fusion, transitions
+from . import clustering, diffusion, fusion, transitions, watching
 from .beliefs import state_matrix
 from .classes import ClassSums
 from .memory import CONSTANT, CRYSTALLINE, DENSITY, DISORDERED, HEIGHT, HOLE, NOISE, Memory
@@ -147,6 +147,7 @@ def statistics(
         "class_transitions": transitions.summary(kinetics.classes, class_names, credible),
         "diffusion": _diffusion(memory, crystal, credible),
         "fusion": fusion.summary(memory.sites, memory.vacancies, credible),
+        "changes": watching.summary(memory.watch, crystal),
         "tracks": {"open": len(memory.tracks), "closed": memory.closed},
         "fractions": {
             "crystalline": memory.optics.summary(CRYSTALLINE, credible, 1.0),

@@ -110,6 +110,7 @@ class Tracker:
             lost, ended = close(self._memory, np.ones(len(self._memory.tracks), bool), self.crystal)
             closed += lost
             self._memory.windows = no_windows()
+            self._memory.watch = self._memory.watch.anew(self.crystal)
             events += [Event(info.frame, "lattice_lost"), *ended]
         self._settle_pixel_size(info, detections)
         detections, told = self._fuse(info.frame, detections, alignment)
@@ -119,7 +120,7 @@ class Tracker:
             events.append(Event(info.frame, "warm"))
         track, happened = follow(self._memory, info, seen, self.crystal, self.settings)
         stale, ended = self._close_stale()
-        self._count(info, detections, seen, warm)
+        changed = self._count(info, detections, seen, warm)
         table = defect_table(
             info,
             detections,
@@ -130,7 +131,7 @@ class Tracker:
             self._drift(),
             self._memory.pixel_size_nm,
         )
-        events += happened + ended
+        events += happened + ended + changed
         return Update(info.frame, table, closed + stale, tuple(events), self._drift())
 
     def _align(self, info: FrameInfo, detections: Detections) -> Alignment:
@@ -235,8 +236,11 @@ class Tracker:
 
     def _count(
         self, info: FrameInfo, detections: Detections, seen: Observation, warm: bool
-    ) -> None:
-        """Add this frame's populations, fractions and lattice constant to their series."""
+    ) -> list[Event]:
+        """Add this frame's populations, fractions and lattice constant to their series.
+
+        Returns the changes that they show.
+        """
         now = self._memory
         kinds = len(now.defects.total) - len(self.crystal.states)
         species = np.bincount(seen.species[seen.row], minlength=kinds)
@@ -253,6 +257,15 @@ class Tracker:
             members = seen.class_id[seen.row & (seen.class_id >= 0)]
             now.members = now.members.add(np.bincount(members, minlength=self.settings.classes))
         now.frames += 1
+        now.watch, changed = now.watch.look(
+            now.optics.last[:4],
+            (density, area),
+            now.defects.last,
+            info.frame,
+            self.crystal,
+            self.settings.credible,
+        )
+        return changed
 
     def _close_stale(self) -> tuple[tuple[ClosedTrack, ...], list[Event]]:
         """Close tracks that no later frame could continue."""
