@@ -23,17 +23,21 @@ from .baseline import Past
 #: Lengths of jump that are tried, and the normal deviates beyond which each is reported. One frame
 #: alone is never a change: it may be a bad frame. Three have the lowest threshold, for a jump of
 #: three standard deviations is to be found in three frames. Measured with
-#: `bench/estimating/changes.py`: 0.5 to 0.9 false reports in 1,000 frames of one series.
+#: `bench/estimating/changes.py`: 0.2 to 0.8 false reports in 1,000 frames of one series.
 LENGTHS = np.array([2, 3, 4, 6, 8, 12])
-LIMITS = np.array([3.8, 3.25, 4.2, 4.2, 4.2, 4.2])
+LIMITS = np.array([3.75, 3.22, 4.2, 4.2, 4.2, 4.2])
 #: Residuals, in s_e, beyond which one frame has no more weight in the search.
-CLIP = 6.0
+CLIP = 5.0
 #: What the residuals of a jump but its greatest must amount to, in s_e (1 - r) a root frame: a
-#: single bad frame followed by good ones is no jump. A jump of three has more in 98 %.
-REST = 1.0
+#: single bad frame followed by good ones is no jump. Three frames of white noise after a jump of
+#: three standard deviations have more in 99 %; a frame that is 15 off is reported in 8 %.
+REST = 1.5
+#: By what part of a count a sum of counts is taken to be nearer to the level. Half a count is the
+#: correction for continuity; a quarter still keeps all rates of false reports below one in 1,000.
+COARSE = 0.25
 #: Raises the limits by this times r / sqrt(frames known): r is uncertain, and where it is told too
 #: low chance excursions look like jumps.
-UNSURE = 1.0
+UNSURE = 1.25
 #: Changes that are remembered.
 LAST = 32
 
@@ -91,16 +95,15 @@ class Change:
 
 
 @dataclass(frozen=True)
-class _Search:
-    """Deviates and limits by length and series, (len(LENGTHS), n), and the jump's size."""
+class _Noise:
+    """Correlation, standard deviation, and that of residuals, of n series; each (n,)."""
 
-    deviate: np.ndarray
-    limit: np.ndarray
-    jump: np.ndarray
-    error: np.ndarray
+    r: np.ndarray
+    s: np.ndarray
+    scale: np.ndarray
 
 
-def _normal(deviate: np.ndarray, skew: np.ndarray, freedom: np.ndarray) -> np.ndarray:
+def normal_deviates(deviate: np.ndarray, skew: np.ndarray, freedom: np.ndarray) -> np.ndarray:
     """Turn deviates of a sum that is skewed, and scaled by a measured s, into normal ones.
 
     Skewed: the signed root of the deviance of a Poisson variable of that skewness. Scaled:
@@ -115,35 +118,63 @@ def _normal(deviate: np.ndarray, skew: np.ndarray, freedom: np.ndarray) -> np.nd
     return np.asarray(np.sign(deviate) * size)
 
 
-def _search(past: Past, kinds: Kinds) -> _Search:
-    """Hold the newest frames against the past, for each length of jump."""
-    r, s = past.noise(kinds.floors)
-    scale = s * np.sqrt(1 - r**2)
+def _matched(residual: np.ndarray, r: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Match sums to a jump that began 1, 2 ... frames ago; they and their power, (RECENT, n)."""
+    later = np.arange(len(residual))[:, None]
+    return residual * r + np.cumsum(residual, axis=0) * (1 - r), 1 + later * (1 - r) ** 2
+
+
+def _residuals(past: Past, noise: _Noise) -> np.ndarray:
+    """Prewhitened residuals of the newest frames in s_e; (RECENT, n)."""
     off = past.recent - past.level
     before = np.concatenate([off[1:], (past.newest - past.level)[None]])
-    residual = np.clip((off - r * before) / scale, -CLIP, CLIP)
-    pick, later = LENGTHS - 1, (LENGTHS - 1)[:, None]
-    total = np.cumsum(residual, axis=0)[pick]
-    matched = residual[pick] * r + total * (1 - r)
-    power, pull = 1 + later * (1 - r) ** 2, 1 + later * (1 - r)
-    # The level itself is known to s_e / (1 - r) / sqrt(weight); half a count is what a sum of
-    # whole numbers must be allowed.
-    slack = kinds.units / 4 / scale
-    matched = np.sign(matched) * np.maximum(np.abs(matched) - slack, 0.0)
+    return np.asarray((off - noise.r * before) / noise.scale)
+
+
+def _deviates(past: Past, kinds: Kinds, noise: _Noise, residual: np.ndarray) -> np.ndarray:
+    """How far a jump of each length stands out, as a normal deviate; (len(LENGTHS), n)."""
+    pick, r = LENGTHS - 1, noise.r
+    matched, power = (part[pick] for part in _matched(residual, r))
+    # A sum of whole numbers is allowed a part of a count, being one of few values.
+    coarse = COARSE * kinds.units / noise.scale
+    matched = np.sign(matched) * np.maximum(np.abs(matched) - coarse, 0.0)
+    # The level itself is known to s_e / (1 - r) / sqrt(weight).
+    pull = 1 + pick[:, None] * (1 - r)
     deviate = matched / np.sqrt(power + pull**2 / np.maximum(past.weight, 1.0))
-    relative = s / np.maximum(np.abs(past.level), 1e-300)
-    skew = np.minimum(relative, kinds.units / s) / np.sqrt(LENGTHS)[:, None]
-    deviate = _normal(deviate, skew, np.maximum(past.spread_weight - 3.0, 2.0))
+    relative = noise.s / np.maximum(np.abs(past.level), 1e-300)
+    skew = np.minimum(relative, kinds.units / noise.s) / np.sqrt(LENGTHS)[:, None]
+    return normal_deviates(deviate, skew, np.maximum(past.spread_weight - 3.0, 2.0))
+
+
+def _several(residual: np.ndarray, up: np.ndarray, r: np.ndarray) -> np.ndarray:
+    """Whether more than one of the newest residuals says so; (len(LENGTHS), n)."""
+    pick = LENGTHS - 1
+    total = np.cumsum(residual, axis=0)[pick]
     greatest = np.maximum.accumulate(residual, axis=0)[pick]
     least = np.minimum.accumulate(residual, axis=0)[pick]
-    rest = np.where(deviate > 0, total - greatest, least - total) / np.sqrt(later)
-    limit = LIMITS[:, None] * (1 + UNSURE * r / np.sqrt(np.maximum(past.spread_weight, 10.0)))
-    return _Search(
-        np.where(past.ready() & (rest >= REST * (1 - r)), deviate, 0.0),
-        limit,
-        matched / power * scale,
-        scale / np.sqrt(power),
-    )
+    rest = np.where(up, total - greatest, least - total) / np.sqrt(pick)[:, None]
+    return np.asarray(rest >= REST * (1 - r))
+
+
+def _describe(
+    past: Past, i: int, kinds: Kinds, noise: _Noise, residual: np.ndarray, credible: float
+) -> tuple[int, tuple[float, float, float], tuple[float, float, float]]:
+    """For series i: frames since the jump most likely began, and the levels before and after.
+
+    The likelihood is that of the residuals (RECENT,) as they are: `CLIP` would make a large jump
+    small.
+    """
+    r, s, scale = float(noise.r[i]), float(noise.s[i]), float(noise.scale[i])
+    matched, power = (part[:, 0] for part in _matched(residual[:, None], noise.r[i : i + 1]))
+    k = int(np.abs(matched / np.sqrt(power)).argmax())
+    factor, level = intervals.normal_factor(credible), float(past.level[i])
+    error = s * float(np.sqrt((1 + r) / (1 - r) / max(past.weight[i], 1.0)))
+    after = level + float(matched[k] / power[k]) * scale
+    reach = factor * float(np.hypot(scale / np.sqrt(power[k]), error))
+    unit, half = float(kinds.units[i]), factor * error
+    if unit > 0 and after > level:  # more counts scatter more
+        reach *= float(np.sqrt((after + unit) / (max(level, 0.0) + unit)))
+    return k + 1, (level, level - half, level + half), (after, after - reach, after + reach)
 
 
 def watch(
@@ -154,32 +185,36 @@ def watch(
     Frames that are missing are simply not given.
     """
     past = past.pushed(np.asarray(values, float), frame, kinds.floors)
-    found = _search(past, kinds)
-    excess = np.abs(found.deviate) - found.limit
-    best = excess.argmax(axis=0)
-    chosen = np.take_along_axis(excess, best[None], axis=0)[0] > 0
-    if not chosen.any():
+    ready = past.ready()
+    if not ready.any():
         return past, []
-    factor = intervals.normal_factor(credible)
     r, s = past.noise(kinds.floors)
-    level_error = s * np.sqrt((1 + r) / (1 - r) / np.maximum(past.weight, 1.0))
-    changes = []
-    for i in np.flatnonzero(chosen):
-        k, level = best[i], float(past.level[i])
-        half = factor * float(level_error[i])
-        after = level + float(found.jump[k, i])
-        reach = factor * float(np.hypot(found.error[k, i], level_error[i]))
-        if kinds.units[i] > 0 and after > level:  # more counts scatter more
-            reach *= float(np.sqrt((after + kinds.units[i]) / (max(level, 0.0) + kinds.units[i])))
+    noise = _Noise(r, s, s * np.sqrt(1 - r**2))
+    raw = _residuals(past, noise)
+    residual = np.clip(raw, -CLIP, CLIP)
+    deviate = _deviates(past, kinds, noise, residual)
+    limit = LIMITS[:, None] * (1 + UNSURE * r / np.sqrt(np.maximum(past.spread_weight, 10.0)))
+    excess = np.abs(deviate) - limit
+    over = ready & (excess > 0)
+    if not over.any():
+        return past, []
+    over &= _several(residual, deviate > 0, r)
+    changes, length = [], np.zeros(len(r), np.int64)
+    for i in np.flatnonzero(over.any(axis=0)).tolist():
+        best = int(np.where(over[:, i], excess[:, i], -np.inf).argmax())
+        k, before, after = _describe(past, i, kinds, noise, raw[:, i], credible)
+        if k == 1:  # the newest frame alone: it may be a bad one
+            continue
+        length[i] = k
         changes.append(
             Change(
                 series=kinds.names[i],
-                frame=int(past.frames[LENGTHS[k] - 1]),
+                frame=int(past.frames[k - 1]),
                 reported=frame,
-                before=(level, level - half, level + half),
-                after=(after, after - reach, after + reach),
-                deviate=float(found.deviate[k, i]),
-                limit=float(found.limit[k, i]),
+                before=before,
+                after=after,
+                deviate=float(deviate[best, i]),
+                limit=float(limit[best, i]),
             )
         )
-    return past.restarted(chosen, LENGTHS[best]), changes
+    return (past.restarted(length > 0, length) if changes else past), changes

@@ -65,23 +65,38 @@ def add_detections(
     if not len(cells):
         return windows
     places = site_places(cells, sublattice)
-    at, row = np.unique(np.floor(places / SIDE).astype(np.int32), axis=0, return_inverse=True)
-    row = row.reshape(-1)  # NumPy 2.0 gave it a second axis
-    inside = places - at[row] * SIDE
-    known = {tuple(key): k for k, key in enumerate(windows["at"].tolist())}
-    place = np.array([known.get(tuple(key), -1) for key in at.tolist()])
-    fresh = np.zeros(int((place < 0).sum()), WINDOW)
-    fresh["at"], fresh["first_frame"], fresh["first_time"] = at[place < 0], frame, time_s
-    place[place < 0] = len(windows) + np.arange(len(fresh))
-    merged = np.concatenate([windows, fresh])
+    at = np.floor(places / SIDE).astype(np.int64)
+    inside = places - at * SIDE
+    keys, row, counts = np.unique(_keys(at), return_inverse=True, return_counts=True)
+    known = _keys(windows["at"].astype(np.int64))
+    fresh = np.setdiff1d(keys, known, assume_unique=True)
+    merged = np.concatenate([windows, np.zeros(len(fresh), WINDOW)])
+    born = merged[len(windows) :]
+    born["at"], born["first_frame"], born["first_time"] = _places(fresh), frame, time_s
+    numbers = np.concatenate([known, fresh])
+    order = np.argsort(numbers)
+    place = order[np.searchsorted(numbers[order], keys)]
     merged["last_frame"][place], merged["last_time"][place] = frame, time_s
-    np.add.at(merged["n"], place[row], 1)
-    np.add.at(merged["sums"], place[row], inside)
-    np.add.at(merged["squares"], place[row], inside**2)
+    merged["n"][place] += counts
+    for axis in range(2):
+        here = inside[:, axis]
+        merged["sums"][place, axis] += np.bincount(row, here)
+        merged["squares"][place, axis] += np.bincount(row, here**2)
     if len(merged) > MAX_WINDOWS:
         newest = np.lexsort((merged["n"], merged["last_frame"]))[-MAX_WINDOWS:]
         merged = merged[np.sort(newest)]
     return merged
+
+
+def _keys(at: np.ndarray) -> np.ndarray:
+    """One int64 a window."""
+    return np.asarray((at[:, 0] << 32) + at[:, 1])
+
+
+def _places(keys: np.ndarray) -> np.ndarray:
+    """Undo `_keys`."""
+    low = ((keys + (1 << 31)) & 0xFFFFFFFF) - (1 << 31)
+    return np.stack([(keys - low) >> 32, low], axis=1)
 
 
 def summary(windows: WindowArray, constant_nm: float, credible: float) -> dict[str, object]:
