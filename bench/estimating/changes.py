@@ -156,8 +156,8 @@ def table(noises: tuple[Noise, ...], long: tuple[int, int], jumps: int) -> str:
 
 
 def main_table(quick: bool) -> str:
-    """Table over 200,000 frames and 4,000 jumps a kind; a twentieth of it where `quick`."""
-    body = table(NOISES, (1000, 10), 200) if quick else table(NOISES, (4000, 50), 4000)
+    """Table over 200,000 frames and 4,000 jumps a kind; a twenty-fifth of it where `quick`."""
+    body = table(NOISES, (400, 20), 200) if quick else table(NOISES, (4000, 50), 4000)
     return (
         f"{body}\n\nFalse reports in 1,000 frames of one series: in long runs, and in runs of 200 "
         "frames. 2nd to 10th:\njumps of three standard deviations, after 300 frames, reported by "

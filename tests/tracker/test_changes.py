@@ -85,7 +85,7 @@ def test_a_report_tells_frame_delay_and_both_levels():
     json.dumps(change.plain(), allow_nan=False)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(st.integers(0, 2**31), st.floats(0.01, 100.0), st.floats(-1e3, 1e3))
 def test_scale_and_offset_of_a_series_do_not_matter(seed, scale, offset):
     values = np.random.default_rng(seed).standard_normal(120)
@@ -201,3 +201,14 @@ def test_the_table_is_printed():
 @pytest.mark.parametrize("noise", NOISES, ids=lambda n: n.name)
 def test_the_long_form_of_false_reports(noise: Noise):
     assert false_reports(noise, 20000, 50) < ALLOWED
+
+
+@pytest.mark.long
+def test_all_series_of_a_specimen_at_rest_together():
+    specimen = make_specimen(0)
+    tracker, rng = Tracker(TrackerSettings(), specimen.crystal), np.random.default_rng(1)
+    view, found = View(noise=0.02, miss=0.05, false=2, jitter=0.001), []
+    for frame in range(1000):
+        events = tracker.apply(info(frame), detect(specimen, view, rng)).events
+        found += [e.before for e in events if e.kind == "change"]
+    assert len(found) < len(tracker.statistics()["changes"]["series"]), found

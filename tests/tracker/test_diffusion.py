@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,13 +24,15 @@ from estimating.diffusion import (  # noqa: E402
     judge_linked,
     linked,
     main_table,
+    observed,
     paths,
     sums_of,
 )
 
 from latticewatch.detections import FrameInfo  # noqa: E402
-from latticewatch.tracker import Tracker, TrackerSettings, clustering  # noqa: E402
+from latticewatch.tracker import Tracker, TrackerSettings, clustering, memory  # noqa: E402
 from latticewatch.tracker.diffusion import summary  # noqa: E402
+from latticewatch.tracker.following import follow  # noqa: E402
 from latticewatch.tracker.hops import (  # noqa: E402
     LEAST_PAIRS,
     LINES,
@@ -37,6 +40,8 @@ from latticewatch.tracker.hops import (  # noqa: E402
     line_forms,
 )
 from latticewatch.tracker.links import UNIT_CELL  # noqa: E402
+from latticewatch.tracker.species import species_names  # noqa: E402
+from latticewatch_models.crystal import crystal_named  # noqa: E402
 
 COVERED = (0.93, 0.97)
 #: Movies that tell 93 % from 95 %: one standard error is 0.6 points.
@@ -250,6 +255,18 @@ def test_links_carry_what_the_sums_need():
         assert (sums.steps, sums.pairs) == (whole.steps, whole.pairs)
         assert sums.squares == pytest.approx(whole.squares)
         assert sums.products == pytest.approx(whole.products)
+
+
+def test_free_steps_pair_with_free_steps_alone():
+    crystal, settings = crystal_named("WS2"), TrackerSettings()
+    state = memory.fresh(settings, crystal)
+    vacancy = species_names(crystal).index(crystal.vacancy)
+    for frame in range(5):
+        state.frame = frame
+        seen = replace(observed(np.array([[frame, 0]]), vacancy), bound=np.array([frame < 2]))
+        follow(state, FrameInfo(frame, float(frame), (64, 64)), seen, crystal, settings)
+    told = state.kinetics.all_steps, state.kinetics.free_steps
+    assert [(sums.steps, sums.pairs) for sums in told] == [(4, 3), (2, 1)]
 
 
 def test_the_table_is_printed():
