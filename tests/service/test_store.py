@@ -71,7 +71,8 @@ def store(tmp_path):
 
 def test_what_is_committed_is_read_back(store):
     closed = (ClosedTrack(3, "VS", 0, 1, 0.0, 0.5, 2, 2),)
-    events = (Event(1, "birth", 4, "", "MoW"),)
+    change = Event(1, "change", -1, "fractions.hole = 0.01", "fractions.hole = 0.2 from frame 0")
+    events = (Event(1, "birth", 4, "", "MoW"), change)
     last = result(1, closed=closed, events=events)
     store.commit([result(0), last], b"state", {"frames": 2, "D": float("nan")})
     assert store.defects() == DefectTable.concat([table(0), table(1)])
@@ -84,7 +85,8 @@ def test_what_is_committed_is_read_back(store):
     assert store.state() == b"state"
     assert store.position() == Position(epoch=7, seq=2, frame=2)
     assert [track["track"] for track in store.tracks()] == [3]
-    assert [event["after"] for event in store.events()] == ["MoW"]
+    assert [event["after"] for event in store.events()] == ["MoW", change.after]
+    assert store.events()[1]["kind"] == "change"
 
 
 def test_empty_session(store):

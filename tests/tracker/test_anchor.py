@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from synthetic import View, detect, make_specimen
 
-from latticewatch.tracker.anchor import align
+from latticewatch.tracker.anchor import align, among
 
 SHAPE = (256, 256)
 
@@ -96,3 +96,10 @@ def test_directions_are_renamed_with_the_gauge():
         row = int(np.flatnonzero((cells == cell).all(1) & (sublattice == 0))[0])
         assert alignment.directions(seen.neighbours)[row].argmin() == 1
         assert seen.neighbours[row].argmin() == (1 - turn) % 3
+
+
+def test_sites_are_looked_up_in_any_shape_even_among_none():
+    keys = np.array([[3, 1, 4], [1, 5, 9]])
+    none = np.zeros(0, np.int64)
+    np.testing.assert_array_equal(among(keys, np.array([9, 1])), np.isin(keys, [9, 1]))
+    np.testing.assert_array_equal(among(keys, none), np.zeros((2, 3), bool))

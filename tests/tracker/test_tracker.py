@@ -127,7 +127,7 @@ def test_bound_vacancies_are_still_seen_by_diffusion():
         specimen.vacancies = [(cell[0] + i, cell[1] + j)]
         tracker.apply(info(frame), detect(specimen, View(noise=0.01), rng))
     told = tracker.statistics()["diffusion"]
-    assert told["all"]["hops"] == 2
+    assert told["all"]["site_changes"] == 2
     assert told["all"]["steps"] == 29
     assert told["free"]["steps"] == 0
 

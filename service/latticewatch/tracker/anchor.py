@@ -173,9 +173,9 @@ def site_keys(cells: np.ndarray, sublattice: np.ndarray | int) -> np.ndarray:
 
 
 def among(keys: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Which of `keys` (n,) are among `others` (m,), bool (n,)."""
+    """Which of `keys`, of any shape, are among `others` (m,); bool of that shape."""
     if not len(others):
-        return np.zeros(len(keys), bool)
+        return np.zeros(keys.shape, bool)
     ranked = np.sort(others)
     place = np.minimum(np.searchsorted(ranked, keys), len(ranked) - 1)
     return np.asarray(ranked[place] == keys)

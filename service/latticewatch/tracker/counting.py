@@ -8,13 +8,12 @@ import numpy as np
 
 from latticewatch.detections import FrameInfo
 
-from .diffusion import DiffusionSums, LastSteps, add_steps
-from .links import site_places
+from .hops import DiffusionSums
 from .observation import Observation
 from .tracks import TrackArray
 from .transitions import TransitionCounts
 
-#: Bits of `step_known` and `terms_known`: all steps, and steps of vacancies free at both ends.
+#: Bits of `step_known`: all steps, and steps of vacancies free at both ends.
 ALL, FREE = 1, 2
 #: Departure from the header's frame time beyond which two frames are not one step apart: a source
 #: that paused or began anew. Scan overheads stay below a fifth.
@@ -65,24 +64,6 @@ def count_classes(
     return counts
 
 
-def _pool(
-    sums: DiffusionSums,
-    tracks: TrackArray,
-    rows: np.ndarray,
-    step: np.ndarray,
-    time: np.ndarray,
-    hop: np.ndarray,
-    bit: int,
-) -> tuple[DiffusionSums, LastSteps]:
-    memory = LastSteps(
-        tracks["step"][rows],
-        (tracks["step_known"][rows] & bit) > 0,
-        tracks["terms"][rows],
-        (tracks["terms_known"][rows] & bit) > 0,
-    )
-    return add_steps(sums, memory, step, time, hop)
-
-
 def count_steps(
     kinetics: Kinetics,
     tracks: TrackArray,
@@ -103,23 +84,20 @@ def count_steps(
         usable &= np.abs(time / info.frame_time_s - 1.0) < UNEVEN
     usable &= (tracks["species"] == vacancy) & (seen.species[index] == vacancy)
     free = usable & (tracks["bound"] == 0) & ~seen.bound[index]
-    step = site_places(seen.cells[index], seen.sublattice[index])
-    step = step - site_places(tracks["cell"], tracks["sublattice"])
-    hop = (step**2).sum(axis=1) > 0.1
-    known = np.zeros(len(tracks), np.int8)
-    terms_known = np.zeros((len(tracks), 2), np.int8)
-    terms = np.zeros((len(tracks), 2))
-    results = []
-    for sums, chosen, bit in (
-        (kinetics.all_steps, usable, ALL),
-        (kinetics.free_steps, free, FREE),
-    ):
-        rows = np.flatnonzero(chosen)
-        sums, memory = _pool(sums, tracks, rows, step[rows], time[rows], hop[rows], bit)  # noqa: PLW2901
-        known[rows] |= bit
-        terms_known[rows] |= (bit * memory.terms_known).astype(np.int8)
-        terms[rows] = np.where(memory.terms_known, memory.terms, terms[rows])
-        results.append(sums)
-    tracks["step"], tracks["step_known"] = step, known
-    tracks["terms"], tracks["terms_known"] = terms, terms_known
+    step = (seen.cells[index] - tracks["cell"]).astype(float)
+    before, known = tracks["step"], tracks["step_known"]
+    results = [
+        sums.add(
+            step[chosen],
+            time[chosen],
+            before[chosen],
+            (known[chosen] & bit) > 0,
+            info.dose_e_per_A2,
+        )
+        for sums, chosen, bit in (
+            (kinetics.all_steps, usable, ALL),
+            (kinetics.free_steps, free, FREE),
+        )
+    ]
+    tracks["step"], tracks["step_known"] = step, ALL * usable + FREE * free
     return results[0], results[1]

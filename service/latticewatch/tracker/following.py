@@ -10,6 +10,7 @@ import numpy as np
 from latticewatch.detections import FrameInfo
 from latticewatch_models.crystal import Crystal
 
+from .clustering import add_detections
 from .counting import count_classes, count_states, count_steps
 from .links import LinkCosts, Party, link, track_doubt
 from .memory import Memory
@@ -125,6 +126,10 @@ def follow(
     unlinked = np.ones(len(seen), bool)
     unlinked[index] = False
     fresh = np.flatnonzero(unlinked)
+    lone = seen.species == vacancy
+    memory.windows = add_detections(
+        memory.windows, seen.cells[lone], seen.sublattice[lone], info.frame, info.time_s
+    )
     born = new_tracks(memory.next_track + np.arange(len(fresh)))
     born["first_frame"], born["first_time"] = info.frame, info.time_s
     memory.next_track += len(fresh)

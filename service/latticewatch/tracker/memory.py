@@ -10,17 +10,20 @@ import numpy as np
 from latticewatch_models.crystal import Crystal
 
 from .anchor import AnchorState
+from .baseline import Past
 from .classes import Classifier
+from .clustering import WindowArray, no_windows
 from .counting import Kinetics
 from .crystallography import DisplacementSums
-from .diffusion import DiffusionSums
 from .fusion import amounts_of
+from .hops import DiffusionSums
 from .series import Series
 from .settings import TrackerSettings
 from .site_filter import SiteFilter
 from .species import species_names
 from .tracks import MAX_READINGS, MAX_SPECIES, STATES, TrackArray, no_tracks
 from .transitions import TransitionCounts
+from .watching import Watch
 
 #: Version of the saved layout; a state of another version is refused.
 VERSION = 2
@@ -57,6 +60,10 @@ class Memory:
         that comes to.
     displacements
         Sums over the surroundings of the dopants.
+    windows
+        Sums of vacancy positions in windows of the lattice, for the original's estimator.
+    watch
+        Past of the published series, and the changes that were found in them.
     """
 
     frame: int
@@ -82,6 +89,8 @@ class Memory:
     sites: SiteFilter
     vacancies: Series
     displacements: DisplacementSums
+    windows: WindowArray
+    watch: Watch
 
 
 def fresh(settings: TrackerSettings, crystal: Crystal) -> Memory:
@@ -127,6 +136,8 @@ def fresh(settings: TrackerSettings, crystal: Crystal) -> Memory:
         sites=SiteFilter.empty(len(amounts_of(crystal))),
         vacancies=Series.empty(1),
         displacements=DisplacementSums.empty(len(states)),
+        windows=no_windows(),
+        watch=Watch.empty(crystal),
     )
 
 
@@ -174,5 +185,7 @@ def from_state(state: dict[str, Any], settings: TrackerSettings, crystal: Crysta
     for name in ("optics", "defects", "members", "doubt", "vacancies"):
         body[name] = Series(**body[name])
     body["displacements"] = DisplacementSums(**body["displacements"])
-    body["tracks"] = np.array(body["tracks"])
+    body["watch"] = Watch(Past(**body["watch"]["past"]), body["watch"]["last"])
+    for name in ("tracks", "windows"):
+        body[name] = np.array(body[name])
     return Memory(**body)

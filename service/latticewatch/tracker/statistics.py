@@ -7,7 +7,7 @@ import numpy as np
 from latticewatch.detections import PATCH_SIZE
 from latticewatch_models.crystal import Crystal
 
-from . import diffusion, displacement_modes, fusion, transitions
+from . import clustering, diffusion, displacement_modes, fusion, transitions, watching
 from .beliefs import state_matrix
 from .classes import ClassSums
 from .memory import CONSTANT, CRYSTALLINE, DENSITY, DISORDERED, HEIGHT, HOLE, NOISE, Memory
@@ -110,6 +110,7 @@ def _diffusion(memory: Memory, crystal: Crystal, credible: float) -> Plain:
         "species": crystal.vacancy or None,
         "all": diffusion.summary(kinetics.all_steps, constant, credible),
         "free": diffusion.summary(kinetics.free_steps, constant, credible),
+        "window_variance": clustering.summary(memory.windows, constant, credible),
     }
 
 
@@ -147,6 +148,7 @@ def statistics(
         "diffusion": _diffusion(memory, crystal, credible),
         "fusion": fusion.summary(memory.sites, memory.vacancies, credible),
         "crystallography": displacement_modes.summary(memory.displacements, crystal, credible),
+        "changes": watching.summary(memory.watch, crystal),
         "tracks": {"open": len(memory.tracks), "closed": memory.closed},
         "fractions": {
             "crystalline": memory.optics.summary(CRYSTALLINE, credible, 1.0),

@@ -15,6 +15,7 @@ from latticewatch_models.crystal import Crystal
 from . import codec, crystallography, memory
 from .anchor import ALIKE, Alignment, align
 from .beliefs import recall
+from .clustering import no_windows
 from .following import close, follow
 from .fusion import Told, fuse, named
 from .newest import newest
@@ -114,6 +115,8 @@ class Tracker:
         if alignment.lost:
             lost, ended = close(self._memory, np.ones(len(self._memory.tracks), bool), self.crystal)
             closed += lost
+            self._memory.windows = no_windows()
+            self._memory.watch = self._memory.watch.anew(self.crystal)
             events += [Event(info.frame, "lattice_lost"), *ended]
         self._settle_pixel_size(info, detections)
         detections, told = self._fuse(info.frame, detections, alignment)
@@ -126,7 +129,7 @@ class Tracker:
             self._memory.displacements, detections, keep, seen, track, alignment, self.crystal
         )
         stale, ended = self._close_stale()
-        self._count(info, detections, seen, warm)
+        changed = self._count(info, detections, seen, warm)
         table = defect_table(
             info,
             detections,
@@ -137,7 +140,7 @@ class Tracker:
             self._drift(),
             self._memory.pixel_size_nm,
         )
-        events += happened + ended
+        events += happened + ended + changed
         return Update(info.frame, table, closed + stale, tuple(events), self._drift())
 
     def _align(self, info: FrameInfo, detections: Detections) -> Alignment:
@@ -245,8 +248,11 @@ class Tracker:
 
     def _count(
         self, info: FrameInfo, detections: Detections, seen: Observation, warm: bool
-    ) -> None:
-        """Add this frame's populations, fractions and lattice constant to their series."""
+    ) -> list[Event]:
+        """Add this frame's populations, fractions and lattice constant to their series.
+
+        Returns the changes that they show.
+        """
         now = self._memory
         kinds = len(now.defects.total) - len(self.crystal.states)
         species = np.bincount(seen.species[seen.row], minlength=kinds)
@@ -263,6 +269,15 @@ class Tracker:
             members = seen.class_id[seen.row & (seen.class_id >= 0)]
             now.members = now.members.add(np.bincount(members, minlength=self.settings.classes))
         now.frames += 1
+        now.watch, changed = now.watch.look(
+            now.optics.last[:4],
+            (density, area),
+            now.defects.last,
+            info.frame,
+            self.crystal,
+            self.settings.credible,
+        )
+        return changed
 
     def _close_stale(self) -> tuple[tuple[ClosedTrack, ...], list[Event]]:
         """Close tracks that no later frame could continue."""

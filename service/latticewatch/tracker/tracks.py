@@ -15,8 +15,8 @@ STATES = 4
 
 #: One open track. ``state_*`` and ``class_*`` remember the last frame in which they were known, so
 #: that a step across a gap is counted at its true lag. ``missed`` counts the frames with a result
-#: since the last one in which it was seen. ``step*`` and ``term*`` are the diffusion
-#: estimator's memory of its last displacement and last two terms.
+#: since the last one in which it was seen. ``step*`` are the diffusion estimator's memory of the
+#: last displacement, in lattice vectors.
 TRACK = np.dtype(
     [
         ("track", "<i8"),
@@ -41,8 +41,6 @@ TRACK = np.dtype(
         ("class_frame", "<i8"),
         ("step", "<f8", (2,)),
         ("step_known", "<i1"),
-        ("terms", "<f8", (2,)),
-        ("terms_known", "<i1", (2,)),
     ]
 )
 

@@ -36,8 +36,9 @@ class Event:
     """Something that happened to a track or to the lattice.
 
     `kind` is one of ``birth``, ``death``, ``hop``, ``state``, ``species``, ``warm`` (the classes
-    are fixed from here on) and ``lattice_lost`` (a new gauge began; tracks were closed). `track` is
-    -1 where it concerns none.
+    are fixed from here on), ``lattice_lost`` (a new gauge began; tracks were closed) and ``change``
+    (a published series left its level; `before` and `after` name it and both levels). `track` is -1
+    where it concerns none.
     """
 
     frame: int
