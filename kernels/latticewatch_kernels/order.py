@@ -10,7 +10,7 @@ from latticewatch_kernels.arrays import array_module, to_host
 from latticewatch_kernels.harmonics import Harmonics, measure_harmonics
 from latticewatch_kernels.lattice import HEXAGONAL_SITES, Array, Lattice
 from latticewatch_kernels.phases import LESS_ORDER, WHOLE, area_fractions
-from latticewatch_kernels.sampling import bilinear
+from latticewatch_kernels.sampling import bilinear, gaussian
 
 #: Blocks to a lattice constant: the demodulated image is band-limited to less than the grid's
 #: Nyquist frequency by the smoothing that follows.
@@ -33,10 +33,6 @@ CRYSTALLINE_QUANTILE = 0.85
 #: A block without order is a hole when its mean lies no more than this part of the way from the
 #: level of the empty site up to the mean level of the crystal.
 HOLE_LEVEL = 0.35
-
-#: Weights of an average below this are left out. What a float32 holds below 1e-38 takes a processor
-#: some hundred cycles: a matrix product with a Gaussian's far flanks 15 times as long.
-LEAST_WEIGHT = 1e-12
 
 
 @dataclass(frozen=True)
@@ -151,9 +147,8 @@ def averaging(count: int, sigma: float) -> np.ndarray:
     """(cells, count) weights of a Gaussian average of blocks around each cell, sums 1."""
     cells = max(1, count // BLOCKS_PER_CELL)
     centre = (np.arange(cells) + 0.5) * BLOCKS_PER_CELL - 0.5
-    weights = np.exp(-0.5 * ((centre[:, None] - np.arange(count)) / sigma) ** 2)
-    weights /= weights.sum(1, keepdims=True)
-    return np.asarray(np.where(weights < LEAST_WEIGHT, 0.0, weights).astype(np.float32))
+    weights = gaussian(centre[:, None] - np.arange(count), sigma)
+    return np.asarray((weights / weights.sum(1, keepdims=True)).astype(np.float32))
 
 
 def _ring(lattice: Lattice) -> np.ndarray:

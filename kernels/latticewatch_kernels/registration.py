@@ -91,11 +91,11 @@ def _pair(vector: np.ndarray) -> tuple[float, float]:
 def _brightest_place(harmonics: Harmonics) -> np.ndarray:
     """Fractional place, on a grid, of the brightest column."""
     grid = np.arange(MOTIF_SIDE) / MOTIF_SIDE
-    u, v = np.meshgrid(grid, grid, indexing="ij")
-    places = np.stack([u.ravel(), v.ravel()], 1)
-    waves = np.exp(2j * np.pi * places @ harmonics.indices.T)
-    motif = (waves * harmonics.amplitudes).real.sum(1)
-    return np.asarray(places[np.argmax(motif)])
+    # exp(2 pi i (h u + k v)) splits into a product of a row and a column
+    along_u, along_v = (np.exp(2j * np.pi * np.outer(grid, index)) for index in harmonics.indices.T)
+    motif = ((along_u * harmonics.amplitudes) @ along_v.T).real
+    u, v = np.unravel_index(np.argmax(motif), motif.shape)
+    return np.array([grid[u], grid[v]])
 
 
 def _refine(lattice: Lattice, harmonics: Harmonics, reciprocal: np.ndarray) -> Lattice:

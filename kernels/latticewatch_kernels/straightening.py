@@ -8,7 +8,7 @@ import numpy as np
 
 from latticewatch_kernels.arrays import array_module, to_host
 from latticewatch_kernels.lattice import Array
-from latticewatch_kernels.noise import noise_line
+from latticewatch_kernels.noise import NoiseLine, noise_line
 from latticewatch_kernels.sampling import cubic_weights
 
 #: Rows whose shift is known no better than this, pixels, are left as they are: empty ones, and all
@@ -38,7 +38,13 @@ class RowShifts:
     jitter_px: float
 
 
-def measure_row_shifts(image: Array, periodic: Array, hole: Array, constant: float) -> RowShifts:
+def measure_row_shifts(
+    image: Array,
+    periodic: Array,
+    hole: Array,
+    constant: float,
+    noise: NoiseLine | None = None,
+) -> RowShifts:
     """Measure the scan-line jitter of a frame against its own periodic part.
 
     To first order a row shifted by s differs from the periodic part P by ``-s dP/dx``; s follows by
@@ -54,10 +60,13 @@ def measure_row_shifts(image: Array, periodic: Array, hole: Array, constant: flo
         bool, pixels without specimen.
     constant
         Lattice constant, pixels.
+    noise
+        `noise.noise_line` of image less periodic part, where known already.
     """
     xp = array_module(image)
     residual = image - periodic
-    variance = noise_line(residual, periodic, hole).variance(periodic)
+    noise = noise if noise is not None else noise_line(residual, periodic, hole)
+    variance = noise.variance(periodic)
     slope = xp.zeros_like(periodic)
     slope[:, 1:-1] = 0.5 * (periodic[:, 2:] - periodic[:, :-2])
     slope[hole] = 0.0
