@@ -49,6 +49,8 @@ class ModelFacts:
         Crystals in the training set.
     seed, iterations
         What reproduces the training.
+    site_weight
+        What a unit of its logit on a chalcogen site counts for (`runtime.ModelCard`).
     notes
         Anything else, such as accuracy; strings.
     """
@@ -60,6 +62,7 @@ class ModelFacts:
     seed: int = 0
     iterations: int = 0
     version: str = "0.1.0"
+    site_weight: float = 0.0
     notes: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -211,6 +214,7 @@ def _metadata(facts: ModelFacts, network: DefectNetwork) -> dict[str, str]:
         "version": facts.version,
         "stride": str(network.stride),
         "columns": "yes" if network.settings.columns else "no",
+        "site_weight": repr(facts.site_weight),
         "lattice_constant_px": repr(facts.lattice_constant_px),
         "scale_range": ",".join(repr(v) for v in facts.scale_range),
         "crystals": ",".join(facts.crystals),

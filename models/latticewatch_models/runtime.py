@@ -62,6 +62,8 @@ class ModelCard:
     """What a model file says of itself; see `latticewatch_models.export.ModelFacts`.
 
     `columns` tells whether it marks atomic columns; files written before there were such say no.
+    `site_weight` is what a unit of its logit on a chalcogen site counts for, as a log likelihood
+    ratio beside the column's own intensity (0, where that was not measured: nothing).
     """
 
     path: str
@@ -74,6 +76,7 @@ class ModelCard:
     seed: int
     iterations: int
     columns: bool = False
+    site_weight: float = 0.0
     notes: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
@@ -98,6 +101,7 @@ class ModelCard:
                 seed=int(metadata["seed"]),
                 iterations=int(metadata["iterations"]),
                 columns=metadata.get("columns") == "yes",
+                site_weight=float(metadata.get("site_weight", "0")),
                 notes={k[5:]: v for k, v in metadata.items() if k.startswith("note.")},
             )
         except (KeyError, ValueError) as error:

@@ -8,6 +8,7 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from latticewatch_kernels.localisation import decode_heat_map, suppress
+from latticewatch_kernels.sampling import bilinear
 
 #: Peaks nearer than this share of the lattice constant are one defect. The two nearest sites that
 #: can hold two, a metal site and its chalcogen neighbour, are 0.577 apart.
@@ -17,6 +18,9 @@ MERGE_DISTANCE = 0.4
 #: nearer to the surest one's than this share of the merging distance.
 LEAST_VOTE = 0.1
 VOTE_REACH = 0.25
+
+#: Probabilities are read no nearer to 0 and 1 than this: float32 knows no difference there.
+SUREST = 1e-6
 
 
 @dataclass(frozen=True)
@@ -96,6 +100,12 @@ class Segmentation:
                 "model whose card says columns"
             )
         return self._decode(heat, offset, threshold, merge_px)
+
+    def logit_at(self, points: np.ndarray) -> np.ndarray:
+        """Logit of the heat map at points (n, 2) in pixels (x, y), interpolated; (n,)."""
+        place = (np.asarray(points, float) - 0.5 * (self.stride - 1)) / self.stride
+        heat = np.clip(self.heat, SUREST, 1.0 - SUREST)
+        return np.asarray(bilinear(np.log(heat / (1.0 - heat)), *place.T), float)
 
     def _decode(
         self, heat: np.ndarray, offset: np.ndarray, threshold: float, merge_px: float

@@ -22,6 +22,7 @@ from latticewatch.vacancies import (
     combine,
     judge_vacancies,
     lacking_shares,
+    network_evidence,
     outstanding_columns,
 )
 from latticewatch_kernels.arrays import to_host
@@ -34,7 +35,7 @@ from latticewatch_kernels.patches import lattice_patches, rescale
 from latticewatch_kernels.registration import register
 from latticewatch_models.crystal import Crystal
 from latticewatch_models.runtime import Segmenter
-from latticewatch_models.segmentation import MERGE_DISTANCE
+from latticewatch_models.segmentation import MERGE_DISTANCE, Segmentation
 
 #: Host columns of the second sublattice lower than this, in units of the first's, tell nothing.
 LEAST_HOST = 0.01
@@ -101,7 +102,9 @@ class Analyser:
         with watch.stage("register"):
             lattice = register(image)
             labels = label(image, lattice)
-        points, probability = self._find(labels.image, lattice, watch)
+        seen, factor = self._segment(labels.image, lattice, watch)
+        with watch.stage("localise"):
+            points, probability = self._marks(seen, lattice, factor)
         agreed: Counts | None = None
         if self.check:
             with watch.stage("check"):
@@ -111,43 +114,56 @@ class Analyser:
             points, probability = points[reported], probability[reported]
         with watch.stage("localise"):
             vacancies, (points, probability) = self._with_vacancies(
-                labels, lattice, points, probability
+                labels, lattice, seen, factor, (points, probability)
             )
         with watch.stage("describe"):
             described = _describe(lattice, labels, points, probability, watch)
         return replace(described, agreement=agreed, vacancies=vacancies)
 
     def _with_vacancies(
-        self, labels: Labels, lattice: Lattice, points: np.ndarray, probability: np.ndarray
+        self,
+        labels: Labels,
+        lattice: Lattice,
+        seen: Segmentation,
+        factor: float,
+        found: tuple[np.ndarray, np.ndarray],
     ) -> tuple[Vacancies | None, tuple[np.ndarray, np.ndarray]]:
         """Let columns speak for themselves: faint vacancies, and what stands out beyond doubt."""
         host = float(labels.columns.host[SUBLATTICE])
         if host <= LEAST_HOST:
-            return None, (points, probability)
+            return None, found
         deviations = site_deviations(labels, lattice)
-        vacancies = judge_vacancies(deviations, host, lacking_shares(self.crystal))
-        sites = _sites(labels, lattice, points)
+        columns = deviations.points[deviations.sublattice == SUBLATTICE]
+        logit = seen.logit_at((columns + 0.5) * factor - 0.5)
+        further = network_evidence(logit, deviations, self.segmenter.card.site_weight)
+        lacking = lacking_shares(self.crystal)
+        vacancies = judge_vacancies(deviations, host, lacking, further=further)
+        sites = _sites(labels, lattice, found[0])
         least = self.vacancy_threshold
         least = best_threshold(vacancies.probability) if least is None else least
         outstanding = outstanding_columns(deviations)
-        told = combine((points, probability), sites, vacancies, outstanding, least)
+        told = combine(found, sites, vacancies, outstanding, least)
         clear = ~_touches_hole(labels, vacancies.points, lattice.constant)
         return vacancies.take(clear), told
 
-    def _find(
+    def _segment(
         self, image: np.ndarray, lattice: Lattice, watch: Stopwatch
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Positions in pixels of the frame and probabilities, surest first."""
+    ) -> tuple[Segmentation, float]:
+        """What the network sees, and the scale that the frame was brought to for it."""
         factor = self.segmenter.lattice_constant_px / lattice.constant
         low, high = self.segmenter.card.scale_range
         scaled = not low <= 1 / factor <= high
         with watch.stage("segment"):
             seen = self.segmenter.segment(rescale(image, factor) if scaled else image)
-        constant = lattice.constant * (factor if scaled else 1.0)
-        with watch.stage("localise"):
-            least = min(DOUBTFUL_MARK, self.threshold) if self.check else self.threshold
-            points, probability = seen.detections(least, MERGE_DISTANCE * constant)
-            return (points + 0.5) / factor - 0.5 if scaled else points, probability
+        return seen, factor if scaled else 1.0
+
+    def _marks(
+        self, seen: Segmentation, lattice: Lattice, factor: float
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Positions in pixels of the frame and probabilities, surest first."""
+        least = min(DOUBTFUL_MARK, self.threshold) if self.check else self.threshold
+        points, probability = seen.detections(least, MERGE_DISTANCE * lattice.constant * factor)
+        return (points + 0.5) / factor - 0.5, probability
 
 
 def _describe(

@@ -190,12 +190,23 @@ def single_posterior(
     to which the systematic error of each expected intensity is added in quadrature. `weight` (n,)
     is the power to which the likelihood counts.
     """
-    by_entry = np.maximum(np.asarray(noise, float), 1e-6)[table.sublattice]
-    deviation = np.hypot(by_entry, table.error)[None, :]
+    deviation = np.hypot(_noise_of_entries(table, noise), table.error)[None, :]
     likelihood = _normal(np.asarray(centre, float)[:, None], table.expected[None, :], deviation)
     unknown = np.full((len(centre), 1), 1.0 / UNKNOWN_RANGE)
     joint = prior * np.hstack([unknown, likelihood]) ** weight[:, None]
     return np.asarray(joint / joint.sum(axis=1, keepdims=True))
+
+
+def _noise_of_entries(table: Readings, noise: np.ndarray) -> np.ndarray:
+    """Standard deviation (entries,) of a column's measured intensity, were it that entry's.
+
+    Counting noise goes with the electrons counted: its variance between the heights of the three
+    undisturbed sites is interpolated. A column that lacks all is as quiet as an empty site.
+    """
+    hosts = np.array([table.expected[table.host & (table.sublattice == k)][0] for k in range(3)])
+    rising = np.argsort(hosts)
+    variance = np.maximum(np.asarray(noise, float), 1e-6)[rising] ** 2
+    return np.asarray(np.sqrt(np.interp(table.expected, hosts[rising], variance)))
 
 
 def by_species(table: Readings, posterior: np.ndarray) -> np.ndarray:
