@@ -110,6 +110,16 @@ class Vacancies:
     ratio: np.ndarray
     odd: np.ndarray
 
+    def find(self, cells: np.ndarray, sublattice: np.ndarray) -> np.ndarray:
+        """Return the number of the column on each site (n, 2) and (n,), -1 where there is none."""
+        if not len(self.cells) or not len(cells):
+            return np.full(len(cells), -1)
+        known, wanted = ((c.astype(np.int64) << 32).T[0] + c.T[1] for c in (self.cells, cells))
+        rising = np.argsort(known)
+        place = np.minimum(np.searchsorted(known, wanted, sorter=rising), len(known) - 1)
+        number = rising[place]
+        return np.where((known[number] == wanted) & (sublattice == SUBLATTICE), number, -1)
+
     def take(self, index: np.ndarray) -> Vacancies:
         """Return the chosen columns."""
         columns = (
@@ -311,9 +321,8 @@ def combine(
     """
     points, probability = found
     cells, sublattice = sites
-    rank = {(int(i), int(j)): k for k, (i, j) in enumerate(vacancies.cells)}
-    site = np.array([rank.get((int(i), int(j)), -1) for i, j in cells], int)
-    judged = (site >= 0) & (sublattice == SUBLATTICE)
+    site = vacancies.find(cells, sublattice)
+    judged = site >= 0
     judged[judged] = ~vacancies.bright[site[judged]]
     told = vacancies.probability >= threshold
     marked = {(int(i), int(j), int(s)) for (i, j), s in zip(cells, sublattice, strict=True)}
