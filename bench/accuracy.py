@@ -26,6 +26,7 @@ from judging.limit import Limit, ideal, ideal_on
 from judging.measure import Result, figures, measure, test_frames
 from judging.ours import Ours
 from judging.peers import Outcome
+from judging.statistical import statistical_on
 
 from latticewatch_models.validation import DOSES
 
@@ -39,6 +40,12 @@ READ_AS = (
     "As the service reports / at the best threshold for the species / ideal observer on these "
     "frames / ideal observer on a clean crystal."
 )
+VACANCIES = (
+    "F1 of S vacancies: as the service reports, and how far that is from three observers, whose F1 "
+    "stands beside it. The ideal observer knows every pixel's mean on these frames, the "
+    "contamination's height and grain included; the second knows crystal, probe, noise and, of the "
+    "contamination, the mean and covariance alone; the third looks at a clean crystal."
+)
 ROTATIONS = (0.0, 10.0, 20.0, 30.0, 40.0, 50.0, 60.0)
 MAGNIFICATIONS = (0.5, 0.7, 0.85, 1.0, 1.25, 1.6, 2.0)
 
@@ -47,12 +54,14 @@ MAGNIFICATIONS = (0.5, 0.7, 0.85, 1.0, 1.25, 1.6, 2.0)
 class Measured:
     """All that the report tells: by dose, rotation and magnification.
 
-    ``limits`` are those of the frames that were judged, ``clean`` those of a clean crystal.
+    ``limits`` are those of the frames that were judged, ``clean`` those of a clean crystal, and
+    ``statistical`` those of the observer who knows contamination by its statistics alone.
     """
 
     results: dict[float, Result]
     limits: dict[float, Limit]
     clean: dict[float, Limit]
+    statistical: dict[float, Limit]
     rivals: dict[str, dict[float, Outcome]]
     notes: list[str]
     rotations: dict[float, Result]
@@ -107,6 +116,10 @@ def gather(options: argparse.Namespace) -> Measured:
     number = options.frames
     frames = {dose: test_frames(Condition(dose), number) for dose in options.doses}
 
+    def statistical(dose: float) -> Limit:
+        bare = test_frames(Condition(dose), number, contaminated=False)
+        return statistical_on(frames[dose], bare, Condition(dose))
+
     def under(condition: Condition) -> Result:
         return measure(ours, condition, test_frames(condition, number))
 
@@ -116,6 +129,7 @@ def gather(options: argparse.Namespace) -> Measured:
         {dose: measure(ours, Condition(dose), some) for dose, some in frames.items()},
         {dose: ideal_on(some, Condition(dose)) for dose, some in frames.items()},
         {dose: ideal(Condition(dose)) for dose in options.doses},
+        {dose: statistical(dose) for dose in options.doses},
         rivals,
         notes,
         {angle: under(Condition(DOSE, rotation_deg=angle)) for angle in turns},
@@ -153,6 +167,9 @@ def compose(measured: Measured) -> str:
         READ_AS,
         report.species_table(results, limits, measured.clean),
         picture("doses", "F1 by dose"),
+        "### Vacancies and what hides them",
+        VACANCIES,
+        report.vacancy_table(results, limits, measured.clean, measured.statistical),
         "### Beside the peers",
         "F1 over all defects, names aside.",
         report.peers_table(results, limits, measured.rivals),

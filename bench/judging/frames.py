@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -98,13 +98,15 @@ class Judged:
         return np.asarray(within & ~self.truth.in_hole(points, RIM * lattice.constant))
 
 
-def acquire(condition: Condition, seed: int) -> SimulatedFrame:
-    """One frame; a seed gives the same specimen at every condition."""
+def acquire(condition: Condition, seed: int, *, contaminated: bool = True) -> SimulatedFrame:
+    """One frame; a seed gives the same specimen at every condition, contaminated or not."""
     rotation = condition.rotation_deg
     if rotation is None:
         rotation = float(np.random.default_rng(seed).uniform(-60, 60))
     side = round(SIDE * condition.magnification)
     imaging = condition.imaging(rotation)
+    if not contaminated:
+        imaging = replace(imaging, contamination=0.0)
     return Microscope(CRYSTAL, (side, side), seed, SPECIMEN, imaging).acquire()
 
 

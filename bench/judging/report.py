@@ -37,6 +37,26 @@ def species_table(results: Results, limits: Limits, clean: Limits) -> str:
     return table(["dose, e/px", *SPECIES], rows)
 
 
+def vacancy_table(results: Results, limits: Limits, clean: Limits, statistical: Limits) -> str:
+    """F1 of VS and VS2 beside three observers', and the gaps between."""
+    rows = []
+    for dose, r in results.items():
+        for species in ("VS", "VS2"):
+            own = r.sure.named_f1(species)
+            others = [some[dose].named_f1[species] for some in (limits, statistical, clean)]
+            gaps = [f"{other:.3f} ({other - own:+.3f})" for other in others]
+            rows.append([f"{dose:g}", species, f"{own:.3f}", *gaps])
+    header = [
+        "dose, e/px",
+        "species",
+        "latticewatch",
+        "ideal observer (gap)",
+        "knows contamination's statistics (gap)",
+        "clean crystal (gap)",
+    ]
+    return table(header, rows)
+
+
 def peers_table(results: Results, limits: Limits, peers: Peers) -> str:
     """F1 over all species, names aside, by dose and detector."""
     rows = [

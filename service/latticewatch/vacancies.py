@@ -31,13 +31,14 @@ EXPECTED_SHARE, EXPECTED_SITES = 0.01, 3000.0
 STEPS = 12
 
 #: Below this no vacancy is reported, however faint all of them are: four of five would be noise. At
-#: 800 electrons a pixel 0.12 costs 0.02 of the F1 over all defects (24 frames), at 1,600 nothing.
-LEAST_THRESHOLD = 0.2
+#: 800 electrons a pixel 0.17 in place of 0.2 costs 0.006 of the F1 over all defects (60 frames); at
+#: 1,600 the F1 of single vacancies is 0.36, for which 0.18 is the threshold that is best.
+LEAST_THRESHOLD = 0.18
 
 #: Power to which the likelihood ratio counts. A sum of few electrons is far too low more seldom
-#: than a normal variable. At 1,600 electrons a pixel (120 frames) claims of 0.14 and 0.28 held 0.18
-#: and 0.38 with a power of 1; with 1.1 claims of 0.14 and 0.27 hold 0.14 and 0.30, and those of
-#: 6,400 electrons a pixel are up to 0.08 too high.
+#: than a normal variable: a logistic regression of the truth on the logarithm of the ratio and the
+#: network's evidence gives 1.10 at 1,600 electrons a pixel (240 simulated frames) and 1.09 at 3,200
+#: and 6,400 (60 each).
 EVIDENCE = 1.1
 
 #: Columns in the shadow of something else look as if this part of the least amount were missing, in
