@@ -23,7 +23,7 @@ from pathlib import Path
 from judging import peers, plots, report
 from judging.frames import Condition
 from judging.limit import Limit, ideal, ideal_on
-from judging.measure import Result, figures, measure, test_frames
+from judging.measure import Result, bare_frames, figures, measure, test_frames
 from judging.ours import Ours
 from judging.peers import Outcome
 from judging.statistical import statistical_on
@@ -117,8 +117,8 @@ def gather(options: argparse.Namespace) -> Measured:
     frames = {dose: test_frames(Condition(dose), number) for dose in options.doses}
 
     def statistical(dose: float) -> Limit:
-        bare = test_frames(Condition(dose), number, contaminated=False)
-        return statistical_on(frames[dose], bare, Condition(dose))
+        condition = Condition(dose)
+        return statistical_on(frames[dose], bare_frames(condition, number), condition)
 
     def under(condition: Condition) -> Result:
         return measure(ours, condition, test_frames(condition, number))

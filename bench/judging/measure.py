@@ -53,10 +53,13 @@ class Result:
         return curve(claimed.score, claimed.right, sum(claimed.true.values()))[:2]
 
 
-def test_frames(
-    condition: Condition, number: int, *, contaminated: bool = True
-) -> list[SimulatedFrame]:
-    return [acquire(condition, TEST_SEED + k, contaminated=contaminated) for k in range(number)]
+def test_frames(condition: Condition, number: int) -> list[SimulatedFrame]:
+    return [acquire(condition, TEST_SEED + k) for k in range(number)]
+
+
+def bare_frames(condition: Condition, number: int) -> list[SimulatedFrame]:
+    """Give the same frames without contamination."""
+    return [acquire(condition, TEST_SEED + k, contaminated=False) for k in range(number)]
 
 
 def measure(ours: Ours, condition: Condition, frames: list[SimulatedFrame]) -> Result:

@@ -231,8 +231,9 @@ def _columns(
         window = slice(int(low[1]), int(high[1])), slice(int(low[0]), int(high[0]))
         shape = int(high[1] - low[1]), int(high[0] - low[0])
         shift = frame.row_shift_px[window[0]]
-        yield window, unit * render_columns(
-            shape, (point - low)[None], np.ones(1), imaging.probe, shift
+        yield (
+            window,
+            unit * render_columns(shape, (point - low)[None], np.ones(1), imaging.probe, shift),
         )
 
 

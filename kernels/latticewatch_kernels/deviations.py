@@ -199,7 +199,7 @@ def _drawn(points: np.ndarray, height: np.ndarray, lattice: Lattice, labels: Lab
 
 
 def _as_in_residual(drawn: Array, labels: Labels, lattice: Lattice) -> Array:
-    """What a drawn image leaves of itself in the residual, whose periodic part has its local mean.
+    """Give what an image leaves of itself in the residual: its local mean is in the periodic part.
 
     That mean is not weighted by the noise (`order.local_order`). With the weighted one, which next
     to a bright column is lower, the chalcogen columns beside a missing metal column read 0.4

@@ -19,11 +19,11 @@ from latticewatch_kernels.straightening import RowShifts, measure_row_shifts, st
 __all__ = ["Labels", "bragg_filter", "label", "local_order", "site_intensity"]
 
 #: Standard deviation of the averaging window in lattice constants, and the least where the frame
-#: does not hold the padding of a wide one. A single column carries 0.866 / (2 pi 3^2) = 1.5 % of the
-#: average at its own site (2: 3.4 %): that much of a defect leaks into the periodic part. Distortion
-#: of the scan over more than about six cells survives. On 240 simulated frames of 1,600 electrons a
-#: pixel the average precision for single vacancies is 0.290, 0.298 and 0.302 with 2, 3 and 4; of
-#: the distorted published frames 2 takes up 1.0 to 1.4 % more of the residual than 3.
+#: does not hold the padding of a wide one. A single column carries 0.866 / (2 pi 3^2) = 1.5 % of
+#: the average at its own site (2: 3.4 %): that much of a defect leaks into the periodic part.
+#: Distortion of the scan over more than about six cells survives. On 240 simulated frames of 1,600
+#: electrons a pixel the average precision for single vacancies is 0.290, 0.298 and 0.302 with 2, 3
+#: and 4. On three distorted published frames 3 leaves 1.0 to 1.5 % more residual than 2.
 WINDOW_CELLS, LEAST_WINDOW_CELLS = 3.0, 2.0
 
 #: Padding beyond each border in standard deviations of the window.
@@ -74,7 +74,7 @@ class Labels:
     columns
         Calibration of the matched residual to column intensity, for `site_intensity`.
     noise
-        Variance of one pixel's residual over the periodic part, before scan lines were straightened.
+        Variance of one pixel's residual over the periodic part, scan lines not yet straightened.
     """
 
     image: Array
@@ -139,7 +139,7 @@ def bragg_filter(image: Array, lattice: Lattice, order: OrderMap | None = None) 
 
 
 def window_px(lattice: Lattice, shape: tuple[int, int]) -> float:
-    """Standard deviation of the averaging window in pixels, for a frame of (rows, columns)."""
+    """Give the averaging window's standard deviation in pixels, for a frame of (rows, columns)."""
     held = min(shape) / 3.0 / PADDING_WINDOWS
     cells = np.clip(held / lattice.constant, LEAST_WINDOW_CELLS, WINDOW_CELLS)
     return float(cells * lattice.constant)

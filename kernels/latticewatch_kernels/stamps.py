@@ -1,7 +1,7 @@
 """Columns as small squares of pixels around each site: read from an image, or drawn into one.
 
-Some thousand sites hold fewer pixels between them than a Fourier transform of the frame touches, and
-a square follows the site's place between pixels exactly, where a smoothed image must be interpolated.
+The pixels around some thousand sites are gathered faster than a frame is Fourier transformed, and a
+square follows the site's place between pixels exactly, where a smoothed image must be interpolated.
 """
 
 from __future__ import annotations

@@ -149,7 +149,7 @@ class Analyser:
     def _segment(
         self, image: np.ndarray, lattice: Lattice, watch: Stopwatch
     ) -> tuple[Segmentation, float]:
-        """What the network sees, and the scale that the frame was brought to for it."""
+        """Give what the network sees, and the scale that the frame was brought to for it."""
         factor = self.segmenter.lattice_constant_px / lattice.constant
         low, high = self.segmenter.card.scale_range
         scaled = not low <= 1 / factor <= high

@@ -45,11 +45,11 @@ EVIDENCE = 1.1
 #: every frame alike; over many frames they must not pass for vacancies (`tracker.site_filter`).
 ODD_LEVEL = 0.5
 
-#: A likelihood ratio to a power p above 1 claims too much where columns stand out well: its mean over
-#: host columns is not 1 but exp((p^2 - p) d^2 / 2), with d standard deviations between host and
-#: vacancy. This part of that exponent is taken off. The logarithms of the odds that 120 and 60
-#: simulated frames ask for are lower than without by 0.2, 0.35 and 0.85 at 1,600, 3,200 and 6,400
-#: electrons a pixel, 0.4 to 0.75 of it.
+#: A likelihood ratio to a power p above 1 claims too much where columns stand out well: its mean
+#: over host columns is not 1 but exp((p^2 - p) d^2 / 2), with d standard deviations between host
+#: and vacancy. This part of that exponent is taken off. The logarithms of the odds that 240, 60 and
+#: 60 simulated frames ask for are lower than without by 0.2, 0.35 and 0.85 at 1,600, 3,200 and
+#: 6,400 electrons a pixel, 0.4 to 0.75 of it.
 OVERCLAIM = 0.5
 
 #: Deviations beyond this many standard deviations do not tell how the network's logit goes with

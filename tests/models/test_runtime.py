@@ -89,6 +89,7 @@ def test_what_the_file_says_is_what_the_segmenter_says(model):
     segmenter = Segmenter(model)
     assert (segmenter.stride, segmenter.lattice_constant_px) == (4, 10.5)
     assert segmenter.card.scale_range == (0.85, 1.2)
+    assert segmenter.card.site_weight == 0.0
     assert segmenter.providers[-1] == "cpu"
 
 

@@ -109,3 +109,16 @@ def test_columns_that_were_not_asked_for_are_an_error_that_says_how():
     heat, offset = np.zeros((8, 8), np.float32), np.zeros((2, 8, 8), np.float32)
     with pytest.raises(ValueError, match=r"segment\(image, columns=True\)"):
         Segmentation(heat, offset, 4, (32, 32)).columns()
+
+
+def test_logits_are_read_between_cells():
+    """A plane of logits is read exactly at any point; sure cells are no infinities."""
+    rows, columns = np.indices((20, 24))
+    logit = 0.3 * columns - 0.2 * rows - 1.0
+    heat = (1.0 / (1.0 + np.exp(-logit))).astype(np.float32)
+    seen = Segmentation(heat, np.zeros((2, 20, 24), np.float32), 2, (40, 48))
+    points = np.random.default_rng(1).uniform(1.0, 38.0, (50, 2))
+    expected = 0.3 * (points[:, 0] - 0.5) / 2 - 0.2 * (points[:, 1] - 0.5) / 2 - 1.0
+    np.testing.assert_allclose(seen.logit_at(points), expected, atol=1e-3)
+    sure = Segmentation(np.ones((2, 2), np.float32), np.zeros((2, 2, 2), np.float32), 2, (4, 4))
+    assert np.isfinite(sure.logit_at(np.array([[1.0, 1.0]]))).all()

@@ -27,6 +27,7 @@ def test_the_file_says_what_it_was_trained_on(segmenter):
     assert card.trained
     assert card.stride == 2
     assert card.columns
+    assert card.site_weight == 0.16
     assert card.lattice_constant_px == 10.5
     assert set(card.crystals) <= set(CRYSTALS)
     assert f"--seed {card.seed} --iterations {card.iterations}" in ZOO_MODEL.with_suffix(

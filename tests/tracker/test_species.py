@@ -113,3 +113,19 @@ def test_an_offset_common_to_all_neighbours_is_no_vacancy():
     assert state_likelihood(lowered, 0.01, 0.15, (0.075,), none, 0.0).argmax() == 0
     lowered[0, 2] -= 0.075
     assert state_likelihood(lowered, 0.01, 0.15, (0.075,), none, 0.0).argmax() == 3
+
+
+def test_a_column_that_lacks_all_is_as_quiet_as_an_empty_site():
+    """More columns without an atom are named so, where noise goes with the height as it does."""
+    rng = np.random.default_rng(3)
+    noise = np.array([0.09, 0.036, 0.024])
+    centre = 0.024 * rng.standard_normal(4000)
+    site = np.ones(4000, int)
+    prior = fresh_prior(TABLE, None, site, np.full(4000, 0.95))
+
+    def share(deviation):
+        named = by_species(TABLE, single_posterior(TABLE, prior, centre, deviation, np.ones(4000)))
+        return (named.argmax(axis=1) == TABLE.names.index("VS2")).mean()
+
+    even = share(np.full(3, 0.036))
+    assert share(noise) > even + 0.1

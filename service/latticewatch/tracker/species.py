@@ -198,7 +198,7 @@ def single_posterior(
 
 
 def _noise_of_entries(table: Readings, noise: np.ndarray) -> np.ndarray:
-    """Standard deviation (entries,) of a column's measured intensity, were it that entry's.
+    """Give the standard deviation (entries,) of a column's intensity, were it that entry's.
 
     Counting noise goes with the electrons counted: its variance between the heights of the three
     undisturbed sites is interpolated. A column that lacks all is as quiet as an empty site.
