@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 #: Descriptors kept of each class: enough for two classes at four standard deviations from each
-#: other to be told from one (measured, see docs/tracker.md), 12 kB a class in the saved state.
+#: other to be told from one (measured, see docs/tracker.md), 7 kB a class in the saved state.
 SIZE = 256
 
 
@@ -23,7 +23,8 @@ class Reservoir:
     Attributes
     ----------
     points, site
-        float32 (room, SIZE, d) and int64 (room, SIZE): descriptors and the sites they were seen on.
+        float16 (room, SIZE, d) and int64 (room, SIZE): descriptors, to 0.0005 host columns, a
+        twentieth of the least noise, and the sites they were seen on.
     filled, fresh
         (room,): places in use, and arrivals since the class was last judged.
     draws
@@ -41,7 +42,7 @@ class Reservoir:
         """Nothing kept yet."""
         none = np.zeros(room, np.int64)
         return cls(
-            np.zeros((room, SIZE, d), np.float32), np.zeros((room, SIZE), np.int64), none, none, 0
+            np.zeros((room, SIZE, d), np.float16), np.zeros((room, SIZE), np.int64), none, none, 0
         )
 
     def add(self, number: np.ndarray, points: np.ndarray, site: np.ndarray, seed: int) -> Reservoir:

@@ -67,6 +67,8 @@ def statistics(
     """Assemble the statistics; see docs/tracker.md for every key."""
     credible, names, kinetics = settings.credible, species_names(crystal), memory.kinetics
     numbers = np.sort(memory.classifier.roster.numbers)
+    if not len(numbers) and isinstance(settings.classes, int):  # those that there will be
+        numbers = np.arange(settings.classes)
     class_names = tuple(str(k) for k in numbers)
     first = memory.first_time_s if memory.frames else None
     residual = memory.classifier.residual
