@@ -102,9 +102,19 @@ class AnalysisSettings(_Section):
 class TrackerOptions(_Section):
     """What remembers; see docs/tracker.md."""
 
-    classes: int = Field(default=5, ge=1, le=32, description="classes of the Gaussian mixture")
+    classes: Annotated[int, Field(ge=1, le=32)] | Literal["bic"] = Field(
+        default=5, description='classes of the Gaussian mixture; "bic": as many as its BIC wants'
+    )
+    most_classes: int = Field(
+        default=8, ge=1, le=32, description="class numbers that a session may ever give out"
+    )
+    covariance: Literal["full", "diagonal"] = Field(
+        default="full", description="covariance of a class: full or diagonal"
+    )
     warm_up: int = Field(
-        default=200, ge=20, description="descriptors gathered before the mixture starts"
+        default=200,
+        ge=20,
+        description="descriptors gathered before the mixture starts; 2000 make the best of it",
     )
     max_gap_frames: int = Field(
         default=3, ge=0, le=100, description="frames a defect may be missed before its track ends"

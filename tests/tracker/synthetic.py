@@ -150,28 +150,26 @@ def neighbour_list(cell, site):
 def measure(specimen, cells, sites, view, rng):
     """Column intensities, patches turned to the darkest neighbour."""
     n = len(cells)
-    centre, neighbours = np.zeros(n), np.zeros((n, 3))
-    patches = np.zeros((n, PATCH_SIZE, PATCH_SIZE), np.float32)
     side = (np.arange(PATCH_SIZE) + 0.5) / PATCH_SIZE * PATCH_SPAN - PATCH_SPAN / 2
     x, y = np.meshgrid(side, side)
-    for row, (cell, site) in enumerate(
-        zip(map(tuple, cells.tolist()), sites.tolist(), strict=True)
-    ):
-        centre[row] = specimen.intensity(cell, site)
-        around = [specimen.intensity(c, s) for c, s in neighbour_list(cell, site)]
-        neighbours[row] = around
-    centre += view.noise * rng.standard_normal(n)
-    neighbours += view.noise * rng.standard_normal((n, 3))
+    place = [(tuple(cell), site) for cell, site in zip(cells.tolist(), sites.tolist(), strict=True)]
+    seen = {p: [specimen.intensity(c, s) for c, s in [p, *neighbour_list(*p)]] for p in set(place)}
+    values = np.array([seen[p] for p in place]).reshape(n, 4)
+    centre = values[:, 0] + view.noise * rng.standard_normal(n)
+    neighbours = values[:, 1:] + view.noise * rng.standard_normal((n, 3))
     turns = neighbours.argmin(axis=1).astype(np.int8)
-    reach = 1 / np.sqrt(3)
-    for row in range(n):
-        values = np.roll(neighbours[row], -turns[row])
-        sign = -1.0 if sites[row] == 1 else 1.0
-        patches[row] = centre[row] * np.exp(-(x**2 + y**2) / 0.04)
+    turned = np.take_along_axis(neighbours, (turns[:, None] + np.arange(3)) % 3, axis=1)
+    reach, sign = 1 / np.sqrt(3), np.where(sites == 1, 1, 0)
+    columns = np.zeros((2, 4, PATCH_SIZE**2))
+    for which, direction in enumerate((1.0, -1.0)):
+        columns[which, 0] = np.exp(-(x**2 + y**2) / 0.04).ravel()
         for k in range(3):
             angle = np.pi / 2 + 2 * np.pi * k / 3
-            dx, dy = sign * reach * np.cos(angle), sign * reach * np.sin(angle)
-            patches[row] += values[k] * np.exp(-((x - dx) ** 2 + (y - dy) ** 2) / 0.04)
+            dx, dy = direction * reach * np.cos(angle), direction * reach * np.sin(angle)
+            columns[which, k + 1] = np.exp(-((x - dx) ** 2 + (y - dy) ** 2) / 0.04).ravel()
+    heights = np.hstack([centre[:, None], turned])
+    patches = np.where(sign[:, None] == 1, heights @ columns[1], heights @ columns[0])
+    patches = patches.reshape(n, PATCH_SIZE, PATCH_SIZE).astype(np.float32)
     patches += (2 * view.noise * rng.standard_normal(patches.shape)).astype(np.float32)
     return centre.astype(np.float32), neighbours.astype(np.float32), patches, turns
 

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from scipy.stats import chi2_contingency
 from sklearn.decomposition import PCA, IncrementalPCA
 
+from latticewatch.analysis import Stopwatch, _describe
 from latticewatch.tracker.descriptors import MEASURED, describe, update_basis
+from latticewatch.tracker.mixture import warm_start
+from latticewatch_kernels.conditioning import condition
+from latticewatch_kernels.labelling import label
+from latticewatch_kernels.registration import register
+from latticewatch_models.microscope import ImagingConfig, Microscope, SpecimenConfig
 
 
 def rows(seed=0, n=600, p=40):
@@ -46,3 +55,59 @@ def test_descriptor_does_not_depend_on_the_order_of_neighbours():
     second = describe(centre, np.roll(around, 1, axis=1), site, scores)
     assert first.shape == (30, MEASURED + 3)
     np.testing.assert_array_equal(first, second)
+
+
+@pytest.fixture(scope="module")
+def frames():
+    """Dopants of simulated frames at a high dose: labels, lattice, places and true states."""
+    seen = []
+    for seed, rotation in enumerate((0.0, 17.0, 41.0, 55.0)):
+        movie = Microscope(
+            "WS2",
+            (512, 512),
+            seed=seed,
+            specimen=SpecimenConfig(dopant_fraction=0.06, bound_share=0.6),
+            imaging=ImagingConfig(dose_e_per_pixel=16000.0, rotation_deg=rotation),
+        )
+        frame = movie.acquire()
+        image = condition(frame.image)
+        lattice, truth = register(image), frame.truth
+        chosen = np.flatnonzero(truth.species == "MoW")
+        points = np.stack([truth.x_px, truth.y_px], 1)[chosen]
+        seen.append((label(image, lattice), lattice, points, truth.state[chosen]))
+    return seen
+
+
+def described(labels, lattice, points):
+    found = _describe(lattice, labels, points, np.ones(len(points)), Stopwatch())
+    return found.centre, found.neighbours, found.sublattice, found.patches
+
+
+def in_basis(basis, centre, neighbours, sublattice, patches):
+    return describe(centre, neighbours, sublattice, basis.project(patches).scores)
+
+
+def test_a_lattice_turned_by_120_degrees_changes_no_descriptor(frames):
+    """The same defect, its vacancy in another direction of the gauge: one class, another state."""
+    labels, lattice, points, _ = frames[1]
+    first = described(labels, lattice, points)
+    basis = update_basis(None, first[3].reshape(len(points), -1), 4)
+    for _ in range(2):
+        a1, a2 = np.array(lattice.a1), np.array(lattice.a2)
+        lattice = replace(lattice, a1=tuple(a2), a2=tuple(-a1 - a2))
+        other = described(labels, lattice, points)
+        assert (first[1].argmin(axis=1) != other[1].argmin(axis=1)).mean() > 0.9
+        np.testing.assert_allclose(in_basis(basis, *other), in_basis(basis, *first), atol=2e-3)
+
+
+def test_classes_of_dopants_are_the_same_whichever_way_their_vacancy_lies(frames):
+    samples = [described(*frame[:3]) for frame in frames]
+    sample = [np.concatenate(parts) for parts in zip(*samples, strict=True)]
+    state = np.concatenate([frame[3] for frame in frames])
+    basis = update_basis(None, sample[3].reshape(len(state), -1), 4)
+    points = in_basis(basis, *sample)
+    mixture = warm_start(points, 3, np.random.default_rng(0), 24, 1e-3, 100)
+    found = mixture.responsibilities(points)[0].argmax(axis=1)
+    counts = np.array([np.bincount(found[state == f"MoW+VS/{k}"], minlength=3) for k in range(3)])
+    assert (counts.sum(axis=1) > 100).all()
+    assert chi2_contingency(counts[:, counts.sum(axis=0) > 0]).pvalue > 0.01

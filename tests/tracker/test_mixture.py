@@ -7,7 +7,7 @@ import pytest
 from sklearn.metrics import adjusted_rand_score
 from sklearn.mixture import GaussianMixture
 
-from latticewatch.tracker.mixture import learn, moments, reordered, warm_start
+from latticewatch.tracker.mixture import divided, learn, merged, moments, reordered, warm_start
 
 FLOOR = 1e-6
 
@@ -21,8 +21,9 @@ def sample(rng, n, spread):
     return means[label] + np.einsum("nij,nj->ni", roots[label], rng.normal(size=(n, 4))), label
 
 
-def online(points, warm=500, batch=100):
-    mixture = warm_start(points[:warm], 5, np.random.default_rng(0), 6, FLOOR, batch)
+def online(points, warm=500, batch=100, diagonal=False):
+    rng = np.random.default_rng(0)
+    mixture = warm_start(points[:warm], 5, rng, 6, FLOOR, batch, diagonal=diagonal)
     for start in range(warm, len(points), batch):
         mixture = learn(mixture, points[start : start + batch], 0.7, FLOOR)
     return mixture
@@ -45,16 +46,49 @@ def test_well_separated_classes_are_told_apart():
     assert adjusted_rand_score(label, found) >= 0.98
 
 
-def test_densities_and_responsibilities_are_those_of_scikit_learn():
+@pytest.mark.parametrize("kind", ["full", "diag"])
+def test_densities_responsibilities_and_bic_are_those_of_scikit_learn(kind):
     points, _ = sample(np.random.default_rng(5), 400, 2.5)
-    mixture = online(points, warm=300)
-    oracle = GaussianMixture(5)
+    mixture = online(points, warm=300, diagonal=kind == "diag")
+    oracle = GaussianMixture(5, covariance_type=kind)
     oracle.weights_, oracle.means_ = mixture.weights, mixture.means
-    oracle.covariances_ = mixture.covariances
-    oracle.precisions_cholesky_ = np.linalg.cholesky(np.linalg.inv(mixture.covariances))
+    if kind == "full":
+        oracle.covariances_ = mixture.covariances
+        oracle.precisions_cholesky_ = np.linalg.cholesky(np.linalg.inv(mixture.covariances))
+    else:
+        oracle.covariances_ = np.diagonal(mixture.covariances, axis1=1, axis2=2)
+        oracle.precisions_cholesky_ = oracle.covariances_**-0.5
+        assert np.count_nonzero(mixture.covariances) == 5 * 4
     r, density = mixture.responsibilities(points)
     np.testing.assert_allclose(density, oracle.score_samples(points), rtol=1e-9)
     np.testing.assert_allclose(r, oracle.predict_proba(points), atol=1e-9)
+    assert mixture.bic(points) == pytest.approx(oracle.bic(points), rel=1e-9)
+
+
+def test_diagonal_fit_is_scikit_learns():
+    rng = np.random.default_rng(9)
+    points, _ = sample(rng, 20_000, 6.0)
+    held, _ = sample(rng, 10_000, 6.0)
+    oracle = GaussianMixture(5, covariance_type="diag", n_init=5, random_state=0).fit(points)
+    mixture = online(points, diagonal=True)
+    mine = float(mixture.responsibilities(held)[1].mean())
+    assert mine == pytest.approx(oracle.score(held), rel=0.005)
+
+
+def test_one_class_taken_out_of_another_and_put_back_changes_nothing():
+    points, _ = sample(np.random.default_rng(10), 2000, 6.0)
+    whole = online(points)
+    step = np.linalg.eigh(whole.covariances[2])[1][:, -1] * 0.1
+    share, mean = 0.3, whole.means[2]
+    means = np.stack([mean - share * step, mean + (1 - share) * step])
+    within = whole.covariances[2] - share * (1 - share) * np.outer(step, step)
+    two = divided(whole, 2, share, means, within, FLOOR)
+    assert len(two) == 6
+    assert two.weights.sum() == pytest.approx(1.0)
+    np.testing.assert_allclose(two.means[[2, 5]], means)
+    one = merged(two, 2, 5, FLOOR)
+    for name in ("weights", "means", "covariances", "s0", "s1", "s2"):
+        np.testing.assert_allclose(getattr(one, name), getattr(whole, name), atol=1e-9)
 
 
 def test_statistics_with_steps_one_over_n_are_batch_averages():

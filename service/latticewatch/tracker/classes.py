@@ -4,19 +4,24 @@ The basis is learnt from the warm-up detections and then frozen: a mixture's mea
 have no meaning in coordinates that move under them. What the frozen basis misses in later patches
 is published beside what it missed at warm-up (`residual`), so that a change of the specimen that
 the basis cannot express is seen.
+
+A component of the mixture bears a class number that it keeps for the session. Whatever is kept by
+class has room for every number that the session may give out.
 """
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from latticewatch.detections import PATCH_SIZE
-
+from .class_watch import ClassWatch
 from .descriptors import Basis, Projected, describe, update_basis
 from .mixture import Mixture, learn, reordered, warm_start
+from .reservoir import Reservoir
+from .roster import Roster
+from .samples import ClassSums, Sample
 from .settings import TrackerSettings
 
 #: Memory of the running residual share: the last 50 frames or so.
@@ -24,30 +29,8 @@ RESIDUAL_WEIGHT = 0.02
 
 
 @dataclass(frozen=True)
-class Sample:
-    """The part of n detections that classes are made from; fields as in `Detections`."""
-
-    centre: np.ndarray
-    neighbours: np.ndarray
-    sublattice: np.ndarray
-    patches: np.ndarray
-
-    def __len__(self) -> int:
-        return len(self.centre)
-
-    def take(self, index: np.ndarray) -> Sample:
-        """Return the chosen detections."""
-        return Sample(*(getattr(self, f.name)[index] for f in fields(self)))
-
-    def joined(self, other: Sample) -> Sample:
-        """Both samples, one after the other."""
-        pairs = [(getattr(self, f.name), getattr(other, f.name)) for f in fields(self)]
-        return Sample(*(np.concatenate(pair) for pair in pairs))
-
-
-@dataclass(frozen=True)
 class Look:
-    """Descriptors (n, d) of a sample, its class probabilities (n, K), its patches in the basis."""
+    """Descriptors (n, d), class probabilities (n, room) by number, patches in the basis."""
 
     points: np.ndarray
     probability: np.ndarray
@@ -59,43 +42,11 @@ class Look:
 
 
 @dataclass(frozen=True)
-class ClassSums:
-    """Responsibility-weighted sums over all detections of each class.
-
-    Attributes
-    ----------
-    weight, centre, squares
-        (K, 3) by sublattice: members, and sums of their column intensity and its square.
-    image
-        (K, PATCH_SIZE^2), sum of patches.
-    """
-
-    weight: np.ndarray
-    centre: np.ndarray
-    squares: np.ndarray
-    image: np.ndarray
-
-    @classmethod
-    def empty(cls, k: int) -> ClassSums:
-        """No members yet."""
-        blank = np.zeros((k, 3))
-        return cls(blank, blank, blank, np.zeros((k, PATCH_SIZE**2)))
-
-    def add(self, r: np.ndarray, sample: Sample) -> ClassSums:
-        """Fold detections with responsibilities r (n, K) in."""
-        site = np.eye(3)[sample.sublattice]
-        centre = np.asarray(sample.centre, float)[:, None]
-        return ClassSums(
-            self.weight + r.T @ site,
-            self.centre + r.T @ (site * centre),
-            self.squares + r.T @ (site * centre**2),
-            self.image + r.T @ sample.patches.reshape(len(sample), -1),
-        )
-
-
-@dataclass(frozen=True)
 class Classifier:
-    """State of the classifier: either a warm-up buffer or basis, mixture and sums."""
+    """State of the classifier: either a warm-up buffer or basis, mixture and sums.
+
+    `floor` is the least variance of a class, by the last frame's measure of noise.
+    """
 
     buffer: Sample
     basis: Basis | None
@@ -103,14 +54,24 @@ class Classifier:
     pending: np.ndarray
     sums: ClassSums
     residual: tuple[float, float]
+    roster: Roster
+    watch: ClassWatch
+    floor: float = 0.0
 
     @classmethod
-    def empty(cls, k: int) -> Classifier:
-        """Nothing learnt."""
-        blank = np.zeros(0, np.float32)
-        patches = np.zeros((0, PATCH_SIZE, PATCH_SIZE), np.float32)
-        buffer = Sample(blank, blank.reshape(0, 3), np.zeros(0, np.int8), patches)
-        return cls(buffer, None, None, np.zeros((0, 0)), ClassSums.empty(k), (0.0, 0.0))
+    def empty(cls, room: int) -> Classifier:
+        """Nothing learnt, with room for so many class numbers."""
+        none = (0.0, 0.0)
+        return cls(
+            Sample.empty(),
+            None,
+            None,
+            np.zeros((0, 0)),
+            ClassSums.empty(room),
+            none,
+            Roster.empty(room),
+            ClassWatch.empty(room, 0),
+        )
 
     def look(self, sample: Sample) -> Look | None:
         """Descriptors and class probabilities under what is known now; None before warm-up."""
@@ -118,8 +79,9 @@ class Classifier:
             return None
         points, patches = _points(self.basis, sample)
         if not len(sample):
-            return Look(points, np.zeros((0, len(self.mixture.weights))), patches)
-        return Look(points, self.mixture.responsibilities(points)[0], patches)
+            return Look(points, np.zeros((0, len(self.roster.since))), patches)
+        r = self.mixture.responsibilities(points)[0]
+        return Look(points, self.roster.spread(r), patches)
 
     def learnt(
         self, sample: Sample, look: Look | None, settings: TrackerSettings, floor: float
@@ -141,7 +103,13 @@ class Classifier:
         missed = look.patches.residual_share()
         now = self.residual[1] + RESIDUAL_WEIGHT * (missed - self.residual[1])
         return replace(
-            self, mixture=mixture, pending=pending, sums=sums, residual=(self.residual[0], now)
+            self,
+            mixture=mixture,
+            pending=pending,
+            sums=sums,
+            residual=(self.residual[0], now),
+            watch=self.watch.noted(look.probability, look.points, sample.site, settings.seed),
+            floor=floor,
         )
 
     def state(self) -> dict[str, Any]:
@@ -151,6 +119,7 @@ class Classifier:
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> Classifier:
         """Undo `state`."""
+        watch = state["watch"]
         return cls(
             Sample(**state["buffer"]),
             Basis(**state["basis"]) if state["basis"] is not None else None,
@@ -158,6 +127,9 @@ class Classifier:
             state["pending"],
             ClassSums(**state["sums"]),
             (state["residual"][0], state["residual"][1]),
+            Roster(**state["roster"]),
+            ClassWatch(**{**watch, "reservoir": Reservoir(**watch["reservoir"])}),
+            state["floor"],
         )
 
 
@@ -172,18 +144,32 @@ def _warmed(buffer: Sample, settings: TrackerSettings, floor: float) -> Classifi
     rows = buffer.patches.reshape(len(buffer), -1)
     basis = update_basis(None, rows, settings.components)
     points, patches = _points(basis, buffer)
-    mixture = warm_start(
-        points,
-        settings.classes,
-        np.random.default_rng(settings.seed),
-        settings.starts,
-        floor,
-        settings.batch,
-    )
+    rng, diagonal = np.random.default_rng(settings.seed), settings.covariance == "diagonal"
+    fits = [
+        warm_start(points, k, rng, settings.starts, floor, settings.batch, diagonal=diagonal)
+        for k in settings.class_choices
+    ]
+    bic = [fit.bic(points) for fit in fits]
+    mixture = fits[int(np.argmin(bic))]
     r = mixture.responsibilities(points)[0]
     site = (r.T @ np.eye(3)[buffer.sublattice]).argmax(axis=1)
     mixture = reordered(mixture, np.lexsort((mixture.means[:, 0], site)))
-    sums = ClassSums.empty(settings.classes).add(mixture.responsibilities(points)[0], buffer)
+    blank = Classifier.empty(settings.room)
+    roster = replace(
+        blank.roster,
+        numbers=np.arange(len(mixture)),
+        bic=dict(zip(settings.class_choices, bic, strict=True)),
+    )
+    seen = roster.spread(mixture.responsibilities(points)[0])
     missed = patches.residual_share()
-    empty = Classifier.empty(settings.classes).buffer
-    return Classifier(empty, basis, mixture, np.zeros((0, points.shape[1])), sums, (missed, missed))
+    return replace(
+        blank,
+        basis=basis,
+        mixture=mixture,
+        pending=np.zeros((0, points.shape[1])),
+        sums=blank.sums.add(seen, buffer),
+        residual=(missed, missed),
+        roster=roster,
+        watch=ClassWatch.empty(settings.room, points.shape[1]),
+        floor=floor,
+    )

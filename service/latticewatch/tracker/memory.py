@@ -17,6 +17,7 @@ from .counting import Kinetics
 from .crystallography import DisplacementSums
 from .fusion import amounts_of
 from .hops import DiffusionSums
+from .members import Members
 from .series import Series
 from .settings import TrackerSettings
 from .site_filter import SiteFilter
@@ -47,10 +48,12 @@ class Memory:
         Angle of the anchored a1 in the last frame.
     next_track, closed
         Number of the next track and how many have ended.
-    optics, defects, members
+    optics, defects
         Series over frames: measured lattice constant (px), area fractions, defect density (nm^-2),
         host height of sublattice 1 and column noise; counts of each species, then of each dopant
-        state; counts of each class.
+        state.
+    members
+        Counts of each class over frames.
     soft_steps
         (s, s), the state filter's sums of inferred steps.
     doubt
@@ -83,7 +86,7 @@ class Memory:
     kinetics: Kinetics
     optics: Series
     defects: Series
-    members: Series
+    members: Members
     soft_steps: np.ndarray
     doubt: Series
     sites: SiteFilter
@@ -95,7 +98,7 @@ class Memory:
 
 def fresh(settings: TrackerSettings, crystal: Crystal) -> Memory:
     """State before the first frame."""
-    names, states, k = species_names(crystal), crystal.states, settings.classes
+    names, states, k = species_names(crystal), crystal.states, settings.room
     if len(names) > MAX_SPECIES:
         raise ValueError(
             f"crystal {crystal.name} has {len(names)} species: at most {MAX_SPECIES} fit a track"
@@ -130,7 +133,7 @@ def fresh(settings: TrackerSettings, crystal: Crystal) -> Memory:
         kinetics=kinetics,
         optics=Series.empty(7),
         defects=Series.empty(len(names) + len(states)),
-        members=Series.empty(k),
+        members=Members.empty(k),
         soft_steps=np.zeros((len(states), len(states))),
         doubt=Series.empty(1),
         sites=SiteFilter.empty(len(amounts_of(crystal))),
@@ -182,7 +185,8 @@ def from_state(state: dict[str, Any], settings: TrackerSettings, crystal: Crysta
         DiffusionSums(**kinetics["all_steps"]),
         DiffusionSums(**kinetics["free_steps"]),
     )
-    for name in ("optics", "defects", "members", "doubt", "vacancies"):
+    body["members"] = Members(**body["members"])
+    for name in ("optics", "defects", "doubt", "vacancies"):
         body[name] = Series(**body[name])
     body["displacements"] = DisplacementSums(**body["displacements"])
     body["watch"] = Watch(Past(**body["watch"]["past"]), body["watch"]["last"])

@@ -16,6 +16,9 @@ LEAST_SHARE = 1e-4
 #: Rounds and tolerance (nats per point) of the warm fit.
 ROUNDS = 200
 TOLERANCE = 1e-6
+#: Short runs of EM decide which starts are worth a long one (Biernacki, Celeux and Govaert, Comput.
+#: Stat. Data Anal. 41, 561 (2003)): rounds of a short run, and starts that go on.
+SHORT_ROUNDS, LONG_RUNS = 15, 4
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,8 @@ class Mixture:
         Averages over points of the responsibility r, r x and r x x^T.
     steps
         Batches behind the statistics, in units of the stepwise EM's batch.
+    diagonal
+        Covariances are diagonal.
     """
 
     weights: np.ndarray
@@ -39,6 +44,21 @@ class Mixture:
     s1: np.ndarray
     s2: np.ndarray
     steps: int = 0
+    diagonal: bool = False
+
+    def __len__(self) -> int:
+        return len(self.weights)
+
+    @property
+    def parameters(self) -> int:
+        """Free parameters: weights, means, covariances."""
+        k, d = self.means.shape
+        return int(k - 1 + k * d + k * (d if self.diagonal else d * (d + 1) // 2))
+
+    def bic(self, points: np.ndarray) -> float:
+        """Bayesian information criterion on points (n, d), the less the better (Schwarz 1978)."""
+        likelihood = float(self.responsibilities(points)[1].sum())
+        return self.parameters * float(np.log(len(points))) - 2 * likelihood
 
     def log_joint(self, points: np.ndarray) -> np.ndarray:
         """Log of weight times density, (n, K)."""
@@ -69,15 +89,23 @@ def moments(points: np.ndarray, r: np.ndarray) -> tuple[np.ndarray, np.ndarray, 
     return r.mean(axis=0), r.T @ points / n, s2
 
 
-def _parameters(mixture: Mixture, floor: float) -> Mixture:
+def _floored(covariances: np.ndarray, floor: float, *, diagonal: bool) -> np.ndarray:
+    """Symmetric matrices with no eigenvalue below the floor; without what is off a diagonal."""
+    if diagonal:
+        least = np.maximum(np.diagonal(covariances, axis1=1, axis2=2), floor)
+        return np.asarray(least[:, :, None] * np.eye(covariances.shape[1]))
+    values, vectors = np.linalg.eigh((covariances + covariances.transpose(0, 2, 1)) / 2)
+    return np.asarray(np.einsum("kij,kj,klj->kil", vectors, np.maximum(values, floor), vectors))
+
+
+def read_parameters(mixture: Mixture, floor: float) -> Mixture:
     """Read weights, means and covariances from the statistics."""
     known = mixture.s0 > LEAST_SHARE
     safe = np.where(known, mixture.s0, 1.0)
     means = np.where(known[:, None], mixture.s1 / safe[:, None], mixture.means)
     outer = means[:, :, None] * means[:, None, :]
     covariances = mixture.s2 / safe[:, None, None] - outer
-    values, vectors = np.linalg.eigh((covariances + covariances.transpose(0, 2, 1)) / 2)
-    covariances = np.einsum("kij,kj,klj->kil", vectors, np.maximum(values, floor), vectors)
+    covariances = _floored(covariances, floor, diagonal=mixture.diagonal)
     covariances = np.where(known[:, None, None], covariances, mixture.covariances)
     weights = np.maximum(mixture.s0, LEAST_SHARE)
     return replace(mixture, weights=weights / weights.sum(), means=means, covariances=covariances)
@@ -92,7 +120,7 @@ def learn(mixture: Mixture, points: np.ndarray, exponent: float, floor: float) -
         for old, fresh in zip((mixture.s0, mixture.s1, mixture.s2), new, strict=True)
     )
     moved = replace(mixture, s0=s0, s1=s1, s2=s2, steps=mixture.steps + 1)
-    return _parameters(moved, floor)
+    return read_parameters(moved, floor)
 
 
 def _seeds(points: np.ndarray, k: int, rng: np.random.Generator) -> np.ndarray:
@@ -107,10 +135,10 @@ def _seeds(points: np.ndarray, k: int, rng: np.random.Generator) -> np.ndarray:
     return np.array(chosen)
 
 
-def _one_start(
-    points: np.ndarray, k: int, rng: np.random.Generator, floor: float
-) -> tuple[float, Mixture]:
-    """Batch EM from one seeding; mean log-likelihood and the fit."""
+def _seeded(
+    points: np.ndarray, k: int, rng: np.random.Generator, floor: float, *, diagonal: bool
+) -> Mixture:
+    """Mixture whose classes are what lies nearest to each of k seeds."""
     d = points.shape[1]
     seeds = _seeds(points, k, rng)
     owner = ((points[:, None, :] - seeds[None]) ** 2).sum(axis=2).argmin(axis=1)
@@ -119,29 +147,81 @@ def _one_start(
         seeds,
         np.tile(np.cov(points.T, bias=True).reshape(d, d) + floor * np.eye(d), (k, 1, 1)),
         *moments(points, np.eye(k)[owner]),
+        diagonal=diagonal,
     )
-    fit, before = _parameters(blank, floor), -np.inf
-    for _ in range(ROUNDS):
+    return read_parameters(blank, floor)
+
+
+def _climb(points: np.ndarray, fit: Mixture, floor: float, rounds: int) -> tuple[float, Mixture]:
+    """Batch EM; mean log-likelihood before its last round, and the fit."""
+    now = before = -np.inf
+    for _ in range(rounds):
         r, density = fit.responsibilities(points)
         now = float(density.mean())
         if now - before < TOLERANCE:
             break
         before = now
         s0, s1, s2 = moments(points, r)
-        fit = _parameters(replace(fit, s0=s0, s1=s1, s2=s2), floor)
+        fit = read_parameters(replace(fit, s0=s0, s1=s1, s2=s2), floor)
     return now, fit
 
 
 def warm_start(
-    points: np.ndarray, k: int, rng: np.random.Generator, starts: int, floor: float, batch: int
+    points: np.ndarray,
+    k: int,
+    rng: np.random.Generator,
+    starts: int,
+    floor: float,
+    batch: int,
+    *,
+    diagonal: bool = False,
 ) -> Mixture:
     """Batch EM on the first points from several seeded starts; the best likelihood is kept."""
-    fits = [_one_start(points, k, rng, floor) for _ in range(starts)]
-    best = max(fits, key=lambda fit: fit[0])[1]
+    fits = [_seeded(points, k, rng, floor, diagonal=diagonal) for _ in range(starts)]
+    short = [_climb(points, fit, floor, SHORT_ROUNDS) for fit in fits]
+    short.sort(key=lambda fit: -fit[0])
+    long = [_climb(points, fit, floor, ROUNDS) for _, fit in short[:LONG_RUNS]]
+    best = max(long, key=lambda fit: fit[0])[1]
     return replace(best, steps=max(len(points) // batch, 1))
 
 
+#: What a mixture holds of each class.
+_BY_CLASS = ("weights", "means", "covariances", "s0", "s1", "s2")
+
+
 def reordered(mixture: Mixture, order: np.ndarray) -> Mixture:
-    """Return the same mixture with its classes renumbered; done once, after the warm start."""
-    names = ("weights", "means", "covariances", "s0", "s1", "s2")
-    return replace(mixture, **{name: getattr(mixture, name)[order] for name in names})
+    """Return the mixture of the chosen classes in that order."""
+    return replace(mixture, **{name: getattr(mixture, name)[order] for name in _BY_CLASS})
+
+
+def merged(mixture: Mixture, kept: int, gone: int, floor: float) -> Mixture:
+    """One class with the moments of two; `gone` leaves the list of classes."""
+    sums = {}
+    for name in ("s0", "s1", "s2"):
+        value = getattr(mixture, name).copy()
+        value[kept] += value[gone]
+        sums[name] = value
+    rest = np.delete(np.arange(len(mixture)), gone)
+    return read_parameters(reordered(replace(mixture, **sums), rest), floor)
+
+
+def divided(
+    mixture: Mixture, k: int, share: float, means: np.ndarray, within: np.ndarray, floor: float
+) -> Mixture:
+    """Two classes in place of one: `k` keeps 1 - `share` of its weight, the new one comes last.
+
+    `means` (2, d) and the covariance `within` (d, d) of both are taken as they are.
+    """
+    part = np.array([1 - share, share]) * mixture.s0[k]
+    outer = within + means[:, :, None] * means[:, None, :]
+    both = reordered(mixture, np.append(np.arange(len(mixture)), k))
+    places = [k, len(mixture)]
+    s0, s1, s2 = both.s0.copy(), both.s1.copy(), both.s2.copy()
+    s0[places], s1[places] = part, part[:, None] * means
+    s2[places] = part[:, None, None] * outer
+    # A class too faint to be read from its sums keeps what stands here.
+    now_means, covariances = both.means.copy(), both.covariances.copy()
+    now_means[places], covariances[places] = means, within
+    return read_parameters(
+        replace(both, s0=s0, s1=s1, s2=s2, means=now_means, covariances=covariances), floor
+    )

@@ -18,8 +18,8 @@ from .beliefs import (
     state_matrix,
     state_prior,
 )
-from .classes import Sample
 from .dopants import neighbour_sites, state_likelihood
+from .samples import Sample
 from .settings import TrackerSettings
 from .species import HOLE_EDGE, UNKNOWN, Readings, by_species, fresh_prior, one_of, single_posterior
 from .tracks import MAX_READINGS, STATES, TrackArray
@@ -81,7 +81,11 @@ def anchored(detections: Detections, alignment: Alignment) -> tuple[np.ndarray, 
     if alignment.flipped:
         patches = patches[:, ::-1, ::-1]
     neighbours = alignment.directions(detections.neighbours)
-    return cells, sublattice, Sample(detections.centre, neighbours, sublattice, patches)
+    return (
+        cells,
+        sublattice,
+        Sample(detections.centre, neighbours, sublattice, patches, site_keys(cells, sublattice)),
+    )
 
 
 def first_on_site(cells: np.ndarray, sublattice: np.ndarray) -> np.ndarray:

@@ -15,9 +15,11 @@ from latticewatch_models.crystal import Crystal
 from . import codec, crystallography, memory
 from .anchor import ALIKE, Alignment, align
 from .beliefs import recall
+from .class_changes import settle_classes
 from .clustering import no_windows
 from .following import close, follow
 from .fusion import Told, fuse, named
+from .interpretation import class_moments
 from .newest import newest
 from .observation import (
     Observation,
@@ -30,7 +32,7 @@ from .observation import (
 )
 from .settings import TrackerSettings
 from .species import Readings, class_posterior, host_heights, readings, species_names
-from .statistics import class_moments, statistics
+from .statistics import statistics
 from .update import ClosedTrack, Event, Update, defect_table, empty_table
 
 
@@ -140,7 +142,7 @@ class Tracker:
             self._drift(),
             self._memory.pixel_size_nm,
         )
-        events += happened + ended + changed
+        events += happened + ended + changed + settle_classes(self._memory, self.settings)
         return Update(info.frame, table, closed + stale, tuple(events), self._drift())
 
     def _align(self, info: FrameInfo, detections: Detections) -> Alignment:
@@ -267,7 +269,7 @@ class Tracker:
         now.defects = now.defects.add(np.concatenate([species, states]))
         if warm:
             members = seen.class_id[seen.row & (seen.class_id >= 0)]
-            now.members = now.members.add(np.bincount(members, minlength=self.settings.classes))
+            now.members = now.members.add(np.bincount(members, minlength=self.settings.room))
         now.frames += 1
         now.watch, changed = now.watch.look(
             now.optics.last[:4],

@@ -36,9 +36,10 @@ class Event:
     """Something that happened to a track or to the lattice.
 
     `kind` is one of ``birth``, ``death``, ``hop``, ``state``, ``species``, ``warm`` (the classes
-    are fixed from here on), ``lattice_lost`` (a new gauge began; tracks were closed) and ``change``
-    (a published series left its level; `before` and `after` name it and both levels). `track` is -1
-    where it concerns none.
+    are fixed from here on), ``merge`` (two classes are one: numbers before and after, "1,3" and
+    "1"), ``split`` (one class is two: "2" and "2,5"; both hold from the next frame on),
+    ``lattice_lost`` (a new gauge began; tracks were closed) and ``change`` (a published series left
+    its level; `before` and `after` name it and both levels). `track` is -1 where it concerns none.
     """
 
     frame: int

@@ -1,0 +1,254 @@
+"""The online mixture beside scikit-learn's batch fits: likelihood, labels, cost.
+
+Two kinds of data: descriptors of simulated WS2 as the tracker sees them (true positions with
+0.3 px of scatter, the kernels of this repository), its frames in random order, so that online and
+batch see one distribution; and a set without overlap, of the same dimensions.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import numpy as np
+from sklearn.metrics import adjusted_rand_score
+from sklearn.mixture import GaussianMixture
+
+from latticewatch.analysis import Stopwatch, _describe
+from latticewatch.tracker.descriptors import describe, update_basis
+from latticewatch.tracker.mixture import Mixture, learn, warm_start
+from latticewatch.tracker.settings import TrackerSettings
+from latticewatch_kernels.conditioning import condition
+from latticewatch_kernels.labelling import label
+from latticewatch_kernels.registration import register
+from latticewatch_models.kinetics import Rates
+from latticewatch_models.microscope import ImagingConfig, Microscope, SpecimenConfig
+
+SCATTER_PX = 0.3
+#: Vacancies hop and bind, nothing is damaged: what is there stays what it is.
+CALM = Rates(damage_barn=0.0, metal_damage_barn=0.0, hole_nucleation_barn=0.0, hole_growth_barn=0.0)
+BATCH = TrackerSettings().batch
+
+
+@dataclass(frozen=True)
+class Scene:
+    """Descriptors (n, d), and the least variance that the mixture is given."""
+
+    points: np.ndarray
+    floor: float
+
+
+@dataclass(frozen=True)
+class Seen:
+    """Detections of many frames as `describe` wants them, and the mean noise of a column."""
+
+    centre: np.ndarray
+    neighbours: np.ndarray
+    sublattice: np.ndarray
+    patches: np.ndarray
+    noise: float
+
+    def scene(self, warm_up: int) -> Scene:
+        """Descriptors in the basis that a warm-up of this length gives."""
+        s = TrackerSettings()
+        rows = self.patches[:warm_up].reshape(warm_up, -1)
+        basis = update_basis(None, rows, s.components)
+        scores = basis.project(self.patches).scores
+        points = describe(self.centre, self.neighbours, self.sublattice, scores)
+        return Scene(points, max(s.covariance_floor, self.noise**2))
+
+
+def specimen(n: int, dose: float, seed: int, size: int = 512) -> Seen:
+    """Take n detections in simulated WS2, frames in random order."""
+    rng = np.random.default_rng(seed)
+    imaging = ImagingConfig(dose_e_per_pixel=dose)
+    movie = Microscope(
+        "WS2", (size, size), seed=seed, specimen=SpecimenConfig(rates=CALM), imaging=imaging
+    )
+    frames, count = [], 0
+    for frame in movie:
+        image = condition(frame.image)
+        lattice = register(image)
+        truth = frame.truth
+        points = np.stack([truth.x_px, truth.y_px], 1)
+        points = points + SCATTER_PX * rng.standard_normal(points.shape)
+        labels = label(image, lattice)
+        frames.append(_describe(lattice, labels, points, np.full(len(points), 0.9), Stopwatch()))
+        count += len(points)
+        if count >= n:
+            break
+    shuffled = [frames[i] for i in rng.permutation(len(frames))]
+    centre, neighbours, sublattice, patches = (
+        np.concatenate([getattr(f, name) for f in shuffled])[:n]
+        for name in ("centre", "neighbours", "sublattice", "patches")
+    )
+    noise = float(np.mean([f.noise.mean() for f in frames]))
+    return Seen(centre, neighbours, sublattice, patches, noise)
+
+
+def apart(n: int, seed: int, classes: int = 5, d: int = 10) -> Scene:
+    """Descriptors of classes that stand eight and more standard deviations from each other."""
+    rng = np.random.default_rng(seed)
+    directions = np.linalg.qr(rng.normal(size=(d, d)))[0][:classes]
+    roots = np.eye(d) + 0.15 * rng.normal(size=(classes, d, d))
+    kind = rng.choice(classes, n, p=rng.dirichlet(np.full(classes, 10.0)))
+    noise = np.einsum("nij,nj->ni", roots[kind], rng.normal(size=(n, d)))
+    return Scene(0.05 * (10.0 * directions[kind] + noise), 1e-4)
+
+
+def online(points: np.ndarray, k: int, floor: float, warm_up: int = 200) -> Mixture:
+    """Run the tracker's mixture over these points."""
+    s = TrackerSettings()
+    mixture = start(points, k, floor, warm_up)
+    for first in range(warm_up, len(points), BATCH):
+        mixture = learn(mixture, points[first : first + BATCH], s.step_exponent, floor)
+    return mixture
+
+
+def start(points: np.ndarray, k: int, floor: float, warm_up: int = 200) -> Mixture:
+    """Fit the warm-up as the tracker does."""
+    s = TrackerSettings()
+    return warm_start(points[:warm_up], k, np.random.default_rng(0), s.starts, floor, BATCH)
+
+
+def batch(points: np.ndarray, k: int, floor: float, seed: int, starts: int) -> GaussianMixture:
+    """Fit by scikit-learn from its own starts, under the tracker's rule of least variance.
+
+    `reg_covar` adds what the tracker's floor only fills up; it is taken off again, since the
+    likelihood would be lower by that alone.
+    """
+    fit = GaussianMixture(k, n_init=starts, reg_covar=floor, random_state=seed, max_iter=500).fit(
+        points
+    )
+    return _same_floor(fit, floor)
+
+
+def batch_from(begin: Mixture, points: np.ndarray, floor: float) -> GaussianMixture:
+    """Fit by scikit-learn from the tracker's own warm start."""
+    fit = GaussianMixture(
+        len(begin),
+        reg_covar=floor,
+        max_iter=500,
+        weights_init=begin.weights,
+        means_init=begin.means,
+        precisions_init=np.linalg.inv(begin.covariances),
+    ).fit(points)
+    return _same_floor(fit, floor)
+
+
+def _same_floor(fit: GaussianMixture, floor: float) -> GaussianMixture:
+    values, vectors = np.linalg.eigh(fit.covariances_ - floor * np.eye(fit.covariances_.shape[1]))
+    fit.covariances_ = np.einsum("kij,kj,klj->kil", vectors, np.maximum(values, floor), vectors)
+    fit.precisions_cholesky_ = np.linalg.inv(np.linalg.cholesky(fit.covariances_)).swapaxes(1, 2)
+    return fit
+
+
+@dataclass(frozen=True)
+class Likeness:
+    """Online against batch on one set.
+
+    Attributes
+    ----------
+    likelihood, best, same
+        Held-out log-likelihood (nats a point) of the online mixture, of scikit-learn's best fit to
+        the training points and of its fit from the tracker's warm start.
+    rand, rand_same, rand_peer
+        Adjusted Rand index of the online labels against either, and of scikit-learn's second run
+        against its first.
+    """
+
+    likelihood: float
+    best: float
+    same: float
+    rand: float
+    rand_same: float
+    rand_peer: float
+
+    @property
+    def excess(self) -> float:
+        """Relative to the best batch fit's."""
+        return (self.likelihood - self.best) / abs(self.best)
+
+    @property
+    def excess_same(self) -> float:
+        """Relative to the batch fit's from the same start."""
+        return (self.likelihood - self.same) / abs(self.same)
+
+
+def compare(
+    scene: Scene, k: int, train: int = 20_000, starts: int = 5, warm_up: int = 200
+) -> Likeness:
+    """Fit both on the first points and judge them on the rest."""
+    points, held = scene.points[:train], scene.points[train:]
+    mine = online(points, k, scene.floor, warm_up)
+    own = [batch(points, k, scene.floor, seed, starts) for seed in (0, 1)]
+    same = batch_from(start(points, k, scene.floor, warm_up), points, scene.floor)
+    best = max((*own, same), key=lambda fit: float(fit.score(points)))
+    r, density = mine.responsibilities(held)
+    labels = r.argmax(axis=1)
+    return Likeness(
+        float(density.mean()),
+        float(best.score(held)),
+        float(same.score(held)),
+        float(adjusted_rand_score(labels, best.predict(held))),
+        float(adjusted_rand_score(labels, same.predict(held))),
+        float(adjusted_rand_score(own[0].predict(held), own[1].predict(held))),
+    )
+
+
+def update_ms(scene: Scene, counts: tuple[int, ...], k: int = 5) -> list[tuple[int, float, float]]:
+    """Points seen, ms of one online step of 100 points then, ms of a batch refit to all of them."""
+    rows = []
+    points = np.resize(scene.points, (max(counts) + 5 * BATCH, scene.points.shape[1]))
+    mixture, done = start(points, k, scene.floor), 200
+    for count in sorted(counts):
+        while done < count:
+            mixture = learn(mixture, points[done : done + BATCH], 0.7, scene.floor)
+            done += BATCH
+        spent = []
+        for _ in range(30):
+            begin = time.perf_counter()
+            learn(mixture, points[done : done + BATCH], 0.7, scene.floor)
+            spent.append(time.perf_counter() - begin)
+        begin = time.perf_counter()
+        GaussianMixture(k, reg_covar=scene.floor, random_state=0).fit(points[:count])
+        refit = time.perf_counter() - begin
+        rows.append((count, 1000 * float(np.median(spent)), 1000 * refit))
+    return rows
+
+
+def likeness_rows(*, quick: bool) -> list[tuple[str, int, Likeness]]:
+    """Set, warm-up and comparison; scenes without overlap, then specimens."""
+    rows = [(f"apart, seed {seed}", 200, compare(apart(30_000, seed), 5)) for seed in range(2)]
+    for dose, seed in (
+        ((8000.0, 0),) if quick else ((1600.0, 1), (1600.0, 2), (8000.0, 0), (8000.0, 1))
+    ):
+        seen = specimen(30_000, dose, seed)
+        for warm_up in (200, 2000):
+            scene = seen.scene(warm_up)
+            rows.append(
+                (f"WS2, {dose:g} e, seed {seed}", warm_up, compare(scene, 5, warm_up=warm_up))
+            )
+    return rows
+
+
+def main_table(quick: bool) -> str:
+    """All rows as text."""
+    heads = ("warm-up", "online", "best", "", "same start", "", "ARI best", "ARI same", "ARI peer")
+    lines = [
+        "Held-out log-likelihood (nats a point) after 20,000 descriptors, five classes",
+        f"{'set':<22}" + "".join(f"{head:>11}" for head in heads),
+    ]
+    for name, warm_up, row in likeness_rows(quick=quick):
+        cells = [f"{warm_up}", f"{row.likelihood:.3f}", f"{row.best:.3f}", f"{row.excess:+.2%}"]
+        cells += [f"{row.same:.3f}", f"{row.excess_same:+.2%}"]
+        cells += [f"{value:.3f}" for value in (row.rand, row.rand_same, row.rand_peer)]
+        lines.append(f"{name:<22}" + "".join(f"{cell:>11}" for cell in cells))
+    lines += [
+        "",
+        f"{'descriptors before':>18}{'online, ms per 100':>20}{'scikit-learn refit, ms':>24}",
+    ]
+    counts = (1000, 10_000) if quick else (1000, 10_000, 100_000)
+    for count, step, refit in update_ms(apart(20_000, 0), counts):
+        lines.append(f"{count:>18}{step:>20.2f}{refit:>24.0f}")
+    return "\n".join(lines)

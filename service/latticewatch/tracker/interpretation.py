@@ -1,0 +1,144 @@
+"""What each class is, with the evidence: site, column intensity, neighbours, mean image."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from latticewatch.detections import PATCH_SIZE
+from latticewatch_models.crystal import Crystal
+
+from .memory import Memory
+from .samples import ClassSums
+from .settings import TrackerSettings
+from .species import HOLE_EDGE, UNKNOWN, Readings, by_species, class_posterior
+from .surroundings import Surroundings, surroundings
+
+Plain = dict[str, object]
+
+
+def class_moments(sums: ClassSums) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Shares over sublattices, mean column intensity, its standard error, spread; each (K, 3)."""
+    weight = sums.weight
+    shares = weight / np.maximum(weight.sum(axis=1, keepdims=True), 1e-12)
+    safe = np.maximum(weight, 1e-12)
+    mean = sums.centre / safe
+    spread = np.maximum(sums.squares / safe - mean**2, 0.0)
+    # With fewer than one member's worth of weight there is no mean to speak of.
+    known = weight >= 1.0
+    error = np.sqrt(spread / np.maximum(weight, 1.0))
+    error = np.where(known, error, 0.0)
+    return shares * known, np.where(known, mean, np.nan), error, np.sqrt(spread) * known
+
+
+def joint_readings(
+    own: dict[str, float], around: Surroundings | None, crystal: Crystal
+) -> dict[str, float]:
+    """Posterior of what a class is as a whole, most probable first.
+
+    A dopant with a vacant neighbour is ``dopant+vacancy``; what has columns missing on two sides is
+    the edge of a hole, whatever its own column; odd surroundings make anything unknown. A vacancy
+    or a dopant beside any other defect does not change its name.
+    """
+    result: dict[str, float] = {}
+    sides = {"": 1.0} if around is None else around.posterior
+    for species, p in own.items():
+        for side, q in sides.items():
+            name = species
+            if side == UNKNOWN:
+                name = UNKNOWN
+            elif side == HOLE_EDGE:
+                name = HOLE_EDGE
+            elif crystal.dopant and species == crystal.dopant:
+                vacant = side in (crystal.vacancy, f"{crystal.vacancy}2")
+                name = f"{species}+{side}" if vacant else species
+            result[name] = result.get(name, 0.0) + p * q
+    return dict(sorted(result.items(), key=lambda item: -item[1]))
+
+
+def _around(evidence: Surroundings | None, host: np.ndarray) -> Plain | None:
+    if evidence is None:
+        return None
+    return {
+        "sublattice": evidence.sublattice,
+        "intensity": evidence.intensity.tolist(),
+        "intensity_standard_error": evidence.error.tolist(),
+        "host": float(host[evidence.sublattice]),
+        "expected": {name: values.tolist() for name, values in evidence.expected.items()},
+        "posterior": evidence.posterior,
+    }
+
+
+def _ratio(value: float | None, host: float) -> float | None:
+    """Relative to the undisturbed column; None on the empty site."""
+    return None if value is None or host <= 0 else value / host
+
+
+def class_statistics(
+    memory: Memory, table: Readings, settings: TrackerSettings, crystal: Crystal
+) -> list[Plain]:
+    """Each class that there is: size, site, evidence for its reading, mean image."""
+    sums, roster, mixture = (
+        memory.classifier.sums, memory.classifier.roster, memory.classifier.mixture
+    )  # fmt: skip
+    if mixture is None:
+        return []
+    shares, mean, error, spread = class_moments(sums)
+    named = by_species(table, class_posterior(table, shares, mean, error, spread))
+    hosts = table.expected[table.host]
+    result: list[Plain] = []
+    for place in np.argsort(roster.numbers):
+        k = int(roster.numbers[place])
+        site = int(sums.weight[k].argmax())
+        members = float(sums.weight[k].sum())
+        order = [i for i in np.argsort(-named[k], kind="stable") if named[k, i] > 0]
+        own = {table.names[i]: float(named[k, i]) for i in order}
+        around = surroundings(
+            table,
+            site,
+            (members, sums.around[k], sums.around_squares[k]),
+            settings.intensity_systematic,
+        )
+        expected = {
+            table.names[table.code[e]]: float(table.expected[e])
+            for e in np.flatnonzero((table.sublattice == site) & ~table.host)
+        }
+        host = float(hosts[site])
+        intensity = None if np.isnan(mean[k, site]) else float(mean[k, site])
+        readings = joint_readings(own or {UNKNOWN: 1.0}, around, crystal)
+        image = sums.image[k] / max(members, 1e-12)
+        result.append(
+            {
+                "class_id": k,
+                "since_frame": int(roster.since[k]),
+                "weight": float(mixture.weights[place]),
+                "members": members,
+                "species": next(iter(own), UNKNOWN),
+                "posterior": own,
+                "reading": next(iter(readings)),
+                "readings": readings,
+                "sublattice": site,
+                "sublattice_shares": shares[k].tolist(),
+                "intensity": intensity,
+                "intensity_standard_error": float(error[k, site]),
+                "expected": expected,
+                "host": host,
+                "ratio": _ratio(intensity, host),
+                "expected_ratio": {n: _ratio(v, host) for n, v in expected.items()},
+                "neighbours": _around(around, hosts),
+                "population": memory.members.summary(k, settings.credible),
+                "mean_image": np.round(image.reshape(PATCH_SIZE, PATCH_SIZE), 4).tolist(),
+            }
+        )
+    return result
+
+
+def choice_statistics(memory: Memory, settings: TrackerSettings) -> Plain:
+    """How the number of classes came about, and what became of class numbers."""
+    roster = memory.classifier.roster
+    given = np.flatnonzero(roster.since >= 0)
+    return {
+        "chosen_by": "bic" if isinstance(settings.classes, str) else "settings",
+        "bic": {str(k): value for k, value in roster.bic.items()},
+        "merged": {str(k): int(roster.into[k]) for k in given if roster.into[k] >= 0},
+        "numbers_left": settings.room - len(given),
+    }

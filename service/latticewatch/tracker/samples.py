@@ -1,0 +1,101 @@
+"""What classes are made from, and the sums that each class keeps of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+import numpy as np
+
+from latticewatch.detections import PATCH_SIZE
+
+
+@dataclass(frozen=True)
+class Sample:
+    """The part of n detections that classes are made from; fields as in `Detections`.
+
+    ``site`` (n,) are the keys of their sites: looks at one site are not independent.
+    """
+
+    centre: np.ndarray
+    neighbours: np.ndarray
+    sublattice: np.ndarray
+    patches: np.ndarray
+    site: np.ndarray
+
+    @classmethod
+    def empty(cls) -> Sample:
+        """No detections."""
+        blank = np.zeros(0, np.float32)
+        patches = np.zeros((0, PATCH_SIZE, PATCH_SIZE), np.float32)
+        return cls(blank, blank.reshape(0, 3), np.zeros(0, np.int8), patches, np.zeros(0, np.int64))
+
+    def __len__(self) -> int:
+        return len(self.centre)
+
+    def take(self, index: np.ndarray) -> Sample:
+        """Return the chosen detections."""
+        return Sample(*(getattr(self, f.name)[index] for f in fields(self)))
+
+    def joined(self, other: Sample) -> Sample:
+        """Both samples, one after the other."""
+        pairs = [(getattr(self, f.name), getattr(other, f.name)) for f in fields(self)]
+        return Sample(*(np.concatenate(pair) for pair in pairs))
+
+
+@dataclass(frozen=True)
+class ClassSums:
+    """Responsibility-weighted sums over all detections of each class.
+
+    Attributes
+    ----------
+    weight, centre, squares
+        (room, 3) by sublattice: members, and sums of their column intensity and its square.
+    around, around_squares
+        (room, 3): sums of the three neighbours, darkest first, and of their squares.
+    image
+        (room, PATCH_SIZE^2), sum of patches.
+    """
+
+    weight: np.ndarray
+    centre: np.ndarray
+    squares: np.ndarray
+    around: np.ndarray
+    around_squares: np.ndarray
+    image: np.ndarray
+
+    @classmethod
+    def empty(cls, k: int) -> ClassSums:
+        """No members yet."""
+        blank = np.zeros((k, 3))
+        return cls(blank, blank, blank, blank, blank, np.zeros((k, PATCH_SIZE**2)))
+
+    def add(self, r: np.ndarray, sample: Sample) -> ClassSums:
+        """Fold detections with responsibilities r (n, room) in."""
+        site = np.eye(3)[sample.sublattice]
+        centre = np.asarray(sample.centre, float)[:, None]
+        around = np.sort(np.asarray(sample.neighbours, float), axis=1)
+        return ClassSums(
+            self.weight + r.T @ site,
+            self.centre + r.T @ (site * centre),
+            self.squares + r.T @ (site * centre**2),
+            self.around + r.T @ around,
+            self.around_squares + r.T @ around**2,
+            self.image + r.T @ sample.patches.reshape(len(sample), -1),
+        )
+
+    def merged(self, kept: int, gone: int) -> ClassSums:
+        """Count the members of `gone` with those of `kept`."""
+        sums = []
+        for field in fields(self):
+            value = getattr(self, field.name).copy()
+            value[kept] += value[gone]
+            value[gone] = 0.0
+            sums.append(value)
+        return ClassSums(*sums)
+
+    def cleared(self, number: int) -> ClassSums:
+        """Forget the members of a class."""
+        sums = [getattr(self, field.name).copy() for field in fields(self)]
+        for value in sums:
+            value[number] = 0.0
+        return ClassSums(*sums)
