@@ -243,6 +243,13 @@ def test_without_dopant_or_measurement_there_is_nothing_to_tell():
     assert seen["images"]["MoW"] is not None
 
 
+def test_a_frame_without_a_dopant_adds_nothing():
+    sums = DisplacementSums.empty(4)
+    none = np.zeros(0, int)
+    noise = np.zeros((0, 7, 2, 2))
+    assert sums.add(np.zeros((0, 14)), noise, none, np.zeros((0, 4)), none) is sums
+
+
 @settings(max_examples=20, deadline=None)
 @given(st.lists(st.integers(0, 15), min_size=1, max_size=30), st.integers(0, 99))
 def test_columns_that_were_not_measured_leave_their_dopant_out(missing, seed):

@@ -80,6 +80,8 @@ class DisplacementSums:
         track: np.ndarray,
     ) -> DisplacementSums:
         """Fold n looks in: vectors (n, 14), noise (n, 7, 2, 2), states and tracks (n,)."""
+        if not len(state):
+            return self
         groups, states = self.number.shape
         group = np.eye(groups)[track % groups]
         member = (group[:, :, None] * np.eye(states)[state][:, None, :]).reshape(len(state), -1)
