@@ -195,6 +195,7 @@ def observed(cells: np.ndarray, vacancy: int) -> Observation:
         class_probability=np.zeros(n),
         belief=np.zeros((n, MAX_READINGS), np.float32),
         state_belief=np.zeros((n, STATES)),
+        single=np.zeros((n, STATES)),
         found=n,
         soft_steps=np.zeros((STATES, STATES)),
         doubt=np.nan,

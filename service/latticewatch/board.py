@@ -137,13 +137,19 @@ def class_table(data: Mapping[str, Any]) -> Table:
 
 
 def transition_table(data: Mapping[str, Any]) -> Table | None:
-    """Return the dopant's transition probabilities with their credible intervals, if it has any."""
+    """Return the dopant's transition probabilities with their credible intervals, if it has any.
+
+    Those behind the wrong labels, as soon as there are some; below, what the memory test says.
+    """
     transitions = data.get("transitions") or {}
     states: Sequence[str] = transitions.get("states") or ()
     if not states:
         return None
+    matrix = transitions.get("hidden") or transitions
     table = Table(
         title=f"transitions from frame to frame, {data.get('credible', 0.95):.0%} intervals",
+        caption=(transitions.get("memory") or {}).get("verdict"),
+        caption_justify="left",
         title_justify="left",
         box=None,
         header_style="dim",
@@ -152,7 +158,7 @@ def transition_table(data: Mapping[str, Any]) -> Table | None:
     for name in (*states, "counted"):
         table.add_column(name, justify="right")
     for k, name in enumerate(states):
-        rows = (transitions[key][k] for key in ("probabilities", "low", "high"))
+        rows = (matrix[key][k] for key in ("probabilities", "low", "high"))
         cells = [
             f"{_number(p, '{:.3f}')} [dim]{low:.2f}-{high:.2f}[/]"
             for p, low, high in zip(*rows, strict=True)

@@ -40,6 +40,19 @@ def shown(board: Board) -> str:
     return console.file.getvalue()
 
 
+def test_the_board_shows_the_matrix_behind_the_labels_and_whether_it_is_kinetics():
+    row = {"probabilities": [[0.25]], "low": [[0.1]], "high": [[0.4]]}
+    memory = {"verdict": "the matrix is not kinetics"}
+    plain = {**row, "states": ["MoW"], "counts": [[[9]]]}
+    told = {**plain, "hidden": {**row, "probabilities": [[0.875]]}, "memory": memory}
+    board = Board()
+    board.take(Statistics(stream="titan", frame=0, data={"transitions": plain}))
+    assert "0.250" in shown(board)
+    board.take(Statistics(stream="titan", frame=1, data={"transitions": told}))
+    assert "0.875" in shown(board)
+    assert "not kinetics" in shown(board)
+
+
 def test_the_board_waits_then_shows_what_came():
     board = Board()
     assert "waiting" in shown(board)

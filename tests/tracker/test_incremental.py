@@ -203,7 +203,8 @@ def test_dwells(run):
         for code, dwell in enumerate(told["transitions"]["dwell"]):
             assert dwell["completed"] == stays[code]
             if stays[code]:
-                assert dwell["mean_frames"] == pytest.approx(lasted[code] / stays[code])
+                mean = lasted[code] / stays[code]
+                assert dwell["completed_mean_frames"] == pytest.approx(mean)
 
 
 def vacancy_steps(frames, *, free):

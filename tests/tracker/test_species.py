@@ -92,8 +92,7 @@ def test_state_likelihood_is_the_multivariate_normal_one():
 
     rng = np.random.default_rng(0)
     seen, host, vacant = rng.normal(0.12, 0.04, (20, 3)), 0.15, (0.075, 0.0)
-    none = np.zeros((20, 3), bool)
-    mine = state_likelihood(seen, 0.03, host, vacant, none, 0.1)
+    mine = state_likelihood(seen, 0.03, host, vacant, 0.1)
     shared = (0.25 * (host - max(vacant))) ** 2
     covariance = np.eye(3) * (0.03**2 + 0.015**2) + shared
     oracle = np.zeros((20, 4))
@@ -109,10 +108,9 @@ def test_state_likelihood_is_the_multivariate_normal_one():
 
 def test_an_offset_common_to_all_neighbours_is_no_vacancy():
     lowered = np.full((1, 3), 0.15 - 0.03)
-    none = np.zeros((1, 3), bool)
-    assert state_likelihood(lowered, 0.01, 0.15, (0.075,), none, 0.0).argmax() == 0
+    assert state_likelihood(lowered, 0.01, 0.15, (0.075,), 0.0).argmax() == 0
     lowered[0, 2] -= 0.075
-    assert state_likelihood(lowered, 0.01, 0.15, (0.075,), none, 0.0).argmax() == 3
+    assert state_likelihood(lowered, 0.01, 0.15, (0.075,), 0.0).argmax() == 3
 
 
 def test_a_column_that_lacks_all_is_as_quiet_as_an_empty_site():

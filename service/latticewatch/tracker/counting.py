@@ -12,12 +12,10 @@ from .hops import DiffusionSums
 from .observation import Observation
 from .tracks import TrackArray
 from .transitions import TransitionCounts
+from .words import UNEVEN, WordCounts
 
 #: Bits of `step_known`: all steps, and steps of vacancies free at both ends.
 ALL, FREE = 1, 2
-#: Departure from the header's frame time beyond which two frames are not one step apart: a source
-#: that paused or began anew. Scan overheads stay below a fifth.
-UNEVEN = 0.5
 
 
 @dataclass(frozen=True)
@@ -28,6 +26,7 @@ class Kinetics:
     classes: TransitionCounts
     all_steps: DiffusionSums
     free_steps: DiffusionSums
+    words: WordCounts
 
 
 def count_states(

@@ -15,9 +15,9 @@ from latticewatch_kernels.lattice import NEIGHBOUR_CELLS
 #: Standard deviation of the offset common to the three neighbours, as a share of the contrast of
 #: one vacancy. On simulated WS2 all three stand lower by 0.1 to 0.25 of it beside Mo.
 COMMON_OFFSET = 0.25
-#: Most that a separate detection on the neighbour may add to the log odds of a vacancy there: its
+#: Most by which a separate detection on the neighbour may raise the odds of a vacancy there: its
 #: evidence is drawn from the same pixels.
-DETECTED = np.log(10.0)
+DETECTED = 10.0
 
 
 def state_likelihood(
@@ -25,7 +25,6 @@ def state_likelihood(
     noise: float,
     host: float,
     vacancies: tuple[float, ...],
-    detected: np.ndarray,
     systematic: float,
 ) -> np.ndarray:
     """Likelihood (n, 4), up to a factor a row, of no vacancy and of one at directions 0, 1, 2.
@@ -41,8 +40,6 @@ def state_likelihood(
     vacancies
         Intensities that a vacant neighbour may have (one atom missing, both missing), each equally
         probable beforehand.
-    detected
-        bool (n, 3), a vacancy was also detected on its own on that neighbour.
     systematic
         Relative systematic error of one column.
     """
@@ -60,8 +57,15 @@ def state_likelihood(
     vacant = -0.5 / single * (none[:, None, None] + change)
     most = vacant.max(axis=2)
     vacant_log = most + np.log(np.exp(vacant - most[:, :, None]).mean(axis=2))
-    log_all = np.hstack([-0.5 / single * none[:, None], vacant_log + DETECTED * detected])
+    log_all = np.hstack([-0.5 / single * none[:, None], vacant_log])
     return np.asarray(np.exp(log_all - log_all.max(axis=1, keepdims=True)))
+
+
+def with_detections(likelihood: np.ndarray, detected: np.ndarray) -> np.ndarray:
+    """Raise the likelihood (n, 4) where a vacancy was detected on its own, bool (n, 3)."""
+    raised = likelihood.copy()
+    raised[:, 1:] *= np.where(detected, DETECTED, 1.0)
+    return raised
 
 
 def neighbour_sites(cells: np.ndarray) -> np.ndarray:

@@ -19,6 +19,7 @@ from .settings import TrackerSettings
 from .species import UNKNOWN, species_names
 from .tracks import TrackArray, gathered, new_tracks, picked
 from .update import ClosedTrack, Event, closed_tracks
+from .words import count_words
 
 
 @lru_cache(maxsize=16)
@@ -120,9 +121,7 @@ def follow(
     steps = count_steps(known, continued, seen, index, vacancy, info)
     states = count_states(known.states, continued, seen.state[index], info.frame)
     classes = count_classes(known.classes, continued, seen.class_id[index], info.frame)
-    memory.kinetics = replace(
-        known, states=states, classes=classes, all_steps=steps[0], free_steps=steps[1]
-    )
+    words = count_words(known.words, continued, seen.single[index], info)
     unlinked = np.ones(len(seen), bool)
     unlinked[index] = False
     fresh = np.flatnonzero(unlinked)
@@ -135,6 +134,10 @@ def follow(
     memory.next_track += len(fresh)
     count_states(known.states, born, seen.state[fresh], info.frame)
     count_classes(known.classes, born, seen.class_id[fresh], info.frame)
+    words = count_words(words, born, seen.single[fresh], info)
+    memory.kinetics = replace(
+        known, states=states, classes=classes, all_steps=steps[0], free_steps=steps[1], words=words
+    )
     _settle(continued, seen, index, info)
     _settle(born, seen, fresh, info)
     memory.tracks = gathered(before, linked, continued, born)

@@ -25,6 +25,7 @@ from .species import species_names
 from .tracks import MAX_READINGS, MAX_SPECIES, STATES, TrackArray, no_tracks
 from .transitions import TransitionCounts
 from .watching import Watch
+from .words import WordCounts
 
 #: Version of the saved layout; a state of another version is refused.
 VERSION = 2
@@ -114,6 +115,7 @@ def fresh(settings: TrackerSettings, crystal: Crystal) -> Memory:
         TransitionCounts.empty(k, lags),
         DiffusionSums.empty(),
         DiffusionSums.empty(),
+        WordCounts.empty(len(states)),
     )
     return Memory(
         frame=-1,
@@ -184,6 +186,7 @@ def from_state(state: dict[str, Any], settings: TrackerSettings, crystal: Crysta
         TransitionCounts(**kinetics["classes"]),
         DiffusionSums(**kinetics["all_steps"]),
         DiffusionSums(**kinetics["free_steps"]),
+        WordCounts(**kinetics["words"]),
     )
     body["members"] = Members(**body["members"])
     for name in ("optics", "defects", "doubt", "vacancies"):

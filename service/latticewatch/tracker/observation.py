@@ -18,7 +18,7 @@ from .beliefs import (
     state_matrix,
     state_prior,
 )
-from .dopants import neighbour_sites, state_likelihood
+from .dopants import neighbour_sites, state_likelihood, with_detections
 from .samples import Sample
 from .settings import TrackerSettings
 from .species import HOLE_EDGE, UNKNOWN, Readings, by_species, fresh_prior, one_of, single_posterior
@@ -31,9 +31,10 @@ class Observation:
 
     The rest are vacancies told only by a dopant's state. ``row`` marks those that have a row in the
     table, ``bound`` the vacancies beside a dopant, ``state`` is -1 where there is none. ``belief``
-    and ``state_belief`` are the posteriors behind species and state; ``soft_steps`` (s, s) the
-    steps between states that the filter infers from this frame, ``doubt`` the mean probability that
-    a state told is wrong (NaN without dopants).
+    and ``state_belief`` are the posteriors behind species and state; ``single`` (n, s) the
+    likelihood of the states in this frame alone, zeros where there is none; ``soft_steps`` (s, s)
+    the steps between states that the filter infers from this frame, ``doubt`` the mean probability
+    that a state told is wrong (NaN without dopants).
     """
 
     cells: np.ndarray
@@ -46,6 +47,7 @@ class Observation:
     class_probability: np.ndarray
     belief: np.ndarray
     state_belief: np.ndarray
+    single: np.ndarray
     found: int
     soft_steps: np.ndarray
     doubt: float
@@ -129,6 +131,7 @@ class _Bound:
 
     state: np.ndarray
     belief: np.ndarray
+    single: np.ndarray
     told: np.ndarray
     cells: np.ndarray
     soft_steps: np.ndarray
@@ -143,8 +146,11 @@ def _likelihood(
     table: Readings,
     codes: tuple[int, ...],
     systematic: float,
-) -> np.ndarray:
-    """Likelihood (m, 4) of the states of the chosen dopants."""
+) -> tuple[np.ndarray, np.ndarray]:
+    """Likelihoods (m, 4) of the chosen dopants' states: by columns alone, and with detections.
+
+    Which species a detection is called depends on earlier frames; the columns' intensities do not.
+    """
     cells, sublattice, species = sites
     keys = site_keys(neighbour_sites(cells[dopants]), 1)
     detected = among(keys, site_keys(cells, sublattice)[one_of(species, codes)])
@@ -152,7 +158,8 @@ def _likelihood(
     host = float(table.expected[table.host & (table.sublattice == 1)][0])
     vacancies = tuple(float(table.expected[e]) for e in entry)
     values = np.asarray(neighbours[dopants], float)
-    return state_likelihood(values, float(noise[1]), host, vacancies, detected, systematic)
+    single = state_likelihood(values, float(noise[1]), host, vacancies, systematic)
+    return single, with_detections(single, detected)
 
 
 def _bind(
@@ -168,14 +175,15 @@ def _bind(
     cells, sublattice, species = sites
     n, none = len(species), np.zeros((0, 2), np.int32)
     state, told, belief = np.full(n, -1, np.int8), np.zeros(n, bool), np.zeros((n, STATES))
+    single = np.zeros((n, STATES))
     codes = vacancy_codes(crystal, table)
     still = np.zeros_like(past.soft_steps)
     if not crystal.dopant or not codes:
-        return _Bound(state, belief, told, none, still, np.nan)
+        return _Bound(state, belief, single, told, none, still, np.nan)
     dopants = np.flatnonzero((species == table.names.index(crystal.dopant)) & (sublattice == 0))
     if not len(dopants):
-        return _Bound(state, belief, told, none, still, np.nan)
-    likelihood = _likelihood(
+        return _Bound(state, belief, single, told, none, still, np.nan)
+    single[dopants], likelihood = _likelihood(
         dopants, sites, neighbours, noise, table, codes, settings.intensity_systematic
     )
     known = past.known.take(dopants)
@@ -197,6 +205,7 @@ def _bind(
     return _Bound(
         state,
         belief,
+        single,
         told,
         bound[lone],
         inferred_steps(known, past.tracks, likelihood, matrix),
@@ -243,6 +252,7 @@ def observe(
         class_probability=np.concatenate([classes[1], np.zeros(extra)]),
         belief=belief,
         state_belief=np.concatenate([bound.belief, np.zeros((extra, STATES))]),
+        single=np.concatenate([bound.single, np.zeros((extra, STATES))]),
         found=n,
         soft_steps=bound.soft_steps,
         doubt=bound.doubt,

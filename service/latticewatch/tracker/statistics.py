@@ -6,7 +6,7 @@ import numpy as np
 
 from latticewatch_models.crystal import Crystal
 
-from . import clustering, diffusion, displacement_modes, fusion, transitions, watching
+from . import clustering, diffusion, displacement_modes, fusion, inferred, transitions, watching
 from .beliefs import state_matrix
 from .class_changes import chosen_counts
 from .interpretation import choice_statistics, class_statistics
@@ -92,6 +92,7 @@ def statistics(
         "states": _named(memory.defects, crystal.states, len(names), credible),
         "transitions": {
             **transitions.summary(kinetics.states, crystal.states, credible),
+            **inferred.summary(kinetics.words, crystal.states, credible),
             "label_error": memory.doubt.summary(0, credible),
             "filter": state_matrix(memory.soft_steps, settings.state_change).tolist(),
         },

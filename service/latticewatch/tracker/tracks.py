@@ -16,7 +16,8 @@ STATES = 4
 #: One open track. ``state_*`` and ``class_*`` remember the last frame in which they were known, so
 #: that a step across a gap is counted at its true lag. ``missed`` counts the frames with a result
 #: since the last one in which it was seen. ``step*`` are the diffusion estimator's memory of the
-#: last displacement, in lattice vectors.
+#: last displacement, in lattice vectors. ``word*`` are the last labels of single frames
+#: as the digits of a number, and when the last of them was seen.
 TRACK = np.dtype(
     [
         ("track", "<i8"),
@@ -35,6 +36,9 @@ TRACK = np.dtype(
         ("state", "<i1"),
         ("state_frame", "<i8"),
         ("dwell", "<i8"),
+        ("word", "<i4"),
+        ("word_frame", "<i8"),
+        ("word_time", "<f8"),
         ("belief", "<f4", (MAX_READINGS,)),
         ("state_belief", "<f4", (STATES,)),
         ("class_id", "<i2"),
@@ -56,7 +60,7 @@ def new_tracks(numbers: np.ndarray) -> TrackArray:
     """Tracks with these numbers and nothing known yet."""
     tracks = np.zeros(len(numbers), TRACK)
     tracks["track"] = numbers
-    for name in ("species", "state", "state_frame", "class_id", "class_frame"):
+    for name in ("species", "state", "state_frame", "word_frame", "class_id", "class_frame"):
         tracks[name] = -1
     return tracks
 

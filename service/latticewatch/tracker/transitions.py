@@ -75,16 +75,33 @@ def summary(
         ],
         "low": np.asarray(low, float).tolist(),
         "high": np.asarray(high, float).tolist(),
-        "dwell": [
-            {
-                "state": name,
-                "completed": int(transitions.dwells[s]),
-                "mean_frames": (
-                    float(transitions.dwell_frames[s] / transitions.dwells[s])
-                    if transitions.dwells[s]
-                    else None
-                ),
-            }
-            for s, name in enumerate(names)
-        ],
+        "dwell": _dwell(transitions, lag_one, names, credible),
     }
+
+
+def _dwell(
+    transitions: TransitionCounts, lag_one: np.ndarray, names: tuple[str, ...], credible: float
+) -> list[dict[str, object]]:
+    """Mean stays from all frames at risk, cut off or not, beside the completed stays alone.
+
+    A stay that an end, a gap or a lost track cuts off adds the frames that were watched and no
+    exit: the likelihood of right-censored geometric times. The exit probability a frame has
+    Jeffreys' prior; the mean stay is one over it.
+    """
+    at_risk = lag_one.sum(axis=1)
+    exits = at_risk - np.diag(lag_one)
+    _, low, high = intervals.share(exits, at_risk, credible) if len(names) else (0, exits, exits)
+    completed, frames = transitions.dwells, transitions.dwell_frames
+    return [
+        {
+            "state": name,
+            "frames_at_risk": int(at_risk[s]),
+            "exits": int(exits[s]),
+            "mean_frames": float(at_risk[s] / exits[s]) if exits[s] else None,
+            "low": float(1.0 / high[s]),
+            "high": float(1.0 / low[s]),
+            "completed": int(completed[s]),
+            "completed_mean_frames": float(frames[s] / completed[s]) if completed[s] else None,
+        }
+        for s, name in enumerate(names)
+    ]
