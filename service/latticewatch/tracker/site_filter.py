@@ -20,8 +20,8 @@ from typing import Any
 import numpy as np
 
 #: Chances per frame that a vacancy leaves its site: from none in a session of hundreds of frames to
-#: every second frame. Between neighbours a factor of two.
-HOP_CHANCES = np.geomspace(0.002, 0.5, 9)
+#: nearly every second frame. Between neighbours a factor of two.
+HOP_CHANCES = np.geomspace(0.002, 0.45, 9)
 #: Memory of the posterior over them, frames: the beam's current changes, the specimen ages.
 HOP_MEMORY = 100.0
 #: Vacancies that vanish (healed, in a hole, jumped further than one site) for each that hops.
@@ -131,7 +131,8 @@ def observe_sites(
     still = laid.levels.copy()
     if known.frame >= 0:
         elapsed = frame - known.frame
-        chances = 1.0 - (1.0 - HOP_CHANCES) ** elapsed
+        # beyond the largest of them a step of several frames would lose more than there is
+        chances = np.minimum(1.0 - (1.0 - HOP_CHANCES) ** elapsed, HOP_CHANCES[-1])
         moving = _flow(still)
         still[0] += np.float32(BIRTH * elapsed) * (1 - still.sum(axis=0))
         here = _at(still, place)
