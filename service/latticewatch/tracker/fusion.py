@@ -12,6 +12,7 @@ from latticewatch.vacancies import SUBLATTICE, Vacancies, best_threshold, lackin
 from latticewatch_models.crystal import Crystal
 
 from .anchor import ALIKE, Alignment, site_keys
+from .dopants import Columns
 from .series import Series
 from .site_filter import HOP_CHANCES, SiteFilter, mean_chance, observe_sites
 from .species import Readings
@@ -38,12 +39,15 @@ class Told:
         description of it (neighbours, patch, class).
     expected
         Sum of the probabilities over all judged columns: how many vacancies there are.
+    columns
+        What this frame alone says of the judged columns; None where it judged none.
     """
 
     amounts: np.ndarray
     fused: np.ndarray
     bare: np.ndarray
     expected: float | None = None
+    columns: Columns | None = None
 
     def take(self, index: np.ndarray) -> Told:
         """Return the chosen detections."""
@@ -95,7 +99,8 @@ def fuse(
     merged, site, bare = _merged(detections, seen, probability, least)
     fused = site >= 0
     told = np.where(fused[:, None], lacking[site] if len(lacking) else 0.0, 0.0)
-    return known, merged, Told(told, fused, bare, float(probability.sum()))
+    columns = Columns.of(site_keys(cells, SUBLATTICE), seen.ratio)
+    return known, merged, Told(told, fused, bare, float(probability.sum()), columns)
 
 
 def _merged(

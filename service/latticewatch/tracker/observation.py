@@ -18,7 +18,14 @@ from .beliefs import (
     state_matrix,
     state_prior,
 )
-from .dopants import neighbour_sites, state_likelihood, with_detections
+from .dopants import (
+    REPEAT_SHARE,
+    Columns,
+    column_likelihood,
+    neighbour_sites,
+    state_likelihood,
+    with_detections,
+)
 from .samples import Sample
 from .settings import TrackerSettings
 from .species import HOLE_EDGE, UNKNOWN, Readings, by_species, fresh_prior, one_of, single_posterior
@@ -146,13 +153,18 @@ def _likelihood(
     table: Readings,
     codes: tuple[int, ...],
     systematic: float,
+    columns: Columns | None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Likelihoods (m, 4) of the chosen dopants' states: by columns alone, and with detections.
+    """Likelihoods (m, 4) of the chosen dopants' states: of this frame alone, and for the filter.
 
-    Which species a detection is called depends on earlier frames; the columns' intensities do not.
+    Judged columns say all that there is. Without them the filter heeds detections, too; which
+    species one is called depends on earlier frames, the columns' intensities do not.
     """
     cells, sublattice, species = sites
     keys = site_keys(neighbour_sites(cells[dopants]), 1)
+    if columns is not None:
+        judged = column_likelihood(columns.at(keys))
+        return judged, judged
     detected = among(keys, site_keys(cells, sublattice)[one_of(species, codes)])
     entry = [np.flatnonzero((table.code == c) & (table.sublattice == 1))[0] for c in codes]
     host = float(table.expected[table.host & (table.sublattice == 1)][0])
@@ -170,6 +182,7 @@ def _bind(
     crystal: Crystal,
     settings: TrackerSettings,
     past: Past,
+    columns: Columns | None,
 ) -> _Bound:
     """Settle the dopants' states, and which vacancies they tell of."""
     cells, sublattice, species = sites
@@ -184,10 +197,11 @@ def _bind(
     if not len(dopants):
         return _Bound(state, belief, single, told, none, still, np.nan)
     single[dopants], likelihood = _likelihood(
-        dopants, sites, neighbours, noise, table, codes, settings.intensity_systematic
+        dopants, sites, neighbours, noise, table, codes, settings.intensity_systematic, columns
     )
     known = past.known.take(dopants)
-    weight = evidence_weight(known, past.tracks, settings.state_change, settings.repeat_share)
+    repeat = settings.repeat_share if columns is None else REPEAT_SHARE
+    weight = evidence_weight(known, past.tracks, settings.state_change, repeat)
     likelihood = likelihood ** weight[:, None]
     matrix = state_matrix(past.soft_steps, settings.state_change)
     vacant = settings.bound_vacancy_prior
@@ -223,15 +237,16 @@ def observe(
     crystal: Crystal,
     settings: TrackerSettings,
     past: Past,
+    columns: Columns | None = None,
 ) -> Observation:
     """Settle the dopants' states and which defects have a row of their own.
 
     `sites` are cells, sublattice and species of n detections, `posterior` (n, 1 + entries) that
     behind the species; `classes` their class and its probability; `neighbours` (n, 3) by anchored
-    direction.
+    direction; `columns` what the frame says of the judged columns.
     """
     cells, sublattice, species = sites
-    bound = _bind(sites, neighbours, noise, table, crystal, settings, past)
+    bound = _bind(sites, neighbours, noise, table, crystal, settings, past, columns)
     codes = vacancy_codes(crystal, table)
     n, extra = len(species), len(bound.cells)
     unknown = bound.told & ~one_of(species, codes)

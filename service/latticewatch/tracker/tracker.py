@@ -226,6 +226,7 @@ class Tracker:
             self.crystal,
             self.settings,
             past,
+            fused.columns,
         )
         now.soft_steps = now.soft_steps + seen.soft_steps
         if math.isfinite(seen.doubt):
