@@ -4,7 +4,7 @@ A likelihood ratio test between "no vacancy" and "a vacancy at k"; `beliefs` tur
 posterior. The evidence is that of the judged columns (`vacancies.judge_vacancies`), which is freed
 of the dopant's tails and of what lies around. Where a frame brings none (detections of another
 source, hosts too faint to be judged) it is the three neighbours' intensities; they share an unknown
-offset (the heavy dopant's tails lift or lower all three alike), integrated out under a normal prior.
+offset (the heavy dopant's tails lift or lower all alike), integrated out under a normal prior.
 """
 
 from __future__ import annotations
