@@ -82,7 +82,7 @@ def time_frames(
         Subscriber(ports["results"], STREAM, ("statistics", "defects", "health")) as subscriber,
     ):
         until_subscribed(subscriber, _SILENCE_S)
-        sender = Thread(target=_send, args=(ports["frames"], images, header, rate))
+        sender = Thread(target=send_frames, args=(ports["frames"], images, header, rate))
         sender.start()
         try:
             return _collect(subscriber)
@@ -90,9 +90,10 @@ def time_frames(
             sender.join()
 
 
-def _send(
+def send_frames(
     endpoint: str, images: Sequence[np.ndarray], header: Mapping[str, float], rate: float | None
 ) -> None:
+    """Send frames and the end of the stream, and wait until all are acknowledged."""
     memory = sum(image.nbytes for image in images) * 2
     with Publisher(endpoint, STREAM, memory_bytes=memory) as publisher:
         start = time.monotonic()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -42,6 +43,16 @@ def running(
                     process.wait(GRACE_S)
                 except subprocess.TimeoutExpired:
                     process.kill()
+
+
+@contextlib.contextmanager
+def ended_in_order() -> Iterator[None]:
+    """Take SIGTERM for Ctrl-C, so that what this process has started is ended before it."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def until_subscribed(subscriber: Subscriber, timeout_s: float) -> None:

@@ -13,9 +13,10 @@ from latticewatch import __version__
 
 #: Command, what it does in one line. The module of each is ``latticewatch.cli.<command>``.
 COMMANDS = {
-    "demo": "simulated microscope, service and terminal view in one go",
+    "demo": "simulated microscope, service and views in one go",
     "serve": "take frames in, publish defects and statistics",
     "send": "send a movie or a simulated specimen to a service",
+    "view": "live picture of a service's results, in a window or the browser",
     "watch": "live table of a service's results in the terminal",
     "analyze": "run the same pipeline over a file",
     "label": "label defects by Fourier filtering, without a model, with a picture of the steps",
@@ -91,7 +92,8 @@ def _fail_for_want_of(error: ModuleNotFoundError, command: str) -> int:
     """Name the extra that holds what is missing; a module of our own that is missing is a fault."""
     if error.name is None or error.name.startswith("latticewatch"):
         raise error
-    extra = "cpu,train" if command == "train" else "cpu"
+    extra = {"train": "cpu,train", "view": "view"}.get(command, "cpu")
+    extra = "view" if error.name.startswith("rerun") else extra
     return _fail(
         f"{command} needs {error.name}, which is not installed: pip install 'latticewatch[{extra}]'"
     )

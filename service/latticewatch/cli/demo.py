@@ -1,10 +1,13 @@
-"""Simulated microscope, service and terminal view, each a process of its own as in real use.
+"""Simulated microscope, service, terminal view and live viewer, each a process of its own.
 
 For example::
 
   latticewatch demo
+  latticewatch demo --web
   latticewatch demo --frames 60 --headless
 
+The live viewer opens in a window where there is a display and pip install 'latticewatch[view]' has
+been done, and with --web in the browser; it stays open after the last frame, until it is closed.
 With --headless no view is opened; after the last frame it prints found against true defects, the
 classes, the transition matrix and the latency, all taken from what the service published.
 """
@@ -13,6 +16,10 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import importlib.util
+import os
+import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -24,7 +31,13 @@ from rich.table import Table
 from latticewatch.board import class_table, transition_table
 from latticewatch.client.messages import Defects, DefectTable, Statistics
 from latticewatch.client.subscriber import Subscriber
-from latticewatch.processes import GRACE_S, running, running_service, until_subscribed
+from latticewatch.processes import (
+    GRACE_S,
+    ended_in_order,
+    running,
+    running_service,
+    until_subscribed,
+)
 from latticewatch.scorecard import score_by_species
 from latticewatch.sources.simulated import read_truth
 from latticewatch_models.truth import Truth
@@ -33,6 +46,8 @@ STREAM = "demo"
 
 TOPICS = ("statistics", "defects", "health")
 
+EXTRA = "'latticewatch[view]'"
+
 #: Longest silence of the service before the demo gives up, seconds.
 _SILENCE_S = 60.0
 
@@ -40,7 +55,9 @@ _SILENCE_S = 60.0
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("--frames", type=int, default=240, help="length of the movie (%(default)s)")
-    parser.add_argument("--headless", action="store_true", help="no view; print the results")
+    views = parser.add_mutually_exclusive_group()
+    views.add_argument("--headless", action="store_true", help="no view; print the results")
+    views.add_argument("--web", action="store_true", help="live viewer in the browser")
     parser.add_argument("--size", type=int, default=256, help="pixels a side (%(default)s)")
     parser.add_argument("--seed", type=int, default=1, help="of the simulation (%(default)s)")
     parser.add_argument("--rate", type=float, default=5.0, help="frames a second (%(default)s)")
@@ -51,18 +68,56 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Run all parts until the movie has been counted."""
     with contextlib.ExitStack() as stack:
+        stack.enter_context(ended_in_order())
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="latticewatch-")))
         data = options.data or folder / "data"
         service, ports = stack.enter_context(running_service(data))
         if options.headless:
             return _headless(options, ports, folder / "truth.jsonl")
+        viewer = _viewer(stack, ports["results"], web=options.web)
         view = stack.enter_context(
             running("watch", ports["results"], "--stream", STREAM, "--until-end")
         )
         stack.enter_context(running(*_sender(options, ports), quiet=True))
         status = view.wait()
-        print(f"latticewatch demo: session kept in {data}" if options.data else "", end="")
+        if options.data:
+            print(f"latticewatch demo: session kept in {data}")
+        if viewer is not None and viewer.poll() is None:
+            print("latticewatch demo: the viewer is open until you close it or press Ctrl-C")
+            viewer.wait()
         return status if service.poll() is None else 1
+
+
+def _viewer(
+    stack: contextlib.ExitStack, results: str, *, web: bool
+) -> subprocess.Popen[str] | None:
+    """Open the live viewer where it can be; says why it is not opened.
+
+    Raises
+    ------
+    ModuleNotFoundError
+        It is asked for with --web and rerun-sdk is not installed.
+    """
+    installed = importlib.util.find_spec("rerun") is not None
+    if web and not installed:
+        raise ModuleNotFoundError("rerun is not installed", name="rerun")
+    if not web and not (installed and _has_display()):
+        lacking = "--web opens it in the browser" if installed else f"pip install {EXTRA} brings it"
+        print(f"latticewatch demo: without the live viewer: {lacking}")
+        return None
+    where = ("--web", "--port", "0") if web else ()
+    viewer = stack.enter_context(running("view", results, "--stream", STREAM, *where, pipe=True))
+    assert viewer.stdout is not None  # noqa: S101 - asked for above
+    print(viewer.stdout.readline(), end="")
+    if viewer.poll() is not None:
+        raise RuntimeError("the viewer did not start: see its lines above")
+    return viewer
+
+
+def _has_display() -> bool:
+    return sys.platform in ("win32", "darwin") or any(
+        os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY")
+    )
 
 
 def _headless(options: argparse.Namespace, ports: dict[str, str], truth: Path) -> int:

@@ -1,0 +1,1 @@
+"""The live viewer: messages in, Rerun entities out, and the thin shell that shows them."""
