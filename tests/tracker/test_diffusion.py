@@ -144,7 +144,7 @@ def test_rates_per_dose_are_those_per_second_over_the_dose_rate():
             0.3,
             0.95,
         )
-        for dose in (40.0, None)
+        for dose in (np.full(len(step), 40.0), None)
     )
     for per_dose, per_s in (("hops_A2_per_e", "hop_rate_per_s"), ("D_nm2_A2_per_e", "D_nm2_s")):
         assert unknown[per_dose] is None

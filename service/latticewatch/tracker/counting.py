@@ -74,13 +74,14 @@ def count_steps(
     """Add the displacements of linked vacancies; updates the tracks' memory.
 
     Displacements run between lattice sites, not measured positions: the lattice takes out drift and
-    distortion, and a wrong site for one frame is flicker that the estimator cancels. Only steps
-    over exactly one frame count. Called before the tracks take on their new sites.
+    distortion, and a wrong site for one frame is flicker that the estimator cancels. Steps across
+    frames in which the vacancy was missed count with their own duration. Called before the tracks
+    take on their new sites.
     """
-    time = info.time_s - tracks["last_time"]
-    usable = (info.frame - tracks["last_frame"] == 1) & (time > 0)
+    time, lag = info.time_s - tracks["last_time"], info.frame - tracks["last_frame"]
+    usable = time > 0
     if info.frame_time_s is not None:
-        usable &= np.abs(time / info.frame_time_s - 1.0) < UNEVEN
+        usable &= np.abs(time / (lag * info.frame_time_s) - 1.0) < UNEVEN
     usable &= (tracks["species"] == vacancy) & (seen.species[index] == vacancy)
     free = usable & (tracks["bound"] == 0) & ~seen.bound[index]
     step = (seen.cells[index] - tracks["cell"]).astype(float)
@@ -91,7 +92,7 @@ def count_steps(
             time[chosen],
             before[chosen],
             (known[chosen] & bit) > 0,
-            info.dose_e_per_A2,
+            None if info.dose_e_per_A2 is None else info.dose_e_per_A2 * lag[chosen],
         )
         for sums, chosen, bit in (
             (kinetics.all_steps, usable, ALL),

@@ -12,6 +12,7 @@ from latticewatch_models.crystal import Crystal
 
 from .clustering import add_detections
 from .counting import count_classes, count_states, count_steps
+from .handover import handed_over
 from .links import LinkCosts, Party, link, track_doubt
 from .memory import Memory
 from .observation import Observation
@@ -86,8 +87,8 @@ def _settle(tracks: TrackArray, seen: Observation, index: np.ndarray, info: Fram
 
 def follow(
     memory: Memory, info: FrameInfo, seen: Observation, crystal: Crystal, settings: TrackerSettings
-) -> tuple[np.ndarray, list[Event]]:
-    """Link a frame to the open tracks; the track number of each observed defect, and events.
+) -> tuple[np.ndarray, tuple[ClosedTrack, ...], list[Event]]:
+    """Link a frame: track number of each defect, tracks that another took over, and events.
 
     Changes `memory`: tracks, kinetics and the next track's number.
     """
@@ -95,12 +96,13 @@ def follow(
     costs = LinkCosts(
         settings.hop_cost, settings.change_cost, settings.sublattice_cost, settings.end_cost
     )
+    may_hop = mobile(crystal, before["species"], before["sublattice"])
     partner = link(
         Party(
             before["cell"],
             before["sublattice"],
             before["species"],
-            mobile(crystal, before["species"], before["sublattice"]),
+            may_hop,
             track_doubt(before["missed"], before["seen"], costs),
         ),
         Party(
@@ -113,6 +115,7 @@ def follow(
         info.frame - before["last_frame"],
         costs,
     )
+    partner, absorbed = handed_over(before, partner, info.frame, may_hop)
     linked = partner >= 0
     continued, index = picked(before, linked), partner[linked]
     events = _changes(continued, seen, index, info.frame, crystal)
@@ -140,14 +143,16 @@ def follow(
     )
     _settle(continued, seen, index, info)
     _settle(born, seen, fresh, info)
-    memory.tracks = gathered(before, linked, continued, born)
+    kept = ~absorbed
+    memory.tracks = gathered(picked(before, kept), linked[kept], continued, born)
+    closed, ended = _ended(memory, before[absorbed], crystal)
     track = np.zeros(len(seen), np.int64)
     track[index], track[fresh] = continued["track"], born["track"]
     events.extend(
         Event(info.frame, "birth", t, after=names[s])
         for t, s in zip(born["track"].tolist(), born["species"].tolist(), strict=True)
     )
-    return track, events
+    return track, closed, events + ended
 
 
 def close(
@@ -156,7 +161,13 @@ def close(
     """End the chosen open tracks; they and their events."""
     if not chosen.any():
         return (), []
-    closed = closed_tracks(memory.tracks[chosen], species_names(crystal))
-    memory.tracks = picked(memory.tracks, ~chosen)
+    tracks, memory.tracks = memory.tracks[chosen], picked(memory.tracks, ~chosen)
+    return _ended(memory, tracks, crystal)
+
+
+def _ended(
+    memory: Memory, tracks: TrackArray, crystal: Crystal
+) -> tuple[tuple[ClosedTrack, ...], list[Event]]:
+    closed = closed_tracks(tracks, species_names(crystal))
     memory.closed += len(closed)
     return closed, [Event(memory.frame, "death", c.track, before=c.species) for c in closed]

@@ -48,11 +48,13 @@ FORMS = np.moveaxis(line_forms(LINES[:, None], LINES[None]), -1, 0)
 
 @dataclass(frozen=True)
 class DiffusionSums:
-    """Sums over displacements of exactly one frame.
+    """Sums over displacements between successive sightings of a vacancy, one frame apart or more.
 
-    ``squares`` (3,) sums Q_k(d_n) over `steps` displacements that took `time_s`, `products` (3,)
-    sums B_k(d_(n-1), d_n) over `pairs` of them; `changes` counts displacements to another site.
-    ``dose`` in e/A^2 is that of `dosed` displacements.
+    A vacancy that has just hopped is missed more often than one that stays; left out, the
+    displacements across such gaps would take their hops with them. ``squares`` (3,) sums Q_k(d_n)
+    over `steps` displacements that took `time_s`, `products` (3,) sums B_k(d_(n-1), d_n) over
+    `pairs` of them; `changes` counts displacements to another site. ``dose`` in e/A^2 is that of
+    `dosed` displacements.
     """
 
     steps: int
@@ -75,19 +77,19 @@ class DiffusionSums:
         time_s: np.ndarray,
         before: np.ndarray,
         paired: np.ndarray,
-        dose: float | None = None,
+        dose: np.ndarray | None = None,
     ) -> DiffusionSums:
         """Fold in one displacement of each of n tracks.
 
         Parameters
         ----------
         step, time_s
-            (n, 2) in lattice vectors over exactly one frame, and (n,) how long it took.
+            (n, 2) in lattice vectors, and (n,) how long it took.
         before, paired
             (n, 2) the track's displacement that ended where this one began, and bool (n,) whether
             there was one.
         dose
-            Dose of the frame in e/A^2, if it is known.
+            (n,) dose meanwhile in e/A^2, if it is known.
         """
         return DiffusionSums(
             self.steps + len(step),
@@ -95,7 +97,7 @@ class DiffusionSums:
             self.pairs + int(paired.sum()),
             self.changes + int((np.abs(step).max(axis=1, initial=0.0) > 0.5).sum()),
             self.dosed + (0 if dose is None else len(step)),
-            self.dose + (0.0 if dose is None else dose * len(step)),
+            self.dose + (0.0 if dose is None else float(dose.sum())),
             self.squares + line_forms(step, step).sum(axis=0),
             self.products + line_forms(before[paired], step[paired]).sum(axis=0),
         )
@@ -103,7 +105,7 @@ class DiffusionSums:
 
 @dataclass(frozen=True)
 class Hops:
-    """Hops a frame along each line, and what their error depends on.
+    """Hops a displacement along each line, and what their error depends on.
 
     Attributes
     ----------
@@ -179,7 +181,7 @@ def gaussian_part(rates: np.ndarray, squares: np.ndarray) -> np.ndarray:
 
 
 def hop_rates(sums: DiffusionSums, jump: float = 1.0) -> Hops:
-    """Rates a frame from the sums; needs at least one pair."""
+    """Rates a displacement from the sums; needs at least one pair."""
     squares = sums.squares / sums.steps
     return Hops(squares + 2 * sums.products / sums.pairs, squares, sums.steps, sums.pairs, jump)
 

@@ -126,7 +126,7 @@ class Tracker:
         seen, keep = self._observe(info.frame, detections, alignment, told)
         if not warm and self._memory.classifier.mixture is not None:
             events.append(Event(info.frame, "warm"))
-        track, happened = follow(self._memory, info, seen, self.crystal, self.settings)
+        track, absorbed, happened = follow(self._memory, info, seen, self.crystal, self.settings)
         self._memory.displacements = crystallography.look(
             self._memory.displacements, detections, keep, seen, track, alignment, self.crystal
         )
@@ -143,7 +143,7 @@ class Tracker:
             self._memory.pixel_size_nm,
         )
         events += happened + ended + changed + settle_classes(self._memory, self.settings)
-        return Update(info.frame, table, closed + stale, tuple(events), self._drift())
+        return Update(info.frame, table, closed + absorbed + stale, tuple(events), self._drift())
 
     def _align(self, info: FrameInfo, detections: Detections) -> Alignment:
         """Carry the gauge on."""
