@@ -61,10 +61,20 @@ def _diffusion(memory: Memory, crystal: Crystal, credible: float) -> Plain:
     }
 
 
+def infer(memory: Memory, settings: TrackerSettings, crystal: Crystal) -> Plain:
+    """Estimate the states behind single frames' labels: the costly part of `statistics`."""
+    told = inferred.summary(memory.kinetics.words, crystal.states, settings.credible)
+    return {**told, "inferred_at_frame": memory.frame}
+
+
 def statistics(
-    memory: Memory, settings: TrackerSettings, crystal: Crystal, table: Readings
+    memory: Memory,
+    settings: TrackerSettings,
+    crystal: Crystal,
+    table: Readings,
+    behind: Plain,
 ) -> Plain:
-    """Assemble the statistics; see docs/tracker.md for every key."""
+    """Assemble the statistics, `behind` from `infer`; see docs/tracker.md for every key."""
     credible, names, kinetics = settings.credible, species_names(crystal), memory.kinetics
     numbers = np.sort(memory.classifier.roster.numbers)
     if not len(numbers) and isinstance(settings.classes, int):  # those that there will be
@@ -92,7 +102,7 @@ def statistics(
         "states": _named(memory.defects, crystal.states, len(names), credible),
         "transitions": {
             **transitions.summary(kinetics.states, crystal.states, credible),
-            **inferred.summary(kinetics.words, crystal.states, credible),
+            **behind,
             "label_error": memory.doubt.summary(0, credible),
             "filter": state_matrix(memory.soft_steps, settings.state_change).tolist(),
         },

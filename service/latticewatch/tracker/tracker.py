@@ -32,7 +32,7 @@ from .observation import (
 )
 from .settings import TrackerSettings
 from .species import Readings, class_posterior, host_heights, readings, species_names
-from .statistics import statistics
+from .statistics import infer, statistics
 from .update import ClosedTrack, Event, Update, defect_table, empty_table
 
 
@@ -51,6 +51,7 @@ class Tracker:
         self.settings = settings
         self.crystal = crystal
         self._memory = memory.fresh(settings, crystal)
+        self._inferred: tuple[int, dict[str, object]] | None = None  # at which frame; not state
 
     @property
     def frame(self) -> int:
@@ -89,9 +90,17 @@ class Tracker:
         closed, events = close(self._memory, np.ones(len(self._memory.tracks), bool), self.crystal)
         return Update(self._memory.frame, empty_table(), closed, tuple(events), self._drift())
 
-    def statistics(self) -> dict[str, object]:
-        """Everything learnt so far, as plain JSON-able values, each estimate with its interval."""
-        return statistics(self._memory, self.settings, self.crystal, self._readings())
+    def statistics(self, kept: int = 0) -> dict[str, object]:
+        """Everything learnt so far, as plain JSON-able values, each estimate with its interval.
+
+        What labels tell of the states behind them costs more than all the rest together; it may
+        be that of up to `kept` frames ago and says of which (``transitions.inferred_at_frame``).
+        """
+        frame, inferred = self._inferred or (-1, {})
+        if self._inferred is None or not 0 <= self.frame - frame < kept:
+            inferred, frame = infer(self._memory, self.settings, self.crystal), self.frame
+            self._inferred = frame, inferred
+        return statistics(self._memory, self.settings, self.crystal, self._readings(), inferred)
 
     def newest(self) -> dict[str, object]:
         """Density, fractions and counts of the last frame alone; empty before the first."""
