@@ -44,8 +44,9 @@ log = logging.getLogger(__name__)
 
 STATISTICS_FILE = "statistics.json"
 
-#: Frames for which the estimate of the states behind the labels is published again: it costs 8 to
-#: 20 ms, and ten frames more change it by a fraction of its interval. Those at an end are fresh.
+#: Frames for which the costly estimates (`tracker.statistics.infer`) are published again: they take
+#: 10 to 20 ms, and ten frames more change them by a fraction of their intervals. At an end they are
+#: made anew.
 KEPT_FRAMES = 10
 
 

@@ -62,9 +62,13 @@ def _diffusion(memory: Memory, crystal: Crystal, credible: float) -> Plain:
 
 
 def infer(memory: Memory, settings: TrackerSettings, crystal: Crystal) -> Plain:
-    """Estimate the states behind single frames' labels: the costly part of `statistics`."""
-    told = inferred.summary(memory.kinetics.words, crystal.states, settings.credible)
-    return {**told, "inferred_at_frame": memory.frame}
+    """Make the costly estimates: states behind single frames' labels, columns around dopants."""
+    credible = settings.credible
+    return {
+        "transitions": inferred.summary(memory.kinetics.words, crystal.states, credible),
+        "crystallography": displacement_modes.summary(memory.displacements, crystal, credible),
+        "inferred_at_frame": memory.frame,
+    }
 
 
 def statistics(
@@ -72,9 +76,9 @@ def statistics(
     settings: TrackerSettings,
     crystal: Crystal,
     table: Readings,
-    behind: Plain,
+    slow: Plain,
 ) -> Plain:
-    """Assemble the statistics, `behind` from `infer`; see docs/tracker.md for every key."""
+    """Assemble the statistics, `slow` from `infer`; see docs/tracker.md for every key."""
     credible, names, kinetics = settings.credible, species_names(crystal), memory.kinetics
     numbers = np.sort(memory.classifier.roster.numbers)
     if not len(numbers) and isinstance(settings.classes, int):  # those that there will be
@@ -102,7 +106,7 @@ def statistics(
         "states": _named(memory.defects, crystal.states, len(names), credible),
         "transitions": {
             **transitions.summary(kinetics.states, crystal.states, credible),
-            **behind,
+            **slow["transitions"],  # type: ignore[dict-item]
             "label_error": memory.doubt.summary(0, credible),
             "filter": state_matrix(memory.soft_steps, settings.state_change).tolist(),
         },
@@ -111,7 +115,8 @@ def statistics(
         ),
         "diffusion": _diffusion(memory, crystal, credible),
         "fusion": fusion.summary(memory.sites, memory.vacancies, credible),
-        "crystallography": displacement_modes.summary(memory.displacements, crystal, credible),
+        "crystallography": slow["crystallography"],
+        "inferred_at_frame": slow["inferred_at_frame"],
         "changes": watching.summary(memory.watch, crystal),
         "tracks": {"open": len(memory.tracks), "closed": memory.closed},
         "fractions": {

@@ -93,8 +93,8 @@ class Tracker:
     def statistics(self, kept: int = 0) -> dict[str, object]:
         """Everything learnt so far, as plain JSON-able values, each estimate with its interval.
 
-        What labels tell of the states behind them costs more than all the rest together; it may
-        be that of up to `kept` frames ago and says of which (``transitions.inferred_at_frame``).
+        What `statistics.infer` estimates costs more than all the rest together; it may be that of
+        up to `kept` frames ago, and ``inferred_at_frame`` says which.
         """
         frame, inferred = self._inferred or (-1, {})
         if self._inferred is None or not 0 <= self.frame - frame < kept:
