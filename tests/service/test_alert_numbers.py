@@ -16,7 +16,8 @@ from latticewatch.results import FrameResult, missing_frames
 from latticewatch.standing import Check, Standing
 from latticewatch.steps import Analysed
 from latticewatch.tracker.update import Event
-from latticewatch_models.crystal import crystal_named
+from latticewatch.tracker.watching import series_names
+from latticewatch_models.crystal import CRYSTALS, crystal_named
 
 NAMES = Names.of(crystal_named("WS2"))
 NEWEST = {
@@ -96,3 +97,9 @@ def test_a_frame_that_cannot_be_used_tells_its_dose_alone():
     step = analysed(error=FrameError("frame", "constant", "unblank the beam"))
     (reading,) = readings(step, [FrameResult(4, 1, 4)], NEWEST, Standing(), None)
     assert (reading.lost, reading.dose, reading.values, reading.changes) == (True, 5.0, {}, None)
+
+
+@pytest.mark.parametrize("name", sorted(CRYSTALS))
+def test_every_series_that_a_rule_may_name_is_one_that_the_tracker_watches(name):
+    crystal = CRYSTALS[name]
+    assert set(Names.of(crystal).series().values()) <= set(series_names(crystal))
