@@ -69,9 +69,9 @@ def count(truth: Judged, table: dict[str, np.ndarray]) -> np.ndarray:
     points = points[table["species"].astype(str) == SPECIES]
     mine, true = match(points, truth.points, truth.reach_px)
     wanted = truth.counts & (truth.species == SPECIES)
-    void = np.zeros(len(points), bool)
-    void[mine] = ~truth.counts[true]
-    reported = truth.inside(points) & ~void
+    # a row beside a defect counts as that defect does, on whichever side of the border it lies
+    reported = truth.inside(points)
+    reported[mine] = truth.counts[true]
     return np.array([wanted.sum(), reported.sum(), wanted[true].sum()])
 
 

@@ -92,10 +92,10 @@ class Rows:
         points = np.stack([table["x_px"], table["y_px"]], axis=-1)
         species = table["species"].astype(str)
         mine, true = match(points, truth.points, truth.reach_px)
-        void = ~truth.inside(points)
-        void[mine] |= ~truth.counts[true]
+        counted = truth.inside(points)
+        counted[mine] = truth.counts[true]
         self.true.update(truth.species[truth.counts].tolist())
-        self.reported.update(species[~void].tolist())
+        self.reported.update(species[counted].tolist())
         right = truth.counts[true] & (species[mine] == truth.species[true])
         self.right.update(species[mine[right]].tolist())
         for row, there in zip(mine, true, strict=True):
