@@ -112,7 +112,7 @@ class TrackerOptions(_Section):
         default="full", description="covariance of a class: full or diagonal"
     )
     warm_up: int = Field(
-        default=200,
+        default=500,
         ge=20,
         description="descriptors gathered before the mixture starts; 2000 make the best of it",
     )

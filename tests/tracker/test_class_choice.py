@@ -56,7 +56,7 @@ def test_least_bic_is_where_scikit_learn_finds_it(kind):
         ({"classes": 0}, "at least 1"),
         ({"most_classes": 33}, "give 1 to 32"),
         ({"covariance": "tied"}, '"full" or "diagonal"'),
-        ({"classes": "bic", "most_classes": 21}, "ten detections a class"),
+        ({"classes": "bic", "most_classes": 21, "warm_up": 200}, "ten detections a class"),
     ],
 )
 def test_settings_that_make_no_mixture_are_refused(options, message):

@@ -96,7 +96,7 @@ def test_readings_of_a_class_join_both_kinds_of_evidence():
 
 def run(specimen, frames=14, classes=4, noise=0.01):
     """Apply frames; the tracker and the last table."""
-    tracker = Tracker(TrackerSettings(classes=classes), specimen.crystal)
+    tracker = Tracker(TrackerSettings(classes=classes, warm_up=200), specimen.crystal)
     rng = np.random.default_rng(3)
     for frame in range(frames):
         update = tracker.apply(info(frame), detect(specimen, View(noise=noise), rng))

@@ -27,7 +27,8 @@ class TrackerSettings:
         ``"full"``, or ``"diagonal"`` where the warm-up is too short for the former's parameters.
     warm_up
         Descriptors gathered before basis and mixture are fitted; until then ``class_id`` is -1.
-        200 are two or three frames of the reference movie, 40 for each of five classes.
+        500 are five or six frames of the reference movie, 100 for each of five classes: a start
+        on 200 chooses a poor optimum in two specimens of four, one on 2,000 in none.
     components
         Principal components of the patch that join the measured intensities in a descriptor.
     step_exponent
@@ -77,7 +78,7 @@ class TrackerSettings:
     classes: int | str = 5
     most_classes: int = 8
     covariance: str = "full"
-    warm_up: int = 200
+    warm_up: int = 500
     components: int = 4
     step_exponent: float = 0.7
     batch: int = 100
