@@ -19,6 +19,7 @@ COMMANDS = {
     "view": "live picture of a service's results, in a window or the browser",
     "watch": "live table of a service's results in the terminal",
     "analyze": "run the same pipeline over a file",
+    "report": "a session as one page with figures, tables and methods",
     "label": "label defects by Fourier filtering, without a model, with a picture of the steps",
     "train": "train the segmenter and export it to ONNX",
     "bench": "frames a second and latency through the real sockets",

@@ -1,0 +1,132 @@
+"""The report of a session: whole, readable without a network, and of whatever the session holds."""
+
+from __future__ import annotations
+
+import sqlite3
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from latticewatch.cli import main
+from latticewatch.report import keys
+from latticewatch.report.contents import read_contents
+from latticewatch.report.page import html
+from latticewatch.report.sections import build
+from latticewatch.session import Session
+from latticewatch_models.microscope import Microscope
+
+FRAMES = 12
+
+SECTIONS = [
+    "summary", "frames", "classes", "space-time", "motion", "displacements", "states", "series",
+    "methods",
+]  # fmt: skip
+
+
+class Page(HTMLParser):
+    """Sections, figures, references and open tags of a page."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.sections, self.figures, self.references, self.open = [], [], [], []
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag, attrs):
+        found = dict(attrs)
+        if tag not in {"img", "meta"}:
+            self.open.append(tag)
+        if tag == "section":
+            self.sections.append(found["id"])
+        if tag == "figure":
+            self.figures.append(found["id"].removeprefix("figure-"))
+        self.references += [found[name] for name in ("src", "href") if name in found]
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+@pytest.fixture(scope="module")
+def movie(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("movie") / "movie.npy"
+    frames = Microscope("WS2", (128, 128), seed=9).frames(FRAMES)
+    np.save(path, np.stack([frame.image for frame in frames]))
+    return path
+
+
+@pytest.fixture(scope="module")
+def folder(movie, tmp_path_factory) -> Path:
+    out = tmp_path_factory.mktemp("session") / "out"
+    calibration = ["--pixel-size", "0.03", "--frame-time", "2.25"]
+    assert main(["analyze", str(movie), "--out", str(out), *calibration]) == 0
+    return out
+
+
+def test_the_page_is_whole_and_loads_nothing(folder, movie, tmp_path, capsys):
+    out, pdf = tmp_path / "r.html", tmp_path / "r.pdf"
+    given = ["--out", str(out), "--pdf", str(pdf), "--movie", str(movie)]
+    assert main(["report", str(folder), *given]) == 0
+    page = Page(text := out.read_text(encoding="utf-8"))
+    assert page.open == []
+    assert page.sections == SECTIONS
+    drawn = {"overlays", "maps", "space-time", "series"}
+    contents = read_contents(folder)
+    for part, names in {
+        "classes": {"class-images"}, "motion": {"motion"}, "fields": {"displacement-fields"},
+        "modes": {"displacement-modes"}, "matrices": {"matrices", "graph"},
+    }.items():  # fmt: skip
+        drawn |= set() if isinstance(getattr(contents, part), keys.Absent) else names
+    assert set(page.figures) == drawn
+    assert len(page.references) == len(page.figures)
+    assert all(one.startswith("data:image/png;base64,") for one in page.references)
+    assert "http://" not in text
+    assert "https://" not in text
+    # a page of text at least, and one for each figure
+    assert pdf.read_bytes().count(b"/Type /Page ") > len(page.figures)
+
+
+def test_missing_statistics_leave_out_figures_and_say_why(folder):
+    whole = read_contents(folder)
+    for statistics in ({}, dict.fromkeys(whole.statistics), dict.fromkeys(whole.statistics, 3)):
+        parts = {
+            name: getattr(keys, name)(statistics)
+            for name in ("classes", "motion", "fields", "modes", "matrices")
+        }
+        assert all(isinstance(part, keys.Absent) for part in parts.values())
+        bare = replace(whole, statistics=statistics, frame_dose=float("nan"), **parts)
+        page = Page(text := html("a <b> & c", build(bare)))
+        assert page.sections == SECTIONS
+        assert page.figures == ["maps", "space-time", "series"]
+        assert text.count("Not shown: ") == 4
+        assert "add --movie FILE" in text
+        assert "a &lt;b&gt; &amp; c" in text
+
+
+def test_the_summary_tells_what_the_session_holds(folder):
+    contents = read_contents(folder)
+    told = dict(build(contents)[0].rows)
+    with Session.open_read(folder) as session:
+        assert told["defects, all frames"] == str(len(session.defects()))
+    assert told["crystal"] == "WS2"
+    assert told["frames analysed"] == str(FRAMES)
+    assert told["pixel size"].startswith("0.03 nm")
+
+
+def test_what_cannot_be_reported_is_told_in_a_line(folder, tmp_path, capsys):
+    empty = tmp_path / "session.sqlite"
+    with Session.open_read(folder) as session, sqlite3.connect(empty) as copy:
+        session._db.backup(copy)
+        copy.execute("DELETE FROM frames")
+    copy.close()
+    assert main(["report", str(empty)]) == 1
+    assert "no analysed frame" in (line := capsys.readouterr().err)
+    assert line.count("\n") == 1
+    assert main(["report", str(tmp_path / "none")]) == 1
+    assert capsys.readouterr().err.count("\n") == 1
+    short = tmp_path / "short.npy"
+    np.save(short, np.zeros((3, 8, 8)))
+    assert main(["report", str(folder), "--movie", str(short)]) == 2
+    assert "3 frames" in capsys.readouterr().err
