@@ -26,7 +26,7 @@ def mean_images(classes: Sequence[ClassImage]) -> Figure:
         title = f"class {one.number}: {one.species}\n{one.members:.0f} looks\n"
         ax.set_title(f"{title}ratio {one.ratio:.2f} ({expected})", fontsize=9)
         ax.set(xticks=[], yticks=[])
-    figure.colorbar(shown, ax=axes, shrink=0.6, label="intensity (host columns)")
+    figure.colorbar(shown, ax=axes, shrink=0.6, label="less the crystal\n(host columns)")
     return figure
 
 
@@ -41,12 +41,13 @@ def displacements(fields: Sequence[Field]) -> Figure:
     for ax, field in zip(axes, fields, strict=True):
         tips = sites + _ARROW * field.mean
         ax.plot(*sites.T, "o", color="#999999", ms=5, mfc="none")
-        for site, tip, error in zip(sites, tips, field.error, strict=True):
+        for tip, error in zip(tips, field.error, strict=True):
             size = 2 * _ARROW * error
             ax.add_patch(
                 Ellipse(tuple(tip), size[0], size[1], color="#56B4E9", alpha=0.7, lw=0, zorder=3)
             )
-            ax.annotate("", tuple(tip), tuple(site), arrowprops={"arrowstyle": "->", "lw": 1.3})
+        arrows = (tips - sites).T
+        ax.quiver(*sites.T, *arrows, angles="xy", scale_units="xy", scale=1, width=0.008, zorder=4)
         x, y = field.mean[0]
         ax.set_title(
             f"{field.state}, {field.looks} looks\ndopant ({x:.1f}, {y:.1f}) pm", fontsize=9

@@ -88,7 +88,8 @@ def _classes(contents: Contents) -> Section:
     if isinstance(contents.classes, Absent):
         return _without("classes", title, contents.classes)
     caption = (
-        "Mean image of every class on one scale. Looks: weighted count of defects. Ratio: "
+        "Mean difference from the perfect crystal for every class, on one scale (0 is the host, unit "
+        "a host column of the metal). Looks: weighted count of defects. Ratio: "
         "intensity over that of a host column, measured (expected from atomic numbers)."
     )
     plate = Plate("class-images", class_figures.mean_images(contents.classes), caption)
@@ -114,9 +115,9 @@ def _motion(contents: Contents) -> Section:
     caption = (
         "Left: the 40 longest paths, nm, corrected for drift. Middle: D of all vacancies and of "
         "those that are not beside a dopant (free); bars are 95 % intervals. The cross, where "
-        "there is one, is the median over windows of the original paper's estimator (variance of unlinked "
-        "detections). It is biased and given for comparison only. Right: hop rates along the three "
-        "lines of the lattice with 95 % intervals."
+        "there is one, is the median over windows of the original paper's estimator (variance of "
+        "unlinked detections). It is biased and given for comparison only. Right: hop rates along "
+        "the three lines of the lattice with 95 % intervals."
     ).replace("95 %", tables.level(contents))
     plate = Plate("motion", motion_figures.motion(contents.motion, contents.defects), caption)
     return Section("motion", title, rows=tables.motion(contents.motion), plates=(plate,))
