@@ -113,6 +113,9 @@ def test_the_summary_tells_what_the_session_holds(folder):
     assert told["crystal"] == "WS2"
     assert told["frames analysed"] == str(FRAMES)
     assert told["pixel size"].startswith("0.03 nm")
+    verdict = contents.statistics["transitions"]["memory"]["verdict"]
+    states = next(one for one in build(contents) if one.name == "states")
+    assert states.text[0].startswith(f"Memory test: {verdict}")
 
 
 def test_what_cannot_be_reported_is_told_in_a_line(folder, tmp_path, capsys):

@@ -74,10 +74,11 @@ def modes(contents: Contents) -> tuple[str, ...]:
 def states(contents: Contents) -> tuple[str, ...]:
     """Tell memory and rates in words."""
     data = contents.statistics
-    verdict = dig(data, "memory.verdict")
+    verdict = dig(data, "transitions.memory.verdict")
     memory = (
-        f"Memory test: {verdict} ({number(data, 'memory.bits'):.3g} bits, "
-        f"p = {number(data, 'memory.p_value'):.2g}, {_word(data, 'memory.pairs')} pairs)."
+        f"Memory test: {verdict} ({number(data, 'transitions.memory.bits'):.3g} bits, "
+        f"p = {number(data, 'transitions.memory.p_value'):.2g}, "
+        f"{_word(data, 'transitions.memory.pairs')} pairs)."
         if verdict
         else "Memory test: not made."
     )
