@@ -41,7 +41,7 @@ def overlays(frames: Sequence[tuple[int, np.ndarray, DefectTable]]) -> Figure:
     for ax, (frame, image, table) in zip(axes, frames, strict=True):
         low, high = np.percentile(image, [_CLIP_PERCENT, 100 - _CLIP_PERCENT])
         ax.imshow(image, cmap="gray", vmin=low, vmax=high)
-        _scatter(ax, table, table.x_px, table.y_px, 30)
+        _scatter(ax, table, table.x_px, table.y_px, 70, hollow=True)
         ax.set(title=f"frame {frame}", xlabel="x (px)")
     axes[0].set_ylabel("y (px)")
     _legend(figure, axes)
@@ -65,14 +65,25 @@ def space_time(table: DefectTable) -> Figure:
 
 
 def _scatter(
-    ax: Any, table: DefectTable, x: np.ndarray, y: np.ndarray, size: float, *z: np.ndarray
+    ax: Any,
+    table: DefectTable,
+    x: np.ndarray,
+    y: np.ndarray,
+    size: float,
+    *z: np.ndarray,
+    hollow: bool = False,
 ) -> None:
     for species in sorted(set(table.species.tolist())):
         mine = table.species == species
         colour, marker = style_of(species)
-        edge = {} if marker == "x" else {"edgecolors": "black", "linewidths": 0.3}
+        face: dict[str, Any] = {"c": colour}
+        if hollow and marker != "x":
+            # what is marked stays to be seen
+            face = {"facecolors": "none", "edgecolors": colour, "linewidths": 1.4}
+        elif marker != "x":
+            face |= {"edgecolors": "black", "linewidths": 0.3}
         places = [values[mine] for values in (x, y, *z)]
-        ax.scatter(*places, s=size, c=colour, marker=marker, label=species, **edge)
+        ax.scatter(*places, s=size, marker=marker, label=species, **face)
 
 
 def _legend(figure: Figure, axes: Sequence[Any]) -> None:
