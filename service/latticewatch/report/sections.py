@@ -88,8 +88,8 @@ def _classes(contents: Contents) -> Section:
     if isinstance(contents.classes, Absent):
         return _without("classes", title, contents.classes)
     caption = (
-        "Mean difference from the perfect crystal for every class, on one scale (0 is the host, "
-        "unit a host column of the metal). Looks: weighted count of defects. Ratio: "
+        "Mean difference from the perfect crystal for every class, on one scale (0 is the "
+        "host, arbitrary units). Looks: weighted count of defects. Ratio: "
         "intensity over that of a host column, measured (expected from atomic numbers)."
     )
     plate = Plate("class-images", class_figures.mean_images(contents.classes), caption)

@@ -20,7 +20,7 @@ def matrices(found: Sequence[Matrix]) -> Figure:
     for ax, one in zip(figure.subplots(1, len(found), squeeze=False)[0], found, strict=True):
         ax.imshow(one.value, cmap="Blues", vmin=0, vmax=1)
         for i, j in np.ndindex(one.value.shape):
-            text = f"{_chance(one.value[i, j])}\n{one.low[i, j]:.3f} to {one.high[i, j]:.3f}"
+            text = f"{_chance(float(one.value[i, j]))}\n{one.low[i, j]:.3f} to {one.high[i, j]:.3f}"
             colour = "white" if one.value[i, j] > 0.55 else "black"
             ax.text(j, i, text, ha="center", va="center", fontsize=7.5, color=colour)
         ax.set_xticks(range(len(one.states)), one.states, rotation=20)
@@ -40,7 +40,7 @@ def graph_and_dwell(one: Matrix) -> Figure:
         if i != j and one.value[i, j] >= _LEAST_SHOWN:
             _arrow(left, places[i], places[j], float(one.value[i, j]))
     for i, place in enumerate(places):
-        text = f"{one.states[i]}\nstays {_chance(one.value[i, i])}"
+        text = f"{one.states[i]}\nstays {_chance(float(one.value[i, i]))}"
         box = {"boxstyle": "round", "fc": "#dcebf7", "ec": "#0072B2"}
         left.text(*place, text, ha="center", va="center", fontsize=8.5, bbox=box)
     left.set(xlim=(-1.6, 1.6), ylim=(-1.4, 1.4), title=f"chances per frame, {one.name}")
