@@ -279,7 +279,9 @@ class StreamWriter:
 
     def _statistics(self, last: _Applied) -> dict[str, Any]:
         epoch = last.step.arrival.epoch if isinstance(last.step, Analysed) else last.step.epoch
-        kept = 0 if last.end is not None else KEPT_FRAMES
+        # between two checks of the segmenter (every tenth frame), which cost as much again
+        due = self._tracker.frame % KEPT_FRAMES == KEPT_FRAMES // 2
+        kept = 0 if due or last.end is not None else KEPT_FRAMES
         return {
             "stream": self.stream,
             "epoch": epoch,
