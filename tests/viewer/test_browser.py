@@ -19,7 +19,8 @@ from latticewatch.viewer.drawing import rgb
 from latticewatch.viewer.scene import BORDER
 
 WIDTH, HEIGHT = 1400, 900
-SIZE, FRAMES = 256, 12
+#: Frames until after the warm-up of the classes, 500 descriptors.
+SIZE, FRAMES = 256, 24
 
 #: The browser draws in software: it may take so long until everything is on the screen, seconds.
 PATIENCE_S = 150.0
