@@ -135,13 +135,16 @@ def lacking_shares(crystal: Crystal | None) -> tuple[float, ...]:
     """Tell what a column of the second sublattice may lack, in shares of the host, least first."""
     if crystal is None:
         return LACKING
+    return tuple(sorted({share for share in lost_shares(crystal) if share > 0.0}))
+
+
+def lost_shares(crystal: Crystal) -> tuple[float, ...]:
+    """Share of the host column that each of the crystal's readings lacks, 0 off this sublattice."""
     host = crystal.host_intensity(SUBLATTICE)
-    lost = {
-        round(1.0 - crystal.reading_intensity(reading) / host, 6)
-        for reading in crystal.readings
-        if reading.sublattice == SUBLATTICE
-    }
-    return tuple(sorted(share for share in lost if share > 0.0))
+    return tuple(
+        round(1.0 - crystal.reading_intensity(r) / host, 6) if r.sublattice == SUBLATTICE else 0.0
+        for r in crystal.readings
+    )
 
 
 def judge_vacancies(

@@ -91,6 +91,18 @@ def test_without_judged_columns_nothing_changes() -> None:
     assert amounts_of(crystal_named("graphene")) == ()
 
 
+def test_a_frame_in_which_no_column_could_be_judged_keeps_its_detections() -> None:
+    seen = frame_of(make_specimen(0), 1)
+    known, _, _ = fuse(SiteFilter.empty(2), 0, seen, STILL, WS2, None)
+    none = replace(seen, vacancies=seen.vacancies.take(np.zeros(len(JUDGED), bool)))
+    after, merged, told = fuse(known, 1, none, STILL, WS2, None)
+    assert after is known
+    assert merged is none
+    assert not told.fused.any()
+    lost, _, _ = fuse(known, 1, none, replace(STILL, lost=True), WS2, None)
+    assert lost.frame == -1
+
+
 def test_faint_vacancies_are_rows_once_several_frames_have_told_them() -> None:
     """No detection of theirs at all: what the filter adds has a place, a species and no class."""
     specimen, tracker = make_specimen(3), Tracker(TrackerSettings(), WS2)

@@ -85,14 +85,10 @@ def _settle(tracks: TrackArray, seen: Observation, index: np.ndarray, info: Fram
     tracks["species_seen"][np.arange(len(tracks)), seen.species[index]] += 1
 
 
-def follow(
-    memory: Memory, info: FrameInfo, seen: Observation, crystal: Crystal, settings: TrackerSettings
-) -> tuple[np.ndarray, tuple[ClosedTrack, ...], list[Event]]:
-    """Link a frame: track number of each defect, tracks that another took over, and events.
-
-    Changes `memory`: tracks, kinetics and the next track's number.
-    """
-    before, names = memory.tracks, species_names(crystal)
+def _partners(
+    before: TrackArray, frame: int, seen: Observation, crystal: Crystal, settings: TrackerSettings
+) -> tuple[np.ndarray, np.ndarray]:
+    """Find the detection that continues each track, -1 for none, and the tracks taken over."""
     costs = LinkCosts(
         settings.hop_cost, settings.change_cost, settings.sublattice_cost, settings.end_cost
     )
@@ -112,10 +108,21 @@ def follow(
             mobile(crystal, seen.species, seen.sublattice),
             costs.unseen * (np.arange(len(seen)) >= seen.found),
         ),
-        info.frame - before["last_frame"],
+        frame - before["last_frame"],
         costs,
     )
-    partner, absorbed = handed_over(before, partner, info.frame, may_hop)
+    return handed_over(before, partner, frame, may_hop)
+
+
+def follow(
+    memory: Memory, info: FrameInfo, seen: Observation, crystal: Crystal, settings: TrackerSettings
+) -> tuple[np.ndarray, tuple[ClosedTrack, ...], list[Event]]:
+    """Link a frame: track number of each defect, tracks that another took over, and events.
+
+    Changes `memory`: tracks, kinetics and the next track's number.
+    """
+    before, names = memory.tracks, species_names(crystal)
+    partner, absorbed = _partners(before, info.frame, seen, crystal, settings)
     linked = partner >= 0
     continued, index = picked(before, linked), partner[linked]
     events = _changes(continued, seen, index, info.frame, crystal)

@@ -8,7 +8,13 @@ from typing import Any
 import numpy as np
 
 from latticewatch.detections import Detections
-from latticewatch.vacancies import SUBLATTICE, Vacancies, best_threshold, lacking_shares
+from latticewatch.vacancies import (
+    SUBLATTICE,
+    Vacancies,
+    best_threshold,
+    lacking_shares,
+    lost_shares,
+)
 from latticewatch_models.crystal import Crystal
 
 from .anchor import ALIKE, Alignment, site_keys
@@ -87,18 +93,18 @@ def fuse(
         Least probability that is reported; None for what makes the expected F1 greatest.
     """
     seen, n, amounts = detections.vacancies, len(detections), len(amounts_of(crystal))
-    if seen is None or not amounts or seen.ratio.shape[1] != amounts:
-        none = np.zeros(n, bool)
-        return known, detections, Told(np.zeros((n, amounts)), none, none)
     if alignment.lost:
         known = SiteFilter.empty(amounts)
+    if seen is None or not len(seen.cells) or not amounts or seen.ratio.shape[1] != amounts:
+        none = np.zeros(n, bool)
+        return known, detections, Told(np.zeros((n, amounts)), none, none)
     cells, _ = alignment.sites(seen.cells, np.full(len(seen.cells), SUBLATTICE))
     known, lacking = observe_sites(known, frame, cells, seen.ratio, seen.odd, seen.shares)
     probability = lacking.sum(axis=1)
     least = best_threshold(probability) if threshold is None else threshold
     merged, site, bare = _merged(detections, seen, probability, least)
     fused = site >= 0
-    told = np.where(fused[:, None], lacking[site] if len(lacking) else 0.0, 0.0)
+    told = np.where(fused[:, None], lacking[site], 0.0)
     columns = Columns.of(site_keys(cells, SUBLATTICE), seen.ratio)
     return known, merged, Told(told, fused, bare, float(probability.sum()), columns)
 
@@ -110,11 +116,7 @@ def _merged(
 
     Cells are the frame's own on both sides; a row on no judged column has -1.
     """
-    keys = site_keys(seen.cells, SUBLATTICE)
-    order = np.argsort(keys, kind="stable")
-    own = site_keys(detections.cells, detections.sublattice)
-    place = np.minimum(np.searchsorted(keys[order], own), max(len(keys) - 1, 0))
-    site = np.where(keys[order][place] == own, order[place], -1) if len(keys) else own * 0 - 1
+    site = seen.find(detections.cells, detections.sublattice)
     site[(site >= 0) & seen.bright[site]] = -1
     chosen = (probability >= least) & ~seen.bright
     kept = np.flatnonzero((site < 0) | chosen[site])
@@ -156,14 +158,8 @@ def named(
     """
     if not told.fused.any():
         return species, posterior
-    host = crystal.host_intensity(SUBLATTICE)
-    lost = np.array(
-        [
-            round(1.0 - crystal.reading_intensity(r) / host, 6) if r.sublattice == SUBLATTICE else 0
-            for r in crystal.readings
-        ]
-    )
-    entry = np.array([int(np.flatnonzero(lost == amount)[0]) for amount in amounts_of(crystal)])
+    lost = lost_shares(crystal)
+    entry = np.array([lost.index(amount) for amount in amounts_of(crystal)])
     undisturbed = int(np.flatnonzero(table.host & (table.sublattice == SUBLATTICE))[0])
     fused = told.fused
     rows = np.zeros((int(fused.sum()), posterior.shape[1]))
