@@ -69,10 +69,6 @@ class TrueKinetics:
                 self.moves += 1
         self._before = now
 
-    def diffusion(self, frame_time_s: float) -> float:
-        """Coefficient of free vacancies, lattice constants squared a second."""
-        return self.squares / (4.0 * max(self.moves, 1) * frame_time_s)
-
 
 @dataclass
 class Rows:
@@ -111,11 +107,6 @@ class Rows:
             name: SpeciesScore(self.true[name], self.reported[name], self.right[name])
             for name in sorted(set(self.true) - {"bound"})
         }
-
-    @property
-    def state_error(self) -> float:
-        """Share of the dopants' states that are wrong."""
-        return 1.0 - float(np.trace(self.states) / max(self.states.sum(), 1))
 
 
 def turned_state(state: int, turn: int) -> int:
