@@ -57,3 +57,23 @@ def irfft2(spectrum: Array, shape: tuple[int, int]) -> Array:
 def to_host(array: Array) -> np.ndarray:
     """Return a NumPy array with the same content; copies only when it lives on a GPU."""
     return np.asarray(array.get()) if on_device(array) else np.asarray(array)
+
+
+def cupy_trouble(index: int = 0) -> tuple[str, str]:
+    """Reason and mend if CuPy cannot compute on CUDA device `index`; two empty strings if it can.
+
+    A tiny kernel is compiled and run: CuPy imports on machines that it cannot compute on.
+    """
+    try:
+        cupy = importlib.import_module("cupy")
+    except ImportError as error:
+        return f"CuPy is not installed or does not load ({error})", "install the gpu extra"
+    try:
+        with cupy.cuda.Device(index):
+            total = int((cupy.arange(4) ** 2).sum())
+    except Exception as error:  # noqa: BLE001  (CUDA's, NVRTC's and the loader's share no base)
+        reason = f"CuPy {cupy.__version__} cannot compute ({str(error).splitlines()[0]})"
+        return reason, "match driver, CUDA libraries and cupy-cuda13x of the gpu extra"
+    if total != sum(k * k for k in range(4)):
+        return f"CuPy {cupy.__version__} computes wrongly", "check the GPU with nvidia-smi"
+    return "", ""

@@ -7,15 +7,18 @@ runs, and nothing else is kept between calls.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import onnxruntime
 
+from latticewatch_models.devices import Device
+from latticewatch_models.providers import Machine, PassedOver, ProviderError, choose
 from latticewatch_models.segmentation import Segmentation
+from latticewatch_models.sessions import Fall, FallingSession, UnreadableModelError
+
+__all__ = ["Fall", "ModelCard", "ModelError", "PassedOver", "ProviderError", "Segmenter"]
 
 logger = logging.getLogger(__name__)
 
@@ -29,32 +32,12 @@ COLUMN_OUTPUTS = ("column_heat", "column_offset")
 #: The model that ships with the package.
 ZOO_MODEL = Path(__file__).parent / "zoo" / "defects.onnx"
 
-#: Providers by the name a user gives, fastest first.
-PROVIDERS: dict[str, str] = {
-    "tensorrt": "TensorrtExecutionProvider",
-    "cuda": "CUDAExecutionProvider",
-    "openvino": "OpenVINOExecutionProvider",
-    "cpu": "CPUExecutionProvider",
-}
-
-_MENDS = {
-    "tensorrt": "install the gpu extra and TensorRT's libraries",
-    "cuda": "install the gpu extra in place of the cpu extra (onnxruntime-gpu, CUDA 13, cuDNN 9)",
-    "openvino": "install onnxruntime-openvino in place of onnxruntime",
-    "cpu": "reinstall onnxruntime: every build of it has the CPU provider",
-}
-
-
 #: Smallest side of a frame: one cell of the network's coarsest level.
 SMALLEST_SIDE = 16
 
 
 class ModelError(ValueError):
     """A model file is missing, damaged, or not one of this package's segmenters."""
-
-
-class ProviderError(RuntimeError):
-    """A provider that was asked for cannot be used on this machine."""
 
 
 @dataclass(frozen=True)
@@ -118,18 +101,25 @@ class Segmenter:
     path
         ONNX file written by `latticewatch_models.export`; none takes the shipped model.
     providers
-        ``"auto"`` takes the fastest that this machine has, in the order of `PROVIDERS`; a name, or
-        a sequence of names in order of preference, must be there in full.
+        ``"auto"`` takes the fastest that the device has, in the order of `providers.PROVIDERS`; a
+        name, or a sequence of names in order of preference, must be there in full.
     threads
         CPU threads of one frame; 0 leaves it to ONNX Runtime (one a core). Give 1 where frames are
         already spread over worker threads.
+    device
+        ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+    told
+        Called when a provider fails while it runs and another takes its place, from the thread
+        whose frame met it; that frame is run again.
 
     Raises
     ------
     ModelError
         For a file that is missing, damaged or not a segmenter.
+    DeviceError
+        For a text that names no device.
     ProviderError
-        For a provider that was asked for and is not to be had.
+        For a provider or device that was asked for and is not to be had.
     """
 
     def __init__(
@@ -137,16 +127,38 @@ class Segmenter:
         path: str | Path | None = None,
         providers: str | Sequence[str] = "auto",
         threads: int = 0,
+        device: str = "auto",
+        told: Callable[[Fall], None] = lambda _: None,
     ) -> None:
-        wanted = _choose(providers, onnxruntime.get_available_providers())
-        self._session = _open(Path(path) if path is not None else ZOO_MODEL, wanted, threads)
-        metadata = self._session.get_modelmeta().custom_metadata_map
-        self.card = ModelCard.from_metadata(metadata, str(path or ZOO_MODEL))
-        used = self._session.get_providers()
-        self.providers = tuple(name for name, full in PROVIDERS.items() if full in used)
-        _check_used(providers, self.providers)
+        file = Path(path) if path is not None else ZOO_MODEL
+        choice = choose(Device.parse(device), providers, Machine())
+        try:
+            self._session = FallingSession(_content(file), choice, threads, told=told)
+        except UnreadableModelError as error:
+            raise ModelError(
+                f"{file}: not a readable ONNX model ({error}): train it or install the package "
+                "again"
+            ) from error
+        self.card = ModelCard.from_metadata(self._session.metadata, str(file))
+        for passed in choice.passed_over:
+            logger.info("provider passed over: %s", passed)
         if not self.card.trained:
             logger.warning("%s is untrained: its detections mean nothing", self.card.path)
+
+    @property
+    def providers(self) -> tuple[str, ...]:
+        """Providers in use now, the one that counts first."""
+        return self._session.providers
+
+    @property
+    def passed_over(self) -> tuple[PassedOver, ...]:
+        """Faster providers that are not in use, and why."""
+        return self._session.passed_over
+
+    @property
+    def falls(self) -> tuple[Fall, ...]:
+        """Providers that failed while they ran."""
+        return self._session.falls
 
     @property
     def stride(self) -> int:
@@ -189,54 +201,10 @@ class Segmenter:
         return Segmentation(heat, offset, self.stride, image.shape, *marked)
 
 
-def _choose(providers: str | Sequence[str], available: Sequence[str]) -> list[str]:
-    """Full names of the providers to ask for, in order."""
-    if providers == "auto":
-        missing = [name for name, full in PROVIDERS.items() if full not in available]
-        if missing:
-            logger.info("providers passed over, not in this onnxruntime: %s", ", ".join(missing))
-        return [full for full in PROVIDERS.values() if full in available]
-    names = [providers] if isinstance(providers, str) else list(providers)
-    for name in names:
-        if name not in PROVIDERS:
-            raise ProviderError(
-                f"provider {name!r} is not known: use auto or one of {', '.join(PROVIDERS)}"
-            )
-        if PROVIDERS[name] not in available:
-            raise ProviderError(
-                f"provider {name!r} is not in the installed onnxruntime: {_MENDS[name]}, "
-                "or use auto"
-            )
-    if not names:
-        raise ProviderError("no provider was named: use auto or cpu")
-    return [PROVIDERS[name] for name in names]
-
-
-def _check_used(asked: str | Sequence[str], used: tuple[str, ...]) -> None:
-    """Raise ProviderError where ONNX Runtime quietly dropped a provider that was asked for."""
-    names = [] if asked == "auto" else [asked] if isinstance(asked, str) else list(asked)
-    for name in names:
-        if name not in used:
-            raise ProviderError(
-                f"provider {name!r} did not start (ONNX Runtime's own log says why): "
-                f"{_MENDS[name]}, or use auto"
-            )
-
-
-def _open(path: Path, providers: list[str], threads: int) -> Any:
-    """Open a session; ModelError for a file that ONNX Runtime cannot read."""
+def _content(path: Path) -> bytes:
     if not path.is_file():
         raise ModelError(
             f"{path}: no such model: give the path of a file written by 'latticewatch train', "
             "or leave it out for the shipped model"
         )
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    try:
-        return onnxruntime.InferenceSession(path.read_bytes(), options, providers=providers)
-    except Exception as error:
-        # ONNX Runtime's exceptions share no base class; the file's content is what varies here
-        reason = str(error).splitlines()[0]
-        raise ModelError(
-            f"{path}: not a readable ONNX model ({reason}): train it or install the package again"
-        ) from error
+    return path.read_bytes()

@@ -20,6 +20,7 @@ from latticewatch.alerting.quantities import Names
 from latticewatch.alerting.rules import AlertRule
 from latticewatch.standing import Rule
 from latticewatch_models.crystal import crystal_named
+from latticewatch_models.devices import Device
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -72,6 +73,7 @@ class AnalysisSettings(_Section):
     model: Path | None = Field(
         default=None, description="ONNX file of the segmenter; none: the one shipped"
     )
+    device: str = Field(default="auto", description="auto, cpu, cuda or cuda:N")
     providers: str = Field(
         default="auto", description="ONNX Runtime provider: auto, cpu, openvino, cuda or tensorrt"
     )
@@ -92,6 +94,11 @@ class AnalysisSettings(_Section):
         le=64,
         description="threads of the segmenter within one frame; 0: all cores",
     )
+
+    @field_validator("device")
+    @classmethod
+    def _known_device(cls, text: str) -> str:
+        return str(Device.parse(text))
 
     @field_validator("crystal")
     @classmethod

@@ -123,6 +123,10 @@ class Metrics:
         self.model_switches = counter(
             "model_switches", "Frames that were the first of another model", "stream"
         )
+        self.provider_falls = counter(
+            "provider_falls", "Times that an ONNX Runtime provider failed and another took over",
+            "before", "after",
+        )  # fmt: skip
         self.training = gauge("self_training", "1 while a model is trained or judged", "stream")
         self.trainings = counter(
             "self_trainings", "Trainings that are over, by what came of them", "stream", "outcome"

@@ -69,7 +69,7 @@ def replay(job: Replay, progress: Callable[[int, int], None]) -> Mapping[str, An
         As the live service would.
     """
     options = job.settings.analysis
-    segmenter = Segmenter(options.model, options.providers, options.threads)
+    segmenter = Segmenter(options.model, options.providers, options.threads, options.device)
     rule = job.settings.calibration.rule
     model = Model.of(segmenter, reason="the analysis was started with it")
     models = ModelInUse(model, analyser_for(segmenter, options), rule)

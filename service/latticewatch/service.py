@@ -40,7 +40,7 @@ from latticewatch.standing import Standing, describe
 from latticewatch.steps import Analysed, Outcome
 from latticewatch.threads import blas_threads
 from latticewatch.training_process import Trainer, check_trainable, latticewatch_train
-from latticewatch_models.runtime import Segmenter
+from latticewatch_models.runtime import Fall, Segmenter
 
 log = logging.getLogger(__name__)
 
@@ -85,10 +85,11 @@ class Service:
         if settings.calibration.self_train and trainer is None:
             check_trainable()
         self._trainer = trainer or latticewatch_train(settings.calibration.iterations)
+        self.metrics = Metrics()
+        self._falls: list[Fall] = []
         segmenter = self._load(options.model)
         self._configured = Model.of(segmenter, reason="the service was started with it")
         self._about = about(segmenter)
-        self.metrics = Metrics()
         self._standings: dict[str, Standing] = {}
         self._training: SelfTraining | None = None
         self._pipelines: dict[str, StreamPipeline] = {}
@@ -195,7 +196,12 @@ class Service:
 
     def _load(self, path: Path | None) -> Segmenter:
         options = self.settings.analysis
-        return Segmenter(path, options.providers, options.threads)
+        return Segmenter(path, options.providers, options.threads, options.device, self._note_fall)
+
+    def _note_fall(self, fall: Fall) -> None:
+        """Count a provider that failed; called by the worker whose frame met it."""
+        self._falls.append(fall)
+        self.metrics.provider_falls.labels(fall.before, fall.after).inc()
 
     async def _deliver(self, delivery: Delivery) -> None:
         await self._pipelines[delivery.stream].put(delivery)
@@ -274,9 +280,10 @@ class Service:
                 "unavailable": dict(self._unavailable),
                 "disagreeing": self._disagreeing(),
                 "self_training": {} if self._training is None else self._training.status(),
-                "providers": self._about["model"]["providers"],
+                "providers": list(self._configured.segmenter.providers),
+                "fallen": [f"{f.before} to {f.after}: {f.reason}" for f in self._falls],
             }
-            degraded = values["unavailable"] or values["disagreeing"]
+            degraded = values["unavailable"] or values["disagreeing"] or values["fallen"]
             state = "degraded" if degraded else "ok"
             await self._publishing.publish(Health(state=state, values=values))
             await asyncio.sleep(HEALTH_EVERY_S)

@@ -51,6 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--crystal", help="WS2 (default), MoS2, WSe2, graphene")
     parser.add_argument("--picture", action="store_true", help="write overlay-NNNN.png too")
     parser.add_argument("--model", metavar="FILE", help="another segmenter (ONNX)")
+    parser.add_argument("--device", help="auto, cpu, cuda or cuda:N")
     parser.add_argument("--threshold", type=float, help="least probability of a defect")
     parser.add_argument("--config", type=Path, metavar="FILE", help="settings, TOML")
 
@@ -59,7 +60,7 @@ def run(options: argparse.Namespace) -> int:
     """Analyse; returns 1 when no frame could be used."""
     if (options.out / SESSION_FILE).exists():
         raise MisuseError(f"{options.out} holds a session already: give a new folder")
-    keys = ("crystal", "model", "threshold")
+    keys = ("crystal", "model", "device", "threshold")
     settings = load_settings(options.config, analysis={key: getattr(options, key) for key in keys})
     movie = open_movie(options.movie)
     job = Replay(

@@ -29,6 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", metavar="DIR", help="each stream is kept in DIR/<stream>/")
     parser.add_argument("--crystal", help="WS2, MoS2, WSe2, graphene")
     parser.add_argument("--model", metavar="FILE", help="another segmenter (ONNX)")
+    parser.add_argument("--device", help="auto, cpu, cuda or cuda:N ('latticewatch doctor' tells)")
     parser.add_argument("--workers", type=int, help="frames analysed at the same time")
     parser.add_argument("--threads", type=int, help="threads of the segmenter within one frame")
     parser.add_argument(
@@ -58,7 +59,10 @@ def run(options: argparse.Namespace) -> int:
             key: getattr(options, key) for key in ("frames", "results", "queries", "metrics")
         },
         store={"data": options.data},
-        analysis={key: getattr(options, key) for key in ("crystal", "model", "workers", "threads")},
+        analysis={
+            key: getattr(options, key)
+            for key in ("crystal", "model", "device", "workers", "threads")
+        },
         calibration={"self_train": options.self_train},
         alerts={"rules": options.alert},
     )

@@ -1,0 +1,84 @@
+"""The doctor on machines that are made up, and on this one."""
+
+import json
+
+import pytest
+
+from latticewatch.cli import main
+from latticewatch.doctor import Probes, as_text, examine
+from latticewatch_models.devices import CudaDevice, CudaReport
+from latticewatch_models.runtime import PassedOver, ProviderError
+
+GPU = CudaReport((CudaDevice("NVIDIA H100 80GB HBM3", 80 << 30),), "13.0")
+NO_GPU = CudaReport(reason="NVIDIA's driver is not installed", mend="install NVIDIA's driver")
+
+
+class Seen:
+    """What a segmenter says of itself once it runs."""
+
+    def __init__(self, providers, passed_over=()):
+        self.providers, self.passed_over = providers, passed_over
+
+
+def probes(gpus, segmenter, cupy=("", "")):
+    def asked(index):
+        assert gpus.devices, "CuPy is asked although there is no GPU"
+        return cupy
+
+    versions = {"latticewatch": "1.2", "python": "3.11.7", "numpy": "2.4"}
+    return Probes(lambda: gpus, asked, segmenter, lambda: versions)
+
+
+def test_a_machine_without_a_gpu():
+    passed = tuple(PassedOver(name, NO_GPU.reason, NO_GPU.mend) for name in ("tensorrt", "cuda"))
+    found = examine(probes=probes(NO_GPU, lambda *_: Seen(("cpu",), passed)))
+    text = as_text(found)
+    assert found.trouble == ""
+    assert text.count("NVIDIA's driver is not installed") == 1
+    assert text.splitlines()[-1].endswith("the segmenter runs on cpu (ONNX Runtime)")
+
+
+def test_a_machine_without_cuda_libraries():
+    reason = "did not start (its libraries do not load: libcudnn.so.9: cannot open shared object)"
+    passed = (PassedOver("cuda", reason, "install the gpu extra"),)
+    found = examine(
+        probes=probes(GPU, lambda *_: Seen(("cpu",), passed), ("CuPy fails", "mend it"))
+    )
+    text = as_text(found)
+    assert "NVIDIA H100 80GB HBM3, 80 GiB" in text
+    assert "libcudnn.so.9" in text
+    assert "mend: install the gpu extra" in text
+    assert "CuPy fails" in text
+    assert "mend: mend it" in text
+
+
+def test_a_device_that_is_asked_for_and_fails():
+    def segmenter(model, providers, threads, device):
+        assert device == "cuda:0"
+        raise ProviderError("provider 'cuda' did not start (no kernel image): update the driver")
+
+    found = examine("cuda:0", probes=probes(GPU, segmenter))
+    assert "NOT USABLE: provider 'cuda' did not start (no kernel image)" in as_text(found)
+
+
+def test_a_gpu_in_use():
+    found = examine("cuda", probes=probes(GPU, lambda *_: Seen(("tensorrt", "cuda", "cpu"))))
+    assert "serves CUDA 13.0" in as_text(found)
+    assert "the segmenter runs on tensorrt" in as_text(found)
+    assert "CuPy" not in as_text(found)
+
+
+def test_the_command_on_this_machine(capsys, tmp_path):
+    assert main(["doctor", "--device", "cpu", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["providers"][-1] == "cpu"
+    assert found["software"]["numpy"]
+    assert main(["doctor", "--model", str(tmp_path / "none.onnx")]) == 1
+    assert "NOT USABLE" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("command", ["doctor", "serve"])
+def test_a_device_that_is_none_is_refused_by_name(command, capsys, tmp_path):
+    data = ["--data", str(tmp_path)] if command == "serve" else []
+    assert main([command, "--device", "gpu", *data]) == 1
+    assert "give auto, cpu, cuda or cuda:N" in capsys.readouterr().err
