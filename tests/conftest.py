@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import importlib.util
 import logging
 import threading
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -23,6 +26,19 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     left_out = [item for item in items if item.get_closest_marker("long")]
     config.hook.pytest_deselected(items=left_out)
     items[:] = [item for item in items if item not in left_out]
+
+
+@pytest.fixture
+def device_double() -> Iterator[Any]:
+    """Stand CuPy's double in for it; gives `device_double` with its `traffic`."""
+    path = Path(__file__).with_name("device_double.py")
+    spec = importlib.util.spec_from_file_location("device_double", path)
+    assert spec is not None
+    assert spec.loader is not None
+    double = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(double)
+    with double.device() as double.cupy:
+        yield double
 
 
 class _ErrorLog(logging.Handler):

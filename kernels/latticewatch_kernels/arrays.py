@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import importlib
 import os
-from typing import Any
+import threading
+from contextlib import AbstractContextManager
+from typing import Any, cast
 
 import numpy as np
 
@@ -16,6 +18,9 @@ from latticewatch_kernels.lattice import Array
 
 #: Threads of one FFT. One worker thread analyses one frame, so more than two only get in the way.
 FFT_WORKERS = max(1, int(os.environ.get("LATTICEWATCH_FFT_WORKERS", "1")))
+
+#: Page-locked memory of each thread, to upload from.
+_buffers = threading.local()
 
 
 def on_device(array: Array) -> bool:
@@ -57,6 +62,49 @@ def irfft2(spectrum: Array, shape: tuple[int, int]) -> Array:
 def to_host(array: Array) -> np.ndarray:
     """Return a NumPy array with the same content; copies only when it lives on a GPU."""
     return np.asarray(array.get()) if on_device(array) else np.asarray(array)
+
+
+def device(index: int) -> AbstractContextManager[Any]:
+    """Make CUDA device `index` the one that CuPy works on, while inside."""
+    return cast("AbstractContextManager[Any]", importlib.import_module("cupy").cuda.Device(index))
+
+
+def upload(array: np.ndarray) -> Array:
+    """Copy an array to the current device, through page-locked memory of this thread.
+
+    A copy from pageable memory is staged by the driver at half the bandwidth and waits for it.
+    """
+    cupy = importlib.import_module("cupy")
+    locked = _page_locked(array.nbytes)[: array.nbytes].view(array.dtype).reshape(array.shape)
+    np.copyto(locked, array)
+    above = cupy.empty(array.shape, array.dtype)
+    above.set(locked)
+    return above
+
+
+def _page_locked(size: int) -> np.ndarray:
+    """Bytes of this thread's buffer: free again when the results of its last frame came down."""
+    buffer = getattr(_buffers, "bytes", None)
+    if buffer is None or len(buffer) < size:
+        buffer = importlib.import_module("cupyx").empty_pinned(size, np.uint8)
+        _buffers.bytes = buffer
+    return cast(np.ndarray, buffer)
+
+
+def pointer(array: Array) -> int:
+    """Address of a contiguous array's first element, on the device or the host."""
+    return int(array.data.ptr if on_device(array) else array.ctypes.data)
+
+
+def wait(array: Array) -> None:
+    """Wait until what was asked of the array's device is done; nothing for the host."""
+    if on_device(array):
+        importlib.import_module("cupy").cuda.get_current_stream().synchronize()
+
+
+def of_device(error: BaseException) -> bool:
+    """Whether an exception is CUDA's or CuPy's: out of memory, a lost device, a failed kernel."""
+    return type(error).__module__.partition(".")[0] in ("cupy", "cupy_backends", "cupyx")
 
 
 def cupy_trouble(index: int = 0) -> tuple[str, str]:

@@ -37,7 +37,7 @@ MEDIAN_BINS = 4
 def hann_power(image: Array) -> Array:
     """Power of the half Fourier plane of the Hann-windowed image less its mean, float32."""
     xp = array_module(image)
-    work = image.astype(xp.float32) - xp.float32(image.mean())
+    work = image.astype(xp.float32) - image.mean(dtype=xp.float32)
     work *= xp.asarray(_hann(image.shape[0]))[:, None]
     work *= xp.asarray(_hann(image.shape[1]))[None, :]
     spectrum = rfft2(work)

@@ -11,8 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
-
+from latticewatch_kernels.arrays import array_module
+from latticewatch_kernels.lattice import Array
 from latticewatch_models.devices import Device
 from latticewatch_models.providers import Machine, PassedOver, ProviderError, choose
 from latticewatch_models.segmentation import Segmentation
@@ -170,13 +170,14 @@ class Segmenter:
         """Lattice constant, in pixels, of the scale that the model was trained at."""
         return self.card.lattice_constant_px
 
-    def segment(self, image: np.ndarray, *, columns: bool = False) -> Segmentation:
+    def segment(self, image: Array, *, columns: bool = False) -> Segmentation:
         """Run the network on one frame.
 
         Parameters
         ----------
         image
-            Conditioned frame, shape (H, W) with any H and W of at least 16, at the model's scale.
+            Conditioned frame, shape (H, W) with any H and W of at least 16, at the model's scale;
+            on a GPU it is read where it lies.
         columns
             Whether to tell atomic columns too, where the model marks them (`ModelCard.columns`).
 
@@ -193,10 +194,15 @@ class Segmenter:
             )
         # Three pixels at most, each a copy of the last. A mirrored edge is a twin boundary to the
         # network: even two mirrored rows and columns brought two false defects a frame.
+        xp = array_module(image)
         pad = ((0, -rows % self.stride), (0, -width % self.stride))
-        padded = np.pad(np.asarray(image, np.float32), pad, mode="edge")
+        padded = xp.ascontiguousarray(
+            xp.pad(image.astype(xp.float32, copy=False), pad, mode="edge")
+        )
+        cells = tuple(side // self.stride for side in padded.shape)
         wanted = OUTPUTS + COLUMN_OUTPUTS if columns and self.card.columns else OUTPUTS
-        outputs = self._session.run(wanted, {"frame": padded[None, None]})
+        shapes = {name: (1, 1 + name.endswith("offset"), *cells) for name in wanted}
+        outputs = self._session.run(padded[None, None], shapes)
         heat, offset, *marked = (o[0, 0] if o.shape[1] == 1 else o[0] for o in outputs)
         return Segmentation(heat, offset, self.stride, image.shape, *marked)
 

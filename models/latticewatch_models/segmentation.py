@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.spatial import cKDTree
 
+from latticewatch_kernels.arrays import array_module, to_host
+from latticewatch_kernels.lattice import Array
 from latticewatch_kernels.localisation import decode_heat_map, suppress
 from latticewatch_kernels.sampling import bilinear
 
@@ -45,12 +47,12 @@ class Segmentation:
         asked.
     """
 
-    heat: np.ndarray
-    offset: np.ndarray
+    heat: Array
+    offset: Array
     stride: int
     shape: tuple[int, int]
-    column_heat: np.ndarray | None = None
-    column_offset: np.ndarray | None = None
+    column_heat: Array | None = None
+    column_offset: Array | None = None
 
     def detections(
         self, threshold: float = 0.5, merge_px: float = 4.2
@@ -103,12 +105,14 @@ class Segmentation:
 
     def logit_at(self, points: np.ndarray) -> np.ndarray:
         """Logit of the heat map at points (n, 2) in pixels (x, y), interpolated; (n,)."""
+        xp = array_module(self.heat)
         place = (np.asarray(points, float) - 0.5 * (self.stride - 1)) / self.stride
-        heat = np.clip(self.heat, SUREST, 1.0 - SUREST)
-        return np.asarray(bilinear(np.log(heat / (1.0 - heat)), *place.T), float)
+        heat = xp.clip(self.heat, SUREST, 1.0 - SUREST)
+        x, y = xp.asarray(place.T)
+        return to_host(bilinear(xp.log(heat / (1.0 - heat)), x, y)).astype(float)
 
     def _decode(
-        self, heat: np.ndarray, offset: np.ndarray, threshold: float, merge_px: float
+        self, heat: Array, offset: Array, threshold: float, merge_px: float
     ) -> tuple[np.ndarray, np.ndarray]:
         """Surest cells first, each moved to the mean of what the cells of a mind with it say.
 

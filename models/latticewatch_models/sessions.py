@@ -9,14 +9,17 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import onnxruntime
 
+from latticewatch_kernels.arrays import array_module, on_device, pointer, to_host, wait
+from latticewatch_kernels.lattice import Array
 from latticewatch_models.providers import (
+    ON_CUDA,
     PROVIDERS,
     Choice,
     Machine,
@@ -98,12 +101,25 @@ class FallingSession:
         """The strings that are stored in the file."""
         return dict(self._session.get_modelmeta().custom_metadata_map)
 
-    def run(self, outputs: Sequence[str], feeds: dict[str, np.ndarray]) -> list[np.ndarray]:
-        """Run once; raises what the CPU raises, if that fails too."""
+    def run(self, image: Array, outputs: Mapping[str, tuple[int, ...]]) -> list[Array]:
+        """Run once; raises what the CPU raises, if that fails too.
+
+        Parameters
+        ----------
+        image
+            float32, contiguous: the model's only input. On a GPU it is read where it lies.
+        outputs
+            Name and shape of each output that is wanted.
+
+        Returns
+        -------
+        list of Array
+            float32, on the device that the image lies on.
+        """
         while True:
             session = self._session
             try:
-                return list(session.run(list(outputs), feeds))
+                return _run(session, image, outputs, self._index)
             except Exception as error:  # noqa: BLE001
                 # ONNX Runtime's exceptions share no base class; what is wrong with the input
                 # itself shows on the CPU again, and is raised from there
@@ -179,6 +195,27 @@ class FallingSession:
             except Exception as error:  # noqa: BLE001  (they share no base class)
                 self.passed_over += (self._machine.why_failed(names[k], _first_line(error)),)
         return self._on_cpu()
+
+
+def _run(
+    session: Any, image: Array, outputs: Mapping[str, tuple[int, ...]], index: int
+) -> list[Array]:
+    """Run a session on the side where the image lies, or on the host if it cannot."""
+    (source,) = (known.name for known in session.get_inputs())
+    if not on_device(image):
+        return list(session.run(list(outputs), {source: image}))
+    xp = array_module(image)
+    if _used(session)[0] not in ON_CUDA:
+        return [xp.asarray(a) for a in session.run(list(outputs), {source: to_host(image)})]
+    results = [xp.empty(shape, np.float32) for shape in outputs.values()]
+    binding = session.io_binding()
+    binding.bind_input(source, "cuda", index, np.float32, image.shape, pointer(image))
+    for name, result in zip(outputs, results, strict=True):
+        binding.bind_output(name, "cuda", index, np.float32, result.shape, pointer(result))
+    # ONNX Runtime works on a stream of its own, and is done with it when it returns
+    wait(image)
+    session.run_with_iobinding(binding)
+    return results
 
 
 def _used(session: Any) -> tuple[str, ...]:

@@ -15,6 +15,7 @@ from scipy.ndimage import distance_transform_edt
 
 from latticewatch.agreement import DOUBTFUL_MARK, Counts, agreement
 from latticewatch.detections import PATCH_SIZE, PATCH_SPAN, Detections
+from latticewatch.placement import Placement
 from latticewatch.vacancies import (
     SUBLATTICE,
     Vacancies,
@@ -30,7 +31,7 @@ from latticewatch_kernels.conditioning import condition
 from latticewatch_kernels.deviations import site_deviations
 from latticewatch_kernels.displacements import Displacements, column_displacements
 from latticewatch_kernels.labelling import Labels, label, site_intensity
-from latticewatch_kernels.lattice import NEIGHBOUR_CELLS, NEIGHBOUR_SUBLATTICE, Lattice
+from latticewatch_kernels.lattice import NEIGHBOUR_CELLS, NEIGHBOUR_SUBLATTICE, Array, Lattice
 from latticewatch_kernels.patches import lattice_patches, rescale
 from latticewatch_kernels.registration import register
 from latticewatch_models.crystal import Crystal
@@ -73,6 +74,8 @@ class Analyser:
         The specimen, which says what a column may lack; without, one atom of two or all.
     check
         Hold the segmenter against the frame's labels; changes nothing else.
+    placement
+        Where frames are analysed.
     """
 
     segmenter: Segmenter = field(default_factory=Segmenter)
@@ -80,6 +83,7 @@ class Analyser:
     vacancy_threshold: float | None = None
     crystal: Crystal | None = None
     check: bool = False
+    placement: Placement = field(default_factory=Placement)
 
     def __call__(self, frame: np.ndarray) -> Detections:
         """Find the defects of one frame.
@@ -96,6 +100,9 @@ class Analyser:
         NoLatticeError
             No hexagonal lattice stands out of the noise.
         """
+        return self.placement.run(self._analyse, frame)
+
+    def _analyse(self, frame: Array) -> Detections:
         watch = Stopwatch()
         with watch.stage("condition"):
             image = condition(frame)
@@ -147,7 +154,7 @@ class Analyser:
         return vacancies.take(clear), told
 
     def _segment(
-        self, image: np.ndarray, lattice: Lattice, watch: Stopwatch
+        self, image: Array, lattice: Lattice, watch: Stopwatch
     ) -> tuple[Segmentation, float]:
         """Give what the network sees, and the scale that the frame was brought to for it."""
         factor = self.segmenter.lattice_constant_px / lattice.constant

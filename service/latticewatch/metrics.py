@@ -124,7 +124,7 @@ class Metrics:
             "model_switches", "Frames that were the first of another model", "stream"
         )
         self.provider_falls = counter(
-            "provider_falls", "Times that an ONNX Runtime provider failed and another took over",
+            "provider_falls", "Times that a provider or device failed and another took over",
             "before", "after",
         )  # fmt: skip
         self.training = gauge("self_training", "1 while a model is trained or judged", "stream")

@@ -8,6 +8,7 @@ from typing import Any
 
 from latticewatch.analysis import Analyser
 from latticewatch.config import AnalysisSettings, Settings
+from latticewatch.placement import Placement
 from latticewatch.segmenters import Model, ModelInUse, resumed
 from latticewatch.writer import StreamWriter, tracker_settings
 from latticewatch_models.crystal import crystal_named
@@ -20,6 +21,7 @@ def open_stream(
     configured: Model,
     load: Callable[[Path], Segmenter],
     about: Mapping[str, Any],
+    placement: Placement | None = None,
 ) -> tuple[StreamWriter, ModelInUse]:
     """Open the writer of a stream and choose its model.
 
@@ -33,6 +35,8 @@ def open_stream(
         Makes a segmenter of a file.
     about
         Versions, for the statistics.
+    placement
+        Where frames are analysed; the host by default.
 
     Raises
     ------
@@ -57,10 +61,18 @@ def open_stream(
     except BaseException:
         writer.close()
         raise
-    return writer, ModelInUse(model, analyser_for(model.segmenter, settings.analysis), rule)
+    analyser = analyser_for(model.segmenter, settings.analysis, placement)
+    return writer, ModelInUse(model, analyser, rule)
 
 
-def analyser_for(segmenter: Segmenter, options: AnalysisSettings) -> Analyser:
-    """Make the analysis of frames that the settings ask for."""
-    crystal = crystal_named(options.crystal)
-    return Analyser(segmenter, options.threshold, options.vacancy_threshold, crystal)
+def analyser_for(
+    segmenter: Segmenter, options: AnalysisSettings, placement: Placement | None = None
+) -> Analyser:
+    """Make the analysis of frames that the settings ask for, on the host by default."""
+    return Analyser(
+        segmenter,
+        options.threshold,
+        options.vacancy_threshold,
+        crystal_named(options.crystal),
+        placement=placement or Placement(),
+    )

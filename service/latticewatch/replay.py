@@ -19,6 +19,7 @@ from latticewatch.deliveries import Arrival, End, Refusal
 from latticewatch.opening import analyser_for
 from latticewatch.picture import save_overlay
 from latticewatch.pipeline import analyse
+from latticewatch.placement import Placement, gpu_for
 from latticewatch.segmenters import Model, ModelInUse
 from latticewatch.sources import Movie
 from latticewatch.steps import Analysed, Outcome
@@ -70,9 +71,10 @@ def replay(job: Replay, progress: Callable[[int, int], None]) -> Mapping[str, An
     """
     options = job.settings.analysis
     segmenter = Segmenter(options.model, options.providers, options.threads, options.device)
+    placement = Placement(gpu_for(options.device, segmenter.providers))
     rule = job.settings.calibration.rule
     model = Model.of(segmenter, reason="the analysis was started with it")
-    models = ModelInUse(model, analyser_for(segmenter, options), rule)
+    models = ModelInUse(model, analyser_for(segmenter, options, placement), rule)
     writer = StreamWriter(
         _stream_name(job.movie.path),
         job.out,

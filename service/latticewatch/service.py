@@ -29,6 +29,7 @@ from latticewatch.ingest import Ingest
 from latticewatch.metrics import Metrics
 from latticewatch.opening import open_stream
 from latticewatch.pipeline import StreamPipeline
+from latticewatch.placement import Placement, gpu_for
 from latticewatch.port import PortError
 from latticewatch.publishing import Publishing
 from latticewatch.queries import Queries, store_handlers
@@ -88,6 +89,7 @@ class Service:
         self.metrics = Metrics()
         self._falls: list[Fall] = []
         segmenter = self._load(options.model)
+        self._placement = Placement(gpu_for(options.device, segmenter.providers), self._note_fall)
         self._configured = Model.of(segmenter, reason="the service was started with it")
         self._about = about(segmenter)
         self._standings: dict[str, Standing] = {}
@@ -170,8 +172,9 @@ class Service:
         """Open a stream's session, new or as it was left, and start its pipeline."""
         try:
             writer, models = await asyncio.to_thread(
-                open_stream, stream, self.settings, self._configured, self._load, self._about
-            )
+                open_stream, stream, self.settings, self._configured, self._load, self._about,
+                self._placement,
+            )  # fmt: skip
         except (StoreError, ValueError) as error:
             if stream not in self._unavailable:
                 log.warning("stream %s waits: %s", stream, error)
@@ -280,6 +283,7 @@ class Service:
                 "unavailable": dict(self._unavailable),
                 "disagreeing": self._disagreeing(),
                 "self_training": {} if self._training is None else self._training.status(),
+                "arrays": "host" if self._placement.gpu is None else f"cuda:{self._placement.gpu}",
                 "providers": list(self._configured.segmenter.providers),
                 "fallen": [f"{f.before} to {f.after}: {f.reason}" for f in self._falls],
             }

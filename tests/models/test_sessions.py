@@ -2,14 +2,19 @@
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
+import numpy as np
+import onnxruntime
 import pytest
 
 from latticewatch_models import sessions
 from latticewatch_models.providers import PROVIDERS, Choice, Machine, PassedOver, ProviderError
+from latticewatch_models.runtime import ZOO_MODEL
 from latticewatch_models.sessions import FallingSession, UnreadableModelError
 
 ALL = ("tensorrt", "cuda", "cpu")
+IMAGE, WANTED = np.zeros((1, 1, 16, 16), np.float32), {"heat": (1, 1, 4, 4)}
 
 
 class Runtime:
@@ -45,6 +50,9 @@ class Session:
     def get_providers(self):
         return self.providers
 
+    def get_inputs(self):
+        return [SimpleNamespace(name="frame")]
+
     def run(self, outputs, feeds):
         first = next(name for name in PROVIDERS if PROVIDERS[name] == self.providers[0])
         if first in self.runtime.breaking:
@@ -72,7 +80,7 @@ def test_the_first_that_starts_is_used(opened):
     session, runtime, _ = opened()
     assert session.providers[0] == "tensorrt"
     assert runtime.opened == ["tensorrt"]
-    assert session.run(["heat"], {}) == ["tensorrt"]
+    assert session.run(IMAGE, WANTED) == ["tensorrt"]
 
 
 def test_one_that_is_left_out_without_a_word_is_passed_over_by_name(opened, caplog):
@@ -107,19 +115,19 @@ def test_what_the_cpu_cannot_read_is_the_models_fault(opened):
 @pytest.mark.expects_errors
 def test_a_frame_whose_provider_fails_runs_on_the_next(opened, caplog):
     session, _, told = opened(breaking=("tensorrt", "cuda"))
-    assert session.run(["heat"], {}) == ["cpu"]
+    assert session.run(IMAGE, WANTED) == ["cpu"]
     assert [(f.before, f.after) for f in told] == [("tensorrt", "cuda"), ("cuda", "cpu")]
     assert session.falls == tuple(told)
     assert told[0].reason == "tensorrt failed: out of memory"
     assert "frames go on with cuda" in caplog.text
-    session.run(["heat"], {})
+    session.run(IMAGE, WANTED)
     assert len(told) == 2
 
 
 def test_what_fails_on_the_cpu_too_is_raised(opened):
     session, _, told = opened(("cpu",), breaking=("cpu",))
     with pytest.raises(RuntimeError, match="cpu failed"):
-        session.run(["heat"], {})
+        session.run(IMAGE, WANTED)
     assert told == []
 
 
@@ -130,10 +138,61 @@ def test_many_threads_that_meet_the_same_failure_fall_once(opened):
 
     def frame(_):
         together.wait(timeout=30)
-        return session.run(["heat"], {})
+        return session.run(IMAGE, WANTED)
 
     runtime.breaking.add("tensorrt")
     with ThreadPoolExecutor(8) as pool:
         seen = list(pool.map(frame, range(8)))
     assert seen == [["cuda"]] * 8
     assert [(f.before, f.after) for f in told] == [("tensorrt", "cuda")]
+
+
+class Bound:
+    """A real session of ONNX Runtime on the CPU that takes itself for one on CUDA.
+
+    Device memory is the host's here (`device_double`), so that what is bound by address is real.
+    """
+
+    def __init__(self, session):
+        self.session = session
+
+    def get_providers(self):
+        return [PROVIDERS["cuda"]]
+
+    def get_inputs(self):
+        return self.session.get_inputs()
+
+    def io_binding(self):
+        binding = self.session.io_binding()
+
+        def on_host(bind):
+            def bound(name, kind, index, *rest):
+                assert (kind, index) == ("cuda", 0)
+                bind(name, "cpu", 0, *rest)
+
+            return bound
+
+        real_input, real_output = on_host(binding.bind_input), on_host(binding.bind_output)
+        return SimpleNamespace(binding=binding, bind_input=real_input, bind_output=real_output)
+
+    def run_with_iobinding(self, bound):
+        self.session.run_with_iobinding(bound.binding)
+
+
+def test_a_frame_on_the_device_is_read_where_it_lies(device_double):
+    real = onnxruntime.InferenceSession(ZOO_MODEL.read_bytes(), providers=["CPUExecutionProvider"])
+    image = np.random.default_rng(7).normal(size=(1, 1, 48, 64)).astype(np.float32)
+    shapes = {"heat": (1, 1, 24, 32), "offset": (1, 2, 24, 32)}
+    above = device_double.cupy.asarray(image)
+    device_double.traffic.__init__()
+    results = sessions._run(Bound(real), above, shapes, 0)
+    assert (device_double.traffic.up, device_double.traffic.down) == (0, 0)
+    for result, expected in zip(results, real.run(list(shapes), {"frame": image}), strict=True):
+        np.testing.assert_array_equal(result.get(), expected)
+
+
+def test_a_frame_on_the_device_comes_down_for_a_provider_on_the_host(device_double):
+    real = onnxruntime.InferenceSession(ZOO_MODEL.read_bytes(), providers=["CPUExecutionProvider"])
+    image = np.random.default_rng(8).normal(size=(1, 1, 48, 64)).astype(np.float32)
+    results = sessions._run(real, device_double.cupy.asarray(image), {"heat": (1, 1, 24, 32)}, 0)
+    np.testing.assert_array_equal(results[0].get(), real.run(["heat"], {"frame": image})[0])

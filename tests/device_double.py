@@ -1,0 +1,229 @@
+"""CuPy's double: arrays that live apart from the host's, as on a GPU, with NumPy doing the work.
+
+What CuPy refuses is refused here: an array of the host's where a device's is wanted (NumPy scalars
+are let through, as CuPy does), and a device's array handed to NumPy or SciPy. What crosses over is
+counted, since every crossing down makes the host wait for the device.
+
+This shows that a kernel keeps its arrays on the side where they belong. It does not show that CuPy
+has every function, or computes the same: the tests marked ``gpu`` do.
+"""
+
+from __future__ import annotations
+
+import sys
+import types
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from typing import Any
+
+import numpy as np
+import scipy.fft
+import scipy.ndimage
+
+#: Functions that take what is on the host up to the device.
+UPLOADS = ("asarray", "array", "ascontiguousarray")
+
+
+class Traffic:
+    """Crossings between host and device: how often, and how many bytes."""
+
+    def __init__(self) -> None:
+        self.up, self.down, self.bytes_up, self.bytes_down = 0, 0, 0, 0
+
+    def count_up(self, values: np.ndarray) -> None:
+        self.up += 1
+        self.bytes_up += values.nbytes
+
+    def count_down(self, values: np.ndarray) -> None:
+        self.down += 1
+        self.bytes_down += values.nbytes
+
+
+traffic = Traffic()
+
+
+def _inner(value: Any) -> Any:
+    """What NumPy is to work on; TypeError for an array of the host's."""
+    if isinstance(value, ndarray):
+        return value._values
+    if isinstance(value, np.ndarray):
+        raise TypeError("Unsupported type <class 'numpy.ndarray'>")
+    if isinstance(value, tuple | list):
+        return type(value)(_inner(part) for part in value)
+    if isinstance(value, dict):
+        return {key: _inner(part) for key, part in value.items()}
+    return value
+
+
+def _outer(value: Any) -> Any:
+    if isinstance(value, np.ndarray | np.generic):
+        return ndarray(np.asarray(value))
+    if isinstance(value, tuple | list):
+        return type(value)(_outer(part) for part in value)
+    return value
+
+
+class ndarray:  # noqa: N801
+    """An array on the device."""
+
+    __array_priority__ = 1000
+
+    def __init__(self, values: np.ndarray) -> None:
+        self._values = values
+
+    def __array__(self, *_: Any, **__: Any) -> np.ndarray:
+        raise TypeError("Implicit conversion to a NumPy array is not allowed: use .get()")
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **given: Any) -> Any:
+        for value in inputs:
+            if isinstance(value, np.ndarray):
+                raise TypeError("Unsupported type <class 'numpy.ndarray'>")
+        if "out" in given:
+            given["out"] = _inner(given["out"])
+        done = getattr(ufunc, method)(*(_inner(v) for v in inputs), **given)
+        return _outer(done)
+
+    def get(self) -> np.ndarray:
+        traffic.count_down(self._values)
+        return self._values.copy()
+
+    def set(self, values: np.ndarray) -> None:
+        traffic.count_up(values)
+        self._values[...] = values
+
+    @property
+    def data(self) -> Any:
+        return types.SimpleNamespace(ptr=self._values.ctypes.data)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)  # NumPy would find a way round by the array interface
+        found = getattr(self._values, name)
+        if not callable(found):
+            return _outer(found) if isinstance(found, np.ndarray) else found
+        return lambda *args, **given: _outer(found(*_inner(args), **_inner(given)))
+
+    def __getitem__(self, key: Any) -> ndarray:
+        return ndarray(np.asarray(self._values[_inner(key)]))
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        self._values[_inner(key)] = _inner(value)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def __iter__(self) -> Iterator[ndarray]:
+        return (self[k] for k in range(len(self)))
+
+    def _scalar(self) -> Any:
+        traffic.count_down(self._values)
+        return self._values.item()
+
+    def __bool__(self) -> bool:
+        return bool(self._scalar())
+
+    def __float__(self) -> float:
+        return float(self._scalar())
+
+    def __int__(self) -> int:
+        return int(self._scalar())
+
+    __index__ = __int__
+
+    @property
+    def T(self) -> ndarray:  # noqa: N802
+        return ndarray(self._values.T)
+
+    @property
+    def real(self) -> ndarray:
+        return ndarray(self._values.real)
+
+    @property
+    def imag(self) -> ndarray:
+        return ndarray(self._values.imag)
+
+
+def _operator(name: str) -> Any:
+    def applied(self: ndarray, *others: Any) -> Any:
+        if any(isinstance(other, np.ndarray) for other in others):
+            raise TypeError(f"{name}: Unsupported type <class 'numpy.ndarray'>")
+        result = getattr(self._values, name)(*(_inner(other) for other in others))
+        if result is NotImplemented:
+            return result
+        if name.startswith("__i") and name != "__invert__":
+            self._values = result
+            return self
+        return _outer(result)
+
+    return applied
+
+
+for _name in (
+    "add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "matmul", "and", "or", "xor",
+    "lshift", "rshift",
+):  # fmt: skip
+    for _form in ("", "r", "i"):
+        setattr(ndarray, f"__{_form}{_name}__", _operator(f"__{_form}{_name}__"))
+for _name in ("lt", "le", "gt", "ge", "eq", "ne", "neg", "pos", "abs", "invert"):
+    setattr(ndarray, f"__{_name}__", _operator(f"__{_name}__"))
+ndarray.__module__ = "cupy"
+
+
+class _Module(types.ModuleType):
+    """A module whose functions are another's, on the device's arrays alone."""
+
+    def __init__(self, name: str, source: Any) -> None:
+        super().__init__(name)
+        self._source = source
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        found = getattr(self._source, name)
+        if isinstance(found, types.ModuleType):
+            return _Module(f"{self.__name__}.{name}", found)
+        if not callable(found) or isinstance(found, type):
+            return found
+        if name in UPLOADS and self._source is np:
+            return _uploading(found)
+        return lambda *args, **given: _outer(found(*_inner(args), **_inner(given)))
+
+
+def _uploading(function: Any) -> Any:
+    def upload(values: Any, *args: Any, **given: Any) -> ndarray:
+        if isinstance(values, ndarray):
+            return ndarray(function(values._values, *args, **given))
+        result = function(values, *args, **given)
+        traffic.count_up(result)
+        return ndarray(result.copy() if result is values else result)
+
+    return upload
+
+
+@contextmanager
+def device() -> Iterator[Any]:
+    """Stand in for CuPy while inside; gives the double of the module ``cupy``."""
+    cupy, cupyx = _Module("cupy", np), types.ModuleType("cupyx")
+    stream = types.SimpleNamespace(synchronize=lambda: None)
+    cupy.cuda = types.SimpleNamespace(  # type: ignore[attr-defined]
+        Device=lambda index: nullcontext(), get_current_stream=lambda: stream
+    )
+    cupyx.empty_pinned = np.empty  # type: ignore[attr-defined]
+    doubles = {
+        "cupy": cupy,
+        "cupyx": cupyx,
+        "cupyx.scipy": types.ModuleType("cupyx.scipy"),
+        "cupyx.scipy.ndimage": _Module("cupyx.scipy.ndimage", scipy.ndimage),
+        "cupyx.scipy.fft": _Module("cupyx.scipy.fft", scipy.fft),
+    }
+    before = {name: sys.modules.get(name) for name in doubles}
+    sys.modules.update(doubles)
+    traffic.__init__()  # type: ignore[misc]
+    try:
+        yield doubles["cupy"]
+    finally:
+        for name, module in before.items():
+            if module is None:
+                sys.modules.pop(name, None)
+            else:
+                sys.modules[name] = module

@@ -1,0 +1,131 @@
+"""The analysis on a device (its double) is the host's, and goes on there when the device fails."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from latticewatch.analysis import Analyser
+from latticewatch.detections import Detections
+from latticewatch.placement import Placement, gpu_for
+from latticewatch_kernels.lattice import NoLatticeError
+from latticewatch_models.crystal import CRYSTALS
+from latticewatch_models.devices import CudaDevice, CudaReport
+from latticewatch_models.microscope import ImagingConfig, Microscope
+from latticewatch_models.runtime import ProviderError, Segmenter
+
+SEED = 11
+GPU = CudaReport((CudaDevice("NVIDIA H100", 80 << 30),), "13.0")
+NO_GPU = CudaReport(reason="NVIDIA's driver is not installed", mend="install it")
+WORKS, BROKEN = ("", ""), ("CuPy is not installed", "install the gpu extra")
+
+
+class DeviceLostError(RuntimeError):
+    """What CuPy raises bears CuPy's name."""
+
+
+DeviceLostError.__module__ = "cupy_backends.cuda.api.runtime"
+
+
+@pytest.fixture(scope="module")
+def frame() -> np.ndarray:
+    """A specimen with a hole in it, so that no branch is left out."""
+    imaging = ImagingConfig(dose_e_per_pixel=4000.0)
+    image = next(Microscope("WS2", (256, 256), SEED, imaging=imaging).frames(1)).image
+    y, x = np.ogrid[:256, :256]
+    return np.where((x - 60) ** 2 + (y - 70) ** 2 < 30**2, image.min(), image).astype(image.dtype)
+
+
+@pytest.fixture(scope="module")
+def analyser() -> Analyser:
+    segmenter = Segmenter(providers="cpu", threads=1)
+    return Analyser(segmenter, crystal=CRYSTALS["WS2"], check=True)
+
+
+def plain(value):
+    """Dataclasses and arrays as nested dicts of lists; TypeError for what is on a device."""
+    if dataclasses.is_dataclass(value):
+        names = (f.name for f in dataclasses.fields(value) if f.name != "timings_ms")
+        return {name: plain(getattr(value, name)) for name in names}
+    if isinstance(value, np.ndarray | np.generic):
+        return value.tolist()
+    if isinstance(value, tuple | list):
+        return [plain(part) for part in value]
+    assert isinstance(value, float | int | str | None), type(value)
+    return value
+
+
+def same(found: Detections, expected: Detections) -> bool:
+    """NaN equals NaN; everything else to the last bit, for the double computes with NumPy."""
+    return repr(plain(found)) == repr(plain(expected))
+
+
+def test_the_whole_analysis_stays_on_the_device(device_double, analyser, frame):
+    expected = analyser(frame)
+    assert len(expected) > 5, f"seed {SEED} shows too little to tell anything"
+    device_double.traffic.__init__()
+    found = dataclasses.replace(analyser, placement=Placement(0))(frame)
+    assert same(found, expected)
+    traffic = device_double.traffic
+    # what crosses over is to become less, never more: see docs/performance.md
+    assert traffic.up <= 127
+    assert traffic.down <= 96
+
+
+def test_a_host_array_on_the_device_is_refused_by_the_double(device_double):
+    above = device_double.cupy.asarray(np.ones(3))
+    with pytest.raises(TypeError, match="Unsupported"):
+        above + np.ones(3)
+    with pytest.raises(TypeError, match="Unsupported"):
+        np.ones(3) + above
+    with pytest.raises(TypeError, match="Implicit conversion"):
+        np.asarray(above)
+    with pytest.raises(TypeError, match="Unsupported"):
+        device_double.cupy.add(above, np.ones(3))
+    np.testing.assert_array_equal((above + np.float32(1)).get(), [2, 2, 2])
+
+
+@pytest.mark.expects_errors
+def test_a_device_that_is_lost_loses_no_frame(device_double, caplog):
+    told, places = [], []
+
+    def analyse(image):
+        places.append(type(image).__module__)
+        if len(places) == 1:
+            raise DeviceLostError("cudaErrorUnknown: unknown error\nstack")
+        return "done"
+
+    placement = Placement(0, told.append)
+    assert [placement.run(analyse, np.zeros((4, 4))) for _ in range(2)] == ["done", "done"]
+    assert places == ["cupy", "numpy", "numpy"]
+    assert [(f.before, f.after, f.reason) for f in told] == [
+        ("cuda:0", "host", "cudaErrorUnknown: unknown error")
+    ]
+    assert placement.gpu is None
+    assert "frames go on on the host" in caplog.text
+
+
+def test_what_is_wrong_with_the_frame_is_not_the_devices_fault(device_double, analyser):
+    placement = Placement(0)
+    noise = np.random.default_rng(3).poisson(50, (128, 128)).astype(np.uint16)
+    with pytest.raises(NoLatticeError):
+        dataclasses.replace(analyser, placement=placement)(noise)
+    assert placement.gpu == 0
+
+
+def test_frames_go_where_the_segmenter_is():
+    assert gpu_for("auto", ("cpu",), lambda: GPU, lambda _: WORKS) is None
+    assert gpu_for("auto", ("cuda", "cpu"), lambda: GPU, lambda _: WORKS) == 0
+    assert gpu_for("cpu", ("cpu",), lambda: GPU, lambda _: WORKS) is None
+    assert gpu_for("cuda:0", ("cuda", "cpu"), lambda: GPU, lambda _: WORKS) == 0
+
+
+def test_a_cupy_that_does_not_work_is_told(caplog):
+    assert gpu_for("auto", ("cuda",), lambda: GPU, lambda _: BROKEN) is None
+    assert "arrays stay on the host: CuPy is not installed" in caplog.text
+    with pytest.raises(ProviderError, match="install the gpu extra"):
+        gpu_for("cuda:0", ("cuda",), lambda: GPU, lambda _: BROKEN)
+    with pytest.raises(ProviderError, match="driver is not installed"):
+        gpu_for("cuda:0", ("cuda",), lambda: NO_GPU, lambda _: WORKS)
