@@ -5,11 +5,12 @@ from __future__ import annotations
 import importlib.metadata
 import platform
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from latticewatch import __version__
+from latticewatch.placement import gpu_for
 from latticewatch_kernels.arrays import cupy_trouble
 from latticewatch_models.devices import CudaReport, Device, DeviceError, cuda_report
 from latticewatch_models.runtime import ModelError, PassedOver, ProviderError, Segmenter
@@ -39,6 +40,8 @@ class Findings:
         ONNX Runtime's in use, the one that counts first.
     passed_over
         Faster ones that are not.
+    placement
+        Where the rest of the analysis works: ``host`` or ``cuda:N``.
     trouble
         Why the device, the providers or the model cannot be used.
     """
@@ -49,6 +52,7 @@ class Findings:
     arrays: tuple[str, str]
     providers: tuple[str, ...] = ()
     passed_over: tuple[PassedOver, ...] = ()
+    placement: str = "host"
     trouble: str = ""
 
     def as_plain(self) -> dict[str, Any]:
@@ -100,11 +104,17 @@ def examine(
         arrays = probes.cupy(index) if without is None else without
         base = Findings(device, probes.software(), gpus, arrays)
         segmenter = probes.segmenter(model, providers, 1, device)
+        gpu = gpu_for(device, segmenter.providers, lambda: gpus, lambda _: arrays)
     except DeviceError as error:
         return Findings(device, probes.software(), gpus, ("", ""), trouble=str(error))
     except (ModelError, ProviderError) as error:
-        return Findings(device, base.software, gpus, arrays, trouble=str(error))
-    return Findings(device, base.software, gpus, arrays, segmenter.providers, segmenter.passed_over)
+        return replace(base, trouble=str(error))
+    return replace(
+        base,
+        providers=segmenter.providers,
+        passed_over=segmenter.passed_over,
+        placement="host" if gpu is None else f"cuda:{gpu}",
+    )
 
 
 def as_text(found: Findings) -> str:
@@ -130,7 +140,7 @@ def as_text(found: Findings) -> str:
         lines += [_line("passed over", f"{passed.name}: {passed.reason}"), _mend(passed.mend)]
     if found.trouble:
         return "\n".join([*lines, _line(f"device {found.device}", f"NOT USABLE: {found.trouble}")])
-    used = f"the segmenter runs on {found.providers[0]} (ONNX Runtime)"
+    used = f"segmenter on {found.providers[0]} (ONNX Runtime), the rest on {found.placement}"
     return "\n".join([*lines, _line(f"device {found.device}", used)])
 
 

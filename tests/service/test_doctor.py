@@ -35,7 +35,7 @@ def test_a_machine_without_a_gpu():
     text = as_text(found)
     assert found.trouble == ""
     assert text.count("NVIDIA's driver is not installed") == 1
-    assert text.splitlines()[-1].endswith("the segmenter runs on cpu (ONNX Runtime)")
+    assert text.splitlines()[-1].endswith("segmenter on cpu (ONNX Runtime), the rest on host")
 
 
 def test_a_machine_without_cuda_libraries():
@@ -61,10 +61,19 @@ def test_a_device_that_is_asked_for_and_fails():
     assert "NOT USABLE: provider 'cuda' did not start (no kernel image)" in as_text(found)
 
 
+def test_a_gpu_whose_cupy_fails_is_no_device():
+    broken = ("CuPy 14.2 cannot compute (no kernel image)", "match the versions")
+    running = probes(GPU, lambda *_: Seen(("cuda", "cpu")), broken)
+    text = as_text(examine("auto", probes=running))
+    assert "segmenter on cuda (ONNX Runtime), the rest on host" in text
+    assert "mend: match the versions" in text
+    assert "NOT USABLE: device cuda:0 cannot be used" in as_text(examine("cuda", probes=running))
+
+
 def test_a_gpu_in_use():
     found = examine("cuda", probes=probes(GPU, lambda *_: Seen(("tensorrt", "cuda", "cpu"))))
     assert "serves CUDA 13.0" in as_text(found)
-    assert "the segmenter runs on tensorrt" in as_text(found)
+    assert "segmenter on tensorrt (ONNX Runtime), the rest on cuda:0" in as_text(found)
     assert "CuPy" not in as_text(found)
 
 
