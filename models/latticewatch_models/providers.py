@@ -35,6 +35,8 @@ MENDS = {
 
 #: Those that need a GPU. Each lives in a shared library of its own in ONNX Runtime's package.
 ON_CUDA = ("tensorrt", "cuda")
+#: The torch backend on a GPU, by the name that it goes by among the providers.
+TORCH_CUDA = "torch-cuda"
 
 
 class ProviderError(RuntimeError):

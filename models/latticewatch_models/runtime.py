@@ -10,6 +10,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from latticewatch_kernels.arrays import array_module
 from latticewatch_kernels.lattice import Array
@@ -17,6 +18,9 @@ from latticewatch_models.devices import Device
 from latticewatch_models.providers import Machine, PassedOver, ProviderError, choose
 from latticewatch_models.segmentation import Segmentation
 from latticewatch_models.sessions import Fall, FallingSession, UnreadableModelError
+
+if TYPE_CHECKING:
+    from latticewatch_models.torch_session import TorchSession
 
 __all__ = ["Fall", "ModelCard", "ModelError", "PassedOver", "ProviderError", "Segmenter"]
 
@@ -108,6 +112,9 @@ class Segmenter:
         already spread over worker threads.
     device
         ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+    backend
+        ``onnxruntime``, or ``torch`` for the same weights run by torch (the ``train`` extra), whose
+        providers are its own.
     told
         Called when a provider fails while it runs and another takes its place, from the thread
         whose frame met it; that frame is run again.
@@ -129,18 +136,24 @@ class Segmenter:
         threads: int = 0,
         device: str = "auto",
         told: Callable[[Fall], None] = lambda _: None,
+        backend: str = "onnxruntime",
     ) -> None:
         file = Path(path) if path is not None else ZOO_MODEL
-        choice = choose(Device.parse(device), providers, Machine())
+        where, run_by_torch = Device.parse(device), backend == "torch"
         try:
-            self._session = FallingSession(_content(file), choice, threads, told=told)
+            self._session: FallingSession | TorchSession
+            if run_by_torch:
+                self._session = _by_torch(_content(file), where, told)
+            else:
+                choice = choose(where, providers, Machine())
+                self._session = FallingSession(_content(file), choice, threads, told=told)
         except UnreadableModelError as error:
             raise ModelError(
                 f"{file}: not a readable ONNX model ({error}): train it or install the package "
                 "again"
             ) from error
         self.card = ModelCard.from_metadata(self._session.metadata, str(file))
-        for passed in choice.passed_over:
+        for passed in self._session.passed_over:
             logger.info("provider passed over: %s", passed)
         if not self.card.trained:
             logger.warning("%s is untrained: its detections mean nothing", self.card.path)
@@ -205,6 +218,17 @@ class Segmenter:
         outputs = self._session.run(padded[None, None], shapes)
         heat, offset, *marked = (o[0, 0] if o.shape[1] == 1 else o[0] for o in outputs)
         return Segmentation(heat, offset, self.stride, image.shape, *marked)
+
+
+def _by_torch(model: bytes, device: Device, told: Callable[[Fall], None]) -> TorchSession:
+    try:
+        from latticewatch_models.torch_session import TorchSession
+    except ModuleNotFoundError as error:
+        raise ProviderError(
+            f"backend torch needs {error.name}, which is not installed: install the train extra, "
+            "or use backend onnxruntime"
+        ) from error
+    return TorchSession(model, device, told)
 
 
 def _content(path: Path) -> bytes:

@@ -74,6 +74,11 @@ class AnalysisSettings(_Section):
         default=None, description="ONNX file of the segmenter; none: the one shipped"
     )
     device: str = Field(default="auto", description="auto, cpu, cuda or cuda:N")
+    backend: Literal["onnxruntime", "torch"] = Field(
+        default="onnxruntime",
+        description="what runs the segmenter; torch (the train extra) where onnxruntime-gpu is not "
+        "to be had",
+    )
     providers: str = Field(
         default="auto", description="ONNX Runtime provider: auto, cpu, openvino, cuda or tensorrt"
     )

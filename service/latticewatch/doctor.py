@@ -85,13 +85,14 @@ def examine(
     device: str = "auto",
     providers: str = "auto",
     model: Path | None = None,
+    backend: str = "onnxruntime",
     probes: Probes | None = None,
 ) -> Findings:
     """Try what a service with these settings would use.
 
     Parameters
     ----------
-    device, providers, model
+    device, providers, model, backend
         As in the settings (`config.AnalysisSettings`).
     probes
         How the machine is looked at.
@@ -103,7 +104,7 @@ def examine(
         without = gpus.why_not(index)
         arrays = probes.cupy(index) if without is None else without
         base = Findings(device, probes.software(), gpus, arrays)
-        segmenter = probes.segmenter(model, providers, 1, device)
+        segmenter = probes.segmenter(model, providers, 1, device, backend=backend)
         gpu = gpu_for(device, segmenter.providers, lambda: gpus, lambda _: arrays)
     except DeviceError as error:
         return Findings(device, probes.software(), gpus, ("", ""), trouble=str(error))
@@ -140,7 +141,7 @@ def as_text(found: Findings) -> str:
         lines += [_line("passed over", f"{passed.name}: {passed.reason}"), _mend(passed.mend)]
     if found.trouble:
         return "\n".join([*lines, _line(f"device {found.device}", f"NOT USABLE: {found.trouble}")])
-    used = f"segmenter on {found.providers[0]} (ONNX Runtime), the rest on {found.placement}"
+    used = f"segmenter on {found.providers[0]}, the rest on {found.placement}"
     return "\n".join([*lines, _line(f"device {found.device}", used)])
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from latticewatch_kernels.arrays import cupy_trouble, device, of_device, upload
 from latticewatch_kernels.lattice import Array
 from latticewatch_models.devices import CudaReport, Device, cuda_report
+from latticewatch_models.providers import ON_CUDA, TORCH_CUDA
 from latticewatch_models.runtime import Fall, ProviderError
 
 log = logging.getLogger(__name__)
@@ -95,7 +96,7 @@ def gpu_for(
         A CUDA device was asked for and CuPy cannot compute on it.
     """
     asked = Device.parse(device_text)
-    on_gpu = bool(providers) and providers[0] in ("tensorrt", "cuda")
+    on_gpu = bool(providers) and providers[0] in (*ON_CUDA, TORCH_CUDA)
     if asked.kind == "cpu" or (asked.kind == "auto" and not on_gpu):
         return None
     reason, mend = report().why_not(asked.index) or trouble(asked.index)

@@ -70,7 +70,13 @@ def replay(job: Replay, progress: Callable[[int, int], None]) -> Mapping[str, An
         As the live service would.
     """
     options = job.settings.analysis
-    segmenter = Segmenter(options.model, options.providers, options.threads, options.device)
+    segmenter = Segmenter(
+        options.model,
+        options.providers,
+        options.threads,
+        options.device,
+        backend=options.backend,
+    )
     placement = Placement(gpu_for(options.device, segmenter.providers))
     rule = job.settings.calibration.rule
     model = Model.of(segmenter, reason="the analysis was started with it")

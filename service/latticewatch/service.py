@@ -199,7 +199,10 @@ class Service:
 
     def _load(self, path: Path | None) -> Segmenter:
         options = self.settings.analysis
-        return Segmenter(path, options.providers, options.threads, options.device, self._note_fall)
+        return Segmenter(
+            path, options.providers, options.threads, options.device, self._note_fall,
+            options.backend,
+        )  # fmt: skip
 
     def _note_fall(self, fall: Fall) -> None:
         """Count a provider that failed; called by the worker whose frame met it."""

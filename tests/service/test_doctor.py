@@ -31,18 +31,18 @@ def probes(gpus, segmenter, cupy=("", "")):
 
 def test_a_machine_without_a_gpu():
     passed = tuple(PassedOver(name, NO_GPU.reason, NO_GPU.mend) for name in ("tensorrt", "cuda"))
-    found = examine(probes=probes(NO_GPU, lambda *_: Seen(("cpu",), passed)))
+    found = examine(probes=probes(NO_GPU, lambda *_, **__: Seen(("cpu",), passed)))
     text = as_text(found)
     assert found.trouble == ""
     assert text.count("NVIDIA's driver is not installed") == 1
-    assert text.splitlines()[-1].endswith("segmenter on cpu (ONNX Runtime), the rest on host")
+    assert text.splitlines()[-1].endswith("segmenter on cpu, the rest on host")
 
 
 def test_a_machine_without_cuda_libraries():
     reason = "did not start (its libraries do not load: libcudnn.so.9: cannot open shared object)"
     passed = (PassedOver("cuda", reason, "install the gpu extra"),)
     found = examine(
-        probes=probes(GPU, lambda *_: Seen(("cpu",), passed), ("CuPy fails", "mend it"))
+        probes=probes(GPU, lambda *_, **__: Seen(("cpu",), passed), ("CuPy fails", "mend it"))
     )
     text = as_text(found)
     assert "NVIDIA H100 80GB HBM3, 80 GiB" in text
@@ -53,7 +53,7 @@ def test_a_machine_without_cuda_libraries():
 
 
 def test_a_device_that_is_asked_for_and_fails():
-    def segmenter(model, providers, threads, device):
+    def segmenter(model, providers, threads, device, backend):
         assert device == "cuda:0"
         raise ProviderError("provider 'cuda' did not start (no kernel image): update the driver")
 
@@ -63,17 +63,25 @@ def test_a_device_that_is_asked_for_and_fails():
 
 def test_a_gpu_whose_cupy_fails_is_no_device():
     broken = ("CuPy 14.2 cannot compute (no kernel image)", "match the versions")
-    running = probes(GPU, lambda *_: Seen(("cuda", "cpu")), broken)
+    running = probes(GPU, lambda *_, **__: Seen(("cuda", "cpu")), broken)
     text = as_text(examine("auto", probes=running))
-    assert "segmenter on cuda (ONNX Runtime), the rest on host" in text
+    assert "segmenter on cuda, the rest on host" in text
     assert "mend: match the versions" in text
     assert "NOT USABLE: device cuda:0 cannot be used" in as_text(examine("cuda", probes=running))
 
 
+def test_the_torch_backend_is_examined_too(tmp_path, capsys):
+    pytest.importorskip("torch")
+    settings = tmp_path / "settings.toml"
+    settings.write_text('[analysis]\nbackend = "torch"\n')
+    assert main(["doctor", "--config", str(settings), "--device", "cpu"]) == 0
+    assert "segmenter on torch-cpu" in capsys.readouterr().out
+
+
 def test_a_gpu_in_use():
-    found = examine("cuda", probes=probes(GPU, lambda *_: Seen(("tensorrt", "cuda", "cpu"))))
+    found = examine("cuda", probes=probes(GPU, lambda *_, **__: Seen(("tensorrt", "cuda", "cpu"))))
     assert "serves CUDA 13.0" in as_text(found)
-    assert "segmenter on tensorrt (ONNX Runtime), the rest on cuda:0" in as_text(found)
+    assert "segmenter on tensorrt, the rest on cuda:0" in as_text(found)
     assert "CuPy" not in as_text(found)
 
 

@@ -29,6 +29,6 @@ def run(options: argparse.Namespace) -> int:
     """Print what was found."""
     given = {key: getattr(options, key) for key in ("device", "model")}
     settings = load_settings(options.config, analysis=given).analysis
-    found = examine(settings.device, settings.providers, settings.model)
+    found = examine(settings.device, settings.providers, settings.model, settings.backend)
     print(json.dumps(found.as_plain(), indent=2) if options.json else as_text(found))
     return 1 if found.trouble else 0
