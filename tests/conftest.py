@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from latticewatch_kernels.arrays import cupy_trouble
+
 #: Threads that libraries keep for the life of the process; they end with it.
 _LIBRARY_THREADS = ("asyncio_", "ThreadPoolExecutor", "pydevd", "Dummy", "tqdm")
 
@@ -20,7 +22,11 @@ _THREAD_GRACE_S = 5.0
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave long tests out unless they are asked for with ``-m long``."""
+    """Leave long tests out unless asked for with ``-m long``; skip those of a GPU without one."""
+    on_gpu = [item for item in items if item.get_closest_marker("gpu")]
+    if on_gpu and (reason := cupy_trouble()[0]):
+        for item in on_gpu:
+            item.add_marker(pytest.mark.skip(reason=reason))
     if "long" in str(config.option.markexpr):
         return
     left_out = [item for item in items if item.get_closest_marker("long")]

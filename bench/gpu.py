@@ -1,0 +1,114 @@
+"""The analysis of frames on a GPU, beside its floors, the host's cores and AtomAI.
+
+    python bench/gpu.py [--sizes 256 512 1024] [--frames 1000] [--peer] [--markdown FILE]
+    python bench/gpu.py --host            # the same rows without a GPU, for comparison
+
+First come the two floors: bytes over measured bandwidth, and the network's operations over the
+measured matrix rate. A share of the floor of 100 % would be a frame that costs nothing else.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+import numpy as np
+import stream
+from accelerated import floors, whole
+
+from latticewatch.analysis import Analyser
+from latticewatch.doctor import software
+from latticewatch.placement import Placement
+from latticewatch_kernels.arrays import cupy_trouble, device
+from latticewatch_models.crystal import CRYSTALS
+from latticewatch_models.devices import cuda_report
+from latticewatch_models.microscope import Microscope
+from latticewatch_models.runtime import Segmenter
+
+#: Frames of each size; they are analysed in turn.
+DIFFERENT = 8
+SEED = 1
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--sizes", type=int, nargs="+", default=[256, 512, 1024], metavar="PX")
+    parser.add_argument("--frames", type=int, default=1000, help="of each size")
+    parser.add_argument("--workers", type=int, nargs="+", default=[1, 2, 4])
+    parser.add_argument("--device", default="cuda:0", help="of the segmenter: auto, cuda:N")
+    parser.add_argument("--backend", default="onnxruntime", help="onnxruntime or torch")
+    parser.add_argument("--host", action="store_true", help="measure the host's cores")
+    parser.add_argument("--peer", action="store_true", help="AtomAI on the same frames")
+    parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the table there")
+    options = parser.parse_args()
+    trouble, mend = ("", "") if options.host else cupy_trouble()
+    if trouble:
+        print(f"bench/gpu.py: {trouble}: {mend}, or give --host", file=sys.stderr)
+        return 1
+    lines = [_machine(None if options.host else 0)]
+    if options.host:
+        lines += _measured(options, None)
+    else:
+        with device(0):
+            lines += _measured(options, 0)
+    text = "\n".join(lines)
+    print(text)
+    if options.markdown:
+        options.markdown.write_text(text + "\n", encoding="utf-8")
+    return 0
+
+
+def _machine(gpu: int | None) -> str:
+    versions = ", ".join(f"{name} {version}" for name, version in software().items())
+    name = "host alone" if gpu is None else cuda_report().devices[gpu].name
+    return f"{name}; {versions}\n"
+
+
+def _measured(options: argparse.Namespace, gpu: int | None) -> list[str]:
+    floor = floors.measure(gpu)
+    segmenter = Segmenter(
+        device="cpu" if gpu is None else options.device, threads=1, backend=options.backend
+    )
+    analyser = Analyser(segmenter, crystal=CRYSTALS["WS2"], placement=Placement(gpu))
+    lines = [f"Floors. {floor.text()}\n", f"Segmenter on {segmenter.providers[0]}.\n"]
+    for size in options.sizes:
+        frames = [f.image for f in Microscope("WS2", (size, size), SEED).frames(DIFFERENT)]
+        figures = whole.measure(analyser, frames, options.frames, options.workers)
+        lines += _rows(size, figures, _floor_ms(floor, segmenter, frames[0]))
+        if options.peer:
+            lines.append(_peer(size))
+    return lines
+
+
+def _floor_ms(floor: floors.Floors, segmenter: Segmenter, frame: np.ndarray) -> tuple[float, float]:
+    """Milliseconds to move a frame up, and to do the network's operations."""
+    moved = 0.0 if np.isnan(floor.up) else 1e3 * frame.nbytes / floor.up
+    operations = floors.network_operations(segmenter.card.path, *frame.shape)
+    rate = np.nanmax([floor.float32, floor.float16])
+    return moved, 1e3 * operations / float(rate)
+
+
+def _rows(size: int, figures: whole.Figures, floor_ms: tuple[float, float]) -> list[str]:
+    share = 100.0 * sum(floor_ms) / figures.p50
+    stages = ", ".join(f"{name} {spent:.2f}" for name, spent in figures.stages.items())
+    rates = ", ".join(f"{rate:.1f} by {count}" for count, rate in figures.per_second.items())
+    latency = f"p50 {figures.p50:.2f}, p99 {figures.p99:.2f}, p99.9 {figures.p999:.2f} ms"
+    moved, computed = floor_ms
+    return [
+        f"{size} x {size}: one frame {latency}",
+        f"  floor {moved:.3f} ms of bytes + {computed:.3f} ms of operations: {share:.2f} % of p50",
+        f"  frames/s by number of threads: {rates}; pool grew by {figures.pool_growth} bytes",
+        f"  stages, median ms: {stages}\n",
+    ]
+
+
+def _peer(size: int) -> str:
+    venv = stream.REPOSITORY / ".venv-peer"
+    return f"  AtomAI: {stream.peer_text(stream.measure_peer(size, venv))}\n"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,134 @@
+"""On a real GPU: CuPy against NumPy within stated bounds, failures, and memory that stays flat.
+
+Without one these are skipped with the reason; `device_double` then shows at least that the analysis
+keeps its arrays where they belong.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from latticewatch.analysis import Analyser
+from latticewatch.placement import Placement
+from latticewatch_kernels.arrays import device, to_host, upload
+from latticewatch_kernels.conditioning import condition
+from latticewatch_kernels.deviations import site_deviations
+from latticewatch_kernels.displacements import column_displacements
+from latticewatch_kernels.labelling import label
+from latticewatch_kernels.patches import lattice_patches
+from latticewatch_kernels.registration import register
+from latticewatch_models.crystal import CRYSTALS
+from latticewatch_models.microscope import ImagingConfig, Microscope
+from latticewatch_models.runtime import Segmenter
+
+pytestmark = pytest.mark.gpu
+
+SIZE = 256
+
+
+@pytest.fixture(scope="module", params=[(1, 1600.0), (2, 20000.0)], ids=lambda p: f"seed {p[0]}")
+def frame(request: pytest.FixtureRequest) -> np.ndarray:
+    seed, dose = request.param
+    imaging = ImagingConfig(dose_e_per_pixel=dose)
+    return next(Microscope("WS2", (SIZE, SIZE), seed, imaging=imaging).frames(1)).image
+
+
+@pytest.fixture(autouse=True)
+def on_first_gpu():
+    with device(0):
+        yield
+
+
+def test_upload_is_exact(frame):
+    np.testing.assert_array_equal(to_host(upload(frame)), frame)
+
+
+def test_condition(frame):
+    # intensities of order one; sums of 65,536 float32 in another order
+    np.testing.assert_allclose(to_host(condition(upload(frame))), condition(frame), atol=2e-4)
+
+
+def test_register(frame):
+    image = condition(frame)
+    host, above = register(image), register(upload(image))
+    np.testing.assert_allclose(above.matrix, host.matrix, atol=1e-3)
+    np.testing.assert_allclose(above.origin, host.origin, atol=5e-3)
+    np.testing.assert_allclose(above.heights, host.heights, atol=2e-3)
+
+
+def test_label(frame):
+    image = condition(frame)
+    lattice = register(image)
+    host, above = label(image, lattice), label(upload(image), lattice)
+    scale = float(np.std(host.residual))
+    for name in ("image", "periodic", "residual", "matched"):
+        found = to_host(getattr(above, name))
+        np.testing.assert_allclose(found, getattr(host, name), atol=2e-3 * scale, err_msg=name)
+    np.testing.assert_allclose(to_host(above.z), host.z, atol=0.02)
+    np.testing.assert_allclose(above.columns.noise_by_site, host.columns.noise_by_site, rtol=2e-3)
+    np.testing.assert_allclose(above.fractions, host.fractions, atol=1e-3)
+
+
+def test_columns_around(frame):
+    image = condition(frame)
+    lattice = register(image)
+    host, above = label(image, lattice), label(upload(image), lattice)
+    ours, theirs = site_deviations(above, lattice), site_deviations(host, lattice)
+    np.testing.assert_array_equal(ours.cells, theirs.cells)
+    # in units of a host column, of which a single vacancy of WS2 is 0.074
+    np.testing.assert_allclose(ours.deviation, theirs.deviation, atol=1e-3)
+    metal = theirs.cells[theirs.sublattice == 0][:50]
+    placed = [column_displacements(labels, lattice, metal) for labels in (above, host)]
+    np.testing.assert_allclose(placed[0].shift, placed[1].shift, atol=0.01)
+    points = theirs.points[:50]
+    patches = [to_host(lattice_patches(labels.z, points, lattice)) for labels in (above, host)]
+    np.testing.assert_allclose(patches[0], patches[1], atol=0.03)
+
+
+def test_the_whole_analysis(frame):
+    host = Analyser(Segmenter(providers="cpu", threads=1), crystal=CRYSTALS["WS2"])
+    above = replace(host, placement=Placement(0))
+    ours, theirs = above(frame), host(frame)
+    assert abs(len(ours) - len(theirs)) <= max(1, len(theirs) // 100)
+    gap = np.hypot(*(ours.x_px[:, None] - theirs.x_px, ours.y_px[:, None] - theirs.y_px))
+    near = gap.min(axis=1) < 0.05
+    assert near.mean() > 0.98
+    pairs = gap.argmin(axis=1)[near]
+    np.testing.assert_allclose(ours.probability[near], theirs.probability[pairs], atol=0.02)
+    np.testing.assert_allclose(ours.centre[near], theirs.centre[pairs], atol=5e-3)
+
+
+@pytest.mark.expects_errors
+def test_a_gpu_without_memory_loses_no_frame(frame):
+    import cupy
+
+    pool, told = cupy.get_default_memory_pool(), []
+    analyser = Analyser(Segmenter(providers="cpu", threads=1), crystal=CRYSTALS["WS2"])
+    expected = analyser(frame)
+    pool.free_all_blocks()
+    pool.set_limit(size=1 << 20)
+    try:
+        found = replace(analyser, placement=Placement(0, told.append))(frame)
+    finally:
+        pool.set_limit(size=0)
+    assert [(fall.before, fall.after) for fall in told] == [("cuda:0", "host")]
+    np.testing.assert_array_equal(found.x_px, expected.x_px)
+
+
+@pytest.mark.parametrize("frames", [200, pytest.param(100_000, marks=pytest.mark.long)])
+def test_memory_stays_flat(frame, frames):
+    import cupy
+
+    analyser = Analyser(
+        Segmenter(providers="cpu", threads=1), crystal=CRYSTALS["WS2"], placement=Placement(0)
+    )
+    for _ in range(20):
+        analyser(frame)
+    pool = cupy.get_default_memory_pool()
+    before = pool.total_bytes()
+    for _ in range(frames):
+        analyser(frame)
+    assert pool.total_bytes() <= before
