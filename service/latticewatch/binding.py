@@ -36,7 +36,8 @@ def check_binding(endpoint: str, *, keys: bool = False) -> str:
         return endpoint
     raise BindingError(
         f"{endpoint} is not a loopback address, and without keys anybody could reach it: "
-        "bind to 127.0.0.1 (a tunnel can lead there), or set up keys"
+        "bind to 127.0.0.1 (a tunnel can lead there), or make keys with "
+        "'latticewatch keys new service --dir KEYS' and give serve --keys KEYS"
     )
 
 

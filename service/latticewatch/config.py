@@ -66,6 +66,15 @@ class StoreSettings(_Section):
     )
 
 
+class SecuritySettings(_Section):
+    """Who may talk to the service; see docs/security.md."""
+
+    keys: Path | None = Field(
+        default=None,
+        description="folder of keys that every port then asks for; none: loopback alone",
+    )
+
+
 class AnalysisSettings(_Section):
     """One frame to its defects."""
 
@@ -224,6 +233,7 @@ class Settings(_Section):
     """Everything that ``latticewatch serve --config FILE`` reads."""
 
     endpoints: Endpoints = Endpoints()
+    security: SecuritySettings = SecuritySettings()
     store: StoreSettings = StoreSettings()
     analysis: AnalysisSettings = AnalysisSettings()
     tracker: TrackerOptions = TrackerOptions()

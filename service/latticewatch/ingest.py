@@ -23,6 +23,7 @@ from latticewatch.deliveries import Delivery, Gap, StreamUnavailableError
 from latticewatch.intake import StreamIntake, Taken
 from latticewatch.port import Port
 from latticewatch.reorder import WINDOW, Position, Verdict
+from latticewatch.security import Admission
 
 log = logging.getLogger(__name__)
 
@@ -92,6 +93,8 @@ class Ingest(Port):
         How many later frames, and how long, wait for a missing one.
     counters
         Counted into; a fresh one when None.
+    admission
+        Who may send frames.
 
     Raises
     ------
@@ -111,9 +114,10 @@ class Ingest(Port):
         gap_timeout_s: float = GAP_TIMEOUT_S,
         max_streams: int = MAX_STREAMS,
         counters: IngestCounters | None = None,
+        admission: Admission | None = None,
     ) -> None:
         options = {zmq.RCVHWM: RECEIVE_AHEAD, zmq.MAXMSGSIZE: MAX_PART_BYTES}
-        super().__init__(endpoint, zmq.ROUTER, options)
+        super().__init__(endpoint, zmq.ROUTER, options, admission)
         self.counters = counters or IngestCounters()
         self._deliver = deliver
         self._resume = resume
@@ -130,7 +134,8 @@ class Ingest(Port):
             timeout_ms = int(1000 * self._gap_timeout_s) if self._stalled else None
             if await self._socket.poll(timeout_ms):
                 frames = await self._socket.recv_multipart(copy=False)
-                await self._take(frames[0].bytes, [frame.buffer for frame in frames[1:]])
+                if self._may_speak(frames):
+                    await self._take(frames[0].bytes, [frame.buffer for frame in frames[1:]])
             await self._give_up()
 
     async def ack(self, stream: str, epoch: int, seqs: list[int]) -> None:

@@ -123,6 +123,9 @@ class Metrics:
         self.model_switches = counter(
             "model_switches", "Frames that were the first of another model", "stream"
         )
+        self.denied = counter(
+            "denied", "Handshakes and messages of peers whose keys are not let in", "right"
+        )
         self.provider_falls = counter(
             "provider_falls", "Times that a provider or device failed and another took over",
             "before", "after",

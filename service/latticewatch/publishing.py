@@ -12,6 +12,8 @@ import zmq
 
 from latticewatch.client.messages import MAX_TOPIC_BYTES, Message, encode
 from latticewatch.port import Port
+from latticewatch.security import Admission
+from latticewatch.security.admission import LOOK_EVERY_S
 
 M = TypeVar("M", bound=Message)
 
@@ -36,6 +38,9 @@ class Publishing(Port):
         Messages that wait for one subscriber.
     run
         Number of this run of the service, drawn when None; sequence numbers count from 1 in each.
+    admission
+        Who may subscribe. When somebody no longer may, every connection is cut, and who may comes
+        back by itself: what was published meanwhile shows as missed.
 
     Raises
     ------
@@ -46,7 +51,12 @@ class Publishing(Port):
     """
 
     def __init__(
-        self, endpoint: str, *, send_ahead: int = SEND_AHEAD, run: int | None = None
+        self,
+        endpoint: str,
+        *,
+        send_ahead: int = SEND_AHEAD,
+        run: int | None = None,
+        admission: Admission | None = None,
     ) -> None:
         options = {
             # A subscription takes effect in `run` alone, together with its snapshot: taken by the
@@ -55,7 +65,7 @@ class Publishing(Port):
             zmq.SNDHWM: send_ahead,
             zmq.MAXMSGSIZE: MAX_TOPIC_BYTES + 1,  # nothing but subscriptions comes in
         }
-        super().__init__(endpoint, zmq.XPUB, options)
+        super().__init__(endpoint, zmq.XPUB, options, admission)
         self.published: Counter[str] = Counter()
         self.snapshots = 0
         self._run = secrets.randbits(63) if run is None else run
@@ -85,7 +95,14 @@ class Publishing(Port):
 
     async def run(self) -> None:
         """Answer subscriptions with snapshots until cancelled."""
+        patience_ms = None if self.admission is None else int(1000 * LOOK_EVERY_S)
         while True:
+            ready = await self._socket.poll(patience_ms)
+            if self.admission is not None and self.admission.revoked():
+                await self._reopen()
+                continue
+            if not ready:
+                continue
             (request,) = await self._socket.recv_multipart()
             wish, prefix = request[:1], request[1:]
             if wish == bytes([_SUBSCRIBE]):

@@ -14,6 +14,7 @@ from latticewatch.client.errors import FrameError, MessageError
 from latticewatch.client.wire import pack, unpack
 from latticewatch.port import Port
 from latticewatch.schema import StoreError
+from latticewatch.security import Admission
 from latticewatch.session import SESSION_FILE, Session
 
 #: A query is a handful of fields.
@@ -37,6 +38,8 @@ class Queries(Port):
     handlers
         By ``op``: a function of the query that gives the answer, called on a worker thread.
         It may raise FrameError to name a bad field.
+    admission
+        Who may ask.
 
     Raises
     ------
@@ -46,14 +49,19 @@ class Queries(Port):
         On entering: the address is taken.
     """
 
-    def __init__(self, endpoint: str, handlers: Mapping[str, Handler]) -> None:
-        super().__init__(endpoint, zmq.ROUTER, {zmq.MAXMSGSIZE: MAX_QUERY_BYTES})
+    def __init__(
+        self, endpoint: str, handlers: Mapping[str, Handler], admission: Admission | None = None
+    ) -> None:
+        super().__init__(endpoint, zmq.ROUTER, {zmq.MAXMSGSIZE: MAX_QUERY_BYTES}, admission)
         self._handlers = dict(handlers)
 
     async def run(self) -> None:
         """Answer until cancelled."""
         while True:
-            *envelope, query = await self._socket.recv_multipart()
+            parts = await self._socket.recv_multipart(copy=False)
+            if not self._may_speak(parts):
+                continue
+            *envelope, query = (part.bytes for part in parts)
             answer = await asyncio.to_thread(self._answer, query)
             if envelope:
                 await self._socket.send_multipart([*envelope, answer])

@@ -35,6 +35,7 @@ from latticewatch.publishing import Publishing
 from latticewatch.queries import Queries, store_handlers
 from latticewatch.reorder import Position
 from latticewatch.schema import StoreError
+from latticewatch.security import Admission, Keyring
 from latticewatch.segmenters import Model
 from latticewatch.self_training import SelfTraining
 from latticewatch.standing import Standing, describe
@@ -78,6 +79,8 @@ class Service:
         The segmenter cannot be had.
     BindingError
         An address that strangers could reach.
+    KeyFileError
+        The folder of keys cannot be used.
     """
 
     def __init__(self, settings: Settings, trainer: Trainer | None = None) -> None:
@@ -88,6 +91,10 @@ class Service:
         self._trainer = trainer or latticewatch_train(settings.calibration.iterations)
         self.metrics = Metrics()
         self._falls: list[Fall] = []
+        keys = settings.security.keys
+        self._keyring = None if keys is None else Keyring(keys)
+        if self._keyring is not None:
+            self._keyring.pair()  # it would be missed only when the ports are opened
         segmenter = self._load(options.model)
         self._placement = Placement(gpu_for(options.device, segmenter.providers), self._note_fall)
         self._configured = Model.of(segmenter, reason="the service was started with it")
@@ -119,9 +126,12 @@ class Service:
             window=limits.reorder,
             max_streams=limits.streams,
             counters=self.metrics.ingest,
+            admission=self._admission("publish"),
         )
-        self._publishing = Publishing(ends.results)
-        queries = Queries(ends.queries, store_handlers(self.settings.store.data))
+        self._publishing = Publishing(ends.results, admission=self._admission("subscribe"))
+        queries = Queries(
+            ends.queries, store_handlers(self.settings.store.data), self._admission("control")
+        )
         calibration = self.settings.calibration
         if calibration.self_train:
             self._training = SelfTraining(calibration, self._load, self._trainer, self.metrics)
@@ -196,6 +206,12 @@ class Service:
         self.metrics.streams.set(len(self._pipelines))
         self._start(pipeline.run())
         return writer.position
+
+    def _admission(self, right: str) -> Admission | None:
+        """Make who is let in at a port; None where the settings ask for no keys."""
+        if self._keyring is None:
+            return None
+        return Admission(self._keyring, right, lambda of: self.metrics.denied.labels(of).inc())
 
     def _load(self, path: Path | None) -> Segmenter:
         options = self.settings.analysis

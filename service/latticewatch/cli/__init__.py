@@ -22,6 +22,7 @@ COMMANDS = {
     "report": "a session as one page with figures, tables and methods",
     "label": "label defects by Fourier filtering, without a model, with a picture of the steps",
     "train": "train the segmenter and export it to ONNX",
+    "keys": "make, allow, revoke and check the keys of peers",
     "doctor": "what this machine computes with, and what would mend it",
     "bench": "frames a second and latency through the real sockets",
 }

@@ -44,6 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--pixel-size", type=float, metavar="NM", help="overrides the file's")
     parser.add_argument("--frame-time", type=float, metavar="S", help="overrides the file's")
     parser.add_argument("--spool", type=Path, metavar="DIR", help="keep what waits on disk")
+    parser.add_argument("--keys", type=Path, metavar="DIR", help="for a service that asks for keys")
     parser.add_argument("--timeout", type=float, default=60.0, help="wait for the last (s)")
     simulation = parser.add_argument_group("simulation")
     simulation.add_argument("--crystal", default="WS2", help="WS2, MoS2, WSe2, graphene")
@@ -61,7 +62,11 @@ def run(options: argparse.Namespace) -> int:
         raise MisuseError(f"--rate {options.rate} is no rate: give frames a second above 0")
     frames = _simulated(options) if options.simulate else _recorded(options)
     publisher = Publisher(
-        options.to, options.stream, spool_dir=options.spool, on_error=_report_refusal
+        options.to,
+        options.stream,
+        spool_dir=options.spool,
+        on_error=_report_refusal,
+        keys=options.keys,
     )
     try:
         _send_all(publisher, frames, options.rate)

@@ -5,6 +5,7 @@ For example::
   latticewatch serve --data sessions
   latticewatch serve --data sessions --self-train
   latticewatch serve --data sessions --alert 'hole_fraction > 0.05' --alert 'dose > 1e6'
+  latticewatch serve --data sessions --keys keys --frames tcp://0.0.0.0:7701
   latticewatch serve --config /etc/latticewatch.toml
   latticewatch serve --print-config > latticewatch.toml
 """
@@ -44,6 +45,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="RULE",
         help="publish an alert when the rule comes true; may be given again (docs/alerts.md)",
     )
+    parser.add_argument(
+        "--keys", metavar="DIR", help="every port asks for keys of this folder (docs/security.md)"
+    )
     for name in PORTS:
         parser.add_argument(f"--{name}", metavar="ADDRESS", help=f"where {name} are served")
 
@@ -59,6 +63,7 @@ def run(options: argparse.Namespace) -> int:
             key: getattr(options, key) for key in ("frames", "results", "queries", "metrics")
         },
         store={"data": options.data},
+        security={"keys": options.keys},
         analysis={
             key: getattr(options, key)
             for key in ("crystal", "model", "device", "workers", "threads")

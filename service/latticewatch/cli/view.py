@@ -31,6 +31,7 @@ MEMORY_LIMIT = "2GiB"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("results", nargs="?", default="tcp://127.0.0.1:7702", help="(%(default)s)")
+    parser.add_argument("--keys", type=Path, metavar="DIR", help="for a service that asks for keys")
     parser.add_argument("--stream", default="*", help="name of a stream; default: the first heard")
     where = parser.add_mutually_exclusive_group()
     where.add_argument("--web", action="store_true", help="serve a page instead of a window")
@@ -58,7 +59,9 @@ def run(options: argparse.Namespace) -> int:
 
     with contextlib.ExitStack() as stack:
         stack.enter_context(ended_in_order())
-        subscriber = stack.enter_context(Subscriber(options.results, options.stream, TOPICS))
+        subscriber = stack.enter_context(
+            Subscriber(options.results, options.stream, TOPICS, keys=options.keys)
+        )
         screen = None
         if not options.headless:
             screen = stack.enter_context(

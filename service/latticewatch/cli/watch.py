@@ -9,6 +9,7 @@ For example::
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 from rich.console import Console
 from rich.live import Live
@@ -23,6 +24,7 @@ TOPICS = ("statistics", "defects", "alert", "health")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("results", nargs="?", default="tcp://127.0.0.1:7702", help="(%(default)s)")
+    parser.add_argument("--keys", type=Path, metavar="DIR", help="for a service that asks for keys")
     parser.add_argument("--stream", default="*", help="name of a stream; default: all")
     parser.add_argument("--frames", type=int, help="end after so many frames")
     parser.add_argument("--until-end", action="store_true", help="end with the stream")
@@ -33,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Watch until interrupted, or as the options say."""
-    with Subscriber(options.results, options.stream, TOPICS) as subscriber:
+    with Subscriber(options.results, options.stream, TOPICS, keys=options.keys) as subscriber:
         show(subscriber, options.frames, options.until_end, options.timeout)
     return 0
 

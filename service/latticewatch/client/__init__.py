@@ -9,6 +9,7 @@ from latticewatch.client.errors import (
     QueryError,
     SpoolError,
 )
+from latticewatch.client.keys import KeyFileError, Keys
 from latticewatch.client.messages import (
     Alert,
     Defects,
@@ -27,6 +28,8 @@ __all__ = [
     "Defects",
     "FrameError",
     "Health",
+    "KeyFileError",
+    "Keys",
     "Message",
     "MessageError",
     "Overlay",

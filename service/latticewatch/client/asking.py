@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import zmq
 
 from latticewatch.client.addresses import connect
 from latticewatch.client.errors import MessageError, QueryError
+from latticewatch.client.keys import Keys, keys_of
 from latticewatch.client.table import DefectTable
 from latticewatch.client.wire import pack, unpack
 
@@ -25,11 +27,16 @@ class QueryClient:
         The query port, ``tcp://127.0.0.1:7703``.
     timeout
         Seconds to wait for an answer.
+    keys
+        For a service that asks for them; or their folder.
     """
 
-    def __init__(self, endpoint: str, timeout: float = TIMEOUT_S) -> None:
+    def __init__(
+        self, endpoint: str, timeout: float = TIMEOUT_S, keys: Keys | str | Path | None = None
+    ) -> None:
         self.endpoint = endpoint
         self.timeout = timeout
+        self._keys = keys_of(keys)
 
     def ask(self, op: str, **fields: Any) -> dict[str, Any]:
         """Send one query and return the answer's fields.
@@ -43,11 +50,14 @@ class QueryClient:
         """
         with zmq.Context() as context, context.socket(zmq.REQ) as socket:
             socket.set(zmq.LINGER, 0)
+            if self._keys is not None:
+                self._keys.apply(socket)
             connect(socket, self.endpoint)
             socket.send(pack({"op": op, **fields}))
             if not socket.poll(int(1000 * self.timeout)):
                 raise QueryError(
-                    f"no answer from {self.endpoint} in {self.timeout:g} s: is the service running?"
+                    f"no answer from {self.endpoint} in {self.timeout:g} s: is the service "
+                    "running, and does it let these keys in?"
                 )
             return _checked(socket.recv())
 

@@ -14,6 +14,7 @@ import zmq
 from zmq.utils.monitor import recv_monitor_message
 
 from latticewatch.client.errors import MessageError, SpoolError
+from latticewatch.client.keys import Keys
 from latticewatch.client.outbox import Outbox
 from latticewatch.client.replies import Reply, parse_reply
 from latticewatch.client.spool import Entry
@@ -31,7 +32,12 @@ RETRY_S = 1.0
 
 THREAD_NAME = "latticewatch-publisher"
 
-_EVENTS = zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED
+_REFUSED = (
+    zmq.EVENT_HANDSHAKE_FAILED_AUTH
+    | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
+    | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
+)
+_EVENTS = zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED | _REFUSED
 
 
 class Link:
@@ -49,6 +55,8 @@ class Link:
         Silence after which everything in flight is sent again over a new connection.
     on_failure
         Called on the thread when it dies of `failure`.
+    keys
+        For a service that asks for them.
     """
 
     def __init__(
@@ -58,12 +66,14 @@ class Link:
         on_reply: Callable[[Reply], None],
         ack_timeout_s: float,
         on_failure: Callable[[], None],
+        keys: Keys | None = None,
     ) -> None:
         self.failure: BaseException | None = None
         self.spool_failure: OSError | None = None
-        self.connected = False
+        self.connected = self.refused = False
         self.handed_bytes = 0
         self._endpoint = endpoint
+        self._keys = keys
         self._outbox = outbox
         self._on_reply = on_reply
         self._on_failure = on_failure
@@ -148,6 +158,8 @@ class Link:
         socket.set(zmq.RECONNECT_IVL, RECONNECT_MS)
         socket.set(zmq.RECONNECT_IVL_MAX, RECONNECT_MAX_MS)
         socket.set(zmq.SNDHWM, 0)  # the window bounds it
+        if self._keys is not None:
+            self._keys.apply(socket)
         monitor = socket.get_monitor_socket(_EVENTS)
         socket.connect(self._endpoint)
         self._outbox.rewind()
@@ -170,9 +182,12 @@ class Link:
             self._bell_out.recv(4096)
         if monitor in ready:
             event = recv_monitor_message(monitor)["event"]
+            if event & _REFUSED:
+                self._note_refusal()
+                return True  # ZeroMQ goes on trying: the key may be allowed meanwhile
             if event == zmq.EVENT_DISCONNECTED:
                 return False
-            self.connected = True
+            self.connected, self.refused = True, False
             self._heard = time.monotonic()
         if socket in ready:
             self._receive(socket)
@@ -181,6 +196,17 @@ class Link:
             self._transmit(socket)
         silent = time.monotonic() - self._heard > self._ack_timeout_s
         return not (silent and self._outbox.in_flight)
+
+    def _note_refusal(self) -> None:
+        """Say once that the service does not let this source in."""
+        if not self.refused:
+            self.refused = True
+            log.warning(
+                "%s does not let this source in; frames are kept. Its owner allows a key with "
+                "'latticewatch keys allow NAME.key publish'; %s",
+                self._endpoint,
+                "check service.key too" if self._keys else "give Publisher keys",
+            )
 
     def _patience_ms(self) -> int | None:
         if self._handed and self.spool_failure:

@@ -18,6 +18,7 @@ from latticewatch.client.addresses import check_endpoint
 from latticewatch.client.epochs import continued
 from latticewatch.client.errors import FrameError, PublisherError, PublisherFullError
 from latticewatch.client.frames import EndHeader, encode_frame, pack_header
+from latticewatch.client.keys import Keys, keys_of
 from latticewatch.client.link import Link
 from latticewatch.client.outbox import Outbox
 from latticewatch.client.replies import Ack, Ended, ErrorReply, Reply
@@ -93,6 +94,8 @@ class Publisher:
     on_error
         Called from the background thread with the `ErrorReply` of each rejected frame; it must not
         wait for the publisher.
+    keys
+        For a service that asks for them: `Keys`, or the folder that ``latticewatch keys new`` made.
 
     Raises
     ------
@@ -101,7 +104,7 @@ class Publisher:
     SpoolError
         Another publisher uses the spool, or it is damaged.
     ValueError
-        The endpoint is no address.
+        The endpoint is no address, or the keys cannot be used (`KeyFileError`).
     """
 
     def __init__(
@@ -116,8 +119,10 @@ class Publisher:
         in_flight: int = IN_FLIGHT,
         ack_timeout_s: float = 30.0,
         on_error: Callable[[ErrorReply], None] | None = None,
+        keys: Keys | str | Path | None = None,
     ) -> None:
         check_endpoint(endpoint)
+        known = keys_of(keys)
         self.stream = checks.stream_name(stream)
         self.errors: deque[ErrorReply] = deque(maxlen=KEPT_ERRORS)
         self._memory_bytes = memory_bytes
@@ -135,7 +140,7 @@ class Publisher:
         self._pending = len(self._outbox)
         self._pending_bytes = spool.live_bytes if spool else 0
         self._ended = self._closed = False
-        self._link = Link(endpoint, self._outbox, self._settle, ack_timeout_s, self._failed)
+        self._link = Link(endpoint, self._outbox, self._settle, ack_timeout_s, self._failed, known)
         self._link.start()
 
     def send(

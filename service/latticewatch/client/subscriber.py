@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 from types import TracebackType
 
 import zmq
@@ -13,6 +14,7 @@ from latticewatch.client import checks
 from latticewatch.client.addresses import connect
 from latticewatch.client.asking import TIMEOUT_S, QueryClient
 from latticewatch.client.errors import MessageError, QueryError
+from latticewatch.client.keys import Keys, keys_of
 from latticewatch.client.messages import KINDS, Defects, Health, Message, decode
 from latticewatch.client.table import DefectTable
 from latticewatch.client.wire import MAX_MESSAGE_BYTES
@@ -41,11 +43,13 @@ class Subscriber:
         Seconds of silence after which iteration ends; None for never.
     receive_ahead
         Messages that wait in this process before new ones are lost.
+    keys
+        For a service that asks for them: `Keys`, or the folder that ``latticewatch keys new`` made.
 
     Raises
     ------
     ValueError
-        A topic, the stream's name or the endpoint cannot be.
+        A topic, the stream's name, the endpoint or the keys cannot be.
     """
 
     def __init__(
@@ -57,7 +61,9 @@ class Subscriber:
         timeout: float | None = None,
         *,
         receive_ahead: int = RECEIVE_AHEAD,
+        keys: Keys | str | Path | None = None,
     ) -> None:
+        known = keys_of(keys)
         unknown = sorted(set(topics) - set(KINDS))
         if unknown:
             raise ValueError(f"topics {unknown} are not known: use {', '.join(KINDS)}")
@@ -65,13 +71,15 @@ class Subscriber:
         self.timeout = timeout
         self.dropped = 0
         self.unreadable = 0
-        self._queries = QueryClient(query_endpoint, TIMEOUT_S) if query_endpoint else None
+        self._queries = QueryClient(query_endpoint, TIMEOUT_S, known) if query_endpoint else None
         self._last: dict[str, tuple[int, int, int]] = {}  # run, seq and frame by topic
         self._context = zmq.Context()
         self._socket = self._context.socket(zmq.SUB)
         self._socket.set(zmq.LINGER, 0)
         self._socket.set(zmq.RCVHWM, receive_ahead)
         self._socket.set(zmq.MAXMSGSIZE, MAX_MESSAGE_BYTES)
+        if known is not None:
+            known.apply(self._socket)
         for topic in topics:
             wanted = "" if self.stream == "*" else self.stream
             prefix = topic if topic == Health.kind else f"{topic}/{wanted}"
