@@ -8,16 +8,17 @@ sparse bipartite matching.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import min_weight_full_bipartite_matching
-from scipy.spatial import cKDTree
 
 from latticewatch_kernels.lattice import HEXAGONAL_SITES
 
 from .anchor import site_keys
+from .site_index import SiteIndex
 
 #: Lattice vectors of unit length as columns: sites in units of the lattice constant.
 UNIT_CELL = np.array([[1.0, -0.5], [0.0, np.sqrt(3.0) / 2.0]])
@@ -34,7 +35,10 @@ STRAIGHT = float(np.log(2.0))
 #: Pairs up to which what is contested is solved as a full table: 0.01 ms for 20 by 20 of
 #: which the sparse solver makes 0.14 ms.
 DENSE = 10_000
-
+#: A stay that gains so many times what any hop gains, on a site where no other track could stay, is
+#: firm. No hop leads from one firm stay to another in the best assignment: the two that it ousts
+#: have at most another hop each, and three hops gain no more than both stays.
+FIRM = 1.5
 
 #: Candidate links: rows (tracks), columns (defects) and gains over not linking, (k,) each.
 Pairs = tuple[np.ndarray, np.ndarray, np.ndarray]
@@ -109,101 +113,68 @@ def step_costs(lag: np.ndarray, hop: float) -> np.ndarray:
     return np.asarray(np.maximum(hop - np.log(lag), LEAST_STEP))
 
 
-def _on_site(before: np.ndarray, after: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Pairs (rows, columns) of equal keys; none of `after` comes twice."""
-    order = np.argsort(after)
-    ranked = after[order]
-    place = np.minimum(np.searchsorted(ranked, before), len(after) - 1)
-    rows = np.flatnonzero(ranked[place] == before)
-    return rows, order[place[rows]]
+@dataclass(frozen=True)
+class _Around:
+    """Sites around a site on each sublattice, as far as some number of steps may lead.
 
-
-def _in_reach(before: np.ndarray, after: np.ndarray, reach: float) -> Pairs:
-    """Pairs (rows, columns) of places on different sites within `reach`, and their distances."""
-    if not len(before) or not len(after):
-        return np.zeros(0, int), np.zeros(0, int), np.zeros(0)
-    one, other = (
-        cKDTree(places, leafsize=32, compact_nodes=False, balanced_tree=False)
-        for places in (before, after)
-    )
-    pairs = one.sparse_distance_matrix(other, reach + SLACK, output_type="ndarray")
-    pairs = pairs[pairs["v"] > SLACK]
-    order = np.argsort(pairs["i"] * len(after) + pairs["j"])
-    return pairs["i"][order], pairs["j"][order], pairs["v"][order]
-
-
-def _contested(stay: Pairs, hops: Pairs, n: int, m: int) -> np.ndarray:
-    """Which hops may be part of a best assignment, bool.
-
-    Take a hop from i to j' where i could stay (on j) and j' could be one that stayed (i'). In an
-    assignment with that hop i' gains at most its best hop, and j at most from the best hop onto it.
-    Where this is less than both staying, the assignment is improved by letting both stay, and the
-    hop is no part of the best.
+    Attributes
+    ----------
+    keys
+        (3, k) what leads from the site's key (`anchor.site_keys`) to theirs.
+    steps, straight, other
+        (k,): steps to them, whether there are two that can be made in one way only, and whether
+        they are of another sublattice.
     """
-    rows, columns, gain = stay
-    single = (np.bincount(rows, minlength=n)[rows] == 1) & (
-        np.bincount(columns, minlength=m)[columns] == 1
-    )
-    rows, columns, gain = _chosen(stay, single)
-    own, other = np.full(n, -1), np.full(m, -1)
-    own[rows], other[columns] = columns, rows
-    stays, stayed = np.zeros(n), np.zeros(m)
-    stays[rows], stayed[columns] = gain, gain
-    away, onto = np.zeros(n), np.zeros(m)
-    i, j, gains = hops
-    np.maximum.at(away, i, gains)
-    np.maximum.at(onto, j, gains)
-    settled = (own[i] >= 0) & (other[j] >= 0)
-    at_best = gains + away[other[j]] + onto[own[i]]
-    return np.asarray(~settled | (at_best >= stays[i] + stayed[j]))
+
+    keys: np.ndarray
+    steps: np.ndarray
+    straight: np.ndarray
+    other: np.ndarray
 
 
-def _rivals(ends: np.ndarray, gain: np.ndarray, n: int) -> np.ndarray:
-    """Greatest gain (k,) among the other candidates of each candidate's own end, 0 without any."""
-    best, second = np.zeros(n), np.zeros(n)
-    np.maximum.at(best, ends, gain)
-    top = gain == best[ends]
-    np.maximum.at(second, ends[~top], gain[~top])
-    second = np.where(np.bincount(ends[top], minlength=n) > 1, best, second)
-    return np.asarray(np.where(top, second[ends], best[ends]))
+@lru_cache(maxsize=16)
+def _around(steps: int) -> _Around:
+    """Sites within so many steps, nearest first, those of the same sublattice before the others.
 
-
-def _settle(links: Pairs, n: int, m: int, partner: np.ndarray) -> Pairs:
-    """Make the links that are part of every best assignment; what is left open is returned.
-
-    A candidate that gains more than the best others of its track and of its defect together is
-    such a link: whatever assignment lacks it gains by taking it in their place. One that has no
-    others, as most have none, is the plainest case.
+    The sites are one triangular lattice, so that all have as many around them at every distance.
     """
-    rows, columns, gain = links
+    side = np.arange(-steps - 2, steps + 3)
+    i, j, to = (axis.ravel() for axis in np.meshgrid(side, side, np.arange(3), indexing="ij"))
+    cells, keys = np.stack([i, j], axis=1), []
+    for own in range(3):
+        distance = np.linalg.norm(site_places(cells, to) - PLACES[own], axis=1)
+        order = np.lexsort((to != own, np.rint(3 * distance**2)))
+        order = order[(distance[order] > SLACK) & (distance[order] <= steps + SLACK)]
+        keys.append(site_keys(cells[order], to[order]) - site_keys(np.zeros(2), own))
+        distance, other = distance[order], to[order] != own
+    walk = np.ceil(distance - SLACK)
+    straight = (walk == 2) & (distance > 2 - SLACK)
+    return _Around(np.array(keys), walk, straight, other)
+
+
+def _match(links: Pairs, partner: np.ndarray, m: int) -> None:
+    """Make the links of greatest summed gain."""
+    n = len(partner)
+    rows, columns, _ = links
     alone = (np.bincount(rows, minlength=n)[rows] == 1) & (
         np.bincount(columns, minlength=m)[columns] == 1
     )
     partner[rows[alone]] = columns[alone]
     rows, columns, gain = _chosen(links, ~alone)
-    while len(rows):
-        sure = gain > _rivals(rows, gain, n) + _rivals(columns, gain, m)
-        if not sure.any():
-            break
-        partner[rows[sure]] = columns[sure]
-        taken = np.zeros(m, bool)
-        taken[columns[sure]] = True
-        left = (partner[rows] < 0) & ~taken[columns]
-        rows, columns, gain = _chosen((rows, columns, gain), left)
-    return rows, columns, gain
+    if not len(rows):
+        return
+    left, r = _numbered(rows, n)
+    right, c = _numbered(columns, m)
+    solve = _dense if len(left) * len(right) <= DENSE else _sparse
+    found = solve(r, c, gain, len(left), len(right))
+    partner[left[found >= 0]] = right[found[found >= 0]]
 
 
-def _match(links: Pairs, n: int, m: int) -> np.ndarray:
-    """Links of greatest summed gain: column of each row, -1 where a row is left alone."""
-    partner = np.full(n, -1)
-    rows, columns, gain = _settle(links, n, m, partner)
-    if len(rows):
-        left, r = np.unique(rows, return_inverse=True)
-        right, c = np.unique(columns, return_inverse=True)
-        solve = _dense if len(left) * len(right) <= DENSE else _sparse
-        found = solve(r, c, gain, len(left), len(right))
-        partner[left[found >= 0]] = right[found[found >= 0]]
-    return partner
+def _numbered(which: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
+    """Those of 0 ... n - 1 that occur, and for each of `which` its number among them."""
+    occurs = np.zeros(n, bool)
+    occurs[which] = True
+    return np.flatnonzero(occurs), np.cumsum(occurs)[which] - 1
 
 
 def _dense(r: np.ndarray, c: np.ndarray, gain: np.ndarray, p: int, q: int) -> np.ndarray:
@@ -257,44 +228,87 @@ def link(before: Party, after: Party, lag: np.ndarray, costs: LinkCosts) -> np.n
         twice.
     """
     n, m = len(before), len(after)
+    partner = np.full(n, -1)
     if n == 0 or m == 0:
-        return np.full(n, -1)
-    stay = _stays(before, after, costs)
-    hops = _hops(before, after, np.maximum(lag, 1), costs)
-    hops = _chosen(hops, _contested(stay, hops, n, m))
-    rows, columns, gain = (np.concatenate(pair) for pair in zip(stay, hops, strict=True))
-    return _match((rows, columns, gain), n, m)
+        return partner
+    keys, seen = (site_keys(side.cells, side.sublattice) for side in (before, after))
+    index = SiteIndex.of(seen)
+    step = step_costs(np.maximum(lag, 1), costs.hop)
+    rows, columns, gain = stay = _stays(before, after, index.at(keys), costs)
+    alone = np.bincount(columns, minlength=m)[columns] == 1
+    most = (costs.end - before.doubt - step)[before.mobile].max(initial=0.0)
+    firm = alone & (gain >= FIRM * most)
+    walks = _Walks(before, after, step, costs, keys, index)
+    loose, onto = before.mobile.copy(), np.zeros(m)
+    loose[rows[firm]] = False
+    some = walks.between(loose, after.mobile)
+    np.maximum.at(onto, some[1], some[2])
+    # a firm one goes only where its site is taken, and never to that of another
+    ousted, open_ = np.zeros(n, bool), after.mobile.copy()
+    ousted[rows[firm & (gain < most + onto[columns])]] = True
+    open_[columns[firm]] = False
+    more = walks.between(ousted & before.mobile, open_)
+    away = np.zeros(n)
+    for hops in (some, more):
+        np.maximum.at(away, hops[0], hops[2])
+    np.maximum.at(onto, more[1], more[2])
+    # whoever does not stay leaves to track and defect one hop each
+    sure = alone & (gain >= away[rows] + onto[columns])
+    partner[rows[sure]] = columns[sure]
+    free = np.ones(m, bool)
+    free[columns[sure]] = False
+    rows, columns, gain = _joined(_chosen(stay, ~sure), some, more)
+    left = (partner[rows] < 0) & free[columns]
+    if left.any():
+        _match(_chosen((rows, columns, gain), left), partner, m)
+    return partner
+
+
+def _joined(*pairs: Pairs) -> Pairs:
+    rows, columns, gain = (np.concatenate(ends) for ends in zip(*pairs, strict=True))
+    return rows, columns, gain
 
 
 def _chosen(pairs: Pairs, keep: np.ndarray) -> Pairs:
     return pairs[0][keep], pairs[1][keep], pairs[2][keep]
 
 
-def _stays(before: Party, after: Party, costs: LinkCosts) -> Pairs:
-    """Links on one site that gain anything."""
-    rows, columns = _on_site(
-        site_keys(before.cells, before.sublattice), site_keys(after.cells, after.sublattice)
-    )
+def _stays(before: Party, after: Party, at: np.ndarray, costs: LinkCosts) -> Pairs:
+    """Links on one site that gain anything; `at` (n,) is the defect on each track's site, or -1."""
+    rows = np.flatnonzero(at >= 0)
+    columns = at[rows]
     cost = costs.change * (before.species[rows] != after.species[columns])
     gain = costs.end - cost - before.doubt[rows] - after.doubt[columns]
     return _chosen((rows, columns, gain), gain > 0)
 
 
-def _hops(before: Party, after: Party, lag: np.ndarray, costs: LinkCosts) -> Pairs:
-    """Links to another site that gain anything."""
-    tracks, seen = np.flatnonzero(before.mobile), np.flatnonzero(after.mobile)
-    step = step_costs(lag[tracks], costs.hop)
-    reach = np.floor((costs.end - before.doubt[tracks]) / step).max(initial=0.0)
-    rows, columns, distance = _in_reach(
-        site_places(before.cells[tracks], before.sublattice[tracks]),
-        site_places(after.cells[seen], after.sublattice[seen]),
-        float(reach),
-    )
-    step = step[rows]
-    rows, columns = tracks[rows], seen[columns]
-    steps = np.ceil(distance - SLACK)
-    cost = steps * step + STRAIGHT * ((steps == 2) & (distance > 2 - SLACK))
-    cost += costs.change * (before.species[rows] != after.species[columns])
-    cost += costs.sublattice * (before.sublattice[rows] != after.sublattice[columns])
-    gain = costs.end - cost - before.doubt[rows] - after.doubt[columns]
-    return _chosen((rows, columns, gain), gain > 0)
+@dataclass(frozen=True)
+class _Walks:
+    """What links to other sites cost; `keys` and `index` are the sites of tracks and defects."""
+
+    before: Party
+    after: Party
+    step: np.ndarray
+    costs: LinkCosts
+    keys: np.ndarray
+    index: SiteIndex
+
+    def between(self, tracks: np.ndarray, defects: np.ndarray) -> Pairs:
+        """Links that gain anything from some tracks, bool (n,), to some defects, bool (m,)."""
+        before, after, costs = self.before, self.after, self.costs
+        start = np.flatnonzero(tracks)
+        if not len(start):
+            return np.zeros(0, int), np.zeros(0, int), np.zeros(0)
+        step = self.step[start]
+        around = _around(int(((costs.end - before.doubt[start]) / step).max()))
+        apart = STRAIGHT * around.straight + costs.sublattice * around.other
+        able = np.flatnonzero(around.steps * step.min() + apart < costs.end)
+        wanted = around.keys[:, able][before.sublattice[start]] + self.keys[start, None]
+        hit, columns = self.index.hits(wanted.ravel())
+        hit, columns = hit[defects[columns]], columns[defects[columns]]
+        row, walk = hit // len(able), able[hit % len(able)]
+        rows = start[row]
+        cost = around.steps[walk] * step[row] + apart[walk]
+        cost += costs.change * (before.species[rows] != after.species[columns])
+        gain = costs.end - cost - before.doubt[rows] - after.doubt[columns]
+        return _chosen((rows, columns, gain), gain > 0)
