@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
@@ -11,16 +10,15 @@ from latticewatch.detections import FrameInfo
 from latticewatch_models.crystal import Crystal
 
 from .clustering import add_detections
-from .counting import count_classes, count_states, count_steps
+from .counting import count
 from .handover import handed_over
 from .links import LinkCosts, Party, link, track_doubt
 from .memory import Memory
 from .observation import Observation
 from .settings import TrackerSettings
 from .species import UNKNOWN, species_names
-from .tracks import TrackArray, gathered, new_tracks, picked
+from .tracks import TrackArray, continued, gathered, picked
 from .update import ClosedTrack, Event, closed_tracks
-from .words import count_words
 
 
 @lru_cache(maxsize=16)
@@ -45,44 +43,46 @@ def mobile(crystal: Crystal, species: np.ndarray, sublattice: np.ndarray) -> np.
     return np.asarray(_mobile(crystal)[species, sublattice])
 
 
-def _changes(
-    tracks: TrackArray, seen: Observation, index: np.ndarray, frame: int, crystal: Crystal
-) -> list[Event]:
-    """Events of linked tracks: hops, changes of dopant state and of species."""
+def _changes(tracks: TrackArray, seen: Observation, frame: int, crystal: Crystal) -> list[Event]:
+    """Events of continued tracks, by their numbers: hops, changes of dopant state and of species.
+
+    `tracks` are those of the frame's defects as earlier frames left them.
+    """
     names, states = species_names(crystal), crystal.states
-    species, state = seen.species[index], seen.state[index]
-    moved = (tracks["cell"] != seen.cells[index]).any(axis=1)
-    moved |= tracks["sublattice"] != seen.sublattice[index]
-    turned = (tracks["state"] >= 0) & (state >= 0) & (tracks["state"] != state)
-    changed = tracks["species"] != species
+    cells, was = tracks["cell"], tracks["state"]
+    moved = (cells[:, 0] != seen.cells[:, 0]) | (cells[:, 1] != seen.cells[:, 1])
+    moved |= tracks["sublattice"] != seen.sublattice
+    turned = (was != seen.state) & (was >= 0) & (seen.state >= 0)
+    changed = tracks["species"] != seen.species
     events = []
-    some = np.flatnonzero(moved | turned | changed)
+    some = np.flatnonzero((moved | turned | changed) & (tracks["seen"] > 0))
+    some = some[np.argsort(tracks["track"][some])]
     columns = (
         tracks["track"], moved, turned, changed,
-        tracks["state"], state, tracks["species"], species,
+        was, seen.state, tracks["species"], seen.species,
     )  # fmt: skip
-    for number, hop, turn, change, was, now, before, after in zip(
+    for number, hop, turn, change, left, entered, before, after in zip(
         *(column[some].tolist() for column in columns), strict=True
     ):
         if hop:
             events.append(Event(frame, "hop", number))
         if turn:
-            events.append(Event(frame, "state", number, states[was], states[now]))
+            events.append(Event(frame, "state", number, states[left], states[entered]))
         if change:
             events.append(Event(frame, "species", number, names[before], names[after]))
     return events
 
 
-def _settle(tracks: TrackArray, seen: Observation, index: np.ndarray, info: FrameInfo) -> None:
-    """Write the new frame's sites and species into the tracks."""
-    tracks["cell"], tracks["sublattice"] = seen.cells[index], seen.sublattice[index]
-    tracks["species"], tracks["bound"] = seen.species[index], seen.bound[index]
-    tracks["belief"], tracks["state_belief"] = seen.belief[index], seen.state_belief[index]
+def _settle(tracks: TrackArray, seen: Observation, info: FrameInfo) -> None:
+    """Write the frame's sites and species into its defects' tracks."""
+    tracks["cell"], tracks["sublattice"] = seen.cells, seen.sublattice
+    tracks["species"], tracks["bound"] = seen.species, seen.bound
+    tracks["belief"], tracks["state_belief"] = seen.belief, seen.state_belief
     tracks["missed"] = 0
     tracks["last_frame"], tracks["last_time"] = info.frame, info.time_s
     tracks["seen"] += 1
-    tracks["rows"] += seen.row[index]
-    tracks["species_seen"][np.arange(len(tracks)), seen.species[index]] += 1
+    tracks["rows"] += seen.row
+    tracks["species_seen"][np.arange(len(tracks)), seen.species] += 1
 
 
 def _partners(
@@ -123,43 +123,26 @@ def follow(
     """
     before, names = memory.tracks, species_names(crystal)
     partner, absorbed = _partners(before, info.frame, seen, crystal, settings)
-    linked = partner >= 0
-    continued, index = picked(before, linked), partner[linked]
-    events = _changes(continued, seen, index, info.frame, crystal)
+    linked = np.flatnonzero(partner >= 0)
+    tracks, fresh = continued(before, linked, partner[linked], len(seen))
+    tracks["track"][fresh] = memory.next_track + np.arange(len(fresh))
+    tracks["first_frame"][fresh], tracks["first_time"][fresh] = info.frame, info.time_s
+    memory.next_track += len(fresh)
+    events = _changes(tracks, seen, info.frame, crystal)
     vacancy = names.index(crystal.vacancy) if crystal.vacancy in names else -2
-    known = memory.kinetics
-    steps = count_steps(known, continued, seen, index, vacancy, info)
-    states = count_states(known.states, continued, seen.state[index], info.frame)
-    classes = count_classes(known.classes, continued, seen.class_id[index], info.frame)
-    words = count_words(known.words, continued, seen.single[index], info)
-    unlinked = np.ones(len(seen), bool)
-    unlinked[index] = False
-    fresh = np.flatnonzero(unlinked)
+    memory.kinetics = count(memory.kinetics, tracks, seen, vacancy, info)
     lone = seen.species == vacancy
     memory.windows = add_detections(
         memory.windows, seen.cells[lone], seen.sublattice[lone], info.frame, info.time_s
     )
-    born = new_tracks(memory.next_track + np.arange(len(fresh)))
-    born["first_frame"], born["first_time"] = info.frame, info.time_s
-    memory.next_track += len(fresh)
-    count_states(known.states, born, seen.state[fresh], info.frame)
-    count_classes(known.classes, born, seen.class_id[fresh], info.frame)
-    words = count_words(words, born, seen.single[fresh], info)
-    memory.kinetics = replace(
-        known, states=states, classes=classes, all_steps=steps[0], free_steps=steps[1], words=words
-    )
-    _settle(continued, seen, index, info)
-    _settle(born, seen, fresh, info)
-    kept = ~absorbed
-    memory.tracks = gathered(picked(before, kept), linked[kept], continued, born)
+    _settle(tracks, seen, info)
+    memory.tracks = gathered(before, linked, partner[linked], tracks, fresh, ~absorbed)
     closed, ended = _ended(memory, before[absorbed], crystal)
-    track = np.zeros(len(seen), np.int64)
-    track[index], track[fresh] = continued["track"], born["track"]
-    events.extend(
+    events += [
         Event(info.frame, "birth", t, after=names[s])
-        for t, s in zip(born["track"].tolist(), born["species"].tolist(), strict=True)
-    )
-    return track, closed, events + ended
+        for t, s in zip(tracks["track"][fresh].tolist(), seen.species[fresh].tolist(), strict=True)
+    ]
+    return tracks["track"].copy(), closed, events + ended
 
 
 def close(
@@ -175,6 +158,8 @@ def close(
 def _ended(
     memory: Memory, tracks: TrackArray, crystal: Crystal
 ) -> tuple[tuple[ClosedTrack, ...], list[Event]]:
+    if not len(tracks):
+        return (), []
     closed = closed_tracks(tracks, species_names(crystal))
     memory.closed += len(closed)
     return closed, [Event(memory.frame, "death", c.track, before=c.species) for c in closed]

@@ -91,15 +91,18 @@ class DiffusionSums:
         dose
             (n,) dose meanwhile in e/A^2, if it is known.
         """
+        # most stay where they are, and a displacement of nothing adds nothing
+        moved = step.any(axis=1)
+        hop, after = step[moved], moved & paired
         return DiffusionSums(
             self.steps + len(step),
             self.time_s + float(time_s.sum()),
             self.pairs + int(paired.sum()),
-            self.changes + int((np.abs(step).max(axis=1, initial=0.0) > 0.5).sum()),
+            self.changes + int((np.abs(hop) > 0.5).any(axis=1).sum()),
             self.dosed + (0 if dose is None else len(step)),
             self.dose + (0.0 if dose is None else float(dose.sum())),
-            self.squares + line_forms(step, step).sum(axis=0),
-            self.products + line_forms(before[paired], step[paired]).sum(axis=0),
+            self.squares + line_forms(hop, hop).sum(axis=0),
+            self.products + line_forms(before[after], step[after]).sum(axis=0),
         )
 
 

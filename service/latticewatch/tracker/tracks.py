@@ -73,19 +73,49 @@ def _blocks(tracks: TrackArray) -> np.ndarray:
     return np.ascontiguousarray(tracks).view(np.dtype((np.void, TRACK.itemsize)))
 
 
+#: A new track without a number.
+_BLANK = _blocks(new_tracks(np.zeros(1, np.int64)))
+
+
 def picked(tracks: TrackArray, which: np.ndarray) -> TrackArray:
     """Copy of the tracks chosen by a mask or by indices."""
     return np.asarray(_blocks(tracks)[which].view(TRACK))
 
 
+def continued(
+    before: TrackArray, linked: np.ndarray, index: np.ndarray, n: int
+) -> tuple[TrackArray, np.ndarray]:
+    """Tracks of a frame's n defects, and which of those are fresh.
+
+    Track ``linked[k]`` of those `before` becomes that of defect ``index[k]``; the others are of new
+    tracks without a number.
+    """
+    tracks, fresh = np.empty(n, TRACK), np.ones(n, bool)
+    fresh[index] = False
+    blocks, new = _blocks(tracks), np.flatnonzero(fresh)
+    blocks[index], blocks[new] = _blocks(before)[linked], _BLANK
+    return tracks, new
+
+
 def gathered(
-    before: TrackArray, linked: np.ndarray, continued: TrackArray, born: TrackArray
+    before: TrackArray,
+    linked: np.ndarray,
+    index: np.ndarray,
+    now: TrackArray,
+    fresh: np.ndarray,
+    kept: np.ndarray,
 ) -> TrackArray:
-    """All open tracks by their numbers; those not `linked` (n,) have missed one frame more."""
-    tracks = np.empty(len(before) + len(born), TRACK)
-    blocks = _blocks(tracks)
+    """All open tracks by their numbers: those `kept` (n,) of the ones before, and fresh ones.
+
+    `now` are the frame's, `linked`, `index` and `fresh` as for `continued`. Those `before` that no
+    defect continues have missed one frame more.
+    """
+    tracks = np.empty(len(before) + len(fresh), TRACK)
+    blocks, new = _blocks(tracks), _blocks(now)
     blocks[: len(before)] = _blocks(before)
     tracks["missed"][: len(before)] += 1
-    blocks[: len(before)][linked] = _blocks(continued)
-    blocks[len(before) :] = _blocks(born)
-    return tracks
+    blocks[linked] = new[index]
+    blocks[len(before) :] = new[fresh]
+    if kept.all():
+        return tracks
+    return picked(tracks, np.append(kept, np.ones(len(fresh), bool)))

@@ -38,13 +38,17 @@ class TransitionCounts:
 
     def add(self, before: np.ndarray, after: np.ndarray, lag: np.ndarray) -> TransitionCounts:
         """Count steps; those longer than the longest lag kept are left out."""
-        counts = self.counts.copy()
-        short = (lag >= 1) & (lag <= len(counts))
-        np.add.at(counts, (lag[short] - 1, before[short], after[short]), 1)
+        lags, states = self.counts.shape[:2]
+        short = (lag >= 1) & (lag <= lags)
+        steps = ((lag - 1) * states + before) * states + after
+        added = np.bincount(steps[short], minlength=self.counts.size)
+        counts = self.counts + added.reshape(self.counts.shape)
         return TransitionCounts(counts, self.dwells, self.dwell_frames)
 
     def add_dwells(self, state: np.ndarray, frames: np.ndarray) -> TransitionCounts:
         """Count completed stays of that many frames."""
+        if not len(state):
+            return self
         dwells, lasted = self.dwells.copy(), self.dwell_frames.copy()
         np.add.at(dwells, state, 1)
         np.add.at(lasted, state, frames)
