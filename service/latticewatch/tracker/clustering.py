@@ -19,6 +19,7 @@ import numpy as np
 from scipy.special import gammaincinv
 
 from .links import site_places
+from .site_index import SiteIndex
 
 #: Side of a window in lattice constants: 50 pixels of the original at its 10.5 px a constant.
 SIDE = 50.0 / 10.5
@@ -65,24 +66,29 @@ def add_detections(
     if not len(cells):
         return windows
     places = site_places(cells, sublattice)
-    at = np.floor(places / SIDE).astype(np.int64)
+    at = np.floor(places / SIDE)
     inside = places - at * SIDE
-    keys, row, counts = np.unique(_keys(at), return_inverse=True, return_counts=True)
-    known = _keys(windows["at"].astype(np.int64))
-    fresh = np.setdiff1d(keys, known, assume_unique=True)
-    merged = np.concatenate([windows, np.zeros(len(fresh), WINDOW)])
-    born = merged[len(windows) :]
-    born["at"], born["first_frame"], born["first_time"] = _places(fresh), frame, time_s
-    numbers = np.concatenate([known, fresh])
-    order = np.argsort(numbers)
-    place = order[np.searchsorted(numbers[order], keys)]
-    merged["last_frame"][place], merged["last_time"][place] = frame, time_s
-    merged["n"][place] += counts
+    keys, known = _keys(at.astype(np.int64)), _keys(windows["at"].astype(np.int64))
+    index = SiteIndex.of(known)
+    row = index.at(keys)
+    if (row < 0).any():
+        fresh = np.unique(keys[row < 0])
+        born = np.zeros(len(fresh), WINDOW)
+        born["at"], born["first_frame"], born["first_time"] = _places(fresh), frame, time_s
+        merged = np.concatenate([windows, born])
+        row = SiteIndex.of(np.concatenate([known, fresh])).at(keys)
+    else:
+        merged = windows.copy()
+    n = len(merged)
+    counts = np.bincount(row, minlength=n)
+    held = counts > 0
+    merged["last_frame"][held], merged["last_time"][held] = frame, time_s
+    merged["n"] += counts
     for axis in range(2):
         here = inside[:, axis]
-        merged["sums"][place, axis] += np.bincount(row, here)
-        merged["squares"][place, axis] += np.bincount(row, here**2)
-    if len(merged) > MAX_WINDOWS:
+        merged["sums"][:, axis] += np.bincount(row, here, n)
+        merged["squares"][:, axis] += np.bincount(row, here**2, n)
+    if n > MAX_WINDOWS:
         newest = np.lexsort((merged["n"], merged["last_frame"]))[-MAX_WINDOWS:]
         merged = merged[np.sort(newest)]
     return merged

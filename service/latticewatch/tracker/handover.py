@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from .links import SLACK, site_places
 from .tracks import TrackArray
 
 #: Frames for which a vacancy may stand on both ends of a hop. At 3,200 electrons a pixel and the
 #: default rates 24 of 214 true hops were seen so, nearly all for one or two frames.
 OVERLAP = 3
-#: Reach of a hop in lattice constants.
-REACH = 1.0
+#: Reach of a hop, squared, in lattice constants.
+REACH = 1
 
 
 def handed_over(
@@ -42,24 +41,29 @@ def handed_over(
         before younger; and bool (n,) the young tracks that are thereby ended.
     """
     absorbed = np.zeros(len(tracks), bool)
-    age = frame - tracks["first_frame"]
-    gone = np.flatnonzero((partner < 0) & mobile & (tracks["missed"] == 0) & (age > 1))
-    young = np.flatnonzero((partner >= 0) & mobile & (age <= OVERLAP) & (age > 0))
+    first = tracks["first_frame"]
+    alone, age = partner < 0, frame - first
+    gone = np.flatnonzero(alone & mobile & (tracks["missed"] == 0) & (age > 1))
+    young = np.flatnonzero(~alone & mobile & (age <= OVERLAP) & (age > 0))
     if not len(gone) or not len(young):
         return partner, absorbed
-    places = site_places(tracks["cell"], tracks["sublattice"])
-    apart = np.hypot(*(places[gone][:, None] - places[young][None]).transpose(2, 0, 1))
+    old, new = (tracks["cell"][chosen].astype(np.int64) for chosen in (gone, young))
+    i, j = (old[:, None, axis] - new[:, axis] for axis in range(2))
+    apart = i * (i - j) + j * j  # squared, in lattice constants: a1 and a2 stand 120 degrees apart
+    rows, columns = np.nonzero(apart <= REACH)
+    apart, old, new = apart[rows, columns], gone[rows], young[columns]
     # the old one was there first, and both were seen at once
-    earlier = tracks["first_frame"][gone][:, None] < tracks["first_frame"][young][None]
-    both = tracks["last_frame"][gone][:, None] >= tracks["first_frame"][young][None]
-    same = tracks["sublattice"][gone][:, None] == tracks["sublattice"][young][None]
-    rows, columns = np.nonzero((apart <= REACH + SLACK) & earlier & both & same)
+    fits = (first[old] < first[new]) & (tracks["last_frame"][old] >= first[new])
+    fits &= tracks["sublattice"][old] == tracks["sublattice"][new]
+    apart, old, new = apart[fits], old[fits], new[fits]
+    if not len(old):
+        return partner, absorbed
     partner, taken = partner.copy(), set[int]()
-    for k in np.lexsort((tracks["first_frame"][gone[rows]], apart[rows, columns])):
-        old, new = int(gone[rows[k]]), int(young[columns[k]])
-        if old in taken or absorbed[new]:
+    order = np.lexsort((first[old], apart))
+    for one, other in zip(old[order].tolist(), new[order].tolist(), strict=True):
+        if one in taken or absorbed[other]:
             continue
-        partner[old], partner[new] = partner[new], -1
-        absorbed[new] = True
-        taken.add(old)
+        partner[one], partner[other] = partner[other], -1
+        absorbed[other] = True
+        taken.add(one)
     return partner, absorbed

@@ -34,6 +34,10 @@ LETTERS = 2 * STATES
 ALPHABET = LETTERS + 1
 CELLS_PER_RUNNER_UP = len(CONFIDENCE) + 1
 CELLS = STATES * (STATES - 1) * CELLS_PER_RUNNER_UP
+#: What 0 ... `CONTEXT` missed letters multiply a word by, and how many words there are.
+POWERS = ALPHABET ** np.arange(CONTEXT + 1)
+WORDS = ALPHABET**CONTEXT
+_COLUMNS = np.arange(STATES)
 
 
 @dataclass(frozen=True)
@@ -73,10 +77,12 @@ class WordCounts:
 
 def cells_of(single: np.ndarray) -> np.ndarray:
     """Cell (n,) of likelihoods (n, STATES) that are normalised over the states."""
-    order = np.argsort(-single, axis=1, kind="stable")
-    best, second = order[:, 0], order[:, 1]
-    level = np.searchsorted(CONFIDENCE, np.take_along_axis(single, order[:, :1], 1)[:, 0])
-    runner_up = (second - best) % STATES - 1
+    rows = np.arange(len(single))
+    best = single.argmax(axis=1)
+    rest = single.copy()
+    rest[rows, best] = -1.0
+    runner_up = (rest.argmax(axis=1) - best) % STATES - 1
+    level = np.searchsorted(CONFIDENCE, single[rows, best])
     return np.asarray((best * (STATES - 1) + runner_up) * CELLS_PER_RUNNER_UP + level)
 
 
@@ -111,33 +117,34 @@ def count_words(
         The frame. If its header says how long a frame takes, a track is not continued across a time
         that does not fit: its word begins anew.
     """
-    seen = np.flatnonzero(single.sum(axis=1) > 0)
+    total = single.sum(axis=1)
+    seen = np.flatnonzero(total > 0)
     if not len(seen):
         return counts
-    here = tracks[seen]
-    lag = info.frame - here["word_frame"]
+    lag, time = info.frame - tracks["word_frame"][seen], info.time_s - tracks["word_time"][seen]
     # Digits older than the context drop out by themselves; more frames missed than it holds are
     # no different from as many as it holds.
-    missed = np.clip(lag - 1, 0, CONTEXT)
-    context = here["word"].astype(np.int64) * ALPHABET**missed % ALPHABET**CONTEXT
-    time = info.time_s - here["word_time"]
+    missed = np.minimum(np.maximum(lag - 1, 0), CONTEXT)
+    context = tracks["word"][seen] * POWERS[missed] % WORDS
     if info.frame_time_s is not None:
-        even = np.abs(time / (info.frame_time_s * lag) - 1.0) < UNEVEN
-        context = np.where(even, context, 0)
-    share = single[seen] / single[seen].sum(axis=1, keepdims=True)
+        context[np.abs(time / (info.frame_time_s * lag) - 1.0) >= UNEVEN] = 0
+    share = single[seen] / total[seen, None]
     cell = cells_of(share)
     letter = letters_of(cell)
-    words, cells, evidence = counts.words.copy(), counts.cells.copy(), counts.evidence.copy()
-    np.add.at(words, (context, letter - 1), 1)
-    np.add.at(cells, cell, 1)
-    np.add.at(evidence, cell, share)
-    step = context % ALPHABET > 0
-    known = step & (info.dose_e_per_A2 is not None)
-    dose = known.sum() * (info.dose_e_per_A2 or 0.0)
-    clock = counts.clock + np.array([step.sum(), time[step].sum(), known.sum(), dose])
-    tracks["word"][seen] = (context * ALPHABET + letter) % ALPHABET**CONTEXT
+    words = np.bincount(context * LETTERS + letter - 1, minlength=counts.words.size)
+    evidence = counts.evidence.copy()
+    np.add.at(evidence.reshape(-1), (cell[:, None] * STATES + _COLUMNS).ravel(), share.ravel())
+    step = np.flatnonzero(context % ALPHABET)
+    dosed = 0 if info.dose_e_per_A2 is None else len(step)
+    clock = (len(step), time[step].sum(), dosed, dosed * (info.dose_e_per_A2 or 0.0))
+    tracks["word"][seen] = (context * ALPHABET + letter) % WORDS
     tracks["word_frame"][seen], tracks["word_time"][seen] = info.frame, info.time_s
-    return WordCounts(words, cells, evidence, clock)
+    return WordCounts(
+        counts.words + words.reshape(counts.words.shape),
+        counts.cells + np.bincount(cell, minlength=counts.cells.size),
+        evidence,
+        counts.clock + np.array(clock),
+    )
 
 
 def pairs(counts: WordCounts, lag: int) -> np.ndarray:
