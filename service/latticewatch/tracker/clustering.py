@@ -20,6 +20,7 @@ from scipy.special import gammaincinv
 
 from .links import site_places
 from .site_index import SiteIndex
+from .tracks import blocks, picked
 
 #: Side of a window in lattice constants: 50 pixels of the original at its 10.5 px a constant.
 SIDE = 50.0 / 10.5
@@ -69,16 +70,14 @@ def add_detections(
     at = np.floor(places / SIDE)
     inside = places - at * SIDE
     keys, known = _keys(at.astype(np.int64)), _keys(windows["at"].astype(np.int64))
-    index = SiteIndex.of(known)
-    row = index.at(keys)
-    if (row < 0).any():
-        fresh = np.unique(keys[row < 0])
-        born = np.zeros(len(fresh), WINDOW)
-        born["at"], born["first_frame"], born["first_time"] = _places(fresh), frame, time_s
-        merged = np.concatenate([windows, born])
-        row = SiteIndex.of(np.concatenate([known, fresh])).at(keys)
-    else:
-        merged = windows.copy()
+    row = SiteIndex.of(known).at(keys)
+    new = np.flatnonzero(row < 0)
+    fresh, place = np.unique(keys[new], return_inverse=True) if len(new) else (new, new)
+    row[new] = len(windows) + place
+    merged = np.zeros(len(windows) + len(fresh), WINDOW)
+    blocks(merged)[: len(windows)] = blocks(windows)
+    born = merged[len(windows) :]
+    born["at"], born["first_frame"], born["first_time"] = _places(fresh), frame, time_s
     n = len(merged)
     counts = np.bincount(row, minlength=n)
     held = counts > 0
@@ -90,7 +89,7 @@ def add_detections(
         merged["squares"][:, axis] += np.bincount(row, here**2, n)
     if n > MAX_WINDOWS:
         newest = np.lexsort((merged["n"], merged["last_frame"]))[-MAX_WINDOWS:]
-        merged = merged[np.sort(newest)]
+        merged = picked(merged, np.sort(newest))
     return merged
 
 

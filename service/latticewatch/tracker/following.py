@@ -21,17 +21,21 @@ from .tracks import TrackArray, continued, gathered, picked
 from .update import ClosedTrack, Event, closed_tracks
 
 
+#: Sites of a cell, the empty one among them.
+SUBLATTICES = 3
+
+
 @lru_cache(maxsize=16)
 def _mobile(crystal: Crystal) -> np.ndarray:
-    """Table (species, sublattice) of what may hop."""
+    """What may hop, by species times `SUBLATTICES` plus sublattice."""
     names = species_names(crystal)
-    table = np.zeros((len(names), 3), bool)
+    table = np.zeros((len(names), SUBLATTICES), bool)
     for name in (crystal.vacancy, f"{crystal.vacancy}2", UNKNOWN):
         if name in names:
             table[names.index(name), 1] = True
     if "adatom" in names:
         table[names.index("adatom")] = True
-    return table
+    return table.ravel()
 
 
 def mobile(crystal: Crystal, species: np.ndarray, sublattice: np.ndarray) -> np.ndarray:
@@ -40,7 +44,7 @@ def mobile(crystal: Crystal, species: np.ndarray, sublattice: np.ndarray) -> np.
     A column that lost two atoms counts with them: one frame often cannot tell it from one that
     lost a single atom.
     """
-    return np.asarray(_mobile(crystal)[species, sublattice])
+    return np.asarray(_mobile(crystal)[species * SUBLATTICES + sublattice])
 
 
 def _changes(tracks: TrackArray, seen: Observation, frame: int, crystal: Crystal) -> list[Event]:

@@ -42,6 +42,13 @@ def line_forms(one: np.ndarray, other: np.ndarray) -> np.ndarray:
     return np.stack([i - mixed, j - mixed, mixed], axis=-1)
 
 
+def summed_forms(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """`line_forms` of displacements (n, 2), summed: (3,)."""
+    (i, ij), (ji, j) = (one.T @ other).tolist()
+    mixed = (ij + ji) / 2
+    return np.array([i - mixed, j - mixed, mixed])
+
+
 #: B_k(u_a, u_b) for all lines: shape (k, a, b).
 FORMS = np.moveaxis(line_forms(LINES[:, None], LINES[None]), -1, 0)
 
@@ -91,18 +98,16 @@ class DiffusionSums:
         dose
             (n,) dose meanwhile in e/A^2, if it is known.
         """
-        # most stay where they are, and a displacement of nothing adds nothing
-        moved = step.any(axis=1)
-        hop, after = step[moved], moved & paired
+        far = np.abs(step) > 0.5
         return DiffusionSums(
             self.steps + len(step),
             self.time_s + float(time_s.sum()),
-            self.pairs + int(paired.sum()),
-            self.changes + int((np.abs(hop) > 0.5).any(axis=1).sum()),
+            self.pairs + int(np.count_nonzero(paired)),
+            self.changes + int(np.count_nonzero(far[:, 0] | far[:, 1])),
             self.dosed + (0 if dose is None else len(step)),
             self.dose + (0.0 if dose is None else float(dose.sum())),
-            self.squares + line_forms(hop, hop).sum(axis=0),
-            self.products + line_forms(before[after], step[after]).sum(axis=0),
+            self.squares + summed_forms(step, step),
+            self.products + summed_forms(before[paired], step[paired]),
         )
 
 

@@ -65,21 +65,21 @@ def new_tracks(numbers: np.ndarray) -> TrackArray:
     return tracks
 
 
-def _blocks(tracks: TrackArray) -> np.ndarray:
-    """View tracks as blocks of bytes: numpy copies records field by field, 36 us for 500 of them.
+def blocks(records: np.ndarray) -> np.ndarray:
+    """View records as blocks of bytes: numpy copies them field by field, 36 us for 500 tracks.
 
     Blocks take 4 us.
     """
-    return np.ascontiguousarray(tracks).view(np.dtype((np.void, TRACK.itemsize)))
+    return np.ascontiguousarray(records).view(f"V{records.dtype.itemsize}")
 
 
 #: A new track without a number.
-_BLANK = _blocks(new_tracks(np.zeros(1, np.int64)))
+_BLANK = blocks(new_tracks(np.zeros(1, np.int64)))
 
 
-def picked(tracks: TrackArray, which: np.ndarray) -> TrackArray:
-    """Copy of the tracks chosen by a mask or by indices."""
-    return np.asarray(_blocks(tracks)[which].view(TRACK))
+def picked(records: np.ndarray, which: np.ndarray) -> np.ndarray:
+    """Copy of the records chosen by a mask or by indices."""
+    return np.asarray(blocks(records)[which].view(records.dtype))
 
 
 def continued(
@@ -92,8 +92,8 @@ def continued(
     """
     tracks, fresh = np.empty(n, TRACK), np.ones(n, bool)
     fresh[index] = False
-    blocks, new = _blocks(tracks), np.flatnonzero(fresh)
-    blocks[index], blocks[new] = _blocks(before)[linked], _BLANK
+    new, whole = np.flatnonzero(fresh), blocks(tracks)
+    whole[index], whole[new] = blocks(before)[linked], _BLANK
     return tracks, new
 
 
@@ -111,11 +111,11 @@ def gathered(
     defect continues have missed one frame more.
     """
     tracks = np.empty(len(before) + len(fresh), TRACK)
-    blocks, new = _blocks(tracks), _blocks(now)
-    blocks[: len(before)] = _blocks(before)
+    whole, new = blocks(tracks), blocks(now)
+    whole[: len(before)] = blocks(before)
     tracks["missed"][: len(before)] += 1
-    blocks[linked] = new[index]
-    blocks[len(before) :] = new[fresh]
+    whole[linked] = new[index]
+    whole[len(before) :] = new[fresh]
     if kept.all():
         return tracks
     return picked(tracks, np.append(kept, np.ones(len(fresh), bool)))
