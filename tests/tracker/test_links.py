@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import linear_sum_assignment
 
-from latticewatch.tracker import Tracker, TrackerSettings, links
+from latticewatch.tracker import Tracker, TrackerSettings, matching
 from latticewatch.tracker.links import LinkCosts, Party, link, site_places, step_costs, track_doubt
 from latticewatch_models.crystal import crystal_named
 
@@ -58,19 +58,23 @@ def gains(before, after, lag):
     return table
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(
-    st.integers(0, 25),
-    st.integers(0, 25),
+    st.integers(0, 40),
+    st.integers(0, 40),
+    st.sampled_from([4, 6]),
     st.booleans(),
-    st.sampled_from([0, links.DENSE]),
+    st.booleans(),
+    st.sampled_from([0, matching.DENSE]),
     st.integers(0, 2**32 - 1),
 )
-def test_links_are_one_to_one_allowed_and_of_greatest_gain(n, m, doubtful, dense, seed):
-    before, after = party(4, n, seed, doubtful), party(4, m, seed + 1)
-    lag = np.random.default_rng(seed).integers(1, 4, n)
+def test_links_are_one_to_one_allowed_and_of_greatest_gain(
+    n, m, side, doubtful, waited, dense, seed
+):
+    before, after = party(side, n, seed, doubtful), party(side, m, seed + 1)
+    lag = np.random.default_rng(seed).integers(1, 4 if waited else 2, n)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(links, "DENSE", dense)
+        patch.setattr(matching, "DENSE", dense)
         partner = link(before, after, lag, COSTS)
     used = partner[partner >= 0]
     assert len(partner) == n
@@ -81,6 +85,21 @@ def test_links_are_one_to_one_allowed_and_of_greatest_gain(n, m, doubtful, dense
     whole = np.where(np.isfinite(table), table, 0.0)
     rows, columns = linear_sum_assignment(whole, maximize=True)
     assert mine == pytest.approx(whole[rows, columns].sum(), abs=1e-9)
+
+
+def test_a_track_makes_room_where_both_hops_gain_more_than_its_staying():
+    ones, free, sure = np.ones(2, int), np.ones(2, bool), np.zeros(2)
+    before = Party(np.array([[0, 0], [1, 0]]), ones, ones, free, sure)
+    after = Party(np.array([[1, 0], [2, 0]]), ones, ones, free, sure)
+    assert link(before, after, ones, COSTS).tolist() == [0, 1]
+    assert link(before, one((1, 0), 1, mobile=True), ones, COSTS).tolist() == [-1, 0]
+
+
+def test_three_move_up_where_their_hops_gain_more_than_two_that_stay_as_other_species():
+    ones, free, sure = np.ones(3, int), np.ones(3, bool), np.zeros(3)
+    before = Party(np.array([[0, 0], [1, 0], [2, 0]]), ones, np.array([0, 1, 2]), free, sure)
+    after = Party(np.array([[1, 0], [2, 0], [3, 0]]), ones, np.array([0, 1, 2]), free, sure)
+    assert link(before, after, ones, LinkCosts(hop=2.0)).tolist() == [0, 1, 2]
 
 
 def one(cell, sublattice=0, *, mobile=False, doubt=0.0):

@@ -19,7 +19,6 @@ import numpy as np
 from scipy.special import gammaincinv
 
 from .links import site_places
-from .site_index import SiteIndex
 from .tracks import blocks, picked
 
 #: Side of a window in lattice constants: 50 pixels of the original at its 10.5 px a constant.
@@ -52,6 +51,9 @@ WINDOW = np.dtype(
     ]
 )
 
+#: Key of no window.
+NO_WINDOW = np.iinfo(np.int64).max
+
 WindowArray = np.ndarray[Any, np.dtype[Any]]
 
 
@@ -70,8 +72,10 @@ def add_detections(
     at = np.floor(places / SIDE)
     inside = places - at * SIDE
     keys, known = _keys(at.astype(np.int64)), _keys(windows["at"].astype(np.int64))
-    row = SiteIndex.of(known).at(keys)
-    new = np.flatnonzero(row < 0)
+    order = np.argsort(known)
+    rank = np.searchsorted(known, keys, sorter=order)
+    row = np.append(order, -1)[rank]
+    new = np.flatnonzero(np.append(known, NO_WINDOW)[row] != keys)
     fresh, place = np.unique(keys[new], return_inverse=True) if len(new) else (new, new)
     row[new] = len(windows) + place
     merged = np.zeros(len(windows) + len(fresh), WINDOW)

@@ -16,18 +16,15 @@ from .links import LinkCosts, Party, link, track_doubt
 from .memory import Memory
 from .observation import Observation
 from .settings import TrackerSettings
+from .site_grid import SUBLATTICES
 from .species import UNKNOWN, species_names
 from .tracks import TrackArray, continued, gathered, picked
 from .update import ClosedTrack, Event, closed_tracks
 
 
-#: Sites of a cell, the empty one among them.
-SUBLATTICES = 3
-
-
 @lru_cache(maxsize=16)
 def _mobile(crystal: Crystal) -> np.ndarray:
-    """What may hop, by species times `SUBLATTICES` plus sublattice."""
+    """Tell what may hop, by species times `SUBLATTICES` plus sublattice."""
     names = species_names(crystal)
     table = np.zeros((len(names), SUBLATTICES), bool)
     for name in (crystal.vacancy, f"{crystal.vacancy}2", UNKNOWN):

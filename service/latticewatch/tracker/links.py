@@ -1,8 +1,9 @@
 """One-to-one links between open tracks and the defects of a new frame, on lattice sites.
 
 The assignment minimises the summed cost in nats over links, ends and starts (the linear assignment
-of Jaqaman et al., Nat. Methods 5, 695 (2008), on lattice sites instead of distances), exactly, by
-sparse bipartite matching.
+of Jaqaman et al., Nat. Methods 5, 695 (2008), on lattice sites instead of distances), exactly.
+Nearly all tracks stay on their site, and nothing could gain by their going; only for the others are
+hops looked for, on the sites around.
 """
 
 from __future__ import annotations
@@ -11,14 +12,11 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
-from scipy.sparse import csr_array
-from scipy.sparse.csgraph import min_weight_full_bipartite_matching
 
 from latticewatch_kernels.lattice import HEXAGONAL_SITES
 
-from .anchor import site_keys
-from .site_index import SiteIndex
+from .matching import Pairs, chosen, joined, match
+from .site_grid import SUBLATTICES, SiteGrid
 
 #: Lattice vectors of unit length as columns: sites in units of the lattice constant.
 UNIT_CELL = np.array([[1.0, -0.5], [0.0, np.sqrt(3.0) / 2.0]])
@@ -32,16 +30,10 @@ LEAST_STEP = float(np.log(6.0))
 #: Two steps that end two lattice constants off can be made in one way, those that end at sqrt(3) in
 #: two.
 STRAIGHT = float(np.log(2.0))
-#: Pairs up to which what is contested is solved as a full table: 0.01 ms for 20 by 20 of
-#: which the sparse solver makes 0.14 ms.
-DENSE = 10_000
 #: A stay that gains so many times what any hop gains, on a site where no other track could stay, is
 #: firm. No hop leads from one firm stay to another in the best assignment: the two that it ousts
 #: have at most another hop each, and three hops gain no more than both stays.
 FIRM = 1.5
-
-#: Candidate links: rows (tracks), columns (defects) and gains over not linking, (k,) each.
-Pairs = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -115,93 +107,76 @@ def step_costs(lag: np.ndarray, hop: float) -> np.ndarray:
 
 @dataclass(frozen=True)
 class _Around:
-    """Sites around a site on each sublattice, as far as some number of steps may lead.
+    """Sites that a hop from a site may lead to, nearest first.
 
     Attributes
     ----------
-    keys
-        (3, k) what leads from the site's key (`anchor.site_keys`) to theirs.
-    steps, straight, other
-        (k,): steps to them, whether there are two that can be made in one way only, and whether
-        they are of another sublattice.
+    i, j, sublattice
+        (3, k): by the site's own sublattice, how many cells and sublattices they stand away.
+    steps, apart
+        (k,): steps of the walk there, and what it costs besides them.
     """
 
-    keys: np.ndarray
+    i: np.ndarray
+    j: np.ndarray
+    sublattice: np.ndarray
     steps: np.ndarray
-    straight: np.ndarray
-    other: np.ndarray
+    apart: np.ndarray
+
+    @property
+    def margin(self) -> int:
+        """Cells by which they stand away at most."""
+        return int(max(np.abs(self.i).max(initial=0), np.abs(self.j).max(initial=0)))
 
 
-@lru_cache(maxsize=16)
-def _around(steps: int) -> _Around:
-    """Sites within so many steps, nearest first, those of the same sublattice before the others.
+@lru_cache(maxsize=64)
+def _around(step: float, costs: LinkCosts) -> _Around:
+    """Sites to which the walk costs less than an end where a step costs so much or more.
 
-    The sites are one triangular lattice, so that all have as many around them at every distance.
+    All sites together are one triangular lattice: each has as many around it at every distance.
     """
-    side = np.arange(-steps - 2, steps + 3)
-    i, j, to = (axis.ravel() for axis in np.meshgrid(side, side, np.arange(3), indexing="ij"))
-    cells, keys = np.stack([i, j], axis=1), []
-    for own in range(3):
-        distance = np.linalg.norm(site_places(cells, to) - PLACES[own], axis=1)
-        order = np.lexsort((to != own, np.rint(3 * distance**2)))
-        order = order[(distance[order] > SLACK) & (distance[order] <= steps + SLACK)]
-        keys.append(site_keys(cells[order], to[order]) - site_keys(np.zeros(2), own))
-        distance, other = distance[order], to[order] != own
-    walk = np.ceil(distance - SLACK)
-    straight = (walk == 2) & (distance > 2 - SLACK)
-    return _Around(np.array(keys), walk, straight, other)
+    reach = int(costs.end / step)
+    side = np.arange(-reach - 2, reach + 3)
+    grid = np.meshgrid(side, side, np.arange(SUBLATTICES), indexing="ij")
+    i, j, to = (axis.ravel() for axis in grid)
+    places, ways = site_places(np.stack([i, j], axis=1), to), []
+    for own in range(SUBLATTICES):
+        distance, other = np.linalg.norm(places - PLACES[own], axis=1), to != own
+        steps = np.ceil(distance - SLACK)
+        straight = (steps == 2) & (distance > 2 - SLACK)
+        apart = STRAIGHT * straight + costs.sublattice * other
+        able = np.flatnonzero((distance > SLACK) & (steps * step + apart < costs.end))
+        near = able[np.lexsort((other[able], np.rint(3 * distance[able] ** 2)))]
+        ways.append((i[near], j[near], to[near] - own))
+    along, across, over = (np.array(way) for way in zip(*ways, strict=True))
+    return _Around(along, across, over, steps[near], apart[near])
 
 
-def _match(links: Pairs, partner: np.ndarray, m: int) -> None:
-    """Make the links of greatest summed gain."""
-    n = len(partner)
-    rows, columns, _ = links
-    alone = (np.bincount(rows, minlength=n)[rows] == 1) & (
-        np.bincount(columns, minlength=m)[columns] == 1
-    )
-    partner[rows[alone]] = columns[alone]
-    rows, columns, gain = _chosen(links, ~alone)
-    if not len(rows):
-        return
-    left, r = _numbered(rows, n)
-    right, c = _numbered(columns, m)
-    solve = _dense if len(left) * len(right) <= DENSE else _sparse
-    found = solve(r, c, gain, len(left), len(right))
-    partner[left[found >= 0]] = right[found[found >= 0]]
+@dataclass(frozen=True)
+class _Walks:
+    """What links to other sites cost: the `entries` (n,) are those of the tracks in `grid`."""
 
+    before: Party
+    after: Party
+    step: np.ndarray
+    costs: LinkCosts
+    around: _Around
+    grid: SiteGrid
+    entries: np.ndarray
 
-def _numbered(which: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
-    """Those of 0 ... n - 1 that occur, and for each of `which` its number among them."""
-    occurs = np.zeros(n, bool)
-    occurs[which] = True
-    return np.flatnonzero(occurs), np.cumsum(occurs)[which] - 1
-
-
-def _dense(r: np.ndarray, c: np.ndarray, gain: np.ndarray, p: int, q: int) -> np.ndarray:
-    """Solve a small problem: column of each of p rows, -1 for none."""
-    table, partner = np.zeros((p, q)), np.full(p, -1)
-    table[r, c] = gain
-    i, j = linear_sum_assignment(table, maximize=True)
-    linked = table[i, j] > 0
-    partner[i[linked]] = j[linked]
-    return partner
-
-
-def _sparse(r: np.ndarray, c: np.ndarray, gain: np.ndarray, p: int, q: int) -> np.ndarray:
-    """Do the same for a large one, by the square problem of Jaqaman et al.
-
-    Every row has a private column that means "ends" and every column a private row that means
-    "starts"; the block of private rows and columns mirrors the links, so that a perfect matching
-    always exists. Every one has equally many edges, so a constant may be added to all: it keeps
-    zero weights out of the sparse matrix.
-    """
-    top = float(gain.max()) + 1.0
-    i = np.concatenate([r, np.arange(p), p + np.arange(q), p + c])
-    j = np.concatenate([c, q + np.arange(p), np.arange(q), q + r])
-    weight = np.concatenate([top - gain, np.full(p + q + len(r), top)])
-    problem = csr_array((weight, (i, j)), shape=(p + q, p + q))
-    found = min_weight_full_bipartite_matching(problem)[1][:p]
-    return np.asarray(np.where(found < q, found, -1))
+    def between(self, tracks: np.ndarray, defects: np.ndarray) -> Pairs:
+        """Links that gain anything from some tracks, bool (n,), to some defects, bool (m,)."""
+        before, after, costs, around = self.before, self.after, self.costs, self.around
+        start = np.flatnonzero(tracks)
+        moves = self.grid.moves(around.i, around.j, around.sublattice)[before.sublattice[start]]
+        found = self.grid.rows[moves + self.entries[start, None]].ravel()
+        hit = np.flatnonzero(found >= 0)
+        hit = hit[defects[found[hit]]]
+        walk, rows, columns = hit % len(around.steps), start[hit // len(around.steps)], found[hit]
+        cost = around.steps[walk] * self.step[rows] + around.apart[walk]
+        cost += costs.change * (before.species[rows] != after.species[columns])
+        gain = costs.end - cost - before.doubt[rows] - after.doubt[columns]
+        return chosen((rows, columns, gain), gain > 0)
 
 
 def track_doubt(missed: np.ndarray, seen: np.ndarray, costs: LinkCosts) -> np.ndarray:
@@ -231,46 +206,45 @@ def link(before: Party, after: Party, lag: np.ndarray, costs: LinkCosts) -> np.n
     partner = np.full(n, -1)
     if n == 0 or m == 0:
         return partner
-    keys, seen = (site_keys(side.cells, side.sublattice) for side in (before, after))
-    index = SiteIndex.of(seen)
     step = step_costs(np.maximum(lag, 1), costs.hop)
-    rows, columns, gain = stay = _stays(before, after, index.at(keys), costs)
+    around = _around(float(step[before.mobile].min(initial=costs.hop)), costs)
+    grid = SiteGrid.of(after.cells, after.sublattice, around.margin)
+    entries = grid.entries(before.cells, before.sublattice)
+    rows, columns, gain = stay = _stays(before, after, grid.rows[entries], costs)
     alone = np.bincount(columns, minlength=m)[columns] == 1
     most = (costs.end - before.doubt - step)[before.mobile].max(initial=0.0)
     firm = alone & (gain >= FIRM * most)
-    walks = _Walks(before, after, step, costs, keys, index)
-    loose, onto = before.mobile.copy(), np.zeros(m)
-    loose[rows[firm]] = False
-    some = walks.between(loose, after.mobile)
-    np.maximum.at(onto, some[1], some[2])
-    # a firm one goes only where its site is taken, and never to that of another
-    ousted, open_ = np.zeros(n, bool), after.mobile.copy()
-    ousted[rows[firm & (gain < most + onto[columns])]] = True
-    open_[columns[firm]] = False
-    more = walks.between(ousted & before.mobile, open_)
-    away = np.zeros(n)
-    for hops in (some, more):
-        np.maximum.at(away, hops[0], hops[2])
-    np.maximum.at(onto, more[1], more[2])
-    # whoever does not stay leaves to track and defect one hop each
+    walks = _Walks(before, after, step, costs, around, grid, entries)
+    hops = _useful(stay, firm, most, walks)
+    away, onto = np.zeros(n), np.zeros(m)
+    np.maximum.at(away, hops[0], hops[2])
+    np.maximum.at(onto, hops[1], hops[2])
+    # by not staying, track and defect are left one hop each
     sure = alone & (gain >= away[rows] + onto[columns])
     partner[rows[sure]] = columns[sure]
     free = np.ones(m, bool)
     free[columns[sure]] = False
-    rows, columns, gain = _joined(_chosen(stay, ~sure), some, more)
-    left = (partner[rows] < 0) & free[columns]
-    if left.any():
-        _match(_chosen((rows, columns, gain), left), partner, m)
+    rest = joined(chosen(stay, ~sure), hops)
+    rest = chosen(rest, (partner[rest[0]] < 0) & free[rest[1]])
+    if len(rest[0]):
+        match(rest, partner, m)
     return partner
 
 
-def _joined(*pairs: Pairs) -> Pairs:
-    rows, columns, gain = (np.concatenate(ends) for ends in zip(*pairs, strict=True))
-    return rows, columns, gain
+def _useful(stay: Pairs, firm: np.ndarray, most: float, walks: _Walks) -> Pairs:
+    """Hops without which there is no best assignment; `firm` marks stays, `most` bounds their gain.
 
-
-def _chosen(pairs: Pairs, keep: np.ndarray) -> Pairs:
-    return pairs[0][keep], pairs[1][keep], pairs[2][keep]
+    Firm tracks hop only where their site may be taken, and none to the site of another (`FIRM`).
+    """
+    rows, columns, gain = stay
+    loose, left = walks.before.mobile.copy(), walks.after.mobile.copy()
+    loose[rows[firm]], left[columns[firm]] = False, False
+    first = walks.between(loose, walks.after.mobile)
+    onto = np.zeros(len(left))
+    np.maximum.at(onto, first[1], first[2])
+    ousted = np.zeros(len(loose), bool)
+    ousted[rows[firm & (gain < most + onto[columns])]] = True
+    return joined(first, walks.between(ousted & walks.before.mobile, left))
 
 
 def _stays(before: Party, after: Party, at: np.ndarray, costs: LinkCosts) -> Pairs:
@@ -279,36 +253,4 @@ def _stays(before: Party, after: Party, at: np.ndarray, costs: LinkCosts) -> Pai
     columns = at[rows]
     cost = costs.change * (before.species[rows] != after.species[columns])
     gain = costs.end - cost - before.doubt[rows] - after.doubt[columns]
-    return _chosen((rows, columns, gain), gain > 0)
-
-
-@dataclass(frozen=True)
-class _Walks:
-    """What links to other sites cost; `keys` and `index` are the sites of tracks and defects."""
-
-    before: Party
-    after: Party
-    step: np.ndarray
-    costs: LinkCosts
-    keys: np.ndarray
-    index: SiteIndex
-
-    def between(self, tracks: np.ndarray, defects: np.ndarray) -> Pairs:
-        """Links that gain anything from some tracks, bool (n,), to some defects, bool (m,)."""
-        before, after, costs = self.before, self.after, self.costs
-        start = np.flatnonzero(tracks)
-        if not len(start):
-            return np.zeros(0, int), np.zeros(0, int), np.zeros(0)
-        step = self.step[start]
-        around = _around(int(((costs.end - before.doubt[start]) / step).max()))
-        apart = STRAIGHT * around.straight + costs.sublattice * around.other
-        able = np.flatnonzero(around.steps * step.min() + apart < costs.end)
-        wanted = around.keys[:, able][before.sublattice[start]] + self.keys[start, None]
-        hit, columns = self.index.hits(wanted.ravel())
-        hit, columns = hit[defects[columns]], columns[defects[columns]]
-        row, walk = hit // len(able), able[hit % len(able)]
-        rows = start[row]
-        cost = around.steps[walk] * step[row] + apart[walk]
-        cost += costs.change * (before.species[rows] != after.species[columns])
-        gain = costs.end - cost - before.doubt[rows] - after.doubt[columns]
-        return _chosen((rows, columns, gain), gain > 0)
+    return chosen((rows, columns, gain), gain > 0)
