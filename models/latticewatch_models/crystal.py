@@ -76,6 +76,10 @@ class Crystal:
     literature: str = field(default="", repr=False)
     exponent: float = Z_EXPONENT
 
+    def __hash__(self) -> int:
+        """By the name alone: what is kept per crystal is looked up many times a frame."""
+        return hash(self.name)
+
     def host_intensity(self, sublattice: int) -> float:
         """Intensity of the undisturbed column, in units of sublattice 0; 0 for the empty site."""
         if sublattice == EMPTY_SITE:

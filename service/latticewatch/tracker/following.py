@@ -137,7 +137,7 @@ def follow(
         memory.windows, seen.cells[lone], seen.sublattice[lone], info.frame, info.time_s
     )
     _settle(tracks, seen, info)
-    memory.tracks = gathered(before, linked, partner[linked], tracks, fresh, ~absorbed)
+    memory.tracks = gathered(before, partner, tracks, fresh, absorbed)
     closed, ended = _ended(memory, before[absorbed], crystal)
     events += [
         Event(info.frame, "birth", t, after=names[s])

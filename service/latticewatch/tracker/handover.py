@@ -42,9 +42,9 @@ def handed_over(
     """
     absorbed = np.zeros(len(tracks), bool)
     first = tracks["first_frame"]
-    alone, age = partner < 0, frame - first
-    gone = np.flatnonzero(alone & mobile & (tracks["missed"] == 0) & (age > 1))
-    young = np.flatnonzero(~alone & mobile & (age <= OVERLAP) & (age > 0))
+    gone, young = (np.flatnonzero(mobile & chosen) for chosen in (partner < 0, partner >= 0))
+    gone = gone[(tracks["missed"][gone] == 0) & (first[gone] < frame - 1)]
+    young = young[(first[young] >= frame - OVERLAP) & (first[young] < frame)]
     if not len(gone) or not len(young):
         return partner, absorbed
     old, new = (tracks["cell"][chosen].astype(np.int64) for chosen in (gone, young))

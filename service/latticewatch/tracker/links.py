@@ -167,7 +167,7 @@ class _Walks:
     def between(self, tracks: np.ndarray, defects: np.ndarray) -> Pairs:
         """Links that gain anything from some tracks, bool (n,), to some defects, bool (m,)."""
         before, after, costs, around = self.before, self.after, self.costs, self.around
-        start = np.flatnonzero(tracks)
+        start = np.flatnonzero(tracks & (before.doubt + self.step < costs.end))
         moves = self.grid.moves(around.i, around.j, around.sublattice)[before.sublattice[start]]
         found = self.grid.rows[moves + self.entries[start, None]].ravel()
         hit = np.flatnonzero(found >= 0)

@@ -99,23 +99,22 @@ def continued(
 
 def gathered(
     before: TrackArray,
-    linked: np.ndarray,
-    index: np.ndarray,
+    partner: np.ndarray,
     now: TrackArray,
     fresh: np.ndarray,
-    kept: np.ndarray,
+    absorbed: np.ndarray,
 ) -> TrackArray:
-    """All open tracks by their numbers: those `kept` (n,) of the ones before, and fresh ones.
+    """All open tracks by their numbers: those `before` without the `absorbed`, and fresh ones.
 
-    `now` are the frame's, `linked`, `index` and `fresh` as for `continued`. Those `before` that no
-    defect continues have missed one frame more.
+    `now` are the tracks of the frame's defects, `partner` (n,) the defect that continues each of
+    those `before`; where it is -1 the track has missed one frame more.
     """
     tracks = np.empty(len(before) + len(fresh), TRACK)
+    linked, lone = np.flatnonzero(partner >= 0), np.flatnonzero(partner < 0)
     whole, new = blocks(tracks), blocks(now)
-    whole[: len(before)] = blocks(before)
-    tracks["missed"][: len(before)] += 1
-    whole[linked] = new[index]
+    whole[linked], whole[lone] = new[partner[linked]], blocks(before)[lone]
     whole[len(before) :] = new[fresh]
-    if kept.all():
-        return tracks
-    return picked(tracks, np.append(kept, np.ones(len(fresh), bool)))
+    tracks["missed"][lone] += 1
+    if absorbed.any():
+        return picked(tracks, ~np.append(absorbed, np.zeros(len(fresh), bool)))
+    return tracks
