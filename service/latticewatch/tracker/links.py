@@ -31,8 +31,8 @@ LEAST_STEP = float(np.log(6.0))
 #: two.
 STRAIGHT = float(np.log(2.0))
 #: A stay that gains so many times what any hop gains, on a site where no other track could stay, is
-#: firm. No hop leads from one firm stay to another in the best assignment: the two that it ousts
-#: have at most another hop each, and three hops gain no more than both stays.
+#: firm. No best assignment needs a hop from one firm stay to another: what the two leave behind has
+#: at most another hop each, and three hops gain no more than both stays.
 FIRM = 1.5
 
 
