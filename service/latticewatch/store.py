@@ -9,7 +9,6 @@ import json
 import math
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -180,9 +179,9 @@ class Store(Session):
             self._db.executemany(_INSERT_ALERT, map(_alert_row, result.alerts))
 
     def _write_ends(self, closed: Iterable[ClosedTrack], events: Iterable[Event]) -> None:
-        tracks = (asdict(track) for track in closed)
+        tracks = (track._asdict() for track in closed)
         self._db.executemany(_INSERT_TRACK, (_values(row, TRACK_COLUMNS) for row in tracks))
-        happened = (asdict(event) for event in events)
+        happened = (event._asdict() for event in events)
         self._db.executemany(_INSERT_EVENT, (_values(row, EVENT_COLUMNS) for row in happened))
 
     def _write_calibration(self, result: FrameResult) -> None:

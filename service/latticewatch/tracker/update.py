@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -13,8 +14,7 @@ from .observation import Observation
 from .tracks import TrackArray
 
 
-@dataclass(frozen=True)
-class ClosedTrack:
+class ClosedTrack(NamedTuple):
     """A track that ended; `species` is the one it was seen as most often.
 
     ``rows`` of its ``detections`` stand in the table; the others are vacancies beside a dopant,
@@ -31,9 +31,11 @@ class ClosedTrack:
     rows: int
 
 
-@dataclass(frozen=True)
-class Event:
+class Event(NamedTuple):
     """Something that happened to a track or to the lattice.
+
+    No dataclass, of which one takes 1.7 us to make and this 0.25: there are 95 a frame of 500
+    defects.
 
     `kind` is one of ``birth``, ``death``, ``hop``, ``state``, ``species``, ``warm`` (the classes
     are fixed from here on), ``merge`` (two classes are one: numbers before and after, "1,3" and

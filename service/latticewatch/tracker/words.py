@@ -117,7 +117,8 @@ def count_words(
         The frame. If its header says how long a frame takes, a track is not continued across a time
         that does not fit: its word begins anew.
     """
-    total = single.sum(axis=1)
+    # numpy takes ten times as long to add up rows of four
+    total = single[:, 0] + single[:, 1] + single[:, 2] + single[:, 3]
     seen = np.flatnonzero(total > 0)
     if not len(seen):
         return counts
