@@ -12,10 +12,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import logsumexp
 
+from latticewatch.vacancies import SUBLATTICE
 from latticewatch_kernels.lattice import NEIGHBOUR_CELLS
 from latticewatch_models.crystal import RARER
+
+from .site_table import SiteTable
 
 #: Standard deviation of the offset common to the three neighbours, as a share of the contrast of
 #: one vacancy. On simulated WS2 all three stand lower by 0.1 to 0.25 of it beside Mo.
@@ -60,15 +62,9 @@ def state_likelihood(
     # Morrison; a vacancy at k takes `drop` from the gap there.
     common = shared / (single + 3 * shared)
     gaps, drop = neighbours - host, np.array(vacancies) - host
-    total = gaps.sum(axis=1)
-    none = (gaps**2).sum(axis=1) - common * total**2
-    change = drop * (drop - 2 * gaps[:, :, None])
-    change = change - common * drop * (drop - 2 * total[:, None, None])
-    vacant = -0.5 / single * (none[:, None, None] + change)
-    most = vacant.max(axis=2)
-    vacant_log = most + np.log(np.exp(vacant - most[:, :, None]).mean(axis=2))
-    log_all = np.hstack([-0.5 / single * none[:, None], vacant_log])
-    return np.asarray(np.exp(log_all - log_all.max(axis=1, keepdims=True)))
+    off = gaps - common * gaps.sum(axis=1, keepdims=True)
+    ratio = drop / single * (off[:, :, None] - 0.5 * (1 - common) * drop)
+    return column_likelihood(np.logaddexp.reduce(ratio, axis=2) - np.log(len(drop)))
 
 
 @dataclass(frozen=True)
@@ -77,32 +73,29 @@ class Columns:
 
     Attributes
     ----------
-    keys
-        (m,) `anchor.site_keys` in the session's gauge, rising.
-    vacant
-        (m,) log likelihood ratio of a vacancy, one atom or more, against the undisturbed column.
+    table
+        Sites of the m columns in the session's gauge.
+    ratio
+        (m, k) log likelihood ratio of each amount that may be missing, least first, against the
+        undisturbed column.
     """
 
-    keys: np.ndarray
-    vacant: np.ndarray
+    table: SiteTable
+    ratio: np.ndarray
 
-    @classmethod
-    def of(cls, keys: np.ndarray, ratio: np.ndarray) -> Columns:
-        """Sort judged columns by site; `ratio` (m, k) are those of each amount, least first.
+    def at(self, cells: np.ndarray) -> np.ndarray:
+        """Log likelihood ratios (...) of a vacancy, one atom or more, at cells (..., 2).
 
-        Beside a dopant, too, more than one atom missing is `RARER`.
+        Beside a dopant, too, more than one atom missing is `RARER`. Where no column was judged it
+        is 0, which says nothing.
         """
-        share = RARER ** np.arange(ratio.shape[1])
-        vacant = logsumexp(ratio, axis=1, b=share / share.sum())
-        order = np.argsort(keys, kind="stable")
-        return cls(keys[order], vacant[order])
-
-    def at(self, keys: np.ndarray) -> np.ndarray:
-        """Ratios at sites, of the shape of `keys`; 0, which says nothing, where none was judged."""
-        if not len(self.keys):
-            return np.zeros(keys.shape)
-        place = np.minimum(np.searchsorted(self.keys, keys), len(self.keys) - 1)
-        return np.asarray(np.where(self.keys[place] == keys, self.vacant[place], 0.0))
+        row = self.table.find(cells, SUBLATTICE)
+        judged = row >= 0
+        share = RARER ** np.arange(self.ratio.shape[1])
+        result = np.zeros(row.shape)
+        ratio = self.ratio[row[judged]] + np.log(share / share.sum())
+        result[judged] = np.logaddexp.reduce(ratio, axis=1)
+        return result
 
 
 def column_likelihood(vacant: np.ndarray) -> np.ndarray:
@@ -111,8 +104,10 @@ def column_likelihood(vacant: np.ndarray) -> np.ndarray:
     `vacant` (n, 3) are the neighbours' log likelihood ratios: columns are measured one by one, so
     that the states' likelihoods are theirs.
     """
-    log_all = np.hstack([np.zeros((len(vacant), 1)), vacant])
-    return np.asarray(np.exp(log_all - log_all.max(axis=1, keepdims=True)))
+    log_all = np.zeros((len(vacant), 4))
+    log_all[:, 1:] = vacant
+    log_all -= log_all.max(axis=1, keepdims=True)
+    return np.asarray(np.exp(log_all))
 
 
 def with_detections(likelihood: np.ndarray, detected: np.ndarray) -> np.ndarray:

@@ -9,7 +9,7 @@ import numpy as np
 from latticewatch.detections import Detections
 from latticewatch_models.crystal import Crystal
 
-from .anchor import Alignment, among, site_keys
+from .anchor import Alignment, site_keys
 from .beliefs import (
     Recall,
     evidence_weight,
@@ -28,6 +28,7 @@ from .dopants import (
 )
 from .samples import Sample
 from .settings import TrackerSettings
+from .site_table import SiteTable
 from .species import HOLE_EDGE, UNKNOWN, Readings, by_species, fresh_prior, one_of, single_posterior
 from .tracks import MAX_READINGS, STATES, TrackArray
 
@@ -97,11 +98,6 @@ def anchored(detections: Detections, alignment: Alignment) -> tuple[np.ndarray, 
     )
 
 
-def first_on_site(cells: np.ndarray, sublattice: np.ndarray) -> np.ndarray:
-    """Find, in ascending order, the first detection on each site: the most probable one."""
-    return np.sort(np.unique(site_keys(cells, sublattice), return_index=True)[1])
-
-
 def name_species(
     table: Readings,
     told: np.ndarray | None,
@@ -134,8 +130,14 @@ def vacancy_codes(crystal: Crystal, table: Readings) -> tuple[int, ...]:
 
 @dataclass(frozen=True)
 class _Bound:
-    """States, their posteriors, detections that a state tells of, vacant sites without one."""
+    """States of m dopants, and which vacancies they tell of.
 
+    Rows of the dopants and, by dopant, state, its posterior (m, s) and the likelihood of this frame
+    alone (m, s); rows of the detections that a state tells of; sites (k, 2) of vacancies told that
+    have no detection; steps and doubt as in `Observation`.
+    """
+
+    dopants: np.ndarray
     state: np.ndarray
     belief: np.ndarray
     single: np.ndarray
@@ -144,10 +146,17 @@ class _Bound:
     soft_steps: np.ndarray
     doubt: float
 
+    @classmethod
+    def none(cls) -> _Bound:
+        """No dopant."""
+        rows, shares = np.zeros(0, np.int64), np.zeros((0, STATES))
+        cells, still = np.zeros((0, 2), np.int32), np.zeros((STATES, STATES))
+        return cls(rows, rows, shares, shares, rows, cells, still, np.nan)
+
 
 def _likelihood(
-    dopants: np.ndarray,
-    sites: tuple[np.ndarray, np.ndarray, np.ndarray],
+    around: np.ndarray,
+    detected: np.ndarray,
     neighbours: np.ndarray,
     noise: np.ndarray,
     table: Readings,
@@ -155,52 +164,28 @@ def _likelihood(
     systematic: float,
     columns: Columns | None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Likelihoods (m, 4) of the chosen dopants' states: of this frame alone, and for the filter.
+    """Likelihoods (m, 4) of m dopants' states: of this frame alone, and for the filter.
 
-    Judged columns say all that there is. Without them the filter heeds detections, too; which
-    species one is called depends on earlier frames, the columns' intensities do not.
+    `around` (m, 3, 2) are the cells of the neighbouring columns, `detected` (m, 3) those on which a
+    vacancy was, `neighbours` (m, 3) their intensities. Judged columns say all that there is.
+    Without them the filter heeds detections, too; which species one is called depends on earlier
+    frames, the columns' intensities do not.
     """
-    cells, sublattice, species = sites
-    keys = site_keys(neighbour_sites(cells[dopants]), 1)
     if columns is not None:
-        judged = column_likelihood(columns.at(keys))
+        judged = column_likelihood(columns.at(around))
         return judged, judged
-    detected = among(keys, site_keys(cells, sublattice)[one_of(species, codes)])
-    entry = [np.flatnonzero((table.code == c) & (table.sublattice == 1))[0] for c in codes]
-    host = float(table.expected[table.host & (table.sublattice == 1)][0])
-    vacancies = tuple(float(table.expected[e]) for e in entry)
-    values = np.asarray(neighbours[dopants], float)
+    second = table.sublattice == 1
+    vacancies = tuple(float(table.expected[(table.code == c) & second][0]) for c in codes)
+    host = float(table.expected[table.host & second][0])
+    values = np.asarray(neighbours, float)
     single = state_likelihood(values, float(noise[1]), host, vacancies, systematic)
     return single, with_detections(single, detected)
 
 
-def _bind(
-    sites: tuple[np.ndarray, np.ndarray, np.ndarray],
-    neighbours: np.ndarray,
-    noise: np.ndarray,
-    table: Readings,
-    crystal: Crystal,
-    settings: TrackerSettings,
-    past: Past,
-    columns: Columns | None,
-) -> _Bound:
-    """Settle the dopants' states, and which vacancies they tell of."""
-    cells, sublattice, species = sites
-    n, none = len(species), np.zeros((0, 2), np.int32)
-    state, told, belief = np.full(n, -1, np.int8), np.zeros(n, bool), np.zeros((n, STATES))
-    single = np.zeros((n, STATES))
-    codes = vacancy_codes(crystal, table)
-    still = np.zeros_like(past.soft_steps)
-    if not crystal.dopant or not codes:
-        return _Bound(state, belief, single, told, none, still, np.nan)
-    dopants = np.flatnonzero((species == table.names.index(crystal.dopant)) & (sublattice == 0))
-    if not len(dopants):
-        return _Bound(state, belief, single, told, none, still, np.nan)
-    single[dopants], likelihood = _likelihood(
-        dopants, sites, neighbours, noise, table, codes, settings.intensity_systematic, columns
-    )
-    known = past.known.take(dopants)
-    repeat = settings.repeat_share if columns is None else REPEAT_SHARE
+def _filtered(
+    likelihood: np.ndarray, known: Recall, past: Past, settings: TrackerSettings, repeat: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Posterior (m, 4) of m dopants' states after this frame, and the steps (4, 4) inferred."""
     weight = evidence_weight(known, past.tracks, settings.state_change, repeat)
     likelihood = likelihood ** weight[:, None]
     matrix = state_matrix(past.soft_steps, settings.state_change)
@@ -208,28 +193,54 @@ def _bind(
     fresh = np.array([1 - vacant, vacant / 3, vacant / 3, vacant / 3])
     posterior = state_prior(known, past.tracks, fresh, matrix) * likelihood
     posterior /= posterior.sum(axis=1, keepdims=True)
-    best = posterior.argmax(axis=1)
-    state[dopants], belief[dopants] = best, posterior
-    around, held = neighbour_sites(cells[dopants]), best > 0
-    bound = around[held, best[held] - 1]
-    chosen, own = site_keys(bound, 1), site_keys(cells, sublattice)
-    told = among(own, chosen) & one_of(species, (*codes, table.names.index(UNKNOWN)))
-    _, index = np.unique(chosen, return_index=True)
-    lone = np.sort(index[~among(chosen[index], own)])
-    return _Bound(
-        state,
-        belief,
-        single,
-        told,
-        bound[lone],
-        inferred_steps(known, past.tracks, likelihood, matrix),
-        float(1.0 - posterior.max(axis=1).mean()),
+    return posterior, inferred_steps(known, past.tracks, likelihood, matrix)
+
+
+def _bind(
+    sites: tuple[np.ndarray, SiteTable],
+    dopants: np.ndarray,
+    species: np.ndarray,
+    neighbours: np.ndarray,
+    noise: np.ndarray,
+    table: Readings,
+    codes: tuple[int, ...],
+    settings: TrackerSettings,
+    past: Past,
+    columns: Columns | None,
+) -> _Bound:
+    """Settle the states of the detections (m,) that are `dopants`, and which vacancies they tell of.
+
+    `codes` are the species codes of a vacancy.
+    """
+    cells, on_site = sites
+    around = neighbour_sites(cells[dopants])
+    beside = on_site.find(around, 1)
+    vacant = (beside >= 0) & one_of(species, codes)[beside]
+    single, likelihood = _likelihood(
+        around,
+        vacant,
+        neighbours[dopants],
+        noise,
+        table,
+        codes,
+        settings.intensity_systematic,
+        columns,
     )
+    repeat = settings.repeat_share if columns is None else REPEAT_SHARE
+    belief, steps = _filtered(likelihood, past.known.take(dopants), past, settings, repeat)
+    state = belief.argmax(axis=1)
+    held = np.flatnonzero(state > 0)
+    bound, row = around[held, state[held] - 1], beside[held, state[held] - 1]
+    told, lone = row[row >= 0], bound[row < 0]
+    told = told[one_of(species, (*codes, table.names.index(UNKNOWN)))[told]]
+    lone = lone[SiteTable.of(lone, 1).first()]
+    doubt = float(1.0 - belief.max(axis=1).mean())
+    return _Bound(dopants, state, belief, single, told, lone, steps, doubt)
 
 
 def observe(
-    sites: tuple[np.ndarray, np.ndarray, np.ndarray],
-    posterior: np.ndarray,
+    sites: tuple[np.ndarray, np.ndarray, SiteTable],
+    named: tuple[np.ndarray, np.ndarray],
     neighbours: np.ndarray,
     classes: tuple[np.ndarray, np.ndarray],
     noise: np.ndarray,
@@ -241,34 +252,61 @@ def observe(
 ) -> Observation:
     """Settle the dopants' states and which defects have a row of their own.
 
-    `sites` are cells, sublattice and species of n detections, `posterior` (n, 1 + entries) that
-    behind the species; `classes` their class and its probability; `neighbours` (n, 3) by anchored
-    direction; `columns` what the frame says of the judged columns.
+    `sites` are cells, sublattice and table of n detections, no two on one site; `named` their
+    species and the posterior (n, 1 + entries) behind it; `classes` their class and its probability;
+    `neighbours` (n, 3) by anchored direction; `columns` what the frame says of the judged columns.
     """
-    cells, sublattice, species = sites
-    bound = _bind(sites, neighbours, noise, table, crystal, settings, past, columns)
-    codes = vacancy_codes(crystal, table)
-    n, extra = len(species), len(bound.cells)
-    unknown = bound.told & ~one_of(species, codes)
-    species = np.where(unknown, codes[0] if codes else species, species)
-    belief = np.zeros((n + extra, MAX_READINGS), np.float32)
-    belief[:n, : posterior.shape[1]] = posterior
+    (cells, sublattice, on_site), (species, posterior) = sites, named
+    codes, bound = vacancy_codes(crystal, table), _Bound.none()
+    if crystal.dopant and codes:
+        dopant = table.names.index(crystal.dopant)
+        dopants = np.flatnonzero((species == dopant) & (sublattice == 0))
+        if len(dopants):
+            bound = _bind(
+                (cells, on_site),
+                dopants,
+                species,
+                neighbours,
+                noise,
+                table,
+                codes,
+                settings,
+                past,
+                columns,
+            )
+    n, total = len(species), len(species) + len(bound.cells)
     # A vacancy that is told only by a state has no measurement of its own: it will be fresh.
-    alone = (table.code == (codes[0] if codes else -1)) & (table.sublattice == 1)
-    belief[n:, 1 : 1 + len(alone)] = alone
-    return Observation(
-        cells=np.concatenate([cells, bound.cells]).astype(np.int32),
-        sublattice=np.concatenate([sublattice, np.ones(extra)]).astype(np.int8),
-        species=np.concatenate([species, np.full(extra, codes[0] if codes else 0)]).astype(np.int8),
-        state=np.concatenate([bound.state, np.full(extra, -1)]).astype(np.int8),
-        row=np.concatenate([~bound.told, np.zeros(extra, bool)]),
-        bound=np.concatenate([bound.told, np.ones(extra, bool)]),
-        class_id=np.concatenate([classes[0], np.full(extra, -1)]).astype(np.int16),
-        class_probability=np.concatenate([classes[1], np.zeros(extra)]),
-        belief=belief,
-        state_belief=np.concatenate([bound.belief, np.zeros((extra, STATES))]),
-        single=np.concatenate([bound.single, np.zeros((extra, STATES))]),
+    seen = Observation(
+        cells=np.concatenate([cells, bound.cells]),
+        sublattice=_longer(sublattice, total, 1, np.int8),
+        species=_longer(species, total, codes[0] if codes else 0, np.int8),
+        state=np.full(total, -1, np.int8),
+        row=np.ones(total, bool),
+        bound=np.zeros(total, bool),
+        class_id=_longer(classes[0], total, -1, np.int16),
+        class_probability=_longer(classes[1], total, 0.0, float),
+        belief=np.zeros((total, MAX_READINGS), np.float32),
+        state_belief=np.zeros((total, STATES)),
+        single=np.zeros((total, STATES)),
         found=n,
         soft_steps=bound.soft_steps,
         doubt=bound.doubt,
     )
+    seen.belief[:n, : posterior.shape[1]] = posterior
+    if total > n:
+        alone = (table.code == codes[0]) & (table.sublattice == 1)
+        seen.belief[n:, 1 : 1 + len(alone)] = alone
+    if len(bound.dopants):
+        seen.state[bound.dopants] = bound.state
+        seen.state_belief[bound.dopants], seen.single[bound.dopants] = bound.belief, bound.single
+        seen.row[bound.told], seen.row[n:] = False, False
+        seen.bound[bound.told], seen.bound[n:] = True, True
+        seen.species[bound.told[species[bound.told] == table.names.index(UNKNOWN)]] = codes[0]
+    return seen
+
+
+def _longer(values: np.ndarray, n: int, fill: float, kind: type) -> np.ndarray:
+    """Values of a given kind, and after them as many as make up n."""
+    longer = np.full(n, fill, kind)
+    longer[: len(values)] = values
+    return longer

@@ -26,11 +26,11 @@ from .observation import (
     Past,
     anchored,
     check_finite,
-    first_on_site,
     name_species,
     observe,
 )
 from .settings import TrackerSettings
+from .site_table import SiteTable
 from .species import Readings, class_posterior, host_heights, readings, species_names
 from .statistics import infer, statistics
 from .update import ClosedTrack, Event, Update, defect_table, empty_table
@@ -199,11 +199,12 @@ class Tracker:
         """Sites, classes, species and states; and which detections were kept."""
         now = self._memory
         cells, sublattice, sample = anchored(detections, alignment)
-        keep = first_on_site(cells, sublattice)
+        sites = SiteTable.of(cells, sublattice)
+        keep = sites.first()
         now.duplicates += len(cells) - len(keep)
         if len(keep) < len(cells):
             cells, sublattice, sample = cells[keep], sublattice[keep], sample.take(keep)
-            fused = fused.take(keep)
+            fused, sites = fused.take(keep), SiteTable.of(cells, sublattice)
         table = self._readings(detections)
         look = now.classifier.look(sample)
         told, classes = None, (np.full(len(keep), -1), np.zeros(len(keep)))
@@ -211,7 +212,7 @@ class Tracker:
             told = look.probability @ class_posterior(table, *class_moments(now.classifier.sums))
             best = np.where(fused.bare, -1, look.probability.argmax(axis=1))
             classes = (best, np.where(fused.bare, 0.0, look.probability.max(axis=1)))
-        past = Past(now.tracks, recall(now.tracks, cells, sublattice, frame), now.soft_steps)
+        past = Past(now.tracks, recall(now.tracks, sites, frame), now.soft_steps)
         species, posterior = name_species(
             table, told, (cells, sample), (detections, keep), past, self.settings
         )
@@ -226,8 +227,8 @@ class Tracker:
             self._floor(float(np.mean(detections.noise))),
         )
         seen = observe(
-            (cells, sublattice, species),
-            posterior,
+            (cells, sublattice, sites),
+            (species, posterior),
             sample.neighbours,
             classes,
             detections.noise,
