@@ -12,6 +12,7 @@ from functools import lru_cache
 
 import numpy as np
 
+from .anchor import site_keys
 from .site_table import SiteTable
 from .tracks import TrackArray
 
@@ -31,10 +32,23 @@ class Recall:
         return Recall(self.track[index], self.elapsed[index])
 
 
+@dataclass(frozen=True)
+class Past:
+    """What earlier frames hand to this one.
+
+    Open tracks, which of them was last seen on the site of each detection, and the state filter's
+    inferred steps.
+    """
+
+    tracks: TrackArray
+    known: Recall
+    soft_steps: np.ndarray
+
+
 def recall(tracks: TrackArray, sites: SiteTable, frame: int) -> Recall:
     """Look up which open track was last seen on each of a frame's sites; of several, the latest."""
-    track, elapsed = np.full(len(sites.order), -1), np.ones(len(sites.order), np.int64)
-    row = sites.find(tracks["cell"], tracks["sublattice"])
+    track, elapsed = np.full(len(sites), -1), np.ones(len(sites), np.int64)
+    row = sites.find(site_keys(tracks["cell"], tracks["sublattice"]))
     here = np.flatnonzero(row >= 0)
     last = tracks["last_frame"][here]
     # what is written last stays
@@ -92,28 +106,45 @@ def _start(states: int, change: float) -> np.ndarray:
     return STATE_PRIOR_FRAMES * start
 
 
-def state_prior(
-    known: Recall, tracks: TrackArray, fresh: np.ndarray, matrix: np.ndarray
-) -> np.ndarray:
-    """Prior (n, s) over dopant states: the track's belief moved on by its transition matrix."""
-    prior = np.tile(fresh, (len(known.track), 1))
+def state_posterior(
+    known: Recall,
+    tracks: TrackArray,
+    fresh: np.ndarray,
+    matrix: np.ndarray,
+    likelihood: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Filter n dopants' states: the track's belief moved on by its transition matrix, and weighed.
+
+    Parameters
+    ----------
+    known, tracks
+        Which open track each dopant continues, and the open tracks.
+    fresh
+        (s,) prior where nothing is known.
+    matrix
+        (s, s) chances of a transition per frame.
+    likelihood
+        (n, s) of this frame.
+
+    Returns
+    -------
+    posterior, steps
+        (n, s), and the sum (s, s) of the probabilities of steps over exactly one frame.
+    """
+    prior = np.empty_like(likelihood)
+    prior[:] = fresh
     here = np.flatnonzero(known.track >= 0)
-    past = tracks["state_belief"][known.track[here]].astype(float)
-    moved, waited = past @ matrix, known.elapsed[here]
+    past, waited = tracks["state_belief"][known.track[here]].astype(float), known.elapsed[here]
+    moved, now = past @ matrix, likelihood[here]
+    # a step's probability is past * matrix * likelihood / total
+    total = (moved * now).sum(axis=1)
+    weight = np.where(waited == 1, 1.0 / np.where(total > 0, total, np.inf), 0.0)
+    steps = matrix * ((past * weight[:, None]).T @ now)
     for elapsed in set(waited[waited > 1].tolist()):
         chosen = waited == elapsed
         moved[chosen] = past[chosen] @ np.linalg.matrix_power(matrix, elapsed)
     told = past.any(axis=1)
     prior[here[told]] = moved[told]
-    return prior
-
-
-def inferred_steps(
-    known: Recall, tracks: TrackArray, likelihood: np.ndarray, matrix: np.ndarray
-) -> np.ndarray:
-    """Add up (s, s) the probabilities of steps over exactly one frame, given the filter."""
-    use = np.flatnonzero((known.track >= 0) & (known.elapsed == 1))
-    past, now = tracks["state_belief"][known.track[use]].astype(float), likelihood[use]
-    total = ((past @ matrix) * now).sum(axis=1, keepdims=True)
-    # a step's probability is past * matrix * likelihood / total, in each of the use
-    return np.asarray(matrix * ((past / np.where(total > 0, total, 1.0)).T @ now))
+    posterior = prior * likelihood
+    posterior /= posterior.sum(axis=1, keepdims=True)
+    return posterior, steps

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from latticewatch.vacancies import SUBLATTICE
 from latticewatch_kernels.lattice import NEIGHBOUR_CELLS
 from latticewatch_models.crystal import RARER
 
+from .anchor import KEY_STEPS, site_keys
 from .site_table import SiteTable
 
 #: Standard deviation of the offset common to the three neighbours, as a share of the contrast of
@@ -64,7 +64,7 @@ def state_likelihood(
     gaps, drop = neighbours - host, np.array(vacancies) - host
     off = gaps - common * gaps.sum(axis=1, keepdims=True)
     ratio = drop / single * (off[:, :, None] - 0.5 * (1 - common) * drop)
-    return column_likelihood(np.logaddexp.reduce(ratio, axis=2) - np.log(len(drop)))
+    return column_likelihood(ratio, np.full(len(drop), 1.0 / len(drop)))
 
 
 @dataclass(frozen=True)
@@ -83,31 +83,36 @@ class Columns:
     table: SiteTable
     ratio: np.ndarray
 
-    def at(self, cells: np.ndarray) -> np.ndarray:
-        """Log likelihood ratios (...) of a vacancy, one atom or more, at cells (..., 2).
-
-        Beside a dopant, too, more than one atom missing is `RARER`. Where no column was judged it
-        is 0, which says nothing.
-        """
-        row = self.table.find(cells, SUBLATTICE)
+    def at(self, keys: np.ndarray) -> np.ndarray:
+        """Ratios (..., k) at sites (...); 0, which says nothing, where none was judged."""
+        row = self.table.find(keys)
+        ratio = np.zeros((*row.shape, self.ratio.shape[1]))
         judged = row >= 0
+        ratio[judged] = self.ratio[row[judged]]
+        return ratio
+
+    def likelihood(self, keys: np.ndarray) -> np.ndarray:
+        """`column_likelihood` of dopants with neighbours (n, 3) on these sites.
+
+        Beside a dopant, too, more than one atom missing is `RARER`.
+        """
         share = RARER ** np.arange(self.ratio.shape[1])
-        result = np.zeros(row.shape)
-        ratio = self.ratio[row[judged]] + np.log(share / share.sum())
-        result[judged] = np.logaddexp.reduce(ratio, axis=1)
-        return result
+        return column_likelihood(self.at(keys), share / share.sum())
 
 
-def column_likelihood(vacant: np.ndarray) -> np.ndarray:
+def column_likelihood(ratio: np.ndarray, share: np.ndarray) -> np.ndarray:
     """Likelihood (n, 4), up to a factor a row, of no vacancy and of one at directions 0, 1, 2.
 
-    `vacant` (n, 3) are the neighbours' log likelihood ratios: columns are measured one by one, so
-    that the states' likelihoods are theirs.
+    `ratio` (n, 3, k) are the neighbours' log likelihood ratios of each amount that may be missing,
+    `share` (k,) how common each is where something is: columns are measured one by one, so that
+    the states' likelihoods are theirs.
     """
-    log_all = np.zeros((len(vacant), 4))
-    log_all[:, 1:] = vacant
-    log_all -= log_all.max(axis=1, keepdims=True)
-    return np.asarray(np.exp(log_all))
+    most = ratio.max(axis=(1, 2), initial=0.0)[:, None]
+    result = np.empty((len(ratio), 4))
+    result[:, :1] = np.exp(-most)
+    result[:, 1:] = np.exp(ratio - most[:, :, None]) @ share
+    result /= result.max(axis=1, keepdims=True)
+    return result
 
 
 def with_detections(likelihood: np.ndarray, detected: np.ndarray) -> np.ndarray:
@@ -120,3 +125,8 @@ def with_detections(likelihood: np.ndarray, detected: np.ndarray) -> np.ndarray:
 def neighbour_sites(cells: np.ndarray) -> np.ndarray:
     """Cells (n, 3, 2) of the three sublattice-1 neighbours of sublattice-0 cells (n, 2)."""
     return np.asarray(np.asarray(cells)[:, None, :] + NEIGHBOUR_CELLS[0])
+
+
+def neighbour_keys(cells: np.ndarray) -> np.ndarray:
+    """Site keys (n, 3) of these neighbours."""
+    return np.asarray(site_keys(cells, 1)[:, None] + NEIGHBOUR_CELLS[0] @ KEY_STEPS)

@@ -17,12 +17,13 @@ from latticewatch.vacancies import (
 )
 from latticewatch_models.crystal import Crystal
 
-from .anchor import ALIKE, Alignment
+from .anchor import ALIKE, Alignment, site_keys
 from .dopants import Columns
 from .series import Series
 from .site_filter import HOP_CHANCES, SiteFilter, mean_chance, observe_sites
 from .site_table import SiteTable
 from .species import Readings
+
 
 @dataclass(frozen=True)
 class Told:
@@ -93,12 +94,12 @@ def fuse(
     if seen is None or not len(seen.cells) or not amounts or seen.ratio.shape[1] != amounts:
         none = np.zeros(n, bool)
         return known, detections, Told(np.zeros((n, amounts)), none, none)
-    cells, _ = alignment.sites(seen.cells, SUBLATTICE)
+    cells, _ = alignment.sites(seen.cells, np.full(len(seen.cells), SUBLATTICE))
     known, lacking = observe_sites(known, frame, cells, seen.ratio, seen.odd, seen.shares)
     probability = lacking.sum(axis=1)
     least = best_threshold(probability) if threshold is None else threshold
-    table = SiteTable.of(cells, SUBLATTICE)
-    site = table.find(*alignment.sites(detections.cells, detections.sublattice))
+    table = SiteTable.of(site_keys(cells, SUBLATTICE))
+    site = table.find(site_keys(*alignment.sites(detections.cells, detections.sublattice)))
     merged, site, bare = _merged(detections, seen, site, probability, least)
     fused = site >= 0
     told = np.where(fused[:, None], lacking[site], 0.0)
@@ -130,7 +131,7 @@ def _merged(
     sure = np.argsort(-values, kind="stable")
     source, site = source[sure], site[sure]
     bare, rows = source >= n, {"probability": values[sure]}
-    for name, added in _described(detections, seen, alone).items():
+    for name, added in _described(seen, alone).items():
         rows[name] = np.concatenate([getattr(detections, name), added])[source]
     displaced = detections.displaced
     if displaced is not None:
@@ -138,7 +139,7 @@ def _merged(
     return replace(detections, **rows, displaced=displaced), site, bare
 
 
-def _described(detections: Detections, seen: Vacancies, site: np.ndarray) -> dict[str, np.ndarray]:
+def _described(seen: Vacancies, site: np.ndarray) -> dict[str, np.ndarray]:
     """Rows of vacancies that the frame's analysis did not describe: place and column alone."""
     n = len(site)
     x, y = seen.points[site].T

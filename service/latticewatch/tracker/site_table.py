@@ -6,12 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .anchor import site_keys
-
 
 @dataclass(frozen=True)
 class SiteTable:
-    """Sites of n rows in the session's gauge.
+    """Sites of n rows.
 
     Attributes
     ----------
@@ -24,23 +22,24 @@ class SiteTable:
     order: np.ndarray
     keys: np.ndarray
 
+    def __len__(self) -> int:
+        return len(self.order)
+
     @classmethod
-    def of(cls, cells: np.ndarray, sublattice: np.ndarray | int) -> SiteTable:
-        """Sort sites: cells (n, 2) and sublattice (n,), or one for all."""
-        keys = site_keys(cells, sublattice)
+    def of(cls, keys: np.ndarray) -> SiteTable:
+        """Sort the rows' site keys (n,)."""
         order = np.argsort(keys, kind="stable")
         return cls(order, keys[order])
 
-    def find(self, cells: np.ndarray, sublattice: np.ndarray | int) -> np.ndarray:
-        """Return the first row on each site, cells (..., 2) and sublattice (...); -1: none."""
-        if not len(self.keys):
-            return np.full(cells.shape[:-1], -1)
-        wanted = site_keys(cells, sublattice)
-        place = np.minimum(np.searchsorted(self.keys, wanted), len(self.keys) - 1)
-        return np.asarray(np.where(self.keys[place] == wanted, self.order[place], -1))
+    def find(self, keys: np.ndarray) -> np.ndarray:
+        """Return the first row on each site, of the shape of `keys`; -1 where there is none."""
+        if not len(self):
+            return np.full(keys.shape, -1)
+        place = np.minimum(np.searchsorted(self.keys, keys), len(self) - 1)
+        return np.asarray(np.where(self.keys[place] == keys, self.order[place], -1))
 
     def first(self) -> np.ndarray:
         """Rows, rising, that are the first on their site."""
-        new = np.ones(len(self.keys), bool)
+        new = np.ones(len(self), bool)
         np.not_equal(self.keys[1:], self.keys[:-1], out=new[1:])
         return np.sort(self.order[new])

@@ -14,7 +14,7 @@ from latticewatch_models.crystal import Crystal
 
 from . import codec, crystallography, memory
 from .anchor import ALIKE, Alignment, align
-from .beliefs import recall
+from .beliefs import Past, recall
 from .class_changes import settle_classes
 from .clustering import no_windows
 from .following import close, follow
@@ -23,7 +23,6 @@ from .interpretation import class_moments
 from .newest import newest
 from .observation import (
     Observation,
-    Past,
     anchored,
     check_finite,
     name_species,
@@ -199,12 +198,12 @@ class Tracker:
         """Sites, classes, species and states; and which detections were kept."""
         now = self._memory
         cells, sublattice, sample = anchored(detections, alignment)
-        sites = SiteTable.of(cells, sublattice)
+        sites = SiteTable.of(sample.site)
         keep = sites.first()
         now.duplicates += len(cells) - len(keep)
         if len(keep) < len(cells):
             cells, sublattice, sample = cells[keep], sublattice[keep], sample.take(keep)
-            fused, sites = fused.take(keep), SiteTable.of(cells, sublattice)
+            fused, sites = fused.take(keep), SiteTable.of(sample.site)
         table = self._readings(detections)
         look = now.classifier.look(sample)
         told, classes = None, (np.full(len(keep), -1), np.zeros(len(keep)))
