@@ -62,7 +62,7 @@ class Past:
         """
         frames = np.maximum(self.spread_weight, 10.0)
         r = self.along / np.maximum(self.spread, 1e-300)
-        r = np.clip(r, 0.0, MOST_R)
+        r = np.minimum(np.maximum(r, 0.0), MOST_R)
         r = np.minimum(r + (1 + 4 * r) / frames, MOST_R)
         variance = self.spread / np.maximum(self.spread_weight - 1.0, 1.0)
         return r, np.sqrt(np.maximum(variance, floors**2))
@@ -73,39 +73,42 @@ class Past:
 
     def pushed(self, values: np.ndarray, frame: int, floors: np.ndarray) -> Past:
         """Take in a frame; the oldest recent value goes into the past."""
-        aged = self._aged(self.held >= RECENT, floors)
-        return replace(
-            aged,
-            recent=np.concatenate([values[None], self.recent[:-1]]),
-            frames=np.concatenate([[frame], self.frames[:-1]]),
-            held=np.minimum(self.held + 1, RECENT),
-        )
+        level = self._aged(self.held >= RECENT, floors)
+        recent, frames = np.empty_like(self.recent), np.empty_like(self.frames)
+        recent[0], recent[1:] = values, self.recent[:-1]
+        frames[0], frames[1:] = frame, self.frames[:-1]
+        return Past(*level, recent, frames, np.minimum(self.held + 1, RECENT))
 
-    def _aged(self, chosen: np.ndarray, floors: np.ndarray) -> Past:
+    def _aged(self, chosen: np.ndarray, floors: np.ndarray) -> tuple[np.ndarray, ...]:
+        """Fields up to `newest`, once the oldest recent value of the chosen went into the past."""
+        now = (
+            self.weight, self.level, self.spread_weight, self.spread, self.along, self.newest,
+        )  # fmt: skip
         if not chosen.any():
-            return self
+            return now
         r, s = self.noise(floors)
         begun = self.weight > 0
         expected = self.level + r * (self.newest - self.level)
         reach = CLIP_PAST * s * np.sqrt(1 - r**2)
         # Until a level is known nothing can be called an outlier.
-        known = (self.weight >= 10) & (self.spread_weight >= 10)
-        oldest = self.recent[-1]
-        value = np.where(known, np.clip(oldest, expected - reach, expected + reach), oldest)
+        reach[(self.weight < 10) | (self.spread_weight < 10)] = np.inf
+        value = np.minimum(np.maximum(self.recent[-1], expected - reach), expected + reach)
         keep = 1.0 - 1.0 / MEMORY
         weight = self.weight * keep + 1.0
         off = value - self.level
         level = self.level + off / weight
-        fresh = {
-            "weight": weight,
-            "level": level,
-            "spread_weight": self.spread_weight * keep + begun,
-            "spread": self.spread * keep + np.where(begun, off * (value - level), 0.0),
-            "along": self.along * keep
-            + np.where(begun, (self.newest - level) * (value - level), 0.0),
-            "newest": value,
-        }
-        return replace(self, **{k: np.where(chosen, v, getattr(self, k)) for k, v in fresh.items()})
+        moved = begun * (value - level)
+        aged = (
+            weight,
+            level,
+            self.spread_weight * keep + begun,
+            self.spread * keep + off * moved,
+            self.along * keep + (self.newest - level) * moved,
+            value,
+        )
+        if chosen.all():
+            return aged
+        return tuple(np.where(chosen, new, old) for new, old in zip(aged, now, strict=True))
 
     def restarted(self, chosen: np.ndarray, length: np.ndarray) -> Past:
         """Begin a new level with the last `length` (n,) frames, for the chosen (n,) series."""
