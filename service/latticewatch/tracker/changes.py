@@ -111,11 +111,11 @@ def normal_deviates(deviate: np.ndarray, skew: np.ndarray, freedom: np.ndarray) 
     """
     safe = np.maximum(skew, 1e-6)
     ratio = np.maximum(1.0 + deviate * safe, 0.0)
-    logs = np.log(np.where(ratio > 0, ratio, 1.0))
+    logs = np.log(np.maximum(ratio, 1e-300))
     deviance = 2.0 / safe**2 * (ratio * logs - ratio + 1.0)
     size = np.where(skew > 1e-4, np.sqrt(np.maximum(deviance, 0.0)), np.abs(deviate))
     size = np.sqrt(freedom * np.log1p(size**2 / freedom)) * (8 * freedom + 1) / (8 * freedom + 3)
-    return np.asarray(np.sign(deviate) * size)
+    return np.asarray(np.copysign(size, deviate))
 
 
 def _matched(
@@ -145,7 +145,7 @@ def _deviates(past: Past, kinds: Kinds, noise: _Noise, residual: np.ndarray) -> 
     matched, power = _matched(residual, r, LENGTHS - 1)
     # A sum of whole numbers is allowed a part of a count, being one of few values.
     coarse = COARSE * kinds.units / noise.scale
-    matched = np.sign(matched) * np.maximum(np.abs(matched) - coarse, 0.0)
+    matched = matched - np.minimum(np.maximum(matched, -coarse), coarse)
     # The level itself is known to s_e / (1 - r) / sqrt(weight).
     pull = 1 + (LENGTHS[:, None] - 1) * (1 - r)
     deviate = matched / np.sqrt(power + pull**2 / np.maximum(past.weight, 1.0))

@@ -268,7 +268,7 @@ class Tracker:
         now = self._memory
         kinds = len(now.defects.total) - len(self.crystal.states)
         species = np.bincount(seen.species[seen.row], minlength=kinds)
-        states = np.bincount(seen.state[seen.state >= 0], minlength=len(self.crystal.states))
+        states = np.bincount(seen.state + 1, minlength=len(self.crystal.states) + 1)[1:]
         fractions = np.asarray(detections.fractions, float)
         area = info.shape[0] * info.shape[1] * now.pixel_size_nm**2 * (1.0 - fractions[2])
         density = float(seen.row.sum()) / area if area > 0 else 0.0
