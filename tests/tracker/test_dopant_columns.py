@@ -33,7 +33,7 @@ def test_a_vacancy_is_one_atom_or_seldom_more() -> None:
 
 def test_likelihoods_are_those_of_the_columns() -> None:
     vacant = np.array([[0.0, 0.0, 0.0], [2.0, -1.0, -800.0]])
-    shares = column_likelihood(vacant[:, :, None], np.ones(1))
+    shares = column_likelihood(vacant.T[None], (1.0,))
     assert_allclose(shares[0], 1.0)
     assert_allclose(shares[1] / shares[1, 0], np.exp([0.0, 2.0, -1.0, -800.0]))
 

@@ -97,8 +97,10 @@ class Alignment:
         anchored = FLIPPED if self.flipped else _SITES
         # the sites of cell (0, 0) lie whole cells from their anchored namesakes
         place = HEXAGONAL_SITES @ self.transform.T + self.shift - HEXAGONAL_SITES[anchored]
-        moved = np.asarray(cells, np.int32) @ np.rint(self.transform.T).astype(np.int32)
-        moved += np.rint(place).astype(np.int32).take(sublattice, axis=0)
+        moved = np.asarray(cells, np.int32)
+        if self.turn or self.flipped:
+            moved = moved @ np.rint(self.transform.T).astype(np.int32)
+        moved = moved + np.rint(place).astype(np.int32).take(sublattice, axis=0)
         return moved, anchored.take(sublattice)
 
     def directions(self, neighbours: np.ndarray) -> np.ndarray:

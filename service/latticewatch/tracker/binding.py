@@ -126,7 +126,7 @@ def bind(
     dopants = np.flatnonzero((species == table.names.index(crystal.dopant)) & (sublattice == 0))
     if not len(dopants):
         return Bound.none()
-    keys = neighbour_keys(cells[dopants])
+    keys = neighbour_keys(site_keys(cells[dopants], 0))
     beside = rows.find(keys)
     if columns is not None:
         single = likelihood = columns.likelihood(keys)
@@ -139,11 +139,11 @@ def bind(
     repeat = settings.repeat_share if columns is None else REPEAT_SHARE
     belief, steps = _filtered(likelihood, past.known.take(dopants), past, settings, repeat)
     state = belief.argmax(axis=1)
-    doubt = 1.0 - belief[np.arange(len(state)), state].mean()
+    doubt = 1.0 - float(belief[np.arange(len(state)), state].sum()) / len(state)
     held = np.flatnonzero(state > 0)
     told = beside[held, state[held] - 1]
     held, told = held[told < 0], told[told >= 0]
     told = told[one_of(species[told], (*codes, table.names.index(UNKNOWN)))]
-    lone = neighbour_sites(cells[dopants[held]])[np.arange(len(held)), state[held] - 1]
-    lone = lone[SiteTable.of(site_keys(lone, 1)).first()]
-    return Bound(dopants, state, belief, single, told, lone, steps, float(doubt))
+    around = neighbour_sites(cells[dopants[held]])[np.arange(len(held)), state[held] - 1]
+    lone = around[SiteTable.of(keys[held, state[held] - 1]).first()]
+    return Bound(dopants, state, belief, single, told, lone, steps, doubt)

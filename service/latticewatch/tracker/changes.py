@@ -174,9 +174,7 @@ def _describe(
     """
     r, s, scale = float(noise.r[i]), float(noise.s[i]), float(noise.scale[i])
     later = np.arange(len(residual))
-    matched, power = (
-        part[:, 0] for part in _matched(residual[:, None], noise.r[i : i + 1], later)
-    )
+    matched, power = (part[:, 0] for part in _matched(residual[:, None], noise.r[i : i + 1], later))
     k = int(np.abs(matched / np.sqrt(power)).argmax())
     factor, level = intervals.normal_factor(credible), float(past.level[i])
     error = s * float(np.sqrt((1 + r) / (1 - r) / max(past.weight[i], 1.0)))

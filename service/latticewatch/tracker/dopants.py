@@ -16,7 +16,7 @@ import numpy as np
 from latticewatch_kernels.lattice import NEIGHBOUR_CELLS
 from latticewatch_models.crystal import RARER
 
-from .anchor import KEY_STEPS, site_keys
+from .anchor import KEY_STEPS
 from .site_table import SiteTable
 
 #: Standard deviation of the offset common to the three neighbours, as a share of the contrast of
@@ -30,6 +30,9 @@ DETECTED = 10.0
 #: 9.1 % with 0.25, in 9.2, 14.9 and 8.1 % with 0.1, in 8.6, 14.7 and 8.8 % with 0.03; the filter
 #: says more in each case (13.0, 17.2 and 12.1 % with 0.1).
 REPEAT_SHARE = 0.1
+
+#: From the key of a site of sublattice 0 to those of its three neighbours on sublattice 1.
+_TO_NEIGHBOURS = NEIGHBOUR_CELLS[0] @ KEY_STEPS + 1
 
 
 def state_likelihood(
@@ -61,10 +64,11 @@ def state_likelihood(
     # The inverse of single * I + shared * 1 1^T is (I - common * 1 1^T) / single, by Sherman and
     # Morrison; a vacancy at k takes `drop` from the gap there.
     common = shared / (single + 3 * shared)
-    gaps, drop = neighbours - host, np.array(vacancies) - host
-    off = gaps - common * gaps.sum(axis=1, keepdims=True)
-    ratio = drop / single * (off[:, :, None] - 0.5 * (1 - common) * drop)
-    return column_likelihood(ratio, np.full(len(drop), 1.0 / len(drop)))
+    gaps = np.ascontiguousarray(neighbours.T) - host
+    drop = np.array(vacancies)[:, None, None] - host
+    off = gaps - common * gaps.sum(axis=0)
+    ratio = drop / single * (off - 0.5 * (1 - common) * drop)
+    return column_likelihood(ratio, (1.0,) * len(drop))
 
 
 @dataclass(frozen=True)
@@ -84,41 +88,41 @@ class Columns:
     ratio: np.ndarray
 
     def at(self, keys: np.ndarray) -> np.ndarray:
-        """Ratios (..., k) at sites (...); 0, which says nothing, where none was judged."""
+        """Ratios (k, ...) at sites (...); 0, which says nothing, where none was judged."""
         row = self.table.find(keys)
-        ratio = np.zeros((*row.shape, self.ratio.shape[1]))
-        judged = row >= 0
-        ratio[judged] = self.ratio[row[judged]]
-        return ratio
+        if not len(self.table):
+            return np.zeros((self.ratio.shape[1], *row.shape))
+        return np.where(row >= 0, self.ratio.T[:, row], 0.0)
 
     def likelihood(self, keys: np.ndarray) -> np.ndarray:
         """`column_likelihood` of dopants with neighbours (n, 3) on these sites.
 
         Beside a dopant, too, more than one atom missing is `RARER`.
         """
-        share = RARER ** np.arange(self.ratio.shape[1])
-        return column_likelihood(self.at(keys), share / share.sum())
+        shares = tuple(RARER**amount for amount in range(self.ratio.shape[1]))
+        return column_likelihood(self.at(keys.T), shares)
 
 
-def column_likelihood(ratio: np.ndarray, share: np.ndarray) -> np.ndarray:
+def column_likelihood(ratio: np.ndarray, shares: tuple[float, ...]) -> np.ndarray:
     """Likelihood (n, 4), up to a factor a row, of no vacancy and of one at directions 0, 1, 2.
 
-    `ratio` (n, 3, k) are the neighbours' log likelihood ratios of each amount that may be missing,
-    `share` (k,) how common each is where something is: columns are measured one by one, so that
-    the states' likelihoods are theirs.
+    `ratio` (k, 3, n) are the neighbours' log likelihood ratios of each amount that may be missing,
+    `shares` (k,) how common these are beside each other where one is. Columns are measured one by
+    one, so that the states' likelihoods are theirs.
     """
-    most = ratio.max(axis=(1, 2), initial=0.0)[:, None]
-    result = np.empty((len(ratio), 4))
-    result[:, :1] = np.exp(-most)
-    result[:, 1:] = np.exp(ratio - most[:, :, None]) @ share
-    result /= result.max(axis=1, keepdims=True)
-    return result
+    most = np.maximum(ratio.max(axis=(0, 1)), 0.0)
+    result = np.empty((4, ratio.shape[2]))
+    result[0] = np.exp(-most)
+    odds = np.exp(ratio - most).reshape(len(shares), -1)
+    result[1:] = (np.array(shares) / sum(shares) @ odds).reshape(3, -1)
+    result /= result.max(axis=0)
+    return np.ascontiguousarray(result.T)
 
 
 def with_detections(likelihood: np.ndarray, detected: np.ndarray) -> np.ndarray:
     """Raise the likelihood (n, 4) where a vacancy was detected on its own, bool (n, 3)."""
     raised = likelihood.copy()
-    raised[:, 1:] *= np.where(detected, DETECTED, 1.0)
+    raised[:, 1:][detected] *= DETECTED
     return raised
 
 
@@ -127,6 +131,6 @@ def neighbour_sites(cells: np.ndarray) -> np.ndarray:
     return np.asarray(np.asarray(cells)[:, None, :] + NEIGHBOUR_CELLS[0])
 
 
-def neighbour_keys(cells: np.ndarray) -> np.ndarray:
-    """Site keys (n, 3) of these neighbours."""
-    return np.asarray(site_keys(cells, 1)[:, None] + NEIGHBOUR_CELLS[0] @ KEY_STEPS)
+def neighbour_keys(keys: np.ndarray) -> np.ndarray:
+    """Site keys (n, 3) of these neighbours by those of the sublattice-0 sites (n,)."""
+    return np.asarray(keys[:, None] + _TO_NEIGHBOURS)

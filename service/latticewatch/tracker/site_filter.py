@@ -131,12 +131,14 @@ def observe_sites(
         elapsed = frame - known.frame
         # beyond the largest of them a step of several frames would lose more than there is
         chances = np.minimum(1.0 - (1.0 - HOP_CHANCES) ** elapsed, HOP_CHANCES[-1])
-        change = _flow(levels)
-        levels[0] += np.float32(BIRTH * elapsed) * (1 - levels.sum(axis=0))
+        held = levels[:-1].sum(axis=0)
+        change = _flow(levels, held)
+        levels[0] += np.float32(BIRTH * elapsed) * (1 - (held + levels[-1]))
         here, flow = _at(levels, place), _at(change, place)
         gain = (flow * (odds - 1)).sum(axis=0) / _likelihood(here, here * odds)
         support = support * (1.0 - 1.0 / HOP_MEMORY) ** elapsed
-        support += np.log1p(chances.astype(np.float32)[:, None] * gain).sum(axis=1, dtype=float)
+        grown = chances.astype(np.float32)[:, None] * gain
+        support += np.log1p(grown, out=grown).sum(axis=1, dtype=float)
         support -= support.max()
         chance = np.float32(_posterior(support) @ chances)
         change *= chance
@@ -193,11 +195,12 @@ def _likelihood(here: np.ndarray, joint: np.ndarray) -> np.ndarray:
     return np.asarray(1 - here.sum(axis=0) + joint.sum(axis=0))
 
 
-def _flow(levels: np.ndarray) -> np.ndarray:
-    """Change of `levels` per unit of the chance that a vacancy leaves its site."""
-    vacant = levels[:-1]
-    held = vacant.sum(axis=0)
-    arriving = _mean_of_neighbours(held)
+def _flow(levels: np.ndarray, held: np.ndarray) -> np.ndarray:
+    """Change of `levels` per unit of the chance that a vacancy leaves its site.
+
+    `held` (rows, columns) is the probability that a column lacks anything.
+    """
+    vacant, arriving = levels[:-1], _mean_of_neighbours(held)
     down = np.float32(1.0 + VANISHING) * vacant
     # from each amount, nothing included, to the next
     up = np.empty_like(vacant)
@@ -228,12 +231,12 @@ def _laid_out(
     known: SiteFilter, cells: tuple[np.ndarray, np.ndarray], fresh: np.ndarray
 ) -> SiteFilter:
     """Return a grid that holds all cells (by axis); the old one if it does."""
-    low = np.array([axis.min() for axis in cells])
-    high = np.array([axis.max() for axis in cells]) + 1
-    size = np.array(known.levels.shape[1:])
-    if (low >= known.origin).all() and (high <= known.origin + size).all():
+    low, high = [int(axis.min()) for axis in cells], [int(axis.max()) + 1 for axis in cells]
+    extent = zip(known.origin.tolist(), known.levels.shape[1:], low, high, strict=True)
+    if all(first <= least and most <= first + n for first, n, least, most in extent):
         return known
-    origin, end = low - MARGIN, high + MARGIN
+    size = np.array(known.levels.shape[1:])
+    origin, end = np.array(low) - MARGIN, np.array(high) + MARGIN
     levels = np.empty((len(fresh), *(end - origin)), np.float32)
     levels[:] = fresh[:, None, None]
     start, stop = np.maximum(origin, known.origin), np.minimum(end, known.origin + size)
