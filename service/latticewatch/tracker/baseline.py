@@ -77,7 +77,8 @@ class Past:
         recent, frames = np.empty_like(self.recent), np.empty_like(self.frames)
         recent[0], recent[1:] = values, self.recent[:-1]
         frames[0], frames[1:] = frame, self.frames[:-1]
-        return Past(*level, recent, frames, np.minimum(self.held + 1, RECENT))
+        held = np.minimum(self.held + 1, RECENT)
+        return Past(*level, recent=recent, frames=frames, held=held)
 
     def _aged(self, chosen: np.ndarray, floors: np.ndarray) -> tuple[np.ndarray, ...]:
         """Fields up to `newest`, once the oldest recent value of the chosen went into the past."""

@@ -93,10 +93,10 @@ class DisplacementSums:
         counts = np.bincount(group * states + state, minlength=groups * states)
 
         def products(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-            return (one[:, :, None] * other[:, None, :]).reshape(len(one), -1)
+            return np.asarray((one[:, :, None] * other[:, None, :]).reshape(len(one), -1))
 
         def added(sums: np.ndarray, by: np.ndarray, values: np.ndarray) -> np.ndarray:
-            return sums + (by @ values).reshape(sums.shape)
+            return np.asarray(sums + (by @ values).reshape(sums.shape))
 
         return DisplacementSums(
             self.number + counts.reshape(groups, states),

@@ -149,6 +149,6 @@ def observe(
 
 def _longer(values: np.ndarray, n: int, fill: float, kind: type) -> np.ndarray:
     """Values of a given kind, and after them as many as make up n."""
-    longer = np.full(n, fill, kind)
+    longer: np.ndarray = np.full(n, fill, kind)
     longer[: len(values)] = values
     return longer
