@@ -73,20 +73,17 @@ class Past:
 
     def pushed(self, values: np.ndarray, frame: int, floors: np.ndarray) -> Past:
         """Take in a frame; the oldest recent value goes into the past."""
-        level = self._aged(self.held >= RECENT, floors)
+        aged = self._aged(self.held >= RECENT, floors)
         recent, frames = np.empty_like(self.recent), np.empty_like(self.frames)
         recent[0], recent[1:] = values, self.recent[:-1]
         frames[0], frames[1:] = frame, self.frames[:-1]
         held = np.minimum(self.held + 1, RECENT)
-        return Past(*level, recent=recent, frames=frames, held=held)
+        return replace(aged, recent=recent, frames=frames, held=held)
 
-    def _aged(self, chosen: np.ndarray, floors: np.ndarray) -> tuple[np.ndarray, ...]:
-        """Fields up to `newest`, once the oldest recent value of the chosen went into the past."""
-        now = (
-            self.weight, self.level, self.spread_weight, self.spread, self.along, self.newest,
-        )  # fmt: skip
+    def _aged(self, chosen: np.ndarray, floors: np.ndarray) -> Past:
+        """Let the oldest recent value of the chosen go into the past."""
         if not chosen.any():
-            return now
+            return self
         r, s = self.noise(floors)
         begun = self.weight > 0
         expected = self.level + r * (self.newest - self.level)
@@ -99,17 +96,17 @@ class Past:
         off = value - self.level
         level = self.level + off / weight
         moved = begun * (value - level)
-        aged = (
-            weight,
-            level,
-            self.spread_weight * keep + begun,
-            self.spread * keep + off * moved,
-            self.along * keep + (self.newest - level) * moved,
-            value,
-        )
-        if chosen.all():
-            return aged
-        return tuple(np.where(chosen, new, old) for new, old in zip(aged, now, strict=True))
+        fresh = {
+            "weight": weight,
+            "level": level,
+            "spread_weight": self.spread_weight * keep + begun,
+            "spread": self.spread * keep + off * moved,
+            "along": self.along * keep + (self.newest - level) * moved,
+            "newest": value,
+        }
+        if not chosen.all():
+            fresh = {k: np.where(chosen, v, getattr(self, k)) for k, v in fresh.items()}
+        return replace(self, **fresh)
 
     def restarted(self, chosen: np.ndarray, length: np.ndarray) -> Past:
         """Begin a new level with the last `length` (n,) frames, for the chosen (n,) series."""
