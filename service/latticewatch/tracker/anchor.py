@@ -171,7 +171,10 @@ def _choose(
 
 def site_keys(cells: np.ndarray, sublattice: np.ndarray | int) -> np.ndarray:
     """One int64 a site, for look-ups; cells within +-2^28."""
-    return np.asarray(np.asarray(cells, np.int64) @ KEY_STEPS + sublattice + FIRST_KEY)
+    keys = np.asarray(cells, np.int64) @ KEY_STEPS
+    keys += sublattice
+    keys += FIRST_KEY
+    return np.asarray(keys)
 
 
 def among(keys: np.ndarray, others: np.ndarray) -> np.ndarray:

@@ -78,12 +78,12 @@ class Past:
         recent[0], recent[1:] = values, self.recent[:-1]
         frames[0], frames[1:] = frame, self.frames[:-1]
         held = np.minimum(self.held + 1, RECENT)
-        return replace(aged, recent=recent, frames=frames, held=held)
+        return replace(self, recent=recent, frames=frames, held=held, **aged)
 
-    def _aged(self, chosen: np.ndarray, floors: np.ndarray) -> Past:
-        """Let the oldest recent value of the chosen go into the past."""
+    def _aged(self, chosen: np.ndarray, floors: np.ndarray) -> dict[str, np.ndarray]:
+        """Give what changes as the oldest recent value of the chosen goes into the past."""
         if not chosen.any():
-            return self
+            return {}
         r, s = self.noise(floors)
         begun = self.weight > 0
         expected = self.level + r * (self.newest - self.level)
@@ -104,9 +104,9 @@ class Past:
             "along": self.along * keep + (self.newest - level) * moved,
             "newest": value,
         }
-        if not chosen.all():
-            fresh = {k: np.where(chosen, v, getattr(self, k)) for k, v in fresh.items()}
-        return replace(self, **fresh)
+        if chosen.all():
+            return fresh
+        return {k: np.where(chosen, v, getattr(self, k)) for k, v in fresh.items()}
 
     def restarted(self, chosen: np.ndarray, length: np.ndarray) -> Past:
         """Begin a new level with the last `length` (n,) frames, for the chosen (n,) series."""

@@ -114,7 +114,9 @@ class DisplacementSums:
     ) -> DisplacementSums:
         """Fold patches (n, side, side) in that are ``short`` (n,) turns off their state's own."""
         place = state * 3 + short
-        member = np.zeros((self.image_number.size, len(place)))
+        # one frame's patches are added up in their own float32: in float64 the sum takes four times
+        # as long, and 200 patches are few
+        member = np.zeros((self.image_number.size, len(place)), np.float32)
         member[place, np.arange(len(place))] = 1.0
         number = np.bincount(place, minlength=len(member)).reshape(self.image_number.shape)
         image = (member @ patches.reshape(len(patches), -1)).reshape(self.image.shape)

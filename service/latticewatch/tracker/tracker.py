@@ -271,15 +271,15 @@ class Tracker:
         states = np.bincount(seen.state + 1, minlength=len(self.crystal.states) + 1)[1:]
         fractions = np.asarray(detections.fractions, float)
         area = info.shape[0] * info.shape[1] * now.pixel_size_nm**2 * (1.0 - fractions[2])
-        density = float(seen.row.sum()) / area if area > 0 else 0.0
+        density = np.count_nonzero(seen.row) / area if area > 0 else 0.0
         lattice = detections.lattice
-        values = [lattice.constant, *fractions, density, lattice.heights[1]]
-        values.append(float(np.mean(detections.noise)))
+        noise = float(np.mean(detections.noise))
+        values = [lattice.constant, *fractions.tolist(), density, lattice.heights[1], noise]
         now.optics = now.optics.add(np.array(values))
         now.defects = now.defects.add(np.concatenate([species, states]))
         if warm:
-            members = seen.class_id[seen.row & (seen.class_id >= 0)]
-            now.members = now.members.add(np.bincount(members, minlength=self.settings.room))
+            members = np.bincount(seen.class_id[seen.row] + 1, minlength=self.settings.room + 1)
+            now.members = now.members.add(members[1:])
         now.frames += 1
         now.watch, changed = now.watch.look(
             now.optics.last[:4],
