@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -54,17 +55,22 @@ class Past:
         blank = np.zeros(n)
         return cls(*(blank,) * 6, np.zeros((RECENT, n)), np.full(RECENT, -1), np.zeros(n, np.int64))
 
+    @cached_property
+    def _measured(self) -> tuple[np.ndarray, np.ndarray]:
+        """Lag-1 correlation and variance, each (n,); wanted in this frame and in the next."""
+        frames = np.maximum(self.spread_weight, 10.0)
+        r = self.along / np.maximum(self.spread, 1e-300)
+        r = np.minimum(np.maximum(r, 0.0), MOST_R)
+        r = np.minimum(r + (1 + 4 * r) / frames, MOST_R)
+        return r, self.spread / np.maximum(self.spread_weight - 1.0, 1.0)
+
     def noise(self, floors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Lag-1 correlation and standard deviation, each (n,).
 
         The correlation's bias of -(1 + 4 r) / frames (Marriott and Pope, Biometrika 41, 390 (1954))
         is taken out; a negative one is taken for none.
         """
-        frames = np.maximum(self.spread_weight, 10.0)
-        r = self.along / np.maximum(self.spread, 1e-300)
-        r = np.minimum(np.maximum(r, 0.0), MOST_R)
-        r = np.minimum(r + (1 + 4 * r) / frames, MOST_R)
-        variance = self.spread / np.maximum(self.spread_weight - 1.0, 1.0)
+        r, variance = self._measured
         return r, np.sqrt(np.maximum(variance, floors**2))
 
     def ready(self) -> np.ndarray:
