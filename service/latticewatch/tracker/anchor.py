@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -92,16 +93,23 @@ class Alignment:
     votes: int = 0
     lost: bool = False
 
+    @cached_property
+    def _moves(self) -> tuple[np.ndarray, np.ndarray]:
+        """Anchored sublattice (3,) of each of the frame's, and by how many cells (3, 2) it moves.
+
+        The sites of cell (0, 0) lie whole cells from their anchored namesakes.
+        """
+        anchored = FLIPPED if self.flipped else _SITES
+        place = HEXAGONAL_SITES @ self.transform.T + self.shift - HEXAGONAL_SITES[anchored]
+        return anchored, np.rint(place).astype(np.int32)
+
     def sites(self, cells: np.ndarray, sublattice: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Anchored cells (n, 2) int32 and sublattice (n,) int8 of the frame's own sites."""
-        anchored = FLIPPED if self.flipped else _SITES
-        # the sites of cell (0, 0) lie whole cells from their anchored namesakes
-        place = HEXAGONAL_SITES @ self.transform.T + self.shift - HEXAGONAL_SITES[anchored]
-        moved = np.asarray(cells, np.int32)
+        anchored, steps = self._moves
+        turned = np.asarray(cells, np.int32)
         if self.turn or self.flipped:
-            moved = moved @ np.rint(self.transform.T).astype(np.int32)
-        moved = moved + np.rint(place).astype(np.int32).take(sublattice, axis=0)
-        return moved, anchored.take(sublattice)
+            turned = turned @ np.rint(self.transform.T).astype(np.int32)
+        return turned + steps.take(sublattice, axis=0), anchored.take(sublattice)
 
     def directions(self, neighbours: np.ndarray) -> np.ndarray:
         """Columns (n, 3) by the frame's directions, reordered to the anchored directions."""

@@ -132,7 +132,7 @@ def _merged(
     source, site = source[sure], site[sure]
     bare, rows = source >= n, {"probability": values[sure]}
     for name, added in _described(seen, alone).items():
-        rows[name] = np.concatenate([getattr(detections, name), added])[source]
+        rows[name] = np.concatenate([getattr(detections, name), added]).take(source, axis=0)
     displaced = detections.displaced
     if displaced is not None:
         displaced = displaced.take(np.where(bare, -1, source))
