@@ -288,10 +288,11 @@ def best_threshold(probability: np.ndarray) -> float:
     the best threshold half of the best F1 (Lipton, Elkan and Naryanaswamy, ECML PKDD (2014)): about
     as many are reported as there are.
     """
-    falling = np.sort(probability)[::-1]
+    # a site adds to the F1 only if it is likelier than half of that: the others need no place
+    falling = np.sort(probability[probability >= LEAST_THRESHOLD])[::-1]
     if not len(falling):
         return LEAST_THRESHOLD
-    f1 = 2.0 * np.cumsum(falling) / (np.arange(1, len(falling) + 1) + falling.sum())
+    f1 = 2.0 * np.cumsum(falling) / (np.arange(1, len(falling) + 1) + probability.sum())
     return float(max(0.5 * f1.max(), LEAST_THRESHOLD))
 
 

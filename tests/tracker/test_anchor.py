@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from synthetic import View, detect, make_specimen
 
-from latticewatch.tracker.anchor import align, among
+from latticewatch.tracker.anchor import TRANSFORMS, Alignment, align, among
+from latticewatch_kernels.lattice import HEXAGONAL_SITES
 
 SHAPE = (256, 256)
 
@@ -103,3 +104,18 @@ def test_sites_are_looked_up_in_any_shape_even_among_none():
     none = np.zeros(0, np.int64)
     np.testing.assert_array_equal(among(keys, np.array([9, 1])), np.isin(keys, [9, 1]))
     np.testing.assert_array_equal(among(keys, none), np.zeros((2, 3), bool))
+
+
+@given(st.integers(0, 2), st.booleans(), st.integers(-9, 9), st.integers(-9, 9))
+def test_sites_go_over_into_the_gauge_as_points_do(turn: int, flipped: bool, i: int, j: int):
+    """By their places: f = G f' + s."""
+    transform = TRANSFORMS[int(flipped), turn]
+    shift = np.array([i, j]) + (HEXAGONAL_SITES[1] if flipped else 0.0)
+    own = np.array([(k, m, s) for k in range(-3, 4) for m in range(-2, 3) for s in range(3)])
+    cells, sublattice = Alignment(transform, shift, turn, flipped).sites(own[:, :2], own[:, 2])
+    before = own[:, :2] + HEXAGONAL_SITES[own[:, 2]]
+    after = cells + HEXAGONAL_SITES[sublattice]
+    np.testing.assert_allclose(after, before @ transform.T + shift, atol=1e-9)
+    assert (cells.dtype, sublattice.dtype) == (np.int32, np.int8)
+    # the two that hold atoms change places, the empty one does not
+    assert ((sublattice == own[:, 2]) == (~np.array(flipped) | (own[:, 2] == 2))).all()

@@ -10,6 +10,7 @@ from numpy.testing import assert_allclose
 from latticewatch.tracker import Tracker, TrackerSettings
 from latticewatch.tracker.anchor import site_keys
 from latticewatch.tracker.dopants import Columns, column_likelihood, neighbour_sites
+from latticewatch.tracker.site_table import SiteTable
 from latticewatch.vacancies import Vacancies
 from latticewatch_models.crystal import CRYSTALS
 
@@ -21,17 +22,18 @@ WS2 = CRYSTALS["WS2"]
 def test_a_vacancy_is_one_atom_or_seldom_more() -> None:
     ratio = np.array([[1.0, -2.0], [-3.0, 4.0]])
     cells = np.array([[5, 0], [0, 5]])
-    columns = Columns.of(site_keys(cells, 1), ratio)
-    expected = np.log((np.exp(ratio[:, 0]) + 0.1 * np.exp(ratio[:, 1])) / 1.1)
-    assert_allclose(columns.at(site_keys(cells, 1)), expected)
-    elsewhere = site_keys(np.array([[[9, 9], [5, 0]]]), 1)
-    assert_allclose(columns.at(elsewhere), [[0.0, expected[0]]])
-    assert_allclose(Columns.of(np.zeros(0, np.int64), np.zeros((0, 2))).at(elsewhere), 0.0)
+    columns = Columns(SiteTable.of(site_keys(cells, 1)), ratio)
+    expected = (np.exp(ratio[:, 0]) + 0.1 * np.exp(ratio[:, 1])) / 1.1
+    keys = site_keys(np.array([[[9, 9], [5, 0], [0, 5]]]), 1)
+    found = columns.likelihood(keys)
+    assert_allclose(found / found[:, :1], [[1.0, 1.0, *expected]])
+    none = Columns(SiteTable.of(np.zeros(0, np.int64)), np.zeros((0, 2)))
+    assert_allclose(none.likelihood(keys), 1.0)
 
 
 def test_likelihoods_are_those_of_the_columns() -> None:
     vacant = np.array([[0.0, 0.0, 0.0], [2.0, -1.0, -800.0]])
-    shares = column_likelihood(vacant)
+    shares = column_likelihood(vacant.T[None], (1.0,))
     assert_allclose(shares[0], 1.0)
     assert_allclose(shares[1] / shares[1, 0], np.exp([0.0, 2.0, -1.0, -800.0]))
 

@@ -13,7 +13,9 @@ a detection on its site counting ln(P(seen) / P(chance)).
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -31,7 +33,8 @@ BACK = np.linalg.inv(TRANSFORMS)
 KEY_CELLS = 1 << 28
 KEY_STEPS = np.array([8 * KEY_CELLS, 4], np.int64)
 FIRST_KEY = int(KEY_STEPS.sum()) * KEY_CELLS
-#: Sublattices that change places when the gauge flips by 60 degrees.
+#: Sublattices, and those that change places when the gauge flips by 60 degrees.
+_SITES = np.array([0, 1, 2], np.int8)
 FLIPPED = np.array([1, 0, 2], np.int8)
 
 #: Scale of an unpredicted drift between frames, in lattice constants; the prior's tail is heavy
@@ -44,7 +47,8 @@ SEEN_AGAIN = 0.8
 LOST = 0.15
 #: Memory of the drift velocity.
 VELOCITY_WEIGHT = 0.5
-#: Share of the defects on their sites that settles the vote at the predicted shift.
+#: Share of the defects on their sites that settles the vote at the predicted shift: no other can
+#: have more, and none is looked for.
 SETTLED = 0.5
 #: Host intensity of sublattice 1 from which on the two sublattices cannot be told apart.
 ALIKE = 0.8
@@ -89,12 +93,23 @@ class Alignment:
     votes: int = 0
     lost: bool = False
 
+    @cached_property
+    def _moves(self) -> tuple[np.ndarray, np.ndarray]:
+        """Anchored sublattice (3,) of each of the frame's, and by how many cells (3, 2) it moves.
+
+        The sites of cell (0, 0) lie whole cells from their anchored namesakes.
+        """
+        anchored = FLIPPED if self.flipped else _SITES
+        place = HEXAGONAL_SITES @ self.transform.T + self.shift - HEXAGONAL_SITES[anchored]
+        return anchored, np.rint(place).astype(np.int32)
+
     def sites(self, cells: np.ndarray, sublattice: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Anchored cells (n, 2) int32 and sublattice (n,) int8 of the frame's own sites."""
-        sites = FLIPPED[sublattice] if self.flipped else np.asarray(sublattice, np.int8)
-        own = np.asarray(cells) + HEXAGONAL_SITES[sublattice]
-        place = own @ self.transform.T + self.shift - HEXAGONAL_SITES[sites]
-        return np.rint(place).astype(np.int32), sites
+        anchored, steps = self._moves
+        turned = np.asarray(cells, np.int32)
+        if self.turn or self.flipped:
+            turned = turned @ np.rint(self.transform.T).astype(np.int32)
+        return turned + steps.take(sublattice, axis=0), anchored.take(sublattice)
 
     def directions(self, neighbours: np.ndarray) -> np.ndarray:
         """Columns (n, 3) by the frame's directions, reordered to the anchored directions."""
@@ -112,30 +127,26 @@ def _gauge(
     Turn, flip, transform from the frame's coordinates, the frame's lattice vectors in that gauge
     and their relative mismatch.
     """
-    candidates = [
-        (turn, flipped, lattice.matrix @ BACK[int(flipped), turn])
-        for flipped in ((False, True) if alike else (False,))
-        for turn in range(3)
-    ]
-    gaps = [float(((own - matrix) ** 2).sum()) for _, _, own in candidates]
-    best = int(np.argmin(gaps))
-    turn, flipped, own = candidates[best]
-    gap = float(np.sqrt(gaps[best] / (matrix**2).sum()))
-    return turn, flipped, TRANSFORMS[int(flipped), turn], own, gap
+    own = lattice.matrix @ (BACK if alike else BACK[:1])
+    gaps = ((own - matrix) ** 2).sum(axis=(2, 3))
+    flip, turn = divmod(int(gaps.argmin()), gaps.shape[1])
+    gap = math.sqrt(gaps[flip, turn] / (matrix**2).sum())
+    return turn, bool(flip), TRANSFORMS[flip, turn], own[flip, turn], gap
+
+
+def _on_sites(
+    known: tuple[np.ndarray, np.ndarray], seen: tuple[np.ndarray, np.ndarray], step: np.ndarray
+) -> int:
+    """How many seen sites a shift would bring onto a known one."""
+    # keys in order are looked up twice as fast
+    keys = np.sort(site_keys(*seen)) + int(step @ KEY_STEPS)
+    return int(np.count_nonzero(among(keys, site_keys(*known))))
 
 
 def _votes(
-    known: tuple[np.ndarray, np.ndarray], seen: tuple[np.ndarray, np.ndarray], guess: np.ndarray
+    known: tuple[np.ndarray, np.ndarray], seen: tuple[np.ndarray, np.ndarray]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Candidate shifts (k, 2) and how many known sites each would bring onto a seen one.
-
-    `guess` is the shift nearest to the predicted one; where it alone holds most of the defects no
-    other can have more, and none is looked for.
-    """
-    guess = np.rint(guess).astype(int)
-    expected = among(site_keys(seen[0] + guess, seen[1]), site_keys(*known)).sum()
-    if expected > SETTLED * min(len(known[1]), len(seen[1])):
-        return guess[None], np.array([expected])
+    """Candidate shifts (k, 2) and how many known sites each would bring onto a seen one."""
     alike = known[1][:, None] == seen[1][None, :]
     steps = (known[0][:, None, :] - seen[0][None, :, :])[alike]
     if not len(steps):
@@ -169,7 +180,10 @@ def _choose(
 
 def site_keys(cells: np.ndarray, sublattice: np.ndarray | int) -> np.ndarray:
     """One int64 a site, for look-ups; cells within +-2^28."""
-    return np.asarray(np.asarray(cells, np.int64) @ KEY_STEPS + sublattice + FIRST_KEY)
+    keys = np.asarray(cells, np.int64) @ KEY_STEPS
+    keys += sublattice
+    keys += FIRST_KEY
+    return np.asarray(keys)
 
 
 def among(keys: np.ndarray, others: np.ndarray) -> np.ndarray:
@@ -221,9 +235,12 @@ def align(
     moved = origin - state.velocity * elapsed - state.point
     predicted = state.coordinate + np.linalg.solve((matrix + state.matrix) / 2, moved) - base
     trial = Alignment(transform, base, turn, flipped).sites(*seen)
-    places = 3.0 * shape[0] * shape[1] / lattice.cell_area
-    chance = float(np.clip(len(seen[1]) / places, 1e-3, 0.5))
-    step, votes = _choose(predicted, matrix, elapsed, _votes(known, trial, predicted), chance)
+    step = np.rint(predicted).astype(int)
+    votes = _on_sites(known, trial, step)
+    if votes <= SETTLED * min(len(known[1]), len(seen[1])):
+        places = 3.0 * shape[0] * shape[1] / lattice.cell_area
+        chance = min(max(len(seen[1]) / places, 1e-3), 0.5)
+        step, votes = _choose(predicted, matrix, elapsed, _votes(known, trial), chance)
     shift = step + base
     travelled = origin + matrix @ (state.coordinate - shift) - state.point
     velocity = state.velocity + VELOCITY_WEIGHT * (travelled / elapsed - state.velocity)

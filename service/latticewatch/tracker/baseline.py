@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -54,17 +55,22 @@ class Past:
         blank = np.zeros(n)
         return cls(*(blank,) * 6, np.zeros((RECENT, n)), np.full(RECENT, -1), np.zeros(n, np.int64))
 
+    @cached_property
+    def _measured(self) -> tuple[np.ndarray, np.ndarray]:
+        """Lag-1 correlation and variance, each (n,); wanted in this frame and in the next."""
+        frames = np.maximum(self.spread_weight, 10.0)
+        r = self.along / np.maximum(self.spread, 1e-300)
+        r = np.minimum(np.maximum(r, 0.0), MOST_R)
+        r = np.minimum(r + (1 + 4 * r) / frames, MOST_R)
+        return r, self.spread / np.maximum(self.spread_weight - 1.0, 1.0)
+
     def noise(self, floors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Lag-1 correlation and standard deviation, each (n,).
 
         The correlation's bias of -(1 + 4 r) / frames (Marriott and Pope, Biometrika 41, 390 (1954))
         is taken out; a negative one is taken for none.
         """
-        frames = np.maximum(self.spread_weight, 10.0)
-        r = self.along / np.maximum(self.spread, 1e-300)
-        r = np.clip(r, 0.0, MOST_R)
-        r = np.minimum(r + (1 + 4 * r) / frames, MOST_R)
-        variance = self.spread / np.maximum(self.spread_weight - 1.0, 1.0)
+        r, variance = self._measured
         return r, np.sqrt(np.maximum(variance, floors**2))
 
     def ready(self) -> np.ndarray:
@@ -74,38 +80,39 @@ class Past:
     def pushed(self, values: np.ndarray, frame: int, floors: np.ndarray) -> Past:
         """Take in a frame; the oldest recent value goes into the past."""
         aged = self._aged(self.held >= RECENT, floors)
-        return replace(
-            aged,
-            recent=np.concatenate([values[None], self.recent[:-1]]),
-            frames=np.concatenate([[frame], self.frames[:-1]]),
-            held=np.minimum(self.held + 1, RECENT),
-        )
+        recent, frames = np.empty_like(self.recent), np.empty_like(self.frames)
+        recent[0], recent[1:] = values, self.recent[:-1]
+        frames[0], frames[1:] = frame, self.frames[:-1]
+        held = np.minimum(self.held + 1, RECENT)
+        return replace(self, recent=recent, frames=frames, held=held, **aged)
 
-    def _aged(self, chosen: np.ndarray, floors: np.ndarray) -> Past:
+    def _aged(self, chosen: np.ndarray, floors: np.ndarray) -> dict[str, np.ndarray]:
+        """Give what changes as the oldest recent value of the chosen goes into the past."""
         if not chosen.any():
-            return self
+            return {}
         r, s = self.noise(floors)
         begun = self.weight > 0
         expected = self.level + r * (self.newest - self.level)
         reach = CLIP_PAST * s * np.sqrt(1 - r**2)
         # Until a level is known nothing can be called an outlier.
-        known = (self.weight >= 10) & (self.spread_weight >= 10)
-        oldest = self.recent[-1]
-        value = np.where(known, np.clip(oldest, expected - reach, expected + reach), oldest)
+        reach[(self.weight < 10) | (self.spread_weight < 10)] = np.inf
+        value = np.minimum(np.maximum(self.recent[-1], expected - reach), expected + reach)
         keep = 1.0 - 1.0 / MEMORY
         weight = self.weight * keep + 1.0
         off = value - self.level
         level = self.level + off / weight
+        moved = begun * (value - level)
         fresh = {
             "weight": weight,
             "level": level,
             "spread_weight": self.spread_weight * keep + begun,
-            "spread": self.spread * keep + np.where(begun, off * (value - level), 0.0),
-            "along": self.along * keep
-            + np.where(begun, (self.newest - level) * (value - level), 0.0),
+            "spread": self.spread * keep + off * moved,
+            "along": self.along * keep + (self.newest - level) * moved,
             "newest": value,
         }
-        return replace(self, **{k: np.where(chosen, v, getattr(self, k)) for k, v in fresh.items()})
+        if chosen.all():
+            return fresh
+        return {k: np.where(chosen, v, getattr(self, k)) for k, v in fresh.items()}
 
     def restarted(self, chosen: np.ndarray, length: np.ndarray) -> Past:
         """Begin a new level with the last `length` (n,) frames, for the chosen (n,) series."""

@@ -8,10 +8,12 @@ prior of the next frame's measurement: the forward pass of a hidden Markov model
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
 from .anchor import site_keys
+from .site_table import SiteTable
 from .tracks import TrackArray
 
 #: Pseudo-frames behind the state filter's starting matrix, per state.
@@ -30,20 +32,30 @@ class Recall:
         return Recall(self.track[index], self.elapsed[index])
 
 
-def recall(tracks: TrackArray, cells: np.ndarray, sublattice: np.ndarray, frame: int) -> Recall:
-    """Look up which open track was last seen on each site; of several, the latest."""
-    none = np.full(len(sublattice), -1)
-    if not len(tracks) or not len(sublattice):
-        return Recall(none, np.ones(len(sublattice), np.int64))
-    order = np.argsort(tracks["last_frame"], kind="stable")
-    keys = site_keys(tracks["cell"], tracks["sublattice"])[order]
-    by_key = np.argsort(keys, kind="stable")
-    wanted = site_keys(cells, sublattice)
-    place = np.searchsorted(keys[by_key], wanted, side="right") - 1
-    found = (place >= 0) & (keys[by_key][place] == wanted)
-    index = np.where(found, order[by_key[place]], -1)
-    elapsed = np.where(found, frame - tracks["last_frame"][index], 1)
-    return Recall(index, elapsed)
+@dataclass(frozen=True)
+class Past:
+    """What earlier frames hand to this one.
+
+    Open tracks, which of them was last seen on the site of each detection, and the state filter's
+    inferred steps.
+    """
+
+    tracks: TrackArray
+    known: Recall
+    soft_steps: np.ndarray
+
+
+def recall(tracks: TrackArray, sites: SiteTable, frame: int) -> Recall:
+    """Look up which open track was last seen on each of a frame's sites; of several, the latest."""
+    track, elapsed = np.full(len(sites), -1), np.ones(len(sites), np.int64)
+    row = sites.find(site_keys(tracks["cell"], tracks["sublattice"]))
+    here = np.flatnonzero(row >= 0)
+    last = tracks["last_frame"][here]
+    # what is written last stays
+    late = np.argsort(last, kind="stable")
+    row = row[here[late]]
+    track[row], elapsed[row] = here[late], frame - last[late]
+    return Recall(track, elapsed)
 
 
 def evidence_weight(known: Recall, tracks: TrackArray, change: float, repeat: float) -> np.ndarray:
@@ -54,12 +66,13 @@ def evidence_weight(known: Recall, tracks: TrackArray, change: float, repeat: fl
     weight is the n-th frame's increment of that, but no less than the mean over the filter's
     memory of 1 / `change` frames, so that a change is still noticed late in a track's life.
     """
-    n = np.ones(len(known.track))
-    if len(tracks):
-        n += np.where(known.track >= 0, tracks["seen"][known.track], 0)
-    gain = (1 - repeat) / ((1 + (n - 1) * repeat) * (1 + np.maximum(n - 2, 0) * repeat))
+    if not len(tracks):
+        return np.ones(len(known.track))
+    before = np.where(known.track >= 0, tracks["seen"][known.track], 0)
+    fixed = 1.0 + before * repeat
     least = 1.0 / (1.0 + (1.0 / change - 1.0) * repeat)
-    return np.where(n == 1, 1.0, np.maximum(gain, least))
+    gain = np.maximum((1.0 - repeat) / (fixed * (fixed - repeat)), least)
+    return np.where(before > 0, gain, 1.0)
 
 
 def species_prior(
@@ -81,35 +94,57 @@ def state_matrix(soft: np.ndarray, change: float) -> np.ndarray:
     The start is a chance `change` per frame, spread evenly over the other states, with the weight
     of `STATE_PRIOR_FRAMES` frames; `soft` (s, s) the sums of inferred steps.
     """
-    n = len(soft)
-    start = np.full((n, n), change / max(n - 1, 1))
-    np.fill_diagonal(start, 1.0 - change)
-    total = soft + STATE_PRIOR_FRAMES * start
+    total = soft + _start(len(soft), change)
     return np.asarray(total / total.sum(axis=1, keepdims=True))
 
 
-def state_prior(
-    known: Recall, tracks: TrackArray, fresh: np.ndarray, matrix: np.ndarray
-) -> np.ndarray:
-    """Prior (n, s) over dopant states: the track's belief moved on by its transition matrix."""
-    prior = np.tile(fresh, (len(known.track), 1))
-    here = known.track >= 0
-    past = tracks["state_belief"][known.track[here]].astype(float)
-    moved = np.empty_like(past)
-    waited = known.elapsed[here]
-    for elapsed in np.flatnonzero(np.bincount(waited)).tolist():
+@lru_cache(maxsize=16)
+def _start(states: int, change: float) -> np.ndarray:
+    """Pseudo-counts (s, s) that the state filter begins with."""
+    start = np.full((states, states), change / max(states - 1, 1))
+    np.fill_diagonal(start, 1.0 - change)
+    return STATE_PRIOR_FRAMES * start
+
+
+def state_posterior(
+    known: Recall,
+    tracks: TrackArray,
+    fresh: np.ndarray,
+    matrix: np.ndarray,
+    likelihood: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Filter n dopants' states: the track's belief moved on by its transition matrix, and weighed.
+
+    Parameters
+    ----------
+    known, tracks
+        Which open track each dopant continues, and the open tracks.
+    fresh
+        (s,) prior where nothing is known.
+    matrix
+        (s, s) chances of a transition per frame.
+    likelihood
+        (n, s) of this frame.
+
+    Returns
+    -------
+    posterior, steps
+        (n, s), and the sum (s, s) of the probabilities of steps over exactly one frame.
+    """
+    prior = np.empty_like(likelihood)
+    prior[:] = fresh
+    here = np.flatnonzero(known.track >= 0)
+    past, waited = tracks["state_belief"][known.track[here]].astype(float), known.elapsed[here]
+    moved, now = past @ matrix, likelihood[here]
+    # a step's probability is past * matrix * likelihood / total
+    total = (moved * now).sum(axis=1)
+    weight = np.where(waited == 1, 1.0 / np.where(total > 0, total, np.inf), 0.0)
+    steps = matrix * ((past * weight[:, None]).T @ now)
+    for elapsed in set(waited[waited > 1].tolist()):
         chosen = waited == elapsed
         moved[chosen] = past[chosen] @ np.linalg.matrix_power(matrix, elapsed)
-    prior[here] = np.where(past.sum(axis=1, keepdims=True) > 0, moved, fresh)
-    return prior
-
-
-def inferred_steps(
-    known: Recall, tracks: TrackArray, likelihood: np.ndarray, matrix: np.ndarray
-) -> np.ndarray:
-    """Add up (s, s) the probabilities of steps over exactly one frame, given the filter."""
-    use = (known.track >= 0) & (known.elapsed == 1)
-    past = tracks["state_belief"][known.track[use]].astype(float)
-    joint = past[:, :, None] * matrix[None] * likelihood[use][:, None, :]
-    total = joint.sum(axis=(1, 2), keepdims=True)
-    return np.asarray((joint / np.where(total > 0, total, 1.0)).sum(axis=0))
+    told = past.any(axis=1)
+    prior[here[told]] = moved[told]
+    posterior = prior * likelihood
+    posterior /= posterior.sum(axis=1, keepdims=True)
+    return posterior, steps

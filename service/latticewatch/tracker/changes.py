@@ -111,35 +111,43 @@ def normal_deviates(deviate: np.ndarray, skew: np.ndarray, freedom: np.ndarray) 
     """
     safe = np.maximum(skew, 1e-6)
     ratio = np.maximum(1.0 + deviate * safe, 0.0)
-    logs = np.log(np.where(ratio > 0, ratio, 1.0))
+    logs = np.log(np.maximum(ratio, 1e-300))
     deviance = 2.0 / safe**2 * (ratio * logs - ratio + 1.0)
     size = np.where(skew > 1e-4, np.sqrt(np.maximum(deviance, 0.0)), np.abs(deviate))
     size = np.sqrt(freedom * np.log1p(size**2 / freedom)) * (8 * freedom + 1) / (8 * freedom + 3)
-    return np.asarray(np.sign(deviate) * size)
+    return np.asarray(np.copysign(size, deviate))
 
 
-def _matched(residual: np.ndarray, r: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Match sums to a jump that began 1, 2 ... frames ago; they and their power, (RECENT, n)."""
-    later = np.arange(len(residual))[:, None]
-    return residual * r + np.cumsum(residual, axis=0) * (1 - r), 1 + later * (1 - r) ** 2
+def _matched(
+    residual: np.ndarray, r: np.ndarray, later: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Match sums to a jump that began ``1 + later`` (m,) frames ago; they and their power, (m, n).
+
+    `residual` (RECENT, n), newest first.
+    """
+    rest = 1 - r
+    total = residual.cumsum(axis=0)[later]
+    return residual[later] * r + total * rest, 1 + later[:, None] * rest**2
 
 
 def _residuals(past: Past, noise: _Noise) -> np.ndarray:
     """Prewhitened residuals of the newest frames in s_e; (RECENT, n)."""
     off = past.recent - past.level
-    before = np.concatenate([off[1:], (past.newest - past.level)[None]])
-    return np.asarray((off - noise.r * before) / noise.scale)
+    residual = off.copy()
+    residual[:-1] -= noise.r * off[1:]
+    residual[-1] -= noise.r * (past.newest - past.level)
+    return np.asarray(residual / noise.scale)
 
 
 def _deviates(past: Past, kinds: Kinds, noise: _Noise, residual: np.ndarray) -> np.ndarray:
     """How far a jump of each length stands out, as a normal deviate; (len(LENGTHS), n)."""
-    pick, r = LENGTHS - 1, noise.r
-    matched, power = (part[pick] for part in _matched(residual, r))
+    r = noise.r
+    matched, power = _matched(residual, r, LENGTHS - 1)
     # A sum of whole numbers is allowed a part of a count, being one of few values.
     coarse = COARSE * kinds.units / noise.scale
-    matched = np.sign(matched) * np.maximum(np.abs(matched) - coarse, 0.0)
+    matched = matched - np.minimum(np.maximum(matched, -coarse), coarse)
     # The level itself is known to s_e / (1 - r) / sqrt(weight).
-    pull = 1 + pick[:, None] * (1 - r)
+    pull = 1 + (LENGTHS[:, None] - 1) * (1 - r)
     deviate = matched / np.sqrt(power + pull**2 / np.maximum(past.weight, 1.0))
     relative = noise.s / np.maximum(np.abs(past.level), 1e-300)
     skew = np.minimum(relative, kinds.units / noise.s) / np.sqrt(LENGTHS)[:, None]
@@ -165,7 +173,8 @@ def _describe(
     small.
     """
     r, s, scale = float(noise.r[i]), float(noise.s[i]), float(noise.scale[i])
-    matched, power = (part[:, 0] for part in _matched(residual[:, None], noise.r[i : i + 1]))
+    later = np.arange(len(residual))
+    matched, power = (part[:, 0] for part in _matched(residual[:, None], noise.r[i : i + 1], later))
     k = int(np.abs(matched / np.sqrt(power)).argmax())
     factor, level = intervals.normal_factor(credible), float(past.level[i])
     error = s * float(np.sqrt((1 + r) / (1 - r) / max(past.weight[i], 1.0)))
@@ -191,7 +200,7 @@ def watch(
     r, s = past.noise(kinds.floors)
     noise = _Noise(r, s, s * np.sqrt(1 - r**2))
     raw = _residuals(past, noise)
-    residual = np.clip(raw, -CLIP, CLIP)
+    residual = np.minimum(np.maximum(raw, -CLIP), CLIP)
     deviate = _deviates(past, kinds, noise, residual)
     limit = LIMITS[:, None] * (1 + UNSURE * r / np.sqrt(np.maximum(past.spread_weight, 10.0)))
     excess = np.abs(deviate) - limit

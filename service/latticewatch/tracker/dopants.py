@@ -12,10 +12,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import logsumexp
 
 from latticewatch_kernels.lattice import NEIGHBOUR_CELLS
 from latticewatch_models.crystal import RARER
+
+from .anchor import KEY_STEPS
+from .site_table import SiteTable
 
 #: Standard deviation of the offset common to the three neighbours, as a share of the contrast of
 #: one vacancy. On simulated WS2 all three stand lower by 0.1 to 0.25 of it beside Mo.
@@ -28,6 +30,9 @@ DETECTED = 10.0
 #: 9.1 % with 0.25, in 9.2, 14.9 and 8.1 % with 0.1, in 8.6, 14.7 and 8.8 % with 0.03; the filter
 #: says more in each case (13.0, 17.2 and 12.1 % with 0.1).
 REPEAT_SHARE = 0.1
+
+#: From the key of a site of sublattice 0 to those of its three neighbours on sublattice 1.
+_TO_NEIGHBOURS = NEIGHBOUR_CELLS[0] @ KEY_STEPS + 1
 
 
 def state_likelihood(
@@ -59,16 +64,11 @@ def state_likelihood(
     # The inverse of single * I + shared * 1 1^T is (I - common * 1 1^T) / single, by Sherman and
     # Morrison; a vacancy at k takes `drop` from the gap there.
     common = shared / (single + 3 * shared)
-    gaps, drop = neighbours - host, np.array(vacancies) - host
-    total = gaps.sum(axis=1)
-    none = (gaps**2).sum(axis=1) - common * total**2
-    change = drop * (drop - 2 * gaps[:, :, None])
-    change = change - common * drop * (drop - 2 * total[:, None, None])
-    vacant = -0.5 / single * (none[:, None, None] + change)
-    most = vacant.max(axis=2)
-    vacant_log = most + np.log(np.exp(vacant - most[:, :, None]).mean(axis=2))
-    log_all = np.hstack([-0.5 / single * none[:, None], vacant_log])
-    return np.asarray(np.exp(log_all - log_all.max(axis=1, keepdims=True)))
+    gaps = np.ascontiguousarray(neighbours.T) - host
+    drop = np.array(vacancies)[:, None, None] - host
+    off = gaps - common * gaps.sum(axis=0)
+    ratio = drop / single * (off - 0.5 * (1 - common) * drop)
+    return column_likelihood(ratio, (1.0,) * len(drop))
 
 
 @dataclass(frozen=True)
@@ -77,51 +77,60 @@ class Columns:
 
     Attributes
     ----------
-    keys
-        (m,) `anchor.site_keys` in the session's gauge, rising.
-    vacant
-        (m,) log likelihood ratio of a vacancy, one atom or more, against the undisturbed column.
+    table
+        Sites of the m columns in the session's gauge.
+    ratio
+        (m, k) log likelihood ratio of each amount that may be missing, least first, against the
+        undisturbed column.
     """
 
-    keys: np.ndarray
-    vacant: np.ndarray
+    table: SiteTable
+    ratio: np.ndarray
 
-    @classmethod
-    def of(cls, keys: np.ndarray, ratio: np.ndarray) -> Columns:
-        """Sort judged columns by site; `ratio` (m, k) are those of each amount, least first.
+    def at(self, keys: np.ndarray) -> np.ndarray:
+        """Ratios (k, ...) at sites (...); 0, which says nothing, where none was judged."""
+        row = self.table.find(keys)
+        if not len(self.table):
+            return np.zeros((self.ratio.shape[1], *row.shape))
+        return np.where(row >= 0, self.ratio.T[:, row], 0.0)
+
+    def likelihood(self, keys: np.ndarray) -> np.ndarray:
+        """`column_likelihood` of dopants with neighbours (n, 3) on these sites.
 
         Beside a dopant, too, more than one atom missing is `RARER`.
         """
-        share = RARER ** np.arange(ratio.shape[1])
-        vacant = logsumexp(ratio, axis=1, b=share / share.sum())
-        order = np.argsort(keys, kind="stable")
-        return cls(keys[order], vacant[order])
-
-    def at(self, keys: np.ndarray) -> np.ndarray:
-        """Ratios at sites, of the shape of `keys`; 0, which says nothing, where none was judged."""
-        if not len(self.keys):
-            return np.zeros(keys.shape)
-        place = np.minimum(np.searchsorted(self.keys, keys), len(self.keys) - 1)
-        return np.asarray(np.where(self.keys[place] == keys, self.vacant[place], 0.0))
+        shares = tuple(RARER**amount for amount in range(self.ratio.shape[1]))
+        return column_likelihood(self.at(keys.T), shares)
 
 
-def column_likelihood(vacant: np.ndarray) -> np.ndarray:
+def column_likelihood(ratio: np.ndarray, shares: tuple[float, ...]) -> np.ndarray:
     """Likelihood (n, 4), up to a factor a row, of no vacancy and of one at directions 0, 1, 2.
 
-    `vacant` (n, 3) are the neighbours' log likelihood ratios: columns are measured one by one, so
-    that the states' likelihoods are theirs.
+    `ratio` (k, 3, n) are the neighbours' log likelihood ratios of each amount that may be missing,
+    `shares` (k,) how common these are beside each other where one is. Columns are measured one by
+    one, so that the states' likelihoods are theirs.
     """
-    log_all = np.hstack([np.zeros((len(vacant), 1)), vacant])
-    return np.asarray(np.exp(log_all - log_all.max(axis=1, keepdims=True)))
+    most = np.maximum(ratio.max(axis=(0, 1)), 0.0)
+    result = np.empty((4, ratio.shape[2]))
+    result[0] = np.exp(-most)
+    odds = np.exp(ratio - most).reshape(len(shares), -1)
+    result[1:] = (np.array(shares) / sum(shares) @ odds).reshape(3, -1)
+    result /= result.max(axis=0)
+    return np.ascontiguousarray(result.T)
 
 
 def with_detections(likelihood: np.ndarray, detected: np.ndarray) -> np.ndarray:
     """Raise the likelihood (n, 4) where a vacancy was detected on its own, bool (n, 3)."""
     raised = likelihood.copy()
-    raised[:, 1:] *= np.where(detected, DETECTED, 1.0)
+    raised[:, 1:][detected] *= DETECTED
     return raised
 
 
 def neighbour_sites(cells: np.ndarray) -> np.ndarray:
     """Cells (n, 3, 2) of the three sublattice-1 neighbours of sublattice-0 cells (n, 2)."""
     return np.asarray(np.asarray(cells)[:, None, :] + NEIGHBOUR_CELLS[0])
+
+
+def neighbour_keys(keys: np.ndarray) -> np.ndarray:
+    """Site keys (n, 3) of these neighbours by those of the sublattice-0 sites (n,)."""
+    return np.asarray(keys[:, None] + _TO_NEIGHBOURS)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
+from functools import lru_cache
 
 import numpy as np
 
-from latticewatch.detections import Detections
+from latticewatch.detections import PATCH_SIZE, Detections
 from latticewatch.vacancies import (
     SUBLATTICE,
     Vacancies,
@@ -21,13 +21,8 @@ from .anchor import ALIKE, Alignment, site_keys
 from .dopants import Columns
 from .series import Series
 from .site_filter import HOP_CHANCES, SiteFilter, mean_chance, observe_sites
+from .site_table import SiteTable
 from .species import Readings
-
-#: Fields of `Detections` with one row a detection.
-_ROWS = (
-    "x_px", "y_px", "probability", "cells", "sublattice", "centre", "neighbours", "patches",
-    "turns", "in_hole",
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -62,6 +57,7 @@ class Told:
         )
 
 
+@lru_cache(maxsize=16)
 def amounts_of(crystal: Crystal) -> tuple[float, ...]:
     """Shares of a column that the filter looks for; none where the sublattices are alike."""
     return lacking_shares(crystal) if crystal.host_intensity(SUBLATTICE) < ALIKE else ()
@@ -102,50 +98,61 @@ def fuse(
     known, lacking = observe_sites(known, frame, cells, seen.ratio, seen.odd, seen.shares)
     probability = lacking.sum(axis=1)
     least = best_threshold(probability) if threshold is None else threshold
-    merged, site, bare = _merged(detections, seen, probability, least)
+    table = SiteTable.of(site_keys(cells, SUBLATTICE))
+    site = table.find(site_keys(*alignment.sites(detections.cells, detections.sublattice)))
+    merged, site, bare = _merged(detections, seen, site, probability, least)
     fused = site >= 0
     told = np.where(fused[:, None], lacking[site], 0.0)
-    columns = Columns.of(site_keys(cells, SUBLATTICE), seen.ratio)
+    columns = Columns(table, seen.ratio)
     return known, merged, Told(told, fused, bare, float(probability.sum()), columns)
 
 
 def _merged(
-    detections: Detections, seen: Vacancies, probability: np.ndarray, least: float
+    detections: Detections,
+    seen: Vacancies,
+    site: np.ndarray,
+    probability: np.ndarray,
+    least: float,
 ) -> tuple[Detections, np.ndarray, np.ndarray]:
     """Put the filter's vacancies in place; also the judged column of each row, and which are bare.
 
-    Cells are the frame's own on both sides; a row on no judged column has -1.
+    `site` (n,) is the judged column of each detection; a row on no judged column has -1.
     """
-    site = seen.find(detections.cells, detections.sublattice)
-    site[(site >= 0) & seen.bright[site]] = -1
+    judged = (site >= 0) & ~seen.bright[site]
     chosen = (probability >= least) & ~seen.bright
-    kept = np.flatnonzero((site < 0) | chosen[site])
-    chosen[site[site >= 0]] = False
-    alone = np.flatnonzero(chosen)
-    added = _described(detections, seen, alone)
-    rows = {name: np.concatenate([getattr(detections, name)[kept], added[name]]) for name in _ROWS}
+    kept = np.flatnonzero(~judged | chosen[site])
+    site = np.where(judged, site, -1)
+    chosen[site[judged]] = False
+    alone, n = np.flatnonzero(chosen), len(detections)
     site = np.concatenate([site[kept], alone])
-    rows["probability"] = np.where(site >= 0, probability[site], rows["probability"])
-    sure = np.argsort(-rows["probability"], kind="stable")
-    bare = np.arange(len(site)) >= len(kept)
-    ordered: dict[str, Any] = {name: values[sure] for name, values in rows.items()}
-    if detections.displaced is not None:
-        source = np.concatenate([kept, np.full(len(alone), -1)])
-        ordered["displaced"] = detections.displaced.take(source[sure])
-    return replace(detections, **ordered), site[sure], bare[sure]
+    source = np.concatenate([kept, np.arange(n, n + len(alone))])
+    values = np.append(detections.probability, np.zeros(len(alone)))[source]
+    values = np.where(site >= 0, probability[site], values)
+    sure = np.argsort(-values, kind="stable")
+    source, site = source[sure], site[sure]
+    bare, rows = source >= n, {"probability": values[sure]}
+    for name, added in _described(seen, alone).items():
+        rows[name] = np.concatenate([getattr(detections, name), added]).take(source, axis=0)
+    displaced = detections.displaced
+    if displaced is not None:
+        displaced = displaced.take(np.where(bare, -1, source))
+    return replace(detections, **rows, displaced=displaced), site, bare
 
 
-def _described(detections: Detections, seen: Vacancies, site: np.ndarray) -> dict[str, np.ndarray]:
+def _described(seen: Vacancies, site: np.ndarray) -> dict[str, np.ndarray]:
     """Rows of vacancies that the frame's analysis did not describe: place and column alone."""
-    like = {name: getattr(detections, name) for name in _ROWS}
-    blank = {name: np.zeros((len(site), *a.shape[1:]), a.dtype) for name, a in like.items()}
-    return blank | {
-        "x_px": seen.points[site, 0],
-        "y_px": seen.points[site, 1],
+    n = len(site)
+    x, y = seen.points[site].T
+    return {
+        "x_px": x,
+        "y_px": y,
         "cells": seen.cells[site].astype(np.int32),
-        "sublattice": np.full(len(site), SUBLATTICE, np.int8),
+        "sublattice": np.full(n, SUBLATTICE, np.int8),
         "centre": seen.intensity[site].astype(np.float32),
-        "neighbours": np.ones((len(site), 3), np.float32),
+        "neighbours": np.ones((n, 3), np.float32),
+        "patches": np.zeros((n, PATCH_SIZE, PATCH_SIZE), np.float32),
+        "turns": np.zeros(n, np.int8),
+        "in_hole": np.zeros(n, bool),
     }
 
 
@@ -158,17 +165,23 @@ def named(
     """
     if not told.fused.any():
         return species, posterior
-    lost = lost_shares(crystal)
-    entry = np.array([lost.index(amount) for amount in amounts_of(crystal)])
+    entry = _entries(crystal)
     undisturbed = int(np.flatnonzero(table.host & (table.sublattice == SUBLATTICE))[0])
-    fused = told.fused
-    rows = np.zeros((int(fused.sum()), posterior.shape[1]))
-    rows[:, 1 + entry] = told.amounts[fused]
-    rows[:, 1 + undisturbed] = 1.0 - told.amounts[fused].sum(axis=1)
+    fused, amounts = told.fused, told.amounts[told.fused]
+    rows = np.zeros((len(amounts), posterior.shape[1]))
+    rows[:, 1 + entry] = amounts
+    rows[:, 1 + undisturbed] = 1.0 - amounts.sum(axis=1)
     species, posterior = species.copy(), posterior.copy()
     posterior[fused] = rows
-    species[fused] = table.code[entry[told.amounts[fused].argmax(axis=1)]]
+    species[fused] = table.code[entry[amounts.argmax(axis=1)]]
     return species, posterior
+
+
+@lru_cache(maxsize=16)
+def _entries(crystal: Crystal) -> np.ndarray:
+    """Which of the crystal's readings lacks each amount."""
+    lost = lost_shares(crystal)
+    return np.array([lost.index(amount) for amount in amounts_of(crystal)])
 
 
 def summary(known: SiteFilter, vacancies: Series, credible: float) -> dict[str, object]:

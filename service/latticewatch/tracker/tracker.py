@@ -14,7 +14,7 @@ from latticewatch_models.crystal import Crystal
 
 from . import codec, crystallography, memory
 from .anchor import ALIKE, Alignment, align
-from .beliefs import recall
+from .beliefs import Past, recall
 from .class_changes import settle_classes
 from .clustering import no_windows
 from .following import close, follow
@@ -23,14 +23,13 @@ from .interpretation import class_moments
 from .newest import newest
 from .observation import (
     Observation,
-    Past,
     anchored,
     check_finite,
-    first_on_site,
     name_species,
     observe,
 )
 from .settings import TrackerSettings
+from .site_table import SiteTable
 from .species import Readings, class_posterior, host_heights, readings, species_names
 from .statistics import infer, statistics
 from .update import ClosedTrack, Event, Update, defect_table, empty_table
@@ -199,11 +198,12 @@ class Tracker:
         """Sites, classes, species and states; and which detections were kept."""
         now = self._memory
         cells, sublattice, sample = anchored(detections, alignment)
-        keep = first_on_site(cells, sublattice)
+        sites = SiteTable.of(sample.site)
+        keep = sites.first()
         now.duplicates += len(cells) - len(keep)
         if len(keep) < len(cells):
             cells, sublattice, sample = cells[keep], sublattice[keep], sample.take(keep)
-            fused = fused.take(keep)
+            fused, sites = fused.take(keep), SiteTable.of(sample.site)
         table = self._readings(detections)
         look = now.classifier.look(sample)
         told, classes = None, (np.full(len(keep), -1), np.zeros(len(keep)))
@@ -211,7 +211,7 @@ class Tracker:
             told = look.probability @ class_posterior(table, *class_moments(now.classifier.sums))
             best = np.where(fused.bare, -1, look.probability.argmax(axis=1))
             classes = (best, np.where(fused.bare, 0.0, look.probability.max(axis=1)))
-        past = Past(now.tracks, recall(now.tracks, cells, sublattice, frame), now.soft_steps)
+        past = Past(now.tracks, recall(now.tracks, sites, frame), now.soft_steps)
         species, posterior = name_species(
             table, told, (cells, sample), (detections, keep), past, self.settings
         )
@@ -226,8 +226,8 @@ class Tracker:
             self._floor(float(np.mean(detections.noise))),
         )
         seen = observe(
-            (cells, sublattice, species),
-            posterior,
+            (cells, sublattice, sites),
+            (species, posterior),
             sample.neighbours,
             classes,
             detections.noise,
@@ -268,18 +268,18 @@ class Tracker:
         now = self._memory
         kinds = len(now.defects.total) - len(self.crystal.states)
         species = np.bincount(seen.species[seen.row], minlength=kinds)
-        states = np.bincount(seen.state[seen.state >= 0], minlength=len(self.crystal.states))
+        states = np.bincount(seen.state + 1, minlength=len(self.crystal.states) + 1)[1:]
         fractions = np.asarray(detections.fractions, float)
         area = info.shape[0] * info.shape[1] * now.pixel_size_nm**2 * (1.0 - fractions[2])
-        density = float(seen.row.sum()) / area if area > 0 else 0.0
+        density = np.count_nonzero(seen.row) / area if area > 0 else 0.0
         lattice = detections.lattice
-        values = [lattice.constant, *fractions, density, lattice.heights[1]]
-        values.append(float(np.mean(detections.noise)))
+        noise = float(np.mean(detections.noise))
+        values = [lattice.constant, *fractions.tolist(), density, lattice.heights[1], noise]
         now.optics = now.optics.add(np.array(values))
         now.defects = now.defects.add(np.concatenate([species, states]))
         if warm:
-            members = seen.class_id[seen.row & (seen.class_id >= 0)]
-            now.members = now.members.add(np.bincount(members, minlength=self.settings.room))
+            members = np.bincount(seen.class_id[seen.row] + 1, minlength=self.settings.room + 1)
+            now.members = now.members.add(members[1:])
         now.frames += 1
         now.watch, changed = now.watch.look(
             now.optics.last[:4],

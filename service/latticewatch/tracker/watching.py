@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,7 @@ LEAST_CONSTANT = 1e-4
 LEAST_COUNT = 0.5
 
 
+@lru_cache(maxsize=16)
 def series_names(crystal: Crystal) -> tuple[str, ...]:
     """Names of all series under watch: their places in the statistics."""
     return (
@@ -70,7 +72,8 @@ class Watch:
         that they were counted on, `counts` the populations of species, then of states.
         """
         per_area = 1.0 / density[1] if density[1] > 0 else 1.0
-        units = np.concatenate([np.zeros(len(MEASURED)), [per_area], np.ones(len(counts))])
+        units = np.ones(len(self.past.level))
+        units[: len(MEASURED)], units[len(MEASURED)] = 0.0, per_area
         floors = LEAST_COUNT * units
         floors[: len(MEASURED)] = LEAST_FRACTION
         floors[0] = LEAST_CONSTANT * measured[0]

@@ -1,0 +1,149 @@
+"""Dopants of one frame: their states, and the vacancies beside them that these tell of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from latticewatch_models.crystal import Crystal
+
+from .anchor import site_keys
+from .beliefs import Past, Recall, evidence_weight, state_matrix, state_posterior
+from .dopants import (
+    REPEAT_SHARE,
+    Columns,
+    neighbour_keys,
+    neighbour_sites,
+    state_likelihood,
+    with_detections,
+)
+from .settings import TrackerSettings
+from .site_table import SiteTable
+from .species import UNKNOWN, Readings, one_of
+from .tracks import STATES
+
+
+@dataclass(frozen=True)
+class Bound:
+    """States of m dopants, and which vacancies they tell of.
+
+    Attributes
+    ----------
+    dopants
+        (m,), their rows among the detections.
+    state, belief, single
+        (m,), (m, s) and (m, s): state, its posterior, and its likelihood in this frame alone.
+    told
+        Rows of the detections that a state tells of.
+    cells
+        (k, 2), sites of the vacancies told of that were not detected.
+    soft_steps, doubt
+        As in `observation.Observation`.
+    """
+
+    dopants: np.ndarray
+    state: np.ndarray
+    belief: np.ndarray
+    single: np.ndarray
+    told: np.ndarray
+    cells: np.ndarray
+    soft_steps: np.ndarray
+    doubt: float
+
+    @classmethod
+    def none(cls) -> Bound:
+        """No dopant."""
+        rows, shares = np.zeros(0, np.int64), np.zeros((0, STATES))
+        cells, still = np.zeros((0, 2), np.int32), np.zeros((STATES, STATES))
+        return cls(rows, rows, shares, shares, rows, cells, still, np.nan)
+
+
+def vacancy_codes(crystal: Crystal, table: Readings) -> tuple[int, ...]:
+    """Species codes of one and of two atoms missing beside a dopant."""
+    wanted = (crystal.vacancy, f"{crystal.vacancy}2")
+    return tuple(table.names.index(name) for name in wanted if name and name in table.names)
+
+
+def _measured(
+    neighbours: np.ndarray,
+    noise: np.ndarray,
+    table: Readings,
+    codes: tuple[int, ...],
+    systematic: float,
+) -> np.ndarray:
+    """Likelihood (m, 4) of m dopants' states by the intensities of their neighbours (m, 3)."""
+    second = table.sublattice == 1
+    vacancies = tuple(float(table.expected[(table.code == code) & second][0]) for code in codes)
+    host = float(table.expected[table.host & second][0])
+    values = np.asarray(neighbours, float)
+    return state_likelihood(values, float(noise[1]), host, vacancies, systematic)
+
+
+def _filtered(
+    likelihood: np.ndarray, known: Recall, past: Past, settings: TrackerSettings, repeat: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Posterior (m, 4) of m dopants' states after this frame, and the steps (4, 4) inferred."""
+    weight = evidence_weight(known, past.tracks, settings.state_change, repeat)
+    matrix = state_matrix(past.soft_steps, settings.state_change)
+    vacant = settings.bound_vacancy_prior
+    fresh = np.array([1 - vacant, vacant / 3, vacant / 3, vacant / 3])
+    return state_posterior(known, past.tracks, fresh, matrix, likelihood ** weight[:, None])
+
+
+def bind(
+    sites: tuple[np.ndarray, np.ndarray, SiteTable],
+    species: np.ndarray,
+    measured: tuple[np.ndarray, np.ndarray],
+    table: Readings,
+    crystal: Crystal,
+    settings: TrackerSettings,
+    past: Past,
+    columns: Columns | None,
+) -> Bound:
+    """Settle the dopants' states, and which vacancies they tell of.
+
+    Judged columns say all that there is. Without them a state is told by the neighbours'
+    intensities, and the filter heeds detections, too: which species one is called depends on
+    earlier frames, the intensities do not.
+
+    Parameters
+    ----------
+    sites
+        Cells (n, 2), sublattice (n,) and table of n detections, no two on one site.
+    species
+        (n,) codes.
+    measured
+        Intensities (n, 3) of their neighbours by anchored direction, and the noise (3,).
+    table, crystal, settings, past
+        What may be on a site, and what is known beforehand.
+    columns
+        What this frame says of the judged columns.
+    """
+    (cells, sublattice, rows), codes = sites, vacancy_codes(crystal, table)
+    if not crystal.dopant or not codes:
+        return Bound.none()
+    dopants = np.flatnonzero((species == table.names.index(crystal.dopant)) & (sublattice == 0))
+    if not len(dopants):
+        return Bound.none()
+    keys = neighbour_keys(site_keys(cells[dopants], 0))
+    beside = rows.find(keys)
+    if columns is not None:
+        single = likelihood = columns.likelihood(keys)
+    else:
+        neighbours, noise = measured
+        systematic = settings.intensity_systematic
+        single = _measured(neighbours[dopants], noise, table, codes, systematic)
+        vacant = (beside >= 0) & one_of(species, codes)[beside]
+        likelihood = with_detections(single, vacant)
+    repeat = settings.repeat_share if columns is None else REPEAT_SHARE
+    belief, steps = _filtered(likelihood, past.known.take(dopants), past, settings, repeat)
+    state = belief.argmax(axis=1)
+    doubt = 1.0 - float(belief[np.arange(len(state)), state].sum()) / len(state)
+    held = np.flatnonzero(state > 0)
+    told = beside[held, state[held] - 1]
+    held, told = held[told < 0], told[told >= 0]
+    told = told[one_of(species[told], (*codes, table.names.index(UNKNOWN)))]
+    around = neighbour_sites(cells[dopants[held]])[np.arange(len(held)), state[held] - 1]
+    lone = around[SiteTable.of(keys[held, state[held] - 1]).first()]
+    return Bound(dopants, state, belief, single, told, lone, steps, doubt)
