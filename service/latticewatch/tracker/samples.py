@@ -8,6 +8,11 @@ import numpy as np
 
 from latticewatch.detections import PATCH_SIZE
 
+from .descriptors import ascending
+
+#: Numbers of the sublattices.
+SITES = np.arange(3)
+
 
 @dataclass(frozen=True)
 class Sample:
@@ -71,16 +76,24 @@ class ClassSums:
 
     def add(self, r: np.ndarray, sample: Sample) -> ClassSums:
         """Fold detections with responsibilities r (n, room) in."""
-        site = np.eye(3)[sample.sublattice]
-        centre = np.asarray(sample.centre, float)[:, None]
-        around = np.sort(np.asarray(sample.neighbours, float), axis=1)
+        n = len(sample)
+        # One product for all that is kept by sublattice or of three neighbours.
+        values = np.empty((5, 3, n))
+        values[0] = SITES[:, None] == sample.sublattice
+        values[1] = values[0] * sample.centre
+        values[2] = values[1] * sample.centre
+        values[3] = ascending(sample.neighbours)
+        values[4] = values[3] ** 2
+        sums = (r.T @ values.reshape(15, n).T).reshape(-1, 5, 3)
+        # Patches are not widened for their sum over a frame, which is many times as exact as they.
+        patches = sample.patches.reshape(n, -1)
         return ClassSums(
-            self.weight + r.T @ site,
-            self.centre + r.T @ (site * centre),
-            self.squares + r.T @ (site * centre**2),
-            self.around + r.T @ around,
-            self.around_squares + r.T @ around**2,
-            self.image + r.T @ sample.patches.reshape(len(sample), -1),
+            self.weight + sums[:, 0],
+            self.centre + sums[:, 1],
+            self.squares + sums[:, 2],
+            self.around + sums[:, 3],
+            self.around_squares + sums[:, 4],
+            self.image + r.T.astype(patches.dtype) @ patches,
         )
 
     def merged(self, kept: int, gone: int) -> ClassSums:
