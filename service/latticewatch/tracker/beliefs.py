@@ -70,9 +70,14 @@ def species_prior(
     `change` is the chance of a change per frame; `fresh` (n, entries) the prior without memory.
     """
     here = known.track >= 0
-    kept = np.where(here, (1.0 - change) ** known.elapsed, 0.0)[:, None]
-    past = tracks["belief"][known.track, : fresh.shape[1]] if len(tracks) else fresh
-    return np.asarray(kept * past + (1 - kept) * fresh)
+    if not len(tracks):
+        return fresh
+    kept = np.where(here, (1.0 - change) ** known.elapsed, 0.0)
+    # Entry by entry in memory, as `fresh` is.
+    past = tracks["belief"][known.track, : fresh.shape[1]].T
+    prior = np.multiply(kept, past, out=np.empty(past.shape))
+    prior += (1.0 - kept) * fresh.T
+    return prior.T
 
 
 def state_matrix(soft: np.ndarray, change: float) -> np.ndarray:

@@ -113,6 +113,6 @@ def describe(
     points = np.empty((len(centre), MEASURED + scores.shape[1]))
     points[:, 0] = centre
     points[:, 1:4] = ascending(neighbours).T
-    points[:, 4:MEASURED] = SITE_MARKS[sublattice]
+    points[:, 4:MEASURED] = SITE_MARKS.take(sublattice, axis=0)
     points[:, MEASURED:] = scores * SCORE_SCALE
     return points

@@ -8,6 +8,7 @@ raise or lower a light column as a whole.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -28,6 +29,9 @@ FLAT_SHARE = 0.3
 HOST_PRIOR = (0.05, 0.6)
 #: Least host height of sublattice 1, in host columns of sublattice 0, that can calibrate anything.
 LEAST_HEIGHT = 0.01
+#: Numbers of the sublattices.
+SITES = np.arange(3)
+ROOT_TWO_PI = float(np.sqrt(2 * np.pi))
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,8 @@ class Readings:
         True for the three undisturbed columns.
     share
         How common each is beside the others of its sublattice, before anything is known.
+    flat
+        (entries, 3), `share` among the defects that may stand on each sublattice; 0 for all others.
     """
 
     names: tuple[str, ...]
@@ -56,8 +62,10 @@ class Readings:
     error: np.ndarray
     host: np.ndarray
     share: np.ndarray
+    flat: np.ndarray
 
 
+@lru_cache(maxsize=16)
 def species_names(crystal: Crystal) -> tuple[str, ...]:
     """Species of a crystal in the order of their codes, ``hole_edge`` and ``unknown`` last."""
     listed = dict.fromkeys(reading.species for reading in crystal.readings)
@@ -79,37 +87,62 @@ def host_heights(crystal: Crystal, measured: float | None) -> np.ndarray:
     return np.array([1.0, second, 0.0])
 
 
+@dataclass(frozen=True)
+class _Listed:
+    """A crystal's `Readings` but for the intensities, which are ``fixed + of_host * height``.
+
+    `height` is the host column's on sublattice 1, which varies with the imaging.
+    """
+
+    names: tuple[str, ...]
+    code: np.ndarray
+    sublattice: np.ndarray
+    host: np.ndarray
+    share: np.ndarray
+    flat: np.ndarray
+    fixed: np.ndarray
+    of_host: np.ndarray
+
+
+@lru_cache(maxsize=16)
+def _listed(crystal: Crystal) -> _Listed:
+    """List what may stand on each site of a crystal, hosts last."""
+    names, second, listed = species_names(crystal), crystal.host_intensity(1), crystal.readings
+    code = [names.index(reading.species) for reading in listed] + [names.index(UNKNOWN)] * 3
+    where = np.array([reading.sublattice for reading in listed] + [0, 1, 2])
+    value = np.array([crystal.reading_intensity(reading) for reading in listed] + [1.0, second, 0])
+    # What is left of the host column goes with it; what an adatom adds on top is a metal atom,
+    # whose height is known in units of sublattice 0.
+    left = np.minimum(value, second) * (where == 1)
+    host = np.arange(len(code)) >= len(listed)
+    share = np.array([column_share(crystal, reading) for reading in listed] + [1.0] * 3)
+    flat = share[:, None] * ((where[:, None] == SITES) & ~host[:, None])
+    flat /= np.maximum(flat.sum(axis=0), 1.0)
+    return _Listed(
+        names, np.array(code), where, host, share, flat, value - left, left / (second or 1.0)
+    )
+
+
 def readings(crystal: Crystal, hosts: np.ndarray, systematic: float) -> Readings:
     """List what may stand on each site, with expected intensities for these host heights."""
-    names = species_names(crystal)
-    code, sublattice, expected, share = [], [], [], []
-    for reading in crystal.readings:
-        share.append(column_share(crystal, reading))
-        value = crystal.reading_intensity(reading)
-        if reading.sublattice == 1:
-            # Scale what is left of the host column; what an adatom adds on top is a metal atom,
-            # whose height is known in units of sublattice 0.
-            host = crystal.host_intensity(1)
-            value = min(value, host) * hosts[1] / host + max(value - host, 0.0)
-        code.append(names.index(reading.species))
-        sublattice.append(reading.sublattice)
-        expected.append(value)
-    for site in range(3):
-        code.append(names.index(UNKNOWN))
-        sublattice.append(site)
-        expected.append(hosts[site])
-        share.append(1.0)
-    where, mean = np.array(sublattice), np.array(expected)
-    scale = np.hypot(systematic * np.where(where == 2, 1.0, hosts[where]), systematic * mean)
-    host_entry = np.arange(len(code)) >= len(crystal.readings)
-    return Readings(names, np.array(code), where, mean, scale, host_entry, np.array(share))
+    listed = _listed(crystal)
+    mean = listed.fixed + listed.of_host * hosts[1]
+    unit = np.array([hosts[0], hosts[1], 1.0])[listed.sublattice]
+    error = systematic * np.sqrt(unit**2 + mean**2)
+    return Readings(
+        listed.names,
+        listed.code,
+        listed.sublattice,
+        mean,
+        error,
+        listed.host,
+        listed.share,
+        listed.flat,
+    )
 
 
-def _normal(x: np.ndarray, mean: np.ndarray, deviation: np.ndarray) -> np.ndarray:
-    with np.errstate(under="ignore"):
-        return np.asarray(
-            np.exp(-0.5 * ((x - mean) / deviation) ** 2) / (deviation * np.sqrt(2 * np.pi))
-        )
+def _log_normal(x: np.ndarray, mean: np.ndarray, deviation: np.ndarray) -> np.ndarray:
+    return np.asarray(-0.5 * ((x - mean) / deviation) ** 2 - np.log(deviation * ROOT_TWO_PI))
 
 
 def class_posterior(
@@ -137,19 +170,19 @@ def class_posterior(
         (K, 1 + entries): probability of "unknown", then of each reading; a class's row is summed
         over sublattices by its shares.
     """
-    result = np.zeros((len(shares), 1 + len(table.code)))
-    for site in range(3):
-        here = table.sublattice == site
-        off = np.hypot(error[:, site, None], spread[:, site, None])
-        deviation = np.hypot(off, table.error[here])
-        likelihood = _normal(mean[:, site, None], table.expected[here], deviation)
-        joint = np.zeros_like(result)
-        joint[:, 0] = UNKNOWN_PRIOR / UNKNOWN_RANGE
-        prior = table.share[here] / table.share[here].sum()
-        joint[:, 1:][:, here] = (1 - UNKNOWN_PRIOR) * prior * likelihood
-        known = np.isfinite(mean[:, site]) & (shares[:, site] > 0)
-        posterior = joint[known] / joint[known].sum(axis=1, keepdims=True)
-        result[known] += shares[known, site, None] * posterior
+    where = table.sublattice
+    variance = (error**2 + spread**2)[:, where] + table.error**2
+    known = np.isfinite(mean) & (shares > 0)
+    likelihood = np.exp(
+        _log_normal(np.where(known, mean, 0.0)[:, where], table.expected, np.sqrt(variance))
+    )
+    prior = (1 - UNKNOWN_PRIOR) * table.share / np.bincount(where, table.share)[where]
+    joint, unknown = prior * likelihood, UNKNOWN_PRIOR / UNKNOWN_RANGE
+    total = unknown + joint @ (where[:, None] == SITES)
+    factor = np.where(known, shares, 0.0) / total
+    result = np.empty((len(shares), 1 + len(where)))
+    result[:, 0] = unknown * factor.sum(axis=1)
+    result[:, 1:] = joint * factor[:, where]
     return result
 
 
@@ -166,19 +199,20 @@ def fresh_prior(
     sublattice, probability
         (n,) site, and the segmenter's probability that it is a defect.
     """
-    here = table.sublattice[None, :] == sublattice[:, None]
-    defect = here & ~table.host
-    flat = np.where(defect, table.share, 0.0)
-    flat /= np.maximum(flat.sum(axis=1, keepdims=True), 1.0)
-    mixed = flat
+    # Here and below entry by entry in memory: detections are many, entries are few.
+    mixed = table.flat.take(sublattice, axis=1)
     if told is not None:
-        share = np.where(defect, told[:, 1:], 0.0)
-        mass = share.sum(axis=1, keepdims=True)
-        share = np.where(mass > 0, share / np.maximum(mass, 1e-300), flat)
-        mixed = FLAT_SHARE * flat + (1 - FLAT_SHARE) * share
-    host = np.clip(1.0 - probability, *HOST_PRIOR)[:, None]
-    weight = np.where(table.host, host, (1 - host - UNKNOWN_PRIOR) * mixed) * here
-    return np.hstack([np.full((len(probability), 1), UNKNOWN_PRIOR), weight])
+        share = told.T[1:] * (mixed > 0)
+        mass = share.sum(axis=0)
+        share *= (1 - FLAT_SHARE) / np.maximum(mass, 1e-300)
+        mixed *= np.where(mass > 0, FLAT_SHARE, 1.0)
+        mixed += share
+    host = np.minimum(np.maximum(1.0 - probability, HOST_PRIOR[0]), HOST_PRIOR[1])
+    prior = np.empty((1 + len(mixed), len(host)))
+    prior[0] = UNKNOWN_PRIOR
+    prior[1:-3] = (1 - host - UNKNOWN_PRIOR) * mixed[:-3]
+    prior[-3:] = host * (SITES[:, None] == sublattice)
+    return prior.T
 
 
 def single_posterior(
@@ -190,11 +224,15 @@ def single_posterior(
     to which the systematic error of each expected intensity is added in quadrature. `weight` (n,)
     is the power to which the likelihood counts.
     """
-    deviation = np.hypot(_noise_of_entries(table, noise), table.error)[None, :]
-    likelihood = _normal(np.asarray(centre, float)[:, None], table.expected[None, :], deviation)
-    unknown = np.full((len(centre), 1), 1.0 / UNKNOWN_RANGE)
-    joint = prior * np.hstack([unknown, likelihood]) ** weight[:, None]
-    return np.asarray(joint / joint.sum(axis=1, keepdims=True))
+    deviation = np.hypot(_noise_of_entries(table, noise), table.error)[:, None]
+    likelihood = np.empty(prior.shape[::-1])
+    likelihood[0] = -np.log(UNKNOWN_RANGE)
+    likelihood[1:] = _log_normal(np.asarray(centre, float), table.expected[:, None], deviation)
+    likelihood *= weight
+    joint = np.exp(likelihood, out=likelihood)
+    joint *= prior.T
+    joint /= joint.sum(axis=0)
+    return joint.T
 
 
 def _noise_of_entries(table: Readings, noise: np.ndarray) -> np.ndarray:
@@ -203,7 +241,7 @@ def _noise_of_entries(table: Readings, noise: np.ndarray) -> np.ndarray:
     Counting noise goes with the electrons counted: its variance between the heights of the three
     undisturbed sites is interpolated. A column that lacks all is as quiet as an empty site.
     """
-    hosts = np.array([table.expected[table.host & (table.sublattice == k)][0] for k in range(3)])
+    hosts = table.expected[-3:]
     rising = np.argsort(hosts)
     variance = np.maximum(np.asarray(noise, float), 1e-6)[rising] ** 2
     return np.asarray(np.sqrt(np.interp(table.expected, hosts[rising], variance)))
@@ -211,7 +249,8 @@ def _noise_of_entries(table: Readings, noise: np.ndarray) -> np.ndarray:
 
 def by_species(table: Readings, posterior: np.ndarray) -> np.ndarray:
     """Sum a posterior (n, 1 + entries) over entries of one name: (n, species)."""
-    result = np.zeros((len(posterior), len(table.names)))
-    np.add.at(result.T, table.code, posterior[:, 1:].T)
-    result[:, table.names.index(UNKNOWN)] += posterior[:, 0]
-    return result
+    result = np.zeros((len(table.names), len(posterior)))
+    result[table.names.index(UNKNOWN)] = posterior[:, 0]
+    for code, column in zip(table.code.tolist(), posterior.T[1:], strict=True):
+        result[code] += column
+    return result.T

@@ -208,7 +208,8 @@ class Tracker:
         look = now.classifier.look(sample)
         told, classes = None, (np.full(len(keep), -1), np.zeros(len(keep)))
         if look is not None:
-            told = look.probability @ class_posterior(table, *class_moments(now.classifier.sums))
+            of_class = class_posterior(table, *class_moments(now.classifier.sums))
+            told = (of_class.T @ look.probability.T).T
             best = np.where(fused.bare, -1, look.probability.argmax(axis=1))
             classes = (best, np.where(fused.bare, 0.0, look.probability.max(axis=1)))
         past = Past(now.tracks, recall(now.tracks, cells, sublattice, frame), now.soft_steps)
