@@ -74,10 +74,8 @@ def species_prior(
         return fresh
     kept = np.where(here, (1.0 - change) ** known.elapsed, 0.0)
     # Entry by entry in memory, as `fresh` is.
-    past = tracks["belief"][known.track, : fresh.shape[1]].T
-    prior = np.multiply(kept, past, out=np.empty(past.shape))
-    prior += (1.0 - kept) * fresh.T
-    return prior.T
+    past = np.ascontiguousarray(tracks["belief"][known.track, : fresh.shape[1]].T)
+    return (kept * past + (1.0 - kept) * fresh.T).T
 
 
 def state_matrix(soft: np.ndarray, change: float) -> np.ndarray:

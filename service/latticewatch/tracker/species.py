@@ -127,7 +127,7 @@ def readings(crystal: Crystal, hosts: np.ndarray, systematic: float) -> Readings
     """List what may stand on each site, with expected intensities for these host heights."""
     listed = _listed(crystal)
     mean = listed.fixed + listed.of_host * hosts[1]
-    unit = np.array([hosts[0], hosts[1], 1.0])[listed.sublattice]
+    unit = np.where(listed.sublattice == 1, hosts[1], 1.0)
     error = systematic * np.sqrt(unit**2 + mean**2)
     return Readings(
         listed.names,
@@ -142,7 +142,10 @@ def readings(crystal: Crystal, hosts: np.ndarray, systematic: float) -> Readings
 
 
 def _log_normal(x: np.ndarray, mean: np.ndarray, deviation: np.ndarray) -> np.ndarray:
-    return np.asarray(-0.5 * ((x - mean) / deviation) ** 2 - np.log(deviation * ROOT_TWO_PI))
+    square = x - mean
+    square *= np.sqrt(0.5) / deviation
+    square *= square
+    return np.asarray(-np.log(deviation * ROOT_TWO_PI) - square)
 
 
 def class_posterior(
@@ -225,11 +228,11 @@ def single_posterior(
     is the power to which the likelihood counts.
     """
     deviation = np.hypot(_noise_of_entries(table, noise), table.error)[:, None]
-    likelihood = np.empty(prior.shape[::-1])
-    likelihood[0] = -np.log(UNKNOWN_RANGE)
-    likelihood[1:] = _log_normal(np.asarray(centre, float), table.expected[:, None], deviation)
-    likelihood *= weight
-    joint = np.exp(likelihood, out=likelihood)
+    joint = np.empty(prior.shape[::-1])
+    joint[0] = -np.log(UNKNOWN_RANGE)
+    joint[1:] = _log_normal(np.asarray(centre, float), table.expected[:, None], deviation)
+    joint *= weight
+    np.exp(joint, out=joint)
     joint *= prior.T
     joint /= joint.sum(axis=0)
     return joint.T
