@@ -7,6 +7,7 @@ and Yang, Int. J. Comput. Vis. 77, 125 (2008)).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -15,6 +16,8 @@ import numpy as np
 SITE_MARKS = np.array([[0.0, 0.0], [1.0, 0.0], [0.5, np.sqrt(3.0) / 2.0]])
 #: Length of the measured part of a descriptor: centre, three sorted neighbours, site mark.
 MEASURED = 6
+#: Where those stand.
+CENTRE, AROUND, MARK = 0, slice(1, 4), slice(4, MEASURED)
 #: Scores are divided by the root of the samples on one column (256 samples over 4.6 cells of three
 #: sites), so that a column that changes by one host intensity moves a score by about one.
 SCORE_SCALE = 1.0 / np.sqrt(18.0)
@@ -44,14 +47,19 @@ class Basis:
     count: int
     squares: float
 
+    @cached_property
+    def _axes(self) -> tuple[np.ndarray, np.ndarray]:
+        """Components, then the mean, as columns (p, k + 1), and where the mean lies on them."""
+        axes = np.column_stack([*self.components, self.mean])
+        return axes, self.mean @ axes
+
     def project(self, patches: np.ndarray) -> Projected:
         """Patches (n, p) or (n, rows, columns) in the basis, to the accuracy of their own type."""
         rows = patches.reshape(len(patches), -1)
         # One product in the patches' own type: to widen or centre them costs more than all the
         # rest, and what their type leaves out lies a thousand times below any noise.
-        axes = np.vstack([self.components, self.mean])
-        along = rows @ axes.T.astype(rows.dtype)
-        offset = axes @ self.mean
+        axes, offset = self._axes
+        along = rows @ axes.astype(rows.dtype)
         squares = np.einsum("np,np->n", rows, rows) + (offset[-1] - 2.0 * along[:, -1])
         return Projected(along[:, :-1] - offset[:-1], squares)
 
@@ -94,14 +102,6 @@ def update_basis(basis: Basis | None, rows: np.ndarray, k: int) -> Basis:
     )
 
 
-def ascending(columns: np.ndarray) -> np.ndarray:
-    """Three values of each of n sites (n, 3) in ascending order, as (3, n)."""
-    first, second, third = columns.T
-    low, high = np.minimum(first, second), np.maximum(first, second)
-    middle = np.maximum(low, np.minimum(high, third))
-    return np.stack([np.minimum(low, third), middle, np.maximum(high, third)])
-
-
 def describe(
     centre: np.ndarray, neighbours: np.ndarray, sublattice: np.ndarray, scores: np.ndarray
 ) -> np.ndarray:
@@ -110,9 +110,14 @@ def describe(
     All are in units of the host column, none depends on the gauge: neighbours are sorted and the
     patch is turned to its darkest neighbour.
     """
+    first, second, third = neighbours.T
+    low, high = np.minimum(first, second), np.maximum(first, second)
     points = np.empty((len(centre), MEASURED + scores.shape[1]))
-    points[:, 0] = centre
-    points[:, 1:4] = ascending(neighbours).T
-    points[:, 4:MEASURED] = SITE_MARKS.take(sublattice, axis=0)
+    points[:, CENTRE] = centre
+    darkest, middle, brightest = points[:, AROUND].T
+    np.minimum(low, third, out=darkest)
+    np.maximum(low, np.minimum(high, third), out=middle)
+    np.maximum(high, third, out=brightest)
+    points[:, MARK] = SITE_MARKS.take(sublattice, axis=0)
     points[:, MEASURED:] = scores * SCORE_SCALE
     return points

@@ -210,8 +210,8 @@ class Tracker:
         if look is not None:
             of_class = class_posterior(table, *class_moments(now.classifier.sums))
             told = (of_class.T @ look.probability.T).T
-            best = np.where(fused.bare, -1, look.probability.argmax(axis=1))
-            classes = (best, np.where(fused.bare, 0.0, look.probability.max(axis=1)))
+            best, probability = look.best()
+            classes = (np.where(fused.bare, -1, best), np.where(fused.bare, 0.0, probability))
         past = Past(now.tracks, recall(now.tracks, cells, sublattice, frame), now.soft_steps)
         species, posterior = name_species(
             table, told, (cells, sample), (detections, keep), past, self.settings
