@@ -75,7 +75,7 @@ def species_prior(
     kept = np.where(here, (1.0 - change) ** known.elapsed, 0.0)
     # Entry by entry in memory, as `fresh` is.
     past = np.ascontiguousarray(tracks["belief"][known.track, : fresh.shape[1]].T)
-    return (kept * past + (1.0 - kept) * fresh.T).T
+    return np.asarray((kept * past + (1.0 - kept) * fresh.T).T)
 
 
 def state_matrix(soft: np.ndarray, change: float) -> np.ndarray:

@@ -53,6 +53,8 @@ class Readings:
         How common each is beside the others of its sublattice, before anything is known.
     flat
         (entries, 3), `share` among the defects that may stand on each sublattice; 0 for all others.
+    named
+        (1 + entries, species), 1 where "unknown", or an entry, is of that name.
     """
 
     names: tuple[str, ...]
@@ -63,6 +65,7 @@ class Readings:
     host: np.ndarray
     share: np.ndarray
     flat: np.ndarray
+    named: np.ndarray
 
 
 @lru_cache(maxsize=16)
@@ -100,6 +103,7 @@ class _Listed:
     host: np.ndarray
     share: np.ndarray
     flat: np.ndarray
+    named: np.ndarray
     fixed: np.ndarray
     of_host: np.ndarray
 
@@ -118,9 +122,9 @@ def _listed(crystal: Crystal) -> _Listed:
     share = np.array([column_share(crystal, reading) for reading in listed] + [1.0] * 3)
     flat = share[:, None] * ((where[:, None] == SITES) & ~host[:, None])
     flat /= np.maximum(flat.sum(axis=0), 1.0)
-    return _Listed(
-        names, np.array(code), where, host, share, flat, value - left, left / (second or 1.0)
-    )
+    named = np.eye(len(names))[[names.index(UNKNOWN), *code]]
+    fixed, of_host = value - left, left / (second or 1.0)
+    return _Listed(names, np.array(code), where, host, share, flat, named, fixed, of_host)
 
 
 def readings(crystal: Crystal, hosts: np.ndarray, systematic: float) -> Readings:
@@ -138,6 +142,7 @@ def readings(crystal: Crystal, hosts: np.ndarray, systematic: float) -> Readings
         listed.host,
         listed.share,
         listed.flat,
+        listed.named,
     )
 
 
@@ -176,11 +181,12 @@ def class_posterior(
     where = table.sublattice
     variance = (error**2 + spread**2)[:, where] + table.error**2
     known = np.isfinite(mean) & (shares > 0)
-    likelihood = np.exp(
-        _log_normal(np.where(known, mean, 0.0)[:, where], table.expected, np.sqrt(variance))
-    )
+    likelihood = np.exp(_log_normal(mean[:, where], table.expected, np.sqrt(variance)))
     prior = (1 - UNKNOWN_PRIOR) * table.share / np.bincount(where, table.share)[where]
-    joint, unknown = prior * likelihood, UNKNOWN_PRIOR / UNKNOWN_RANGE
+    joint, unknown = (
+        np.where(known[:, where], prior * likelihood, 0.0),
+        UNKNOWN_PRIOR / UNKNOWN_RANGE,
+    )
     total = unknown + joint @ (where[:, None] == SITES)
     factor = np.where(known, shares, 0.0) / total
     result = np.empty((len(shares), 1 + len(where)))
@@ -227,7 +233,7 @@ def single_posterior(
     to which the systematic error of each expected intensity is added in quadrature. `weight` (n,)
     is the power to which the likelihood counts.
     """
-    deviation = np.hypot(_noise_of_entries(table, noise), table.error)[:, None]
+    deviation = np.sqrt(_noise_variance(table, noise) + table.error**2)[:, None]
     joint = np.empty(prior.shape[::-1])
     joint[0] = -np.log(UNKNOWN_RANGE)
     joint[1:] = _log_normal(np.asarray(centre, float), table.expected[:, None], deviation)
@@ -238,8 +244,8 @@ def single_posterior(
     return joint.T
 
 
-def _noise_of_entries(table: Readings, noise: np.ndarray) -> np.ndarray:
-    """Give the standard deviation (entries,) of a column's intensity, were it that entry's.
+def _noise_variance(table: Readings, noise: np.ndarray) -> np.ndarray:
+    """Give the variance (entries,) of a column's intensity by noise, were it that entry's.
 
     Counting noise goes with the electrons counted: its variance between the heights of the three
     undisturbed sites is interpolated. A column that lacks all is as quiet as an empty site.
@@ -247,13 +253,9 @@ def _noise_of_entries(table: Readings, noise: np.ndarray) -> np.ndarray:
     hosts = table.expected[-3:]
     rising = np.argsort(hosts)
     variance = np.maximum(np.asarray(noise, float), 1e-6)[rising] ** 2
-    return np.asarray(np.sqrt(np.interp(table.expected, hosts[rising], variance)))
+    return np.asarray(np.interp(table.expected, hosts[rising], variance))
 
 
 def by_species(table: Readings, posterior: np.ndarray) -> np.ndarray:
     """Sum a posterior (n, 1 + entries) over entries of one name: (n, species)."""
-    result = np.zeros((len(table.names), len(posterior)))
-    result[table.names.index(UNKNOWN)] = posterior[:, 0]
-    for code, column in zip(table.code.tolist(), posterior.T[1:], strict=True):
-        result[code] += column
-    return result.T
+    return np.asarray(posterior @ table.named)
