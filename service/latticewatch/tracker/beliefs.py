@@ -74,8 +74,11 @@ def species_prior(
         return fresh
     kept = np.where(here, (1.0 - change) ** known.elapsed, 0.0)
     # Entry by entry in memory, as `fresh` is.
-    past = np.ascontiguousarray(tracks["belief"][known.track, : fresh.shape[1]].T)
-    return np.asarray((kept * past + (1.0 - kept) * fresh.T).T)
+    past = tracks["belief"][known.track, : fresh.shape[1]].T
+    prior = np.subtract(past, fresh.T, order="C")
+    prior *= kept
+    prior += fresh.T
+    return prior.T
 
 
 def state_matrix(soft: np.ndarray, change: float) -> np.ndarray:

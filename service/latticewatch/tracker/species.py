@@ -31,7 +31,6 @@ HOST_PRIOR = (0.05, 0.6)
 LEAST_HEIGHT = 0.01
 #: Numbers of the sublattices.
 SITES = np.arange(3)
-ROOT_TWO_PI = float(np.sqrt(2 * np.pi))
 
 
 @dataclass(frozen=True)
@@ -51,10 +50,13 @@ class Readings:
         True for the three undisturbed columns.
     share
         How common each is beside the others of its sublattice, before anything is known.
+    site
+        (entries, 3), 1.0 at the entry's sublattice.
     flat
-        (entries, 3), `share` among the defects that may stand on each sublattice; 0 for all others.
+        (1 + entries, 3), `share` of "unknown" and of each entry among the defects that may stand on
+        a sublattice: 0 for the former, for hosts and for those of other sublattices.
     named
-        (1 + entries, species), 1 where "unknown", or an entry, is of that name.
+        (1 + entries, species), 1.0 where "unknown", or an entry, is of that name.
     """
 
     names: tuple[str, ...]
@@ -64,6 +66,7 @@ class Readings:
     error: np.ndarray
     host: np.ndarray
     share: np.ndarray
+    site: np.ndarray
     flat: np.ndarray
     named: np.ndarray
 
@@ -102,6 +105,7 @@ class _Listed:
     sublattice: np.ndarray
     host: np.ndarray
     share: np.ndarray
+    site: np.ndarray
     flat: np.ndarray
     named: np.ndarray
     fixed: np.ndarray
@@ -120,11 +124,12 @@ def _listed(crystal: Crystal) -> _Listed:
     left = np.minimum(value, second) * (where == 1)
     host = np.arange(len(code)) >= len(listed)
     share = np.array([column_share(crystal, reading) for reading in listed] + [1.0] * 3)
-    flat = share[:, None] * ((where[:, None] == SITES) & ~host[:, None])
+    site = np.eye(3)[where]
+    flat = np.vstack([np.zeros(3), (share * ~host)[:, None] * site])
     flat /= np.maximum(flat.sum(axis=0), 1.0)
     named = np.eye(len(names))[[names.index(UNKNOWN), *code]]
     fixed, of_host = value - left, left / (second or 1.0)
-    return _Listed(names, np.array(code), where, host, share, flat, named, fixed, of_host)
+    return _Listed(names, np.array(code), where, host, share, site, flat, named, fixed, of_host)
 
 
 def readings(crystal: Crystal, hosts: np.ndarray, systematic: float) -> Readings:
@@ -141,16 +146,10 @@ def readings(crystal: Crystal, hosts: np.ndarray, systematic: float) -> Readings
         error,
         listed.host,
         listed.share,
+        listed.site,
         listed.flat,
         listed.named,
     )
-
-
-def _log_normal(x: np.ndarray, mean: np.ndarray, deviation: np.ndarray) -> np.ndarray:
-    square = x - mean
-    square *= np.sqrt(0.5) / deviation
-    square *= square
-    return np.asarray(-np.log(deviation * ROOT_TWO_PI) - square)
 
 
 def class_posterior(
@@ -181,13 +180,12 @@ def class_posterior(
     where = table.sublattice
     variance = (error**2 + spread**2)[:, where] + table.error**2
     known = np.isfinite(mean) & (shares > 0)
-    likelihood = np.exp(_log_normal(mean[:, where], table.expected, np.sqrt(variance)))
-    prior = (1 - UNKNOWN_PRIOR) * table.share / np.bincount(where, table.share)[where]
-    joint, unknown = (
-        np.where(known[:, where], prior * likelihood, 0.0),
-        UNKNOWN_PRIOR / UNKNOWN_RANGE,
-    )
-    total = unknown + joint @ (where[:, None] == SITES)
+    likelihood = np.exp(-0.5 * (mean[:, where] - table.expected) ** 2 / variance)
+    likelihood /= np.sqrt(2 * np.pi * variance)
+    prior = (1 - UNKNOWN_PRIOR) * table.share / (table.share @ table.site)[where]
+    joint = np.where(known[:, where], prior * likelihood, 0.0)
+    unknown = UNKNOWN_PRIOR / UNKNOWN_RANGE
+    total = unknown + joint @ table.site
     factor = np.where(known, shares, 0.0) / total
     result = np.empty((len(shares), 1 + len(where)))
     result[:, 0] = unknown * factor.sum(axis=1)
@@ -209,17 +207,19 @@ def fresh_prior(
         (n,) site, and the segmenter's probability that it is a defect.
     """
     # Here and below entry by entry in memory: detections are many, entries are few.
-    mixed = table.flat.take(sublattice, axis=1)
+    prior = table.flat.take(sublattice, axis=1)
     if told is not None:
-        share = told.T[1:] * (mixed > 0)
+        share = told.T * (prior > 0)
         mass = share.sum(axis=0)
-        share *= (1 - FLAT_SHARE) / np.maximum(mass, 1e-300)
-        mixed *= np.where(mass > 0, FLAT_SHARE, 1.0)
-        mixed += share
+        nothing = mass <= 0
+        if nothing.any():
+            share[:, nothing], mass[nothing] = prior[:, nothing], 1.0
+        share *= (1 - FLAT_SHARE) / mass
+        prior *= FLAT_SHARE
+        prior += share
     host = np.minimum(np.maximum(1.0 - probability, HOST_PRIOR[0]), HOST_PRIOR[1])
-    prior = np.empty((1 + len(mixed), len(host)))
+    prior *= (1 - UNKNOWN_PRIOR) - host
     prior[0] = UNKNOWN_PRIOR
-    prior[1:-3] = (1 - host - UNKNOWN_PRIOR) * mixed[:-3]
     prior[-3:] = host * (SITES[:, None] == sublattice)
     return prior.T
 
@@ -233,11 +233,18 @@ def single_posterior(
     to which the systematic error of each expected intensity is added in quadrature. `weight` (n,)
     is the power to which the likelihood counts.
     """
-    deviation = np.sqrt(_noise_variance(table, noise) + table.error**2)[:, None]
-    joint = np.empty(prior.shape[::-1])
-    joint[0] = -np.log(UNKNOWN_RANGE)
-    joint[1:] = _log_normal(np.asarray(centre, float), table.expected[:, None], deviation)
-    joint *= weight
+    precision = 1.0 / (_noise_variance(table, noise) + table.error**2)
+    # Logarithms are parabolas of the intensity, so that one product gives those of all entries.
+    parabola = np.zeros((prior.shape[1], 3))
+    parabola[0, 0] = -np.log(UNKNOWN_RANGE)
+    parabola[1:, 2] = -0.5 * precision
+    parabola[1:, 1] = table.expected * precision
+    parabola[1:, 0] = 0.5 * (np.log(precision / (2 * np.pi)) - table.expected * parabola[1:, 1])
+    powers = np.empty((3, len(centre)))
+    powers[0] = weight
+    np.multiply(weight, centre, out=powers[1])
+    np.multiply(powers[1], centre, out=powers[2])
+    joint = parabola @ powers
     np.exp(joint, out=joint)
     joint *= prior.T
     joint /= joint.sum(axis=0)
