@@ -78,7 +78,7 @@ def species_prior(
     prior = np.subtract(past, fresh.T, order="C")
     prior *= kept
     prior += fresh.T
-    return prior.T
+    return np.asarray(prior.T)
 
 
 def state_matrix(soft: np.ndarray, change: float) -> np.ndarray:

@@ -100,12 +100,9 @@ def anchored(detections: Detections, alignment: Alignment) -> tuple[np.ndarray, 
     )
 
 
-def first_on_site(keys: np.ndarray) -> np.ndarray:
-    """Find, in ascending order, the first detection of each site key: the most probable one."""
-    ranked = np.sort(keys)
-    if (ranked[1:] != ranked[:-1]).all():
-        return np.arange(len(keys))
-    return np.sort(np.unique(keys, return_index=True)[1])
+def first_on_site(cells: np.ndarray, sublattice: np.ndarray) -> np.ndarray:
+    """Find, in ascending order, the first detection on each site: the most probable one."""
+    return np.sort(np.unique(site_keys(cells, sublattice), return_index=True)[1])
 
 
 def name_species(

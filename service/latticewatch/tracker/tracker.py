@@ -199,7 +199,7 @@ class Tracker:
         """Sites, classes, species and states; and which detections were kept."""
         now = self._memory
         cells, sublattice, sample = anchored(detections, alignment)
-        keep = first_on_site(sample.site)
+        keep = first_on_site(cells, sublattice)
         now.duplicates += len(cells) - len(keep)
         if len(keep) < len(cells):
             cells, sublattice, sample = cells[keep], sublattice[keep], sample.take(keep)
