@@ -217,9 +217,9 @@ class Tracker:
             table, told, (cells, sample), (detections, keep), past, self.settings
         )
         species, posterior = named(fused, table, species, posterior, self.crystal)
-        inner = ~(detections.in_hole[keep] | fused.bare)
+        inner = np.flatnonzero(~(detections.in_hole[keep] | fused.bare))
         taught = sample, look
-        if not inner.all():
+        if len(inner) < len(sample):
             taught = sample.take(inner), None if look is None else look.take(inner)
         now.classifier = now.classifier.learnt(
             *taught,
