@@ -12,6 +12,7 @@ from latticewatch.tracker.dopants import state_likelihood
 from latticewatch.tracker.species import (
     FLAT_SHARE,
     HOST_PRIOR,
+    LEAST_TOLD,
     UNKNOWN_PRIOR,
     UNKNOWN_RANGE,
     by_species,
@@ -110,7 +111,7 @@ def by_bayes(table, told, site, probability, centre, noise, weight):
         if e in defects:
             mixed = flat[e]
             if told is not None:
-                share = told[1 + e] / mass if mass > 0 else flat[e]
+                share = told[1 + e] / mass if mass > LEAST_TOLD else flat[e]
                 mixed = FLAT_SHARE * flat[e] + (1 - FLAT_SHARE) * share
             prior = (1 - host - UNKNOWN_PRIOR) * mixed
         variance = np.interp(table.expected[e], heights[order], noise[order] ** 2)
@@ -128,7 +129,7 @@ def test_single_detections_are_told_by_bayes_rule(name, seed, with_classes):
     site, noise = rng.integers(0, 3, n), rng.uniform(0.01, 0.1, 3)
     centre, probability = rng.uniform(-0.2, 1.5, n).astype(np.float32), rng.random(n)
     weight = rng.uniform(0.1, 1.0, n)
-    told = rng.random((n, 1 + len(table.code))) * (rng.random(n) < 0.7)[:, None]
+    told = rng.random((n, 1 + len(table.code))) * rng.choice([0.0, 1e-312, 1e-9, 1.0], (n, 1))
     told = told if with_classes else None
     prior = fresh_prior(table, told, site, probability)
     found = single_posterior(table, prior, centre, noise, weight)

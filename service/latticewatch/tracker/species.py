@@ -7,7 +7,7 @@ raise or lower a light column as a whole.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -24,6 +24,9 @@ UNKNOWN_PRIOR = 0.05
 #: A class's reading weighs in with a flat prior mixed to it in this share, so that a class that
 #: holds two species cannot overrule a clear measurement.
 FLAT_SHARE = 0.3
+#: Least that classes say of a sublattice's defects, in all, to be heeded: far above the least
+#: number whose inverse is one.
+LEAST_TOLD = 1e-300
 #: Bounds to the prior that the site is an undisturbed column, 1 - the segmenter's probability:
 #: a network's probability is no better calibrated than this.
 HOST_PRIOR = (0.05, 0.6)
@@ -93,28 +96,13 @@ def host_heights(crystal: Crystal, measured: float | None) -> np.ndarray:
     return np.array([1.0, second, 0.0])
 
 
-@dataclass(frozen=True)
-class _Listed:
-    """A crystal's `Readings` but for the intensities, which are ``fixed + of_host * height``.
-
-    `height` is the host column's on sublattice 1, which varies with the imaging.
-    """
-
-    names: tuple[str, ...]
-    code: np.ndarray
-    sublattice: np.ndarray
-    host: np.ndarray
-    share: np.ndarray
-    site: np.ndarray
-    flat: np.ndarray
-    named: np.ndarray
-    fixed: np.ndarray
-    of_host: np.ndarray
-
-
 @lru_cache(maxsize=16)
-def _listed(crystal: Crystal) -> _Listed:
-    """List what may stand on each site of a crystal, hosts last."""
+def _listed(crystal: Crystal) -> tuple[Readings, np.ndarray, np.ndarray]:
+    """List what may stand on each site of a crystal, hosts last; intensities are still to come.
+
+    Those expected are the second result and, times the host height of sublattice 1, which varies
+    with the imaging, the third.
+    """
     names, second, listed = species_names(crystal), crystal.host_intensity(1), crystal.readings
     code = [names.index(reading.species) for reading in listed] + [names.index(UNKNOWN)] * 3
     where = np.array([reading.sublattice for reading in listed] + [0, 1, 2])
@@ -124,32 +112,20 @@ def _listed(crystal: Crystal) -> _Listed:
     left = np.minimum(value, second) * (where == 1)
     host = np.arange(len(code)) >= len(listed)
     share = np.array([column_share(crystal, reading) for reading in listed] + [1.0] * 3)
-    site = np.eye(3)[where]
+    site, named = np.eye(3)[where], np.eye(len(names))[[names.index(UNKNOWN), *code]]
     flat = np.vstack([np.zeros(3), (share * ~host)[:, None] * site])
     flat /= np.maximum(flat.sum(axis=0), 1.0)
-    named = np.eye(len(names))[[names.index(UNKNOWN), *code]]
-    fixed, of_host = value - left, left / (second or 1.0)
-    return _Listed(names, np.array(code), where, host, share, site, flat, named, fixed, of_host)
+    blank = np.zeros(len(code))
+    table = Readings(names, np.array(code), where, blank, blank, host, share, site, flat, named)
+    return table, value - left, left / (second or 1.0)
 
 
 def readings(crystal: Crystal, hosts: np.ndarray, systematic: float) -> Readings:
     """List what may stand on each site, with expected intensities for these host heights."""
-    listed = _listed(crystal)
-    mean = listed.fixed + listed.of_host * hosts[1]
-    unit = np.where(listed.sublattice == 1, hosts[1], 1.0)
-    error = systematic * np.sqrt(unit**2 + mean**2)
-    return Readings(
-        listed.names,
-        listed.code,
-        listed.sublattice,
-        mean,
-        error,
-        listed.host,
-        listed.share,
-        listed.site,
-        listed.flat,
-        listed.named,
-    )
+    table, fixed, of_host = _listed(crystal)
+    mean = fixed + of_host * hosts[1]
+    unit = np.where(table.sublattice == 1, hosts[1], 1.0)
+    return replace(table, expected=mean, error=systematic * np.sqrt(unit**2 + mean**2))
 
 
 def class_posterior(
@@ -211,7 +187,7 @@ def fresh_prior(
     if told is not None:
         share = told.T * (prior > 0)
         mass = share.sum(axis=0)
-        nothing = mass <= 0
+        nothing = mass < LEAST_TOLD
         if nothing.any():
             share[:, nothing], mass[nothing] = prior[:, nothing], 1.0
         share *= (1 - FLAT_SHARE) / mass
