@@ -101,7 +101,7 @@ def defect_table(
         "species": species[seen.species[rows]],
         "state": labels[seen.state[rows]],
     }
-    return {name: np.asarray(values[name]).astype(kind) for name, kind in COLUMN_TYPES.items()}
+    return {name: values[name].astype(kind, copy=False) for name, kind in COLUMN_TYPES.items()}
 
 
 def closed_tracks(tracks: TrackArray, names: tuple[str, ...]) -> tuple[ClosedTrack, ...]:
