@@ -6,6 +6,7 @@ the first pixel at (0, 0). Fractional coordinates count lattice vectors from ``o
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -70,7 +71,7 @@ class Lattice:
     @property
     def cell_area(self) -> float:
         """Area of the unit cell in pixels squared."""
-        return float(abs(np.linalg.det(self.matrix)))
+        return float(abs(self.a1[0] * self.a2[1] - self.a1[1] * self.a2[0]))
 
     @property
     def constant(self) -> float:
@@ -78,7 +79,7 @@ class Lattice:
 
         The area is what a shear (specimen drift within a frame) leaves alone.
         """
-        return float(np.sqrt(2.0 * self.cell_area / np.sqrt(3.0)))
+        return math.sqrt(2.0 * self.cell_area / math.sqrt(3.0))
 
     @property
     def rotation(self) -> float:

@@ -10,7 +10,7 @@ from scipy.stats import chi2_contingency
 from sklearn.decomposition import PCA, IncrementalPCA
 
 from latticewatch.analysis import Stopwatch, _describe
-from latticewatch.tracker.descriptors import MEASURED, describe, update_basis
+from latticewatch.tracker.descriptors import AROUND, MEASURED, describe, update_basis
 from latticewatch.tracker.mixture import warm_start
 from latticewatch_kernels.conditioning import condition
 from latticewatch_kernels.labelling import label
@@ -44,6 +44,24 @@ def test_one_batch_is_plain_pca_and_the_residual_is_what_it_leaves():
     assert basis.squares == pytest.approx(((data - data.mean(0)) ** 2).sum())
 
 
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+def test_patches_are_described_to_the_accuracy_of_their_own_type(kind):
+    data = rows(3, 600, 256).astype(kind)
+    oracle = PCA(4).fit(data.astype(float))
+    basis = update_basis(None, data, 4)
+    found = basis.project(data.reshape(600, 16, 16))
+    sign = np.sign((basis.components * oracle.components_).sum(axis=1))
+    scores = oracle.transform(data.astype(float)) * sign
+    # A few times the type's own step, for a patch as long as the longest.
+    step, length = 8 * float(np.finfo(kind).eps), float((data**2).sum(axis=1).max())
+    np.testing.assert_allclose(found.scores, scores, atol=step * np.sqrt(length))
+    deviation = ((data.astype(float) - data.astype(float).mean(axis=0)) ** 2).sum(axis=1)
+    np.testing.assert_allclose(found.squares, deviation, rtol=0, atol=step * length)
+    chosen = np.arange(0, 600, 7)
+    part = 1 - (scores[chosen] ** 2).sum() / deviation[chosen].sum()
+    assert found.take(chosen).residual_share() == pytest.approx(part, abs=8 * step)
+
+
 def test_descriptor_does_not_depend_on_the_order_of_neighbours():
     rng = np.random.default_rng(2)
     patches = rng.normal(size=(30, 16, 16))
@@ -54,6 +72,7 @@ def test_descriptor_does_not_depend_on_the_order_of_neighbours():
     first = describe(centre, around, site, scores)
     second = describe(centre, np.roll(around, 1, axis=1), site, scores)
     assert first.shape == (30, MEASURED + 3)
+    np.testing.assert_array_equal(first[:, AROUND], np.sort(around, axis=1))
     np.testing.assert_array_equal(first, second)
 
 

@@ -65,6 +65,14 @@ def test_densities_responsibilities_and_bic_are_those_of_scikit_learn(kind):
     assert mixture.bic(points) == pytest.approx(oracle.bic(points), rel=1e-9)
 
 
+def test_no_responsibility_is_too_small_for_single_precision():
+    points, _ = sample(np.random.default_rng(11), 2000, 6.0)
+    r, _ = online(points).responsibilities(points * np.linspace(1, 50, 2000)[:, None])
+    assert 1e-31 < r.min() < 2e-30
+    assert r.astype(np.float32).min() > np.finfo(np.float32).tiny
+    np.testing.assert_allclose(r.sum(axis=1), 1.0, atol=1e-12)
+
+
 def test_diagonal_fit_is_scikit_learns():
     rng = np.random.default_rng(9)
     points, _ = sample(rng, 20_000, 6.0)

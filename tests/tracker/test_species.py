@@ -4,9 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import norm
 
 from latticewatch.tracker.dopants import state_likelihood
 from latticewatch.tracker.species import (
+    FLAT_SHARE,
+    HOST_PRIOR,
+    LEAST_TOLD,
+    UNKNOWN_PRIOR,
+    UNKNOWN_RANGE,
     by_species,
     class_posterior,
     fresh_prior,
@@ -85,6 +93,77 @@ def test_vacancies_that_noise_made_fainter_are_not_taken_for_double_ones():
     clear = [np.array([[none, v, none]]) for v in (0.0, 0.001, 0.01)]
     told = by_species(TABLE, class_posterior(TABLE, shares, *clear))[0]
     assert told[TABLE.names.index("VS2")] > 0.9
+
+
+def by_bayes(table, told, site, probability, centre, noise, weight):
+    """Posterior of one detection, entry by entry."""
+    here = [e for e in range(len(table.code)) if table.sublattice[e] == site]
+    defects = [e for e in here if not table.host[e]]
+    flat = {e: table.share[e] / max(sum(table.share[i] for i in defects), 1.0) for e in defects}
+    mass = 0.0 if told is None else sum(told[1 + e] for e in defects)
+    host = min(max(1.0 - probability, HOST_PRIOR[0]), HOST_PRIOR[1])
+    joint = np.zeros(1 + len(table.code))
+    joint[0] = UNKNOWN_PRIOR * (1.0 / UNKNOWN_RANGE) ** weight
+    heights = table.expected[table.host]
+    order = np.argsort(heights)
+    for e in here:
+        prior = host
+        if e in defects:
+            mixed = flat[e]
+            if told is not None:
+                share = told[1 + e] / mass if mass > LEAST_TOLD else flat[e]
+                mixed = FLAT_SHARE * flat[e] + (1 - FLAT_SHARE) * share
+            prior = (1 - host - UNKNOWN_PRIOR) * mixed
+        variance = np.interp(table.expected[e], heights[order], noise[order] ** 2)
+        deviation = np.sqrt(variance + table.error[e] ** 2)
+        joint[1 + e] = prior * norm.pdf(centre, table.expected[e], deviation) ** weight
+    return joint / joint.sum()
+
+
+@pytest.mark.parametrize("name", ["WS2", "graphene"])
+@given(seed=st.integers(0, 2**32 - 1), with_classes=st.booleans())
+@settings(max_examples=20, deadline=None)
+def test_single_detections_are_told_by_bayes_rule(name, seed, with_classes):
+    crystal, rng, n = crystal_named(name), np.random.default_rng(seed), 12
+    table = readings(crystal, host_heights(crystal, rng.uniform(0.1, 1.2)), 0.1)
+    site, noise = rng.integers(0, 3, n), rng.uniform(0.01, 0.1, 3)
+    centre, probability = rng.uniform(-0.2, 1.5, n).astype(np.float32), rng.random(n)
+    weight = rng.uniform(0.1, 1.0, n)
+    told = rng.random((n, 1 + len(table.code))) * rng.choice([0.0, 1e-312, 1e-9, 1.0], (n, 1))
+    told = told if with_classes else None
+    prior = fresh_prior(table, told, site, probability)
+    found = single_posterior(table, prior, centre, noise, weight)
+    for k in range(n):
+        row = None if told is None else told[k]
+        expected = by_bayes(table, row, site[k], probability[k], float(centre[k]), noise, weight[k])
+        np.testing.assert_allclose(found[k], expected, rtol=1e-9, atol=1e-12)
+    named = by_species(table, found)
+    for code, species in enumerate(table.names):
+        entries = [1 + e for e in np.flatnonzero(table.code == code)]
+        entries += [0] if species == "unknown" else []
+        np.testing.assert_allclose(named[:, code], found[:, entries].sum(axis=1), atol=1e-12)
+
+
+@given(seed=st.integers(0, 2**32 - 1))
+@settings(max_examples=20, deadline=None)
+def test_classes_are_told_by_bayes_rule_on_each_sublattice(seed):
+    rng = np.random.default_rng(seed)
+    table = readings(WS2, host_heights(WS2, rng.uniform(0.1, 0.3)), 0.1)
+    shares = rng.dirichlet(np.ones(3), 4) * (rng.random((4, 3)) < 0.8)
+    mean = np.where(rng.random((4, 3)) < 0.7, rng.uniform(-0.1, 1.2, (4, 3)), np.nan)
+    error, spread = rng.uniform(0.001, 0.05, (2, 4, 3))
+    found = class_posterior(table, shares, mean, error, spread)
+    expected = np.zeros_like(found)
+    for k, site in np.ndindex(4, 3):
+        if np.isnan(mean[k, site]):
+            continue
+        here = np.flatnonzero(table.sublattice == site)
+        deviation = np.sqrt(error[k, site] ** 2 + spread[k, site] ** 2 + table.error[here] ** 2)
+        likelihood = norm.pdf(mean[k, site], table.expected[here], deviation)
+        prior = (1 - UNKNOWN_PRIOR) * table.share[here] / table.share[here].sum()
+        joint = np.append(UNKNOWN_PRIOR / UNKNOWN_RANGE, prior * likelihood)
+        expected[k, np.append(0, 1 + here)] += shares[k, site] * joint / joint.sum()
+    np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-12)
 
 
 def test_state_likelihood_is_the_multivariate_normal_one():

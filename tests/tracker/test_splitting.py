@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import fields, replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -9,7 +11,7 @@ from hypothesis import strategies as st
 from sklearn.mixture import GaussianMixture
 
 from latticewatch.tracker.class_watch import SPLIT_GAIN, SPLIT_LOOKS, SPLIT_SEPARATION
-from latticewatch.tracker.reservoir import SIZE, Reservoir
+from latticewatch.tracker.reservoir import BLOCK, SIZE, Reservoir
 from latticewatch.tracker.splitting import divide, look_weights
 
 FLOOR, REPEAT = 1e-6, 0.25
@@ -96,3 +98,24 @@ def test_reservoir_is_bounded_repeats_itself_and_forgets_exponentially():
     # 15 arrivals a batch: a mean age of SIZE / 15 batches, with a standard error of a sixteenth.
     assert (299 - kept.of(0)[0]).mean() == pytest.approx(SIZE / 15, rel=0.2)
     assert kept.without((0,)).filled.tolist() == [0, 0, SIZE]
+
+
+@given(st.lists(st.integers(0, 400), max_size=6), st.integers(0, 2**32 - 1))
+@settings(max_examples=40, deadline=None)
+def test_reservoir_does_not_depend_on_how_arrivals_are_spread_over_frames(sizes, seed):
+    rng, n = np.random.default_rng(seed), sum(sizes)
+    number, points, site = rng.integers(0, 3, n) ** 2, rng.normal(size=(n, 2)), np.arange(n)
+    # some way before, over and after the end of a block of places
+    start = replace(Reservoir.empty(5, 2), draws=int(rng.integers(BLOCK - 1500, BLOCK + 100)))
+    parts, whole = start, start.add(number, points, site, 7)
+    for end, size in zip(np.cumsum(sizes), sizes, strict=True):
+        chosen = slice(end - size, end)
+        parts = parts.add(number[chosen], points[chosen], site[chosen], 7)
+    for field in fields(Reservoir):
+        np.testing.assert_array_equal(getattr(parts, field.name), getattr(whole, field.name))
+    assert whole.draws == start.draws + n
+    for k in range(5):
+        kept = whole.of(k)[1]
+        assert len(set(kept)) == len(kept) == min((number == k).sum(), SIZE)
+        assert set(kept) <= set(site[number == k])
+        np.testing.assert_allclose(whole.of(k)[0], points[kept], atol=2e-3)

@@ -10,6 +10,7 @@ from synthetic import View, detect, info, make_specimen
 
 from latticewatch.client.table import COLUMNS
 from latticewatch.tracker import Tracker, TrackerSettings
+from latticewatch.tracker.observation import check_finite
 from latticewatch.tracker.series import Series
 from latticewatch_models.crystal import crystal_named
 
@@ -180,16 +181,23 @@ def test_state_of_another_crystal_or_settings_is_refused():
         Tracker.restore(b"\x93nonsense", settings, specimen.crystal)
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("name", ["centre", "neighbours", "patches", "probability"])
-def test_numbers_that_are_none_are_refused_and_change_nothing(name):
+def test_numbers_that_are_none_are_refused_and_change_nothing(name, value):
     specimen = make_specimen(0)
     tracker = Tracker(TrackerSettings(), specimen.crystal)
     seen = detect(specimen, View(), np.random.default_rng(0))
     before = tracker.save()
-    getattr(seen, name).flat[0] = np.nan
+    getattr(seen, name).flat[0] = value
     with pytest.raises(ValueError, match=name):
         tracker.apply(info(0), seen)
     assert tracker.save() == before
+
+
+def test_a_number_whose_square_is_none_is_a_number():
+    seen = detect(make_specimen(0), View(), np.random.default_rng(0))
+    seen.patches.flat[0] = np.finfo(seen.patches.dtype).max
+    check_finite(seen)
 
 
 @pytest.mark.parametrize("stop", [1, 5, 9])

@@ -83,9 +83,15 @@ def species_prior(
     `change` is the chance of a change per frame; `fresh` (n, entries) the prior without memory.
     """
     here = known.track >= 0
-    kept = np.where(here, (1.0 - change) ** known.elapsed, 0.0)[:, None]
-    past = tracks["belief"][known.track, : fresh.shape[1]] if len(tracks) else fresh
-    return np.asarray(kept * past + (1 - kept) * fresh)
+    if not len(tracks):
+        return fresh
+    kept = np.where(here, (1.0 - change) ** known.elapsed, 0.0)
+    # Entry by entry in memory, as `fresh` is.
+    past = tracks["belief"][known.track, : fresh.shape[1]].T
+    prior = np.subtract(past, fresh.T, order="C")
+    prior *= kept
+    prior += fresh.T
+    return np.asarray(prior.T)
 
 
 def state_matrix(soft: np.ndarray, change: float) -> np.ndarray:

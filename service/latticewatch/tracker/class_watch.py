@@ -145,9 +145,10 @@ def judge_pairs(watch: ClassWatch) -> tuple[ClassWatch, Verdict | None]:
     )
     together = _count(watch.together, (value >= ONE) & (apart == IN_A_ROW), known)
     watch = replace(watch, seen=0, apart=apart, together=together)
-    due = np.triu((together == IN_A_ROW) & known)
+    due = (together == IN_A_ROW) & known
     if not due.any():
         return watch, None
+    due = np.triu(due)
     first, second = np.unravel_index(int(np.where(due, value, -1.0).argmax()), due.shape)
     return watch, Verdict(int(first), int(second))
 

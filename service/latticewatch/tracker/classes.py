@@ -36,6 +36,11 @@ class Look:
     probability: np.ndarray
     patches: Projected
 
+    def best(self) -> tuple[np.ndarray, np.ndarray]:
+        """Most probable class (n,) of each detection, and its probability."""
+        number = self.probability.argmax(axis=1)
+        return number, self.probability[np.arange(len(number)), number]
+
     def take(self, index: np.ndarray) -> Look:
         """Return the chosen detections."""
         return Look(self.points[index], self.probability[index], self.patches.take(index))
@@ -95,7 +100,7 @@ class Classifier:
                 return replace(self, buffer=buffer)
             return _warmed(buffer, settings, floor)
         # BLAS adds up in another order for another layout: equal numbers, equal bytes.
-        sums = self.sums.add(np.ascontiguousarray(look.probability), sample)
+        sums = self.sums.add(np.ascontiguousarray(look.probability), look.points, sample)
         pending, mixture = np.concatenate([self.pending, look.points]), self.mixture
         while len(pending) >= settings.batch:
             batch, pending = pending[: settings.batch], pending[settings.batch :]
@@ -167,7 +172,7 @@ def _warmed(buffer: Sample, settings: TrackerSettings, floor: float) -> Classifi
         basis=basis,
         mixture=mixture,
         pending=np.zeros((0, points.shape[1])),
-        sums=blank.sums.add(seen, buffer),
+        sums=blank.sums.add(seen, points, buffer),
         residual=(missed, missed),
         roster=roster,
         watch=ClassWatch.empty(settings.room, points.shape[1]),

@@ -7,6 +7,7 @@ and Yang, Int. J. Comput. Vis. 77, 125 (2008)).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -15,6 +16,8 @@ import numpy as np
 SITE_MARKS = np.array([[0.0, 0.0], [1.0, 0.0], [0.5, np.sqrt(3.0) / 2.0]])
 #: Length of the measured part of a descriptor: centre, three sorted neighbours, site mark.
 MEASURED = 6
+#: Where those stand.
+CENTRE, AROUND, MARK = 0, slice(1, 4), slice(4, MEASURED)
 #: Scores are divided by the root of the samples on one column (256 samples over 4.6 cells of three
 #: sites), so that a column that changes by one host intensity moves a score by about one.
 SCORE_SCALE = 1.0 / np.sqrt(18.0)
@@ -44,27 +47,37 @@ class Basis:
     count: int
     squares: float
 
+    @cached_property
+    def _axes(self) -> tuple[np.ndarray, np.ndarray]:
+        """Components, then the mean, as columns (p, k + 1), and where the mean lies on them."""
+        axes = np.column_stack([*self.components, self.mean])
+        return axes, self.mean @ axes
+
     def project(self, patches: np.ndarray) -> Projected:
-        """Patches (n, p) or (n, rows, columns) in the basis."""
-        centred = patches.reshape(len(patches), -1).astype(float)
-        centred -= self.mean
-        return Projected(centred, centred @ self.components.T)
+        """Patches (n, p) or (n, rows, columns) in the basis, to the accuracy of their own type."""
+        rows = patches.reshape(len(patches), -1)
+        # One product in the patches' own type: to widen or centre them costs more than all the
+        # rest, and what their type leaves out lies a thousand times below any noise.
+        axes, offset = self._axes
+        along = rows @ axes.astype(rows.dtype)
+        squares = np.einsum("np,np->n", rows, rows) + (offset[-1] - 2.0 * along[:, -1])
+        return Projected(along[:, :-1] - offset[:-1], squares)
 
 
 @dataclass(frozen=True)
 class Projected:
-    """Deviations (n, p) of patches from the mean patch, and their scores (n, k) in the basis."""
+    """Scores (n, k) of patches in the basis, and squared distances (n,) from the mean patch."""
 
-    centred: np.ndarray
     scores: np.ndarray
+    squares: np.ndarray
 
     def take(self, index: np.ndarray) -> Projected:
         """Return the chosen patches."""
-        return Projected(self.centred[index], self.scores[index])
+        return Projected(self.scores[index], self.squares[index])
 
     def residual_share(self) -> float:
         """Share of the squared deviation from the mean that the basis does not hold."""
-        whole = float(np.vdot(self.centred, self.centred))
+        whole = float(self.squares.sum())
         return 1.0 - float(np.vdot(self.scores, self.scores)) / whole if whole > 0 else 0.0
 
 
@@ -97,5 +110,14 @@ def describe(
     All are in units of the host column, none depends on the gauge: neighbours are sorted and the
     patch is turned to its darkest neighbour.
     """
-    measured = [np.asarray(centre, float)[:, None], np.sort(neighbours, axis=1)]
-    return np.hstack([*measured, SITE_MARKS[sublattice], scores * SCORE_SCALE])
+    first, second, third = neighbours.T
+    low, high = np.minimum(first, second), np.maximum(first, second)
+    points = np.empty((len(centre), MEASURED + scores.shape[1]))
+    points[:, CENTRE] = centre
+    darkest, middle, brightest = points[:, AROUND].T
+    np.minimum(low, third, out=darkest)
+    np.maximum(low, np.minimum(high, third), out=middle)
+    np.maximum(high, third, out=brightest)
+    points[:, MARK] = SITE_MARKS.take(sublattice, axis=0)
+    points[:, MEASURED:] = scores * SCORE_SCALE
+    return points

@@ -11,6 +11,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+#: Least logarithm of a class's probability over that of the likeliest: 1e-30. To take exponentials
+#: that underflow, or to go on with them in single precision, takes ten times as long and more.
+LEAST_LOG = -69.0
 #: A class with a smaller share than this has too few points to move its mean or covariance.
 LEAST_SHARE = 1e-4
 #: Rounds and tolerance (nats per point) of the warm fit.
@@ -77,7 +80,7 @@ class Mixture:
         """Posterior class probabilities (n, K) and log density (n,)."""
         joint = self.log_joint(points)
         top = joint.max(axis=1, keepdims=True)
-        weights = np.exp(joint - top)
+        weights = np.exp(np.maximum(joint - top, LEAST_LOG))
         total = weights.sum(axis=1, keepdims=True)
         return weights / total, (top + np.log(total))[:, 0]
 

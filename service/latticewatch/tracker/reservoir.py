@@ -8,12 +8,28 @@ exponentially distributed with a mean of `SIZE` arrivals, whatever the length of
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 
 #: Descriptors kept of each class: enough for two classes at four standard deviations from each
 #: other to be told from one (measured, see docs/tracker.md), 7 kB a class in the saved state.
 SIZE = 256
+#: Places drawn at once: to set up a generator takes longer than to draw a frame's places.
+BLOCK = 1 << 14
+
+
+@lru_cache(maxsize=4)
+def _block(seed: int, number: int) -> np.ndarray:
+    """Random places of arrivals number * BLOCK and on."""
+    return np.random.default_rng((seed, number)).integers(0, SIZE, BLOCK, np.int16)
+
+
+def _places(seed: int, start: int, n: int) -> np.ndarray:
+    """Random places (n,) of the arrivals from number `start` on; the same however they come."""
+    first = start // BLOCK
+    blocks = [_block(seed, number) for number in range(first, (start + n) // BLOCK + 1)]
+    return np.concatenate(blocks)[start - first * BLOCK :][:n].astype(np.int64)
 
 
 @dataclass(frozen=True)
@@ -28,7 +44,7 @@ class Reservoir:
     filled, fresh
         (room,): places in use, and arrivals since the class was last judged.
     draws
-        Times that places were drawn, which numbers the random stream.
+        Places drawn, which numbers the next in the random stream.
     """
 
     points: np.ndarray
@@ -47,19 +63,21 @@ class Reservoir:
 
     def add(self, number: np.ndarray, points: np.ndarray, site: np.ndarray, seed: int) -> Reservoir:
         """Keep descriptors (n, d) of the classes `number` (n,), seen on `site` (n,)."""
-        rng = np.random.default_rng((seed, self.draws))
-        order = np.argsort(number, kind="stable")
-        number = number[order]
+        place = _places(seed, self.draws, len(number))
         count = np.bincount(number, minlength=len(self.filled))
         # Arrivals fill the free places first; what comes after replaces at random.
-        within = np.arange(len(number)) - np.repeat(np.cumsum(count) - count, count)
-        place = self.filled[number] + within
-        place = np.where(place < SIZE, place, rng.integers(0, SIZE, len(number)))
+        some = np.flatnonzero(self.filled[number] < SIZE)
+        if len(some):
+            some = some[np.argsort(number[some], kind="stable")]
+            among = np.bincount(number[some], minlength=len(count))
+            within = np.arange(len(some)) - np.repeat(np.cumsum(among) - among, among)
+            free = self.filled[number[some]] + within
+            place[some] = np.where(free < SIZE, free, place[some])
         kept, sites = self.points.copy(), self.site.copy()
-        kept[number, place] = points[order]
-        sites[number, place] = site[order]
+        kept[number, place] = points
+        sites[number, place] = site
         filled = np.minimum(self.filled + count, SIZE)
-        return Reservoir(kept, sites, filled, self.fresh + count, self.draws + 1)
+        return Reservoir(kept, sites, filled, self.fresh + count, self.draws + len(number))
 
     def of(self, number: int) -> tuple[np.ndarray, np.ndarray]:
         """Descriptors (n, d) and sites (n,) of one class."""

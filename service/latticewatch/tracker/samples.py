@@ -8,6 +8,11 @@ import numpy as np
 
 from latticewatch.detections import PATCH_SIZE
 
+from .descriptors import AROUND, CENTRE
+
+#: Numbers of the sublattices.
+SITES = np.arange(3)
+
 
 @dataclass(frozen=True)
 class Sample:
@@ -69,18 +74,28 @@ class ClassSums:
         blank = np.zeros((k, 3))
         return cls(blank, blank, blank, blank, blank, np.zeros((k, PATCH_SIZE**2)))
 
-    def add(self, r: np.ndarray, sample: Sample) -> ClassSums:
-        """Fold detections with responsibilities r (n, room) in."""
-        site = np.eye(3)[sample.sublattice]
-        centre = np.asarray(sample.centre, float)[:, None]
-        around = np.sort(np.asarray(sample.neighbours, float), axis=1)
+    def add(self, r: np.ndarray, points: np.ndarray, sample: Sample) -> ClassSums:
+        """Fold detections with responsibilities r (n, room) and descriptors (n, d) in."""
+        n = len(sample)
+        # One product for all that is kept by sublattice or of three neighbours.
+        values = np.empty((5, 3, n))
+        values[0] = SITES[:, None] == sample.sublattice
+        values[1] = values[0] * points[:, CENTRE]
+        values[2] = values[1] * points[:, CENTRE]
+        values[3] = points[:, AROUND].T
+        values[4] = values[3] ** 2
+        sums = (r.T @ values.reshape(15, n).T).reshape(-1, 5, 3)
+        # Patches are not widened for their sum over a frame, which is many times as exact as they.
+        patches, image = sample.patches.reshape(n, -1), self.image.copy()
+        used = np.flatnonzero(sums[:, 0].any(axis=1))
+        image[used] += r[:, used].T.astype(patches.dtype) @ patches
         return ClassSums(
-            self.weight + r.T @ site,
-            self.centre + r.T @ (site * centre),
-            self.squares + r.T @ (site * centre**2),
-            self.around + r.T @ around,
-            self.around_squares + r.T @ around**2,
-            self.image + r.T @ sample.patches.reshape(len(sample), -1),
+            self.weight + sums[:, 0],
+            self.centre + sums[:, 1],
+            self.squares + sums[:, 2],
+            self.around + sums[:, 3],
+            self.around_squares + sums[:, 4],
+            image,
         )
 
     def merged(self, kept: int, gone: int) -> ClassSums:

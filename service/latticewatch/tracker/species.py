@@ -7,7 +7,8 @@ raise or lower a light column as a whole.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 
@@ -23,11 +24,16 @@ UNKNOWN_PRIOR = 0.05
 #: A class's reading weighs in with a flat prior mixed to it in this share, so that a class that
 #: holds two species cannot overrule a clear measurement.
 FLAT_SHARE = 0.3
+#: Least that classes say of a sublattice's defects, in all, to be heeded: far above the least
+#: number whose inverse is one.
+LEAST_TOLD = 1e-300
 #: Bounds to the prior that the site is an undisturbed column, 1 - the segmenter's probability:
 #: a network's probability is no better calibrated than this.
 HOST_PRIOR = (0.05, 0.6)
 #: Least host height of sublattice 1, in host columns of sublattice 0, that can calibrate anything.
 LEAST_HEIGHT = 0.01
+#: Numbers of the sublattices.
+SITES = np.arange(3)
 
 
 @dataclass(frozen=True)
@@ -47,6 +53,13 @@ class Readings:
         True for the three undisturbed columns.
     share
         How common each is beside the others of its sublattice, before anything is known.
+    site
+        (entries, 3), 1.0 at the entry's sublattice.
+    flat
+        (1 + entries, 3), `share` of "unknown" and of each entry among the defects that may stand on
+        a sublattice: 0 for the former, for hosts and for those of other sublattices.
+    named
+        (1 + entries, species), 1.0 where "unknown", or an entry, is of that name.
     """
 
     names: tuple[str, ...]
@@ -56,8 +69,12 @@ class Readings:
     error: np.ndarray
     host: np.ndarray
     share: np.ndarray
+    site: np.ndarray
+    flat: np.ndarray
+    named: np.ndarray
 
 
+@lru_cache(maxsize=16)
 def species_names(crystal: Crystal) -> tuple[str, ...]:
     """Species of a crystal in the order of their codes, ``hole_edge`` and ``unknown`` last."""
     listed = dict.fromkeys(reading.species for reading in crystal.readings)
@@ -79,37 +96,36 @@ def host_heights(crystal: Crystal, measured: float | None) -> np.ndarray:
     return np.array([1.0, second, 0.0])
 
 
+@lru_cache(maxsize=16)
+def _listed(crystal: Crystal) -> tuple[Readings, np.ndarray, np.ndarray]:
+    """List what may stand on each site of a crystal, hosts last; intensities are still to come.
+
+    Those expected are the second result and, times the host height of sublattice 1, which varies
+    with the imaging, the third.
+    """
+    names, second, listed = species_names(crystal), crystal.host_intensity(1), crystal.readings
+    code = [names.index(reading.species) for reading in listed] + [names.index(UNKNOWN)] * 3
+    where = np.array([reading.sublattice for reading in listed] + [0, 1, 2])
+    value = np.array([crystal.reading_intensity(reading) for reading in listed] + [1.0, second, 0])
+    # What is left of the host column goes with it; what an adatom adds on top is a metal atom,
+    # whose height is known in units of sublattice 0.
+    left = np.minimum(value, second) * (where == 1)
+    host = np.arange(len(code)) >= len(listed)
+    share = np.array([column_share(crystal, reading) for reading in listed] + [1.0] * 3)
+    site, named = np.eye(3)[where], np.eye(len(names))[[names.index(UNKNOWN), *code]]
+    flat = np.vstack([np.zeros(3), (share * ~host)[:, None] * site])
+    flat /= np.maximum(flat.sum(axis=0), 1.0)
+    blank = np.zeros(len(code))
+    table = Readings(names, np.array(code), where, blank, blank, host, share, site, flat, named)
+    return table, value - left, left / (second or 1.0)
+
+
 def readings(crystal: Crystal, hosts: np.ndarray, systematic: float) -> Readings:
     """List what may stand on each site, with expected intensities for these host heights."""
-    names = species_names(crystal)
-    code, sublattice, expected, share = [], [], [], []
-    for reading in crystal.readings:
-        share.append(column_share(crystal, reading))
-        value = crystal.reading_intensity(reading)
-        if reading.sublattice == 1:
-            # Scale what is left of the host column; what an adatom adds on top is a metal atom,
-            # whose height is known in units of sublattice 0.
-            host = crystal.host_intensity(1)
-            value = min(value, host) * hosts[1] / host + max(value - host, 0.0)
-        code.append(names.index(reading.species))
-        sublattice.append(reading.sublattice)
-        expected.append(value)
-    for site in range(3):
-        code.append(names.index(UNKNOWN))
-        sublattice.append(site)
-        expected.append(hosts[site])
-        share.append(1.0)
-    where, mean = np.array(sublattice), np.array(expected)
-    scale = np.hypot(systematic * np.where(where == 2, 1.0, hosts[where]), systematic * mean)
-    host_entry = np.arange(len(code)) >= len(crystal.readings)
-    return Readings(names, np.array(code), where, mean, scale, host_entry, np.array(share))
-
-
-def _normal(x: np.ndarray, mean: np.ndarray, deviation: np.ndarray) -> np.ndarray:
-    with np.errstate(under="ignore"):
-        return np.asarray(
-            np.exp(-0.5 * ((x - mean) / deviation) ** 2) / (deviation * np.sqrt(2 * np.pi))
-        )
+    table, fixed, of_host = _listed(crystal)
+    mean = fixed + of_host * hosts[1]
+    unit = np.where(table.sublattice == 1, hosts[1], 1.0)
+    return replace(table, expected=mean, error=systematic * np.sqrt(unit**2 + mean**2))
 
 
 def class_posterior(
@@ -137,19 +153,19 @@ def class_posterior(
         (K, 1 + entries): probability of "unknown", then of each reading; a class's row is summed
         over sublattices by its shares.
     """
-    result = np.zeros((len(shares), 1 + len(table.code)))
-    for site in range(3):
-        here = table.sublattice == site
-        off = np.hypot(error[:, site, None], spread[:, site, None])
-        deviation = np.hypot(off, table.error[here])
-        likelihood = _normal(mean[:, site, None], table.expected[here], deviation)
-        joint = np.zeros_like(result)
-        joint[:, 0] = UNKNOWN_PRIOR / UNKNOWN_RANGE
-        prior = table.share[here] / table.share[here].sum()
-        joint[:, 1:][:, here] = (1 - UNKNOWN_PRIOR) * prior * likelihood
-        known = np.isfinite(mean[:, site]) & (shares[:, site] > 0)
-        posterior = joint[known] / joint[known].sum(axis=1, keepdims=True)
-        result[known] += shares[known, site, None] * posterior
+    where = table.sublattice
+    variance = (error**2 + spread**2)[:, where] + table.error**2
+    known = np.isfinite(mean) & (shares > 0)
+    likelihood = np.exp(-0.5 * (mean[:, where] - table.expected) ** 2 / variance)
+    likelihood /= np.sqrt(2 * np.pi * variance)
+    prior = (1 - UNKNOWN_PRIOR) * table.share / (table.share @ table.site)[where]
+    joint = np.where(known[:, where], prior * likelihood, 0.0)
+    unknown = UNKNOWN_PRIOR / UNKNOWN_RANGE
+    total = unknown + joint @ table.site
+    factor = np.where(known, shares, 0.0) / total
+    result = np.empty((len(shares), 1 + len(where)))
+    result[:, 0] = unknown * factor.sum(axis=1)
+    result[:, 1:] = joint * factor[:, where]
     return result
 
 
@@ -166,19 +182,22 @@ def fresh_prior(
     sublattice, probability
         (n,) site, and the segmenter's probability that it is a defect.
     """
-    here = table.sublattice[None, :] == sublattice[:, None]
-    defect = here & ~table.host
-    flat = np.where(defect, table.share, 0.0)
-    flat /= np.maximum(flat.sum(axis=1, keepdims=True), 1.0)
-    mixed = flat
+    # Here and below entry by entry in memory: detections are many, entries are few.
+    prior = table.flat.take(sublattice, axis=1)
     if told is not None:
-        share = np.where(defect, told[:, 1:], 0.0)
-        mass = share.sum(axis=1, keepdims=True)
-        share = np.where(mass > 0, share / np.maximum(mass, 1e-300), flat)
-        mixed = FLAT_SHARE * flat + (1 - FLAT_SHARE) * share
-    host = np.clip(1.0 - probability, *HOST_PRIOR)[:, None]
-    weight = np.where(table.host, host, (1 - host - UNKNOWN_PRIOR) * mixed) * here
-    return np.hstack([np.full((len(probability), 1), UNKNOWN_PRIOR), weight])
+        share = told.T * (prior > 0)
+        mass = share.sum(axis=0)
+        nothing = mass < LEAST_TOLD
+        if nothing.any():
+            share[:, nothing], mass[nothing] = prior[:, nothing], 1.0
+        share *= (1 - FLAT_SHARE) / mass
+        prior *= FLAT_SHARE
+        prior += share
+    host = np.minimum(np.maximum(1.0 - probability, HOST_PRIOR[0]), HOST_PRIOR[1])
+    prior *= (1 - UNKNOWN_PRIOR) - host
+    prior[0] = UNKNOWN_PRIOR
+    prior[-3:] = host * (SITES[:, None] == sublattice)
+    return prior.T
 
 
 def single_posterior(
@@ -190,28 +209,36 @@ def single_posterior(
     to which the systematic error of each expected intensity is added in quadrature. `weight` (n,)
     is the power to which the likelihood counts.
     """
-    deviation = np.hypot(_noise_of_entries(table, noise), table.error)[None, :]
-    likelihood = _normal(np.asarray(centre, float)[:, None], table.expected[None, :], deviation)
-    unknown = np.full((len(centre), 1), 1.0 / UNKNOWN_RANGE)
-    joint = prior * np.hstack([unknown, likelihood]) ** weight[:, None]
-    return np.asarray(joint / joint.sum(axis=1, keepdims=True))
+    precision = 1.0 / (_noise_variance(table, noise) + table.error**2)
+    # Logarithms are parabolas of the intensity, so that one product gives those of all entries.
+    parabola = np.zeros((prior.shape[1], 3))
+    parabola[0, 0] = -np.log(UNKNOWN_RANGE)
+    parabola[1:, 2] = -0.5 * precision
+    parabola[1:, 1] = table.expected * precision
+    parabola[1:, 0] = 0.5 * (np.log(precision / (2 * np.pi)) - table.expected * parabola[1:, 1])
+    powers = np.empty((3, len(centre)))
+    powers[0] = weight
+    np.multiply(weight, centre, out=powers[1])
+    np.multiply(powers[1], centre, out=powers[2])
+    joint = parabola @ powers
+    np.exp(joint, out=joint)
+    joint *= prior.T
+    joint /= joint.sum(axis=0)
+    return joint.T
 
 
-def _noise_of_entries(table: Readings, noise: np.ndarray) -> np.ndarray:
-    """Give the standard deviation (entries,) of a column's intensity, were it that entry's.
+def _noise_variance(table: Readings, noise: np.ndarray) -> np.ndarray:
+    """Give the variance (entries,) of a column's intensity by noise, were it that entry's.
 
     Counting noise goes with the electrons counted: its variance between the heights of the three
     undisturbed sites is interpolated. A column that lacks all is as quiet as an empty site.
     """
-    hosts = np.array([table.expected[table.host & (table.sublattice == k)][0] for k in range(3)])
+    hosts = table.expected[-3:]
     rising = np.argsort(hosts)
     variance = np.maximum(np.asarray(noise, float), 1e-6)[rising] ** 2
-    return np.asarray(np.sqrt(np.interp(table.expected, hosts[rising], variance)))
+    return np.asarray(np.interp(table.expected, hosts[rising], variance))
 
 
 def by_species(table: Readings, posterior: np.ndarray) -> np.ndarray:
     """Sum a posterior (n, 1 + entries) over entries of one name: (n, species)."""
-    result = np.zeros((len(posterior), len(table.names)))
-    np.add.at(result.T, table.code, posterior[:, 1:].T)
-    result[:, table.names.index(UNKNOWN)] += posterior[:, 0]
-    return result
+    return np.asarray(posterior @ table.named)

@@ -208,17 +208,18 @@ class Tracker:
         look = now.classifier.look(sample)
         told, classes = None, (np.full(len(keep), -1), np.zeros(len(keep)))
         if look is not None:
-            told = look.probability @ class_posterior(table, *class_moments(now.classifier.sums))
-            best = np.where(fused.bare, -1, look.probability.argmax(axis=1))
-            classes = (best, np.where(fused.bare, 0.0, look.probability.max(axis=1)))
+            of_class = class_posterior(table, *class_moments(now.classifier.sums))
+            told = (of_class.T @ look.probability.T).T
+            best, probability = look.best()
+            classes = (np.where(fused.bare, -1, best), np.where(fused.bare, 0.0, probability))
         past = Past(now.tracks, recall(now.tracks, sites, frame), now.soft_steps)
         species, posterior = name_species(
             table, told, (cells, sample), (detections, keep), past, self.settings
         )
         species, posterior = named(fused, table, species, posterior, self.crystal)
-        inner = ~(detections.in_hole[keep] | fused.bare)
+        inner = np.flatnonzero(~(detections.in_hole[keep] | fused.bare))
         taught = sample, look
-        if not inner.all():
+        if len(inner) < len(sample):
             taught = sample.take(inner), None if look is None else look.take(inner)
         now.classifier = now.classifier.learnt(
             *taught,
