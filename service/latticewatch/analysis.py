@@ -186,7 +186,7 @@ def _describe(
     neighbours = _neighbours(labels, lattice, cells, sublattice)
     turns = neighbours.argmin(axis=1).astype(np.int8)
     deviation = lattice_patches(
-        labels.z,
+        labels.matched,
         sites + labels.order.displacement_at(sites),
         lattice,
         turns,

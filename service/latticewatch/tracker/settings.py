@@ -83,7 +83,7 @@ class TrackerSettings:
     step_exponent: float = 0.7
     batch: int = 100
     covariance_floor: float = 1e-4
-    starts: int = 24
+    starts: int = 8
     seed: int = 0
     max_gap_frames: int = 3
     hop_cost: float = 4.0
