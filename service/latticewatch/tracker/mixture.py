@@ -56,9 +56,7 @@ class Moments:
         return cls(n, s0, s1, s2)
 
     def __add__(self, other: Moments) -> Moments:
-        return Moments(
-            self.n + other.n, self.s0 + other.s0, self.s1 + other.s1, self.s2 + other.s2
-        )
+        return Moments(self.n + other.n, self.s0 + other.s0, self.s1 + other.s1, self.s2 + other.s2)
 
 
 @dataclass(frozen=True)
