@@ -15,6 +15,10 @@ import numpy as np
 
 #: A class with a smaller share than this has too few points to move its mean or covariance.
 LEAST_SHARE = 1e-4
+#: Weight of a point of the first fit against one of the next batch. A step of 100 descriptors holds
+#: three of a class of 3 %: at 1 and below such a class may be lost from the start (0.9 % of the
+#: likelihood in one simulated specimen of ten); from 2 to 8 it was lost in none.
+FIT_WEIGHT = 2.0
 
 
 @dataclass(frozen=True)
@@ -164,12 +168,11 @@ def step_size(steps: float, passed: float, exponent: float) -> float:
 
 
 def steps_behind(n: int, batch: int, exponent: float) -> float:
-    """Give the steps behind an average over n points.
+    """Give the steps behind a batch fit to n points: how large the next one may be.
 
-    After them a batch moves the average by its own share of n + `batch` points, so that a fit to n
-    points is not forgotten for the next few batches.
+    A batch then weighs what it would in an average over n * `FIT_WEIGHT` points and itself.
     """
-    return float((n / batch + 1.0) ** (1.0 / exponent) - 2.0)
+    return float((FIT_WEIGHT * n / batch + 1.0) ** (1.0 / exponent) - 2.0)
 
 
 def learn(

@@ -1,9 +1,9 @@
 """Where the mixture starts: batch EM on the first descriptors, from starts that see every kind.
 
-K classes for more kinds of defects have many optima, and K seeds find poor ones: what they miss no
-step of EM brings back. So each start fits several times as many classes, which find every kind, and
-then makes two into one until K are left, each time the two whose sum is most like a single normal
-class (Runnalls, IEEE Trans. Aerosp. Electron. Syst. 43, 989 (2007)).
+K classes for more kinds of defects have many optima, and K seeds often find poor ones: what they
+miss no step of EM brings back. So every other start fits several times as many classes, which find
+every kind, and then makes two into one until K are left, each time the two whose sum is most like a
+single normal class (Runnalls, IEEE Trans. Aerosp. Electron. Syst. 43, 989 (2007)).
 """
 
 from __future__ import annotations
@@ -34,13 +34,17 @@ def warm_start(
     *,
     diagonal: bool = False,
 ) -> Mixture:
-    """Batch EM on the first points (n, d) from several starts; the best likelihood is kept."""
+    """Batch EM on the first points (n, d) from several starts; the best likelihood is kept.
+
+    Half of the starts have more classes at first, as many as there are points for.
+    """
     many = max(k, min(SURPLUS * k, len(points) // LEAST_POINTS))
     short = []
-    for _ in range(starts):
-        fit = _seeded(points, many, rng, floor, diagonal=diagonal)
-        fit = climb(points, fit, floor, SHORT_ROUNDS)[1]
-        short.append(climb(points, reduced(fit, k, floor), floor, SHORT_ROUNDS))
+    for start in range(starts):
+        fit = _seeded(points, k if start % 2 else many, rng, floor, diagonal=diagonal)
+        if len(fit) > k:
+            fit = reduced(climb(points, fit, floor, SHORT_ROUNDS)[1], k, floor)
+        short.append(climb(points, fit, floor, SHORT_ROUNDS))
     short.sort(key=lambda fit: -fit[0])
     long = [climb(points, fit, floor, ROUNDS) for _, fit in short[:LONG_RUNS]]
     return max(long, key=lambda fit: fit[0])[1]
