@@ -162,9 +162,10 @@ def step_size(steps: float, passed: float, exponent: float) -> float:
 
     ``1 - prod_i (1 - eta_i)`` over the steps after the first `steps`.
     """
-    done = np.arange(math.ceil(passed))
-    part = np.minimum(passed - done, 1.0)
-    return -math.expm1(float(part @ np.log1p(-((steps + done + 2.0) ** -exponent))))
+    kept = 1.0
+    for done in range(math.ceil(passed)):
+        kept *= (1.0 - (steps + done + 2.0) ** -exponent) ** min(passed - done, 1.0)
+    return 1.0 - kept
 
 
 def steps_behind(n: int, batch: int, exponent: float) -> float:
