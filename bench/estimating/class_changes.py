@@ -10,7 +10,8 @@ import numpy as np
 from latticewatch.tracker.class_changes import judge
 from latticewatch.tracker.class_watch import ClassWatch, Verdict
 from latticewatch.tracker.classes import Classifier
-from latticewatch.tracker.mixture import learn, reordered, warm_start
+from latticewatch.tracker.mixture import Moments, reordered, steps_behind
+from latticewatch.tracker.mixture_start import warm_start
 from latticewatch.tracker.settings import TrackerSettings
 
 
@@ -70,15 +71,22 @@ def warmed(frames: Iterator[Frame], settings: TrackerSettings, floor: float) -> 
     while sum(len(f.kind) for f in seen) < settings.warm_up:
         seen.append(next(frames))
     points, kind = (np.concatenate([getattr(f, n) for f in seen]) for n in ("points", "kind"))
-    mixture = warm_start(
-        points, len(SHARES), np.random.default_rng(0), settings.starts, floor, settings.batch
-    )
+    mixture = warm_start(points, len(SHARES), np.random.default_rng(0), settings.starts, floor)
+    steps = steps_behind(len(points), settings.batch, settings.step_exponent)
     r = mixture.responsibilities(points)[0]
     mixture = reordered(mixture, (np.eye(len(SHARES))[kind].T @ r).argmax(axis=1))
+    mixture = replace(mixture, steps=steps)
     blank = Classifier.empty(settings.room)
     roster = replace(blank.roster, numbers=np.arange(len(SHARES)))
     watch = ClassWatch.empty(settings.room, DIMENSIONS)
-    return replace(blank, mixture=mixture, roster=roster, watch=watch, floor=floor)
+    return replace(
+        blank,
+        mixture=mixture,
+        pending=Moments.empty(len(SHARES), DIMENSIONS),
+        roster=roster,
+        watch=watch,
+        floor=floor,
+    )
 
 
 def follow(
@@ -86,17 +94,15 @@ def follow(
 ) -> Iterator[tuple[Classifier, Frame, np.ndarray, Verdict | None]]:
     """Run the classifier on descriptors alone; its state, the frame, class numbers and a change."""
     floor = (0.5 * SIGMA) ** 2
-    size = settings.batch
-    classifier, pending = warmed(frames, settings, floor), np.zeros((0, DIMENSIONS))
+    classifier = warmed(frames, settings, floor)
     for number, frame in enumerate(frames):
-        mixture = classifier.mixture
-        r = classifier.roster.spread(mixture.responsibilities(frame.points)[0])
-        pending = np.concatenate([pending, frame.points])
-        while len(pending) >= size:
-            mixture = learn(mixture, pending[:size], settings.step_exponent, floor)
-            pending = pending[size:]
+        by_component = classifier.mixture.responsibilities(frame.points)[0]
+        r = classifier.roster.spread(by_component)
+        pending = classifier.pending + Moments.of(frame.points, by_component)
         watch = classifier.watch.noted(r, frame.points, frame.site, settings.seed)
-        classifier = replace(classifier, mixture=mixture, watch=watch)
+        classifier = replace(classifier, pending=pending, watch=watch)
+        if pending.n >= settings.batch:
+            classifier = classifier.caught_up(settings)
         classifier, verdict = judge(classifier, number, settings)
         yield classifier, frame, r.argmax(axis=1), verdict
 

@@ -8,7 +8,7 @@ batch see one distribution; and a set without overlap, of the same dimensions.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from sklearn.metrics import adjusted_rand_score
@@ -16,7 +16,8 @@ from sklearn.mixture import GaussianMixture
 
 from latticewatch.analysis import Stopwatch, _describe
 from latticewatch.tracker.descriptors import describe, update_basis
-from latticewatch.tracker.mixture import Mixture, learn, warm_start
+from latticewatch.tracker.mixture import Mixture, Moments, learn, steps_behind
+from latticewatch.tracker.mixture_start import warm_start
 from latticewatch.tracker.settings import TrackerSettings
 from latticewatch_kernels.conditioning import condition
 from latticewatch_kernels.labelling import label
@@ -27,7 +28,7 @@ from latticewatch_models.microscope import ImagingConfig, Microscope, SpecimenCo
 SCATTER_PX = 0.3
 #: Vacancies hop and bind, nothing is damaged: what is there stays what it is.
 CALM = Rates(damage_barn=0.0, metal_damage_barn=0.0, hole_nucleation_barn=0.0, hole_growth_barn=0.0)
-BATCH = TrackerSettings().batch
+BATCH, WARM_UP = TrackerSettings().batch, TrackerSettings().warm_up
 
 
 @dataclass(frozen=True)
@@ -96,36 +97,53 @@ def apart(n: int, seed: int, classes: int = 5, d: int = 10) -> Scene:
     return Scene(0.05 * (10.0 * directions[kind] + noise), 1e-4)
 
 
-def online(points: np.ndarray, k: int, floor: float, warm_up: int = 200) -> Mixture:
+def step(mixture: Mixture, points: np.ndarray, floor: float) -> Mixture:
+    """Let the mixture learn what one frame brings, as the tracker does."""
+    gathered = Moments.of(points, mixture.responsibilities(points)[0])
+    return learn(mixture, gathered, BATCH, TrackerSettings().step_exponent, floor)
+
+
+def online(points: np.ndarray, k: int, floor: float, warm_up: int = WARM_UP) -> Mixture:
     """Run the tracker's mixture over these points."""
-    s = TrackerSettings()
     mixture = start(points, k, floor, warm_up)
     for first in range(warm_up, len(points), BATCH):
-        mixture = learn(mixture, points[first : first + BATCH], s.step_exponent, floor)
+        mixture = step(mixture, points[first : first + BATCH], floor)
     return mixture
 
 
-def start(points: np.ndarray, k: int, floor: float, warm_up: int = 200) -> Mixture:
+def start(points: np.ndarray, k: int, floor: float, warm_up: int = WARM_UP) -> Mixture:
     """Fit the warm-up as the tracker does."""
-    s = TrackerSettings()
-    return warm_start(points[:warm_up], k, np.random.default_rng(0), s.starts, floor, BATCH)
+    s, first = TrackerSettings(), points[:warm_up]
+    fit = warm_start(first, k, np.random.default_rng(0), s.starts, floor)
+    return replace(fit, steps=steps_behind(len(first), BATCH, s.step_exponent))
+
+
+class Floored(GaussianMixture):
+    """scikit-learn's mixture under the tracker's rule of least variance, `reg_covar`.
+
+    scikit-learn adds that to every variance, where the tracker only fills up to it: the likelihood
+    would be lower by that alone.
+    """
+
+    def _m_step(self, *args: object, **options: object) -> None:
+        super()._m_step(*args, **options)
+        floor = self.reg_covar
+        raw = self.covariances_ - floor * np.eye(self.covariances_.shape[1])
+        values, vectors = np.linalg.eigh(raw)
+        values = np.maximum(values, floor)
+        self.covariances_ = np.einsum("kij,kj,klj->kil", vectors, values, vectors)
+        root = np.linalg.inv(np.linalg.cholesky(self.covariances_))
+        self.precisions_cholesky_ = root.swapaxes(1, 2)
 
 
 def batch(points: np.ndarray, k: int, floor: float, seed: int, starts: int) -> GaussianMixture:
-    """Fit by scikit-learn from its own starts, under the tracker's rule of least variance.
-
-    `reg_covar` adds what the tracker's floor only fills up; it is taken off again, since the
-    likelihood would be lower by that alone.
-    """
-    fit = GaussianMixture(k, n_init=starts, reg_covar=floor, random_state=seed, max_iter=500).fit(
-        points
-    )
-    return _same_floor(fit, floor)
+    """Fit by scikit-learn from its own starts."""
+    return Floored(k, n_init=starts, reg_covar=floor, random_state=seed, max_iter=500).fit(points)
 
 
 def batch_from(begin: Mixture, points: np.ndarray, floor: float) -> GaussianMixture:
-    """Fit by scikit-learn from the tracker's own warm start."""
-    fit = GaussianMixture(
+    """Fit by scikit-learn from a start of the tracker's kind."""
+    return Floored(
         len(begin),
         reg_covar=floor,
         max_iter=500,
@@ -133,14 +151,6 @@ def batch_from(begin: Mixture, points: np.ndarray, floor: float) -> GaussianMixt
         means_init=begin.means,
         precisions_init=np.linalg.inv(begin.covariances),
     ).fit(points)
-    return _same_floor(fit, floor)
-
-
-def _same_floor(fit: GaussianMixture, floor: float) -> GaussianMixture:
-    values, vectors = np.linalg.eigh(fit.covariances_ - floor * np.eye(fit.covariances_.shape[1]))
-    fit.covariances_ = np.einsum("kij,kj,klj->kil", vectors, np.maximum(values, floor), vectors)
-    fit.precisions_cholesky_ = np.linalg.inv(np.linalg.cholesky(fit.covariances_)).swapaxes(1, 2)
-    return fit
 
 
 @dataclass(frozen=True)
@@ -149,46 +159,55 @@ class Likeness:
 
     Attributes
     ----------
-    likelihood, best, same
-        Held-out log-likelihood (nats a point) of the online mixture, of scikit-learn's best fit to
-        the training points and of its fit from the tracker's warm start.
+    likelihood, best, own, same
+        Held-out log-likelihood (nats a point) of the online mixture and of scikit-learn's fits to
+        all training points: the best of all by these, the best from its own starts, and that from
+        the tracker's start on the warm-up.
     rand, rand_same, rand_peer
-        Adjusted Rand index of the online labels against either, and of scikit-learn's second run
-        against its first.
+        Adjusted Rand index of the online labels against the first and the last of these, and of
+        two of scikit-learn's runs, each from starts of its own, against each other.
     """
 
     likelihood: float
     best: float
+    own: float
     same: float
     rand: float
     rand_same: float
     rand_peer: float
 
-    @property
-    def excess(self) -> float:
-        """Relative to the best batch fit's."""
-        return (self.likelihood - self.best) / abs(self.best)
-
-    @property
-    def excess_same(self) -> float:
-        """Relative to the batch fit's from the same start."""
-        return (self.likelihood - self.same) / abs(self.same)
+    def excess(self, over: str = "best") -> float:
+        """Likelihood relative to that of one of the fits."""
+        other = float(getattr(self, over))
+        return (self.likelihood - other) / abs(other)
 
 
 def compare(
-    scene: Scene, k: int, train: int = 20_000, starts: int = 5, warm_up: int = 200
+    scene: Scene, k: int, train: int = 20_000, starts: int = 5, warm_up: int = WARM_UP
 ) -> Likeness:
-    """Fit both on the first points and judge them on the rest."""
+    """Fit both on the first points and judge them on the rest.
+
+    The best batch fit is sought from scikit-learn's own starts, from the tracker's, and from one
+    that is found in the tracker's way among every fourth of the training points.
+    """
     points, held = scene.points[:train], scene.points[train:]
     mine = online(points, k, scene.floor, warm_up)
     own = [batch(points, k, scene.floor, seed, starts) for seed in (0, 1)]
-    same = batch_from(start(points, k, scene.floor, warm_up), points, scene.floor)
-    best = max((*own, same), key=lambda fit: float(fit.score(points)))
+    same, spread = (
+        batch_from(start(first, k, scene.floor, len(first)), points, scene.floor)
+        for first in (points[:warm_up], points[::4])
+    )
+
+    def likelihood(fit: GaussianMixture) -> float:
+        return float(fit.score(points))
+
+    best = max((*own, same, spread), key=likelihood)
     r, density = mine.responsibilities(held)
     labels = r.argmax(axis=1)
     return Likeness(
         float(density.mean()),
         float(best.score(held)),
+        float(max(own, key=likelihood).score(held)),
         float(same.score(held)),
         float(adjusted_rand_score(labels, best.predict(held))),
         float(adjusted_rand_score(labels, same.predict(held))),
@@ -197,18 +216,22 @@ def compare(
 
 
 def update_ms(scene: Scene, counts: tuple[int, ...], k: int = 5) -> list[tuple[int, float, float]]:
-    """Points seen, ms of one online step of 100 points then, ms of a batch refit to all of them."""
+    """Points seen, ms of one online step of 100 points then, ms of a batch refit to all of them.
+
+    The step is timed as the tracker takes it: class probabilities, moments, parameters.
+    """
     rows = []
     points = np.resize(scene.points, (max(counts) + 5 * BATCH, scene.points.shape[1]))
-    mixture, done = start(points, k, scene.floor), 200
+    mixture, done = start(points, k, scene.floor, 200), 200
     for count in sorted(counts):
         while done < count:
-            mixture = learn(mixture, points[done : done + BATCH], 0.7, scene.floor)
+            mixture = step(mixture, points[done : done + BATCH], scene.floor)
             done += BATCH
         spent = []
         for _ in range(30):
             begin = time.perf_counter()
-            learn(mixture, points[done : done + BATCH], 0.7, scene.floor)
+            # A new mixture, which has to whiten anew as after every step.
+            step(replace(mixture), points[done : done + BATCH], scene.floor)
             spent.append(time.perf_counter() - begin)
         begin = time.perf_counter()
         GaussianMixture(k, reg_covar=scene.floor, random_state=0).fit(points[:count])
@@ -219,12 +242,12 @@ def update_ms(scene: Scene, counts: tuple[int, ...], k: int = 5) -> list[tuple[i
 
 def likeness_rows(*, quick: bool) -> list[tuple[str, int, Likeness]]:
     """Set, warm-up and comparison; scenes without overlap, then specimens."""
-    rows = [(f"apart, seed {seed}", 200, compare(apart(30_000, seed), 5)) for seed in range(2)]
+    rows = [(f"apart, seed {s}", WARM_UP, compare(apart(30_000, s), 5)) for s in range(2)]
     for dose, seed in (
         ((8000.0, 0),) if quick else ((1600.0, 1), (1600.0, 2), (8000.0, 0), (8000.0, 1))
     ):
         seen = specimen(30_000, dose, seed)
-        for warm_up in (200, 2000):
+        for warm_up in (200, WARM_UP, 2000):
             scene = seen.scene(warm_up)
             rows.append(
                 (f"WS2, {dose:g} e, seed {seed}", warm_up, compare(scene, 5, warm_up=warm_up))
@@ -234,14 +257,16 @@ def likeness_rows(*, quick: bool) -> list[tuple[str, int, Likeness]]:
 
 def main_table(quick: bool) -> str:
     """All rows as text."""
-    heads = ("warm-up", "online", "best", "", "same start", "", "ARI best", "ARI same", "ARI peer")
+    heads = ("warm-up", "online", "best", "", "its own", "", "same start", "")
+    heads = (*heads, "ARI best", "ARI same", "ARI peer")
     lines = [
         "Held-out log-likelihood (nats a point) after 20,000 descriptors, five classes",
         f"{'set':<22}" + "".join(f"{head:>11}" for head in heads),
     ]
     for name, warm_up, row in likeness_rows(quick=quick):
-        cells = [f"{warm_up}", f"{row.likelihood:.3f}", f"{row.best:.3f}", f"{row.excess:+.2%}"]
-        cells += [f"{row.same:.3f}", f"{row.excess_same:+.2%}"]
+        cells = [f"{warm_up}", f"{row.likelihood:.3f}"]
+        for over in ("best", "own", "same"):
+            cells += [f"{getattr(row, over):.3f}", f"{row.excess(over):+.2%}"]
         cells += [f"{value:.3f}" for value in (row.rand, row.rand_same, row.rand_peer)]
         lines.append(f"{name:<22}" + "".join(f"{cell:>11}" for cell in cells))
     lines += [
@@ -249,6 +274,6 @@ def main_table(quick: bool) -> str:
         f"{'descriptors before':>18}{'online, ms per 100':>20}{'scikit-learn refit, ms':>24}",
     ]
     counts = (1000, 10_000) if quick else (1000, 10_000, 100_000)
-    for count, step, refit in update_ms(apart(20_000, 0), counts):
-        lines.append(f"{count:>18}{step:>20.2f}{refit:>24.0f}")
+    for count, one, refit in update_ms(apart(20_000, 0), counts):
+        lines.append(f"{count:>18}{one:>20.2f}{refit:>24.0f}")
     return "\n".join(lines)

@@ -185,8 +185,9 @@ def _describe(
     sites = lattice.site_positions(cells, sublattice)
     neighbours = _neighbours(labels, lattice, cells, sublattice)
     turns = neighbours.argmin(axis=1).astype(np.int8)
+    # The matched residual, not its significance: noise and brightness differ between frames.
     deviation = lattice_patches(
-        labels.z,
+        labels.matched,
         sites + labels.order.displacement_at(sites),
         lattice,
         turns,

@@ -135,7 +135,7 @@ class TrackerOptions(_Section):
     warm_up: int = Field(
         default=500,
         ge=20,
-        description="descriptors gathered before the mixture starts; 2000 make the best of it",
+        description="descriptors gathered before the mixture starts",
     )
     max_gap_frames: int = Field(
         default=3, ge=0, le=100, description="frames a defect may be missed before its track ends"

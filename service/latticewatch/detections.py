@@ -53,10 +53,9 @@ class Detections:
         same units; counting noise makes it greatest on the brightest.
     patches
         float32 (n, PATCH_SIZE, PATCH_SIZE): by how much columns differ from the perfect crystal
-        around the site, over the local noise (the matched filter's significance, so that 0 is the
-        host), times the host column of sublattice 0 in the frame's own intensity: no physical unit.
-        On simulated WS2 at 1,600 electrons a pixel a missing W column has about -2.6, an adatom
-        4.9. In the lattice's frame (a1 along +columns), turned by `turns`.
+        around the site, in units of the host column of sublattice 0: the residual after the matched
+        filter, which has a column's whole deviation where the column stands (0 is the host) and
+        falls off around it. In the lattice's frame (a1 along +columns), turned by `turns`.
     turns
         int8 (n,): the neighbour that was turned to direction 0, the darkest of the three.
     fractions

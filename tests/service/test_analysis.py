@@ -61,6 +61,25 @@ def test_the_darkest_neighbour_is_the_vacant_one_at_a_high_dose(analyser):
     assert darkest.mean() < 0.75 * frame.truth.lattice.heights[1]
 
 
+def test_patches_are_in_units_of_the_host_column_at_any_dose(analyser):
+    told = []
+    for dose in (1600.0, 50_000.0):
+        frame = acquired(dose_e_per_pixel=dose)
+        found = analyser(frame.image)
+        points = np.stack([found.x_px, found.y_px], -1)
+        mine, true = match(points, frame.truth.points, 3.0)
+        # four samples, 0.09 lattice constants off the middle: four fifths are left
+        middle = found.patches[mine][:, 7:9, 7:9].mean(axis=(1, 2))
+        deviation = found.centre[mine] - 1.0
+        species = frame.truth.species[true]
+        told.append([middle[species == name].mean() for name in ("MoW", "VW")])
+        heavy = found.sublattice[mine] == 0
+        ratio = middle[heavy] / deviation[heavy]
+        assert np.median(ratio) == pytest.approx(0.8, abs=0.05)
+    # the significance of the same columns differs by a factor of more than five
+    np.testing.assert_allclose(told[0], told[1], atol=0.03)
+
+
 def test_magnification_is_taken_out_before_the_network_sees_the_frame(analyser):
     frame = acquired(dose_e_per_pixel=4000.0)
     plain = analyser(frame.image)

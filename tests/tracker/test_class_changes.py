@@ -14,7 +14,9 @@ from synthetic import Specimen, View, detect, info, make_specimen
 
 from latticewatch.tracker import Tracker, TrackerSettings
 from latticewatch.tracker.class_changes import chosen_counts, merge_counts
+from latticewatch.tracker.classes import Classifier
 from latticewatch.tracker.members import Members
+from latticewatch.tracker.mixture import learn, merged
 from latticewatch.tracker.series import Series
 from latticewatch.tracker.transitions import TransitionCounts
 
@@ -111,6 +113,50 @@ def test_members_of_a_class_that_split_off_count_from_then():
         members = members.add(np.array(x))
     assert members.summary(1, 0.95)["mean"] == 3.0
     assert members.summary(0, 0.95)["mean"] == 3.0
+
+
+def test_a_frame_teaches_with_the_class_probabilities_that_it_was_told_with(monkeypatch):
+    record, learnt = [], Classifier.learnt
+
+    def learning(self, sample, look, *rest):
+        after = learnt(self, sample, look, *rest)
+        if look is not None:
+            record.append((self.mixture, look.probability[:, self.roster.numbers], after.mixture))
+        return after
+
+    monkeypatch.setattr(Classifier, "learnt", learning)
+    options = TrackerSettings(classes=4, warm_up=100, batch=70)
+    specimen, rng = make_specimen(4, counts=(26, 4, 10, 4)), np.random.default_rng(3)
+    tracker = Tracker(options, specimen.crystal)
+    for frame in range(14):
+        tracker.apply(info(frame), detect(specimen, View(noise=0.02), rng))
+    gathered, steps = [], 0
+    for before, r, after in record:
+        gathered.append(r)
+        if after is before:
+            continue
+        told = np.concatenate(gathered)
+        passed, gathered, steps = len(told) / 70, [], steps + 1
+        kept = (1 - (before.steps + 2) ** -0.7) * (1 - (before.steps + 3) ** -0.7) ** (passed - 1)
+        assert 1 < passed <= 2
+        expected = kept * before.s0 + (1 - kept) * told.mean(axis=0)
+        np.testing.assert_allclose(after.s0, expected, rtol=1e-9)
+        assert after.steps == pytest.approx(before.steps + passed)
+    assert steps == len(record) // 2 >= 4  # two frames of 44 defects make one step
+
+
+def test_what_is_pending_is_learnt_before_classes_change():
+    options = TrackerSettings()
+    run = [state for state, *_ in follow(session(60, 1, 30), options)]
+    classifier = next(state for state in run if 0 < state.pending.n < options.batch)
+    floor = classifier.floor
+    changed = classifier.with_classes(lambda m: merged(m, 0, 2, floor), options)
+    assert changed.pending.n == 0
+    assert changed.pending.s2.shape == changed.mixture.s2.shape == (3, 10, 10)
+    first = learn(classifier.mixture, classifier.pending, 100, options.step_exponent, floor)
+    for name in ("s0", "s1", "s2", "means", "covariances"):
+        expected = getattr(merged(first, 0, 2, floor), name)
+        np.testing.assert_array_equal(getattr(changed.mixture, name), expected)
 
 
 class Changing(Specimen):

@@ -10,7 +10,7 @@ from sklearn.mixture import GaussianMixture
 from synthetic import View, detect, info, make_specimen
 
 from latticewatch.tracker import Tracker, TrackerSettings
-from latticewatch.tracker.mixture import warm_start
+from latticewatch.tracker.mixture_start import warm_start
 
 
 @pytest.mark.parametrize("covariance", ["full", "diagonal"])
@@ -41,7 +41,7 @@ def test_least_bic_is_where_scikit_learn_finds_it(kind):
     mine, oracle = [], []
     for k in range(1, 6):
         start = np.random.default_rng(0)
-        fit = warm_start(points, k, start, 24, 1e-6, 100, diagonal=kind == "diag")
+        fit = warm_start(points, k, start, 8, 1e-6, diagonal=kind == "diag")
         mine.append(fit.bic(points))
         peer = GaussianMixture(k, covariance_type=kind, n_init=3, random_state=0, max_iter=2000)
         oracle.append(peer.fit(points).bic(points))

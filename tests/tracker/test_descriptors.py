@@ -11,7 +11,7 @@ from sklearn.decomposition import PCA, IncrementalPCA
 
 from latticewatch.analysis import Stopwatch, _describe
 from latticewatch.tracker.descriptors import AROUND, MEASURED, describe, update_basis
-from latticewatch.tracker.mixture import warm_start
+from latticewatch.tracker.mixture_start import warm_start
 from latticewatch_kernels.conditioning import condition
 from latticewatch_kernels.labelling import label
 from latticewatch_kernels.registration import register
@@ -125,7 +125,7 @@ def test_classes_of_dopants_are_the_same_whichever_way_their_vacancy_lies(frames
     state = np.concatenate([frame[3] for frame in frames])
     basis = update_basis(None, sample[3].reshape(len(state), -1), 4)
     points = in_basis(basis, *sample)
-    mixture = warm_start(points, 3, np.random.default_rng(0), 24, 1e-3, 100)
+    mixture = warm_start(points, 3, np.random.default_rng(0), 8, 1e-3)
     found = mixture.responsibilities(points)[0].argmax(axis=1)
     counts = np.array([np.bincount(found[state == f"MoW+VS/{k}"], minlength=3) for k in range(3)])
     assert (counts.sum(axis=1) > 100).all()

@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from sklearn.metrics import adjusted_rand_score
 from sklearn.mixture import GaussianMixture
 
-from latticewatch.tracker.mixture import divided, learn, merged, moments, reordered, warm_start
+from latticewatch.tracker.mixture import (
+    Moments,
+    divided,
+    learn,
+    merged,
+    reordered,
+    step_size,
+    steps_behind,
+)
+from latticewatch.tracker.mixture_start import reduced, warm_start
 
 FLOOR = 1e-6
 
@@ -23,10 +36,16 @@ def sample(rng, n, spread):
 
 def online(points, warm=500, batch=100, diagonal=False):
     rng = np.random.default_rng(0)
-    mixture = warm_start(points[:warm], 5, rng, 6, FLOOR, batch, diagonal=diagonal)
+    mixture = warm_start(points[:warm], 5, rng, 6, FLOOR, diagonal=diagonal)
+    mixture = replace(mixture, steps=steps_behind(warm, batch, 0.7))
     for start in range(warm, len(points), batch):
-        mixture = learn(mixture, points[start : start + batch], 0.7, FLOOR)
+        mixture = taught(mixture, points[start : start + batch], batch)
     return mixture
+
+
+def taught(mixture, points, batch=100, exponent=0.7, floor=FLOOR):
+    moments = Moments.of(points, mixture.responsibilities(points)[0])
+    return learn(mixture, moments, batch, exponent, floor)
 
 
 @pytest.mark.parametrize("spread", [2.5, 6.0])
@@ -99,17 +118,92 @@ def test_one_class_taken_out_of_another_and_put_back_changes_nothing():
         np.testing.assert_allclose(getattr(one, name), getattr(whole, name), atol=1e-9)
 
 
-def test_statistics_with_steps_one_over_n_are_batch_averages():
-    rng = np.random.default_rng(6)
-    points, r = rng.normal(size=(1000, 3)), rng.dirichlet(np.ones(5), 1000)
-    running = moments(points[:100], r[:100])
-    for k in range(1, 10):
-        part = slice(100 * k, 100 * (k + 1))
-        fresh = moments(points[part], r[part])
-        eta = 1 / (k + 1)
-        running = tuple((1 - eta) * a + eta * b for a, b in zip(running, fresh, strict=True))
-    for mine, whole in zip(running, moments(points, r), strict=True):
-        np.testing.assert_allclose(mine, whole, atol=1e-12)
+@given(st.integers(0, 10_000))
+@settings(max_examples=20, deadline=None)
+def test_moments_are_the_sums_and_gathered_frame_by_frame_they_are_those_of_all(seed):
+    rng = np.random.default_rng(seed)
+    points, r = rng.normal(size=(200, 3)), rng.dirichlet(np.ones(5), 200)
+    gathered = Moments.empty(5, 3)
+    cuts = np.sort(rng.integers(0, 201, 4))
+    for part in np.split(np.arange(200), cuts):
+        gathered = gathered + Moments.of(points[part], r[part])
+    assert gathered.n == 200
+    np.testing.assert_allclose(gathered.s0, r.sum(axis=0))
+    np.testing.assert_allclose(gathered.s1, np.einsum("nk,ni->ki", r, points), atol=1e-12)
+    np.testing.assert_allclose(
+        gathered.s2, np.einsum("nk,ni,nj->kij", r, points, points), atol=1e-12
+    )
+
+
+@given(st.floats(0, 500), st.integers(1, 9), st.floats(0.55, 1.0))
+def test_a_long_step_forgets_what_as_many_ordinary_steps_would(before, passed, exponent):
+    kept = np.prod([1 - (before + i + 2) ** -exponent for i in range(passed)])
+    assert step_size(before, passed, exponent) == pytest.approx(1 - kept, rel=1e-9)
+    # A part of a step and the rest of it are one step.
+    part = step_size(before, passed - 0.4, exponent)
+    assert part < step_size(before, passed, exponent)
+    assert 1 - part == pytest.approx(kept / (1 - (before + passed + 1) ** -exponent) ** 0.4)
+
+
+@given(st.integers(10, 5000), st.floats(0.55, 1.0))
+def test_the_first_step_after_a_batch_fit_weighs_its_points_half_as_much_as_the_fits(n, exponent):
+    steps = steps_behind(n, 100, exponent)
+    assert step_size(steps, 1.0, exponent) == pytest.approx(100 / (2 * n + 100), rel=1e-9)
+
+
+def test_steps_of_equal_weight_make_the_statistics_batch_averages():
+    points, _ = sample(np.random.default_rng(6), 1000, 2.5)
+    mixture, r = online(points[:200], warm=200), []
+    first = Moments.of(points[:200], mixture.responsibilities(points[:200])[0])
+    r.append(mixture.responsibilities(points[:200])[0])
+    s0, s1, s2 = (value / 200 for value in (first.s0, first.s1, first.s2))
+    mixture = replace(mixture, s0=s0, s1=s1, s2=s2)
+    for begin in range(200, 1000, 200):
+        part = points[begin : begin + 200]
+        r.append(mixture.responsibilities(part)[0])
+        mixture = replace(mixture, steps=steps_behind(begin // 2, 200, 0.7))
+        mixture = taught(mixture, part, batch=200)
+    whole = Moments.of(points, np.concatenate(r))
+    for name in ("s0", "s1", "s2"):
+        expected = getattr(whole, name) / 1000
+        np.testing.assert_allclose(getattr(mixture, name), expected, atol=1e-9)
+
+
+def test_starts_for_more_kinds_than_classes_find_what_twenty_of_scikit_learns_do_or_better():
+    gained = []
+    for seed in range(6):
+        rng = np.random.default_rng(seed)
+        # eight kinds in three groups, as kinds of defects on three sublattices are
+        group = np.append(np.arange(3), rng.integers(0, 3, 5))
+        middle = 20.0 * np.eye(3, 6)[group] + rng.normal(0, 2.5, (8, 6))
+        spread = rng.uniform(0.2, 1.2, (8, 6))
+        kind = rng.choice(8, 600, p=rng.dirichlet(np.full(8, 4.0)))
+        points = middle[kind] + spread[kind] * rng.normal(size=(600, 6))
+        mine = warm_start(points, 5, rng, 16, FLOOR).responsibilities(points)[1].mean()
+        peer = GaussianMixture(5, n_init=20, random_state=seed, max_iter=500).fit(points)
+        gained.append(float(mine) - peer.score(points))
+    assert min(gained) > -1e-3, gained
+    assert max(gained) > 0.1, gained
+
+
+def test_classes_that_are_one_in_two_parts_are_those_that_a_start_makes_one():
+    rng = np.random.default_rng(11)
+    kinds = 8.0 * np.eye(4)[rng.integers(0, 4, 2000)] + rng.normal(size=(2000, 4))
+    four = warm_start(kinds, 4, np.random.default_rng(0), 4, FLOOR)
+    many = four
+    for k in range(4):
+        root = np.sqrt(np.linalg.eigvalsh(many.covariances[k])[-1])
+        axis = 0.5 * root * np.linalg.eigh(many.covariances[k])[1][:, -1]
+        means = many.means[k] + np.stack([-0.5 * axis, 0.5 * axis])
+        within = many.covariances[k] - 0.25 * np.outer(axis, axis)
+        many = divided(many, k, 0.5, means, within, FLOOR)
+    assert len(many) == 8
+    again = reduced(many, 4, FLOOR)
+    order = np.argsort(again.means[:, 0]), np.argsort(four.means[:, 0])
+    for name in ("weights", "means", "covariances"):
+        np.testing.assert_allclose(
+            getattr(again, name)[order[0]], getattr(four, name)[order[1]], atol=1e-9
+        )
 
 
 def test_classes_keep_their_numbers_while_the_data_wander():
@@ -117,7 +211,8 @@ def test_classes_keep_their_numbers_while_the_data_wander():
     base = np.array([[0.0, 0.0], [3.0, 0.0], [6.0, 0.0]])
     label = rng.integers(0, 3, 600)
     first = base[label] + 0.3 * rng.normal(size=(600, 2))
-    mixture = warm_start(first, 3, np.random.default_rng(0), 6, FLOOR, 100)
+    mixture = warm_start(first, 3, np.random.default_rng(0), 6, FLOOR)
+    mixture = replace(mixture, steps=steps_behind(600, 100, 0.55))
     mixture = reordered(mixture, np.argsort(mixture.means[:, 0]))
     for step in range(200):
         label = rng.integers(0, 3, 100)
@@ -126,13 +221,13 @@ def test_classes_keep_their_numbers_while_the_data_wander():
         turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
         moved = (base - base[1]) @ turn.T + base[1]
         points = moved[label] + 0.3 * rng.normal(size=(100, 2))
-        mixture = learn(mixture, points, 0.55, FLOOR)
+        mixture = taught(mixture, points, exponent=0.55)
         found = mixture.responsibilities(points)[0].argmax(axis=1)
     assert (found == label).mean() > 0.98
 
 
 def test_covariance_never_falls_below_the_floor():
     points = np.repeat(np.eye(3), 50, axis=0)
-    mixture = warm_start(points, 3, np.random.default_rng(0), 3, 1e-3, 100)
-    values = np.linalg.eigvalsh(learn(mixture, points, 0.7, 1e-3).covariances)
+    mixture = warm_start(points, 3, np.random.default_rng(0), 3, 1e-3)
+    values = np.linalg.eigvalsh(taught(mixture, points, floor=1e-3).covariances)
     assert values.min() >= 1e-3 * (1 - 1e-9)

@@ -47,7 +47,7 @@ def defects():
 def test_likelihood_and_labels_are_those_of_the_batch_fit(defects):
     scene, _ = defects
     row = compare(scene, 5, TRAIN, starts=4)
-    assert abs(row.excess) < 0.005, row
+    assert abs(row.excess()) < 0.005, row
     assert row.rand >= 0.98, row
 
 

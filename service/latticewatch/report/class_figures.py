@@ -26,7 +26,7 @@ def mean_images(classes: Sequence[ClassImage]) -> Figure:
         title = f"class {one.number}: {one.species}\n{one.members:.0f} looks\n"
         ax.set_title(f"{title}ratio {one.ratio:.2f} ({expected})", fontsize=9)
         ax.set(xticks=[], yticks=[])
-    figure.colorbar(shown, ax=axes, shrink=0.6, label="difference (arb. units)")
+    figure.colorbar(shown, ax=axes, shrink=0.6, label="difference (host columns)")
     return figure
 
 

@@ -89,7 +89,7 @@ def _classes(contents: Contents) -> Section:
         return _without("classes", title, contents.classes)
     caption = (
         "Mean difference from the perfect crystal for every class, on one scale (0 is the "
-        "host, arbitrary units). Looks: weighted count of defects. Ratio: "
+        "host, units of the host column). Looks: weighted count of defects. Ratio: "
         "intensity over that of a host column, measured (expected from atomic numbers)."
     )
     plate = Plate("class-images", class_figures.mean_images(contents.classes), caption)

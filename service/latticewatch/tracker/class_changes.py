@@ -26,8 +26,8 @@ def judge(
     classifier: Classifier, frame: int, settings: TrackerSettings
 ) -> tuple[Classifier, Verdict | None]:
     """Merge or split classes of the classifier if that is due after `frame`: at most one change."""
-    mixture, roster, floor = classifier.mixture, classifier.roster, classifier.floor
-    if mixture is None:
+    roster, floor = classifier.roster, classifier.floor
+    if classifier.mixture is None:
         return classifier, None
     if not (roster.since >= 0).any():  # the classes began with this frame
         return replace(classifier, roster=roster.given(roster.numbers, frame)), None
@@ -36,8 +36,7 @@ def judge(
         first, second = verdict.first, verdict.second
         kept, gone = roster.place(first), roster.place(second)
         classifier = replace(
-            classifier,
-            mixture=merged(mixture, kept, gone, floor),
+            classifier.with_classes(lambda m: merged(m, kept, gone, floor), settings),
             sums=classifier.sums.merged(first, second),
             roster=roster.merged(first, second),
             watch=watch.anew((first, second)),
@@ -47,10 +46,9 @@ def judge(
     number, part = roster.next_number(), None if verdict is None else verdict.division
     if verdict is None or part is None or number is None:
         return replace(classifier, watch=watch), None
-    place = roster.place(verdict.first)
+    place, parts = roster.place(verdict.first), (part.share, part.means, part.within)
     classifier = replace(
-        classifier,
-        mixture=divided(mixture, place, part.share, part.means, part.within, floor),
+        classifier.with_classes(lambda m: divided(m, place, *parts, floor), settings),
         sums=classifier.sums.cleared(verdict.first),
         roster=roster.appended(number).given([number], frame),
         watch=watch.anew((verdict.first, number)),

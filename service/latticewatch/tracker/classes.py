@@ -11,6 +11,7 @@ class has room for every number that the session may give out.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -18,7 +19,8 @@ import numpy as np
 
 from .class_watch import ClassWatch
 from .descriptors import Basis, Projected, describe, update_basis
-from .mixture import Mixture, learn, reordered, warm_start
+from .mixture import Mixture, Moments, learn, reordered, steps_behind
+from .mixture_start import warm_start
 from .reservoir import Reservoir
 from .roster import Roster
 from .samples import ClassSums, Sample
@@ -50,13 +52,14 @@ class Look:
 class Classifier:
     """State of the classifier: either a warm-up buffer or basis, mixture and sums.
 
-    `floor` is the least variance of a class, by the last frame's measure of noise.
+    `pending` are the moments of what the mixture has not learnt yet, `floor` is the least variance
+    of a class, by the last frame's measure of noise.
     """
 
     buffer: Sample
     basis: Basis | None
     mixture: Mixture | None
-    pending: np.ndarray
+    pending: Moments
     sums: ClassSums
     residual: tuple[float, float]
     roster: Roster
@@ -71,7 +74,7 @@ class Classifier:
             Sample.empty(),
             None,
             None,
-            np.zeros((0, 0)),
+            Moments.empty(0, 0),
             ClassSums.empty(room),
             none,
             Roster.empty(room),
@@ -101,21 +104,40 @@ class Classifier:
             return _warmed(buffer, settings, floor)
         # BLAS adds up in another order for another layout: equal numbers, equal bytes.
         sums = self.sums.add(np.ascontiguousarray(look.probability), look.points, sample)
-        pending, mixture = np.concatenate([self.pending, look.points]), self.mixture
-        while len(pending) >= settings.batch:
-            batch, pending = pending[: settings.batch], pending[settings.batch :]
-            mixture = learn(mixture, batch, settings.step_exponent, floor)
+        r = look.probability[:, self.roster.numbers]
         missed = look.patches.residual_share()
         now = self.residual[1] + RESIDUAL_WEIGHT * (missed - self.residual[1])
-        return replace(
+        told = replace(
             self,
-            mixture=mixture,
-            pending=pending,
+            pending=self.pending + Moments.of(look.points, r),
             sums=sums,
             residual=(self.residual[0], now),
             watch=self.watch.noted(look.probability, look.points, sample.site, settings.seed),
             floor=floor,
         )
+        return told.caught_up(settings) if told.pending.n >= settings.batch else told
+
+    def caught_up(self, settings: TrackerSettings) -> Classifier:
+        """Let the mixture learn all that is pending, in one step.
+
+        Its parameters change here alone, so that what `look` told holds for all of it.
+        """
+        if self.mixture is None or not self.pending.n:
+            return self
+        mixture = learn(
+            self.mixture, self.pending, settings.batch, settings.step_exponent, self.floor
+        )
+        return replace(self, mixture=mixture, pending=Moments.empty(*mixture.means.shape))
+
+    def with_classes(
+        self, change: Callable[[Mixture], Mixture], settings: TrackerSettings
+    ) -> Classifier:
+        """Give it other classes; what is pending was told by the old ones and is learnt first."""
+        told = self.caught_up(settings)
+        if told.mixture is None:
+            return told
+        mixture = change(told.mixture)
+        return replace(told, mixture=mixture, pending=Moments.empty(*mixture.means.shape))
 
     def state(self) -> dict[str, Any]:
         """Nested dicts of arrays and numbers."""
@@ -129,7 +151,7 @@ class Classifier:
             Sample(**state["buffer"]),
             Basis(**state["basis"]) if state["basis"] is not None else None,
             Mixture(**state["mixture"]) if state["mixture"] is not None else None,
-            state["pending"],
+            Moments(**state["pending"]),
             ClassSums(**state["sums"]),
             (state["residual"][0], state["residual"][1]),
             Roster(**state["roster"]),
@@ -151,11 +173,12 @@ def _warmed(buffer: Sample, settings: TrackerSettings, floor: float) -> Classifi
     points, patches = _points(basis, buffer)
     rng, diagonal = np.random.default_rng(settings.seed), settings.covariance == "diagonal"
     fits = [
-        warm_start(points, k, rng, settings.starts, floor, settings.batch, diagonal=diagonal)
+        warm_start(points, k, rng, settings.starts, floor, diagonal=diagonal)
         for k in settings.class_choices
     ]
     bic = [fit.bic(points) for fit in fits]
-    mixture = fits[int(np.argmin(bic))]
+    steps = steps_behind(len(points), settings.batch, settings.step_exponent)
+    mixture = replace(fits[int(np.argmin(bic))], steps=steps)
     r = mixture.responsibilities(points)[0]
     site = (r.T @ np.eye(3)[buffer.sublattice]).argmax(axis=1)
     mixture = reordered(mixture, np.lexsort((mixture.means[:, 0], site)))
@@ -171,7 +194,7 @@ def _warmed(buffer: Sample, settings: TrackerSettings, floor: float) -> Classifi
         blank,
         basis=basis,
         mixture=mixture,
-        pending=np.zeros((0, points.shape[1])),
+        pending=Moments.empty(*mixture.means.shape),
         sums=blank.sums.add(seen, points, buffer),
         residual=(missed, missed),
         roster=roster,

@@ -27,24 +27,22 @@ class TrackerSettings:
         ``"full"``, or ``"diagonal"`` where the warm-up is too short for the former's parameters.
     warm_up
         Descriptors gathered before basis and mixture are fitted; until then ``class_id`` is -1.
-        500 are five or six frames of the reference movie, 100 for each of five classes: a start
-        on 200 chooses a poor optimum in two specimens of four, one on 2,000 in none.
+        500 are five or six frames of the reference movie, 100 for each of five classes.
     components
         Principal components of the patch that join the measured intensities in a descriptor.
     step_exponent
         Exponent of the stepwise EM's step, (k + 2)^-exponent; convergence asks for a value in
         (0.5, 1] (Cappe and Moulines 2009), 0.6 to 0.7 keep adapting longest.
     batch
-        Descriptors in one step of the stepwise EM. A fixed number, so that the mixture does not
-        depend on how detections are spread over frames.
+        Descriptors that one step of the stepwise EM waits for. A frame that brings more makes one
+        step as large as so many.
     covariance_floor
         Least eigenvalue of a class covariance, in squared host column intensities, if the measured
         variance of one column's intensity is not larger: no class is narrower than the noise, and
         without this a class may settle on one defect that is seen again and again.
     starts
         Seeded starts of the warm fit; the best likelihood is kept. With five classes for more
-        kinds of defects there are many optima: six starts missed the best by more than 3 % of
-        the likelihood in three of four simulated specimens, 24 in one (docs/tracker.md).
+        kinds of defects there are many optima (docs/tracker.md).
     seed
         Seed of those starts: the only randomness in the tracker.
     max_gap_frames
@@ -83,7 +81,7 @@ class TrackerSettings:
     step_exponent: float = 0.7
     batch: int = 100
     covariance_floor: float = 1e-4
-    starts: int = 24
+    starts: int = 16
     seed: int = 0
     max_gap_frames: int = 3
     hop_cost: float = 4.0
