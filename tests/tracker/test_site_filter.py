@@ -14,6 +14,7 @@ from latticewatch.tracker.site_filter import (
     ODD_SHARE,
     VANISHING,
     SiteFilter,
+    foretold,
     mean_chance,
     observe_sites,
 )
@@ -172,3 +173,17 @@ def test_a_frame_without_evidence_changes_nothing() -> None:
     after, lacking = observe_sites(known, 5, none.astype(int), none, np.zeros(0), SHARES)
     assert after is known
     assert lacking.shape == (0, 2)
+
+
+@pytest.mark.parametrize("gap", [1, 3])
+def test_foretold_is_what_a_frame_that_tells_nothing_leaves(gap):
+    *_, (known, _, _) = run(3, 12, 0.1)
+    cells = np.concatenate([GRID, GRID[:1] - 1000])
+    told = foretold(known, 11 + gap, cells)
+    nothing = np.zeros((len(GRID), 2))
+    after, lacking = observe_sites(known, 11 + gap, GRID, nothing, nothing[:, 0], SHARES)
+    assert lacking.max() > 0.5
+    assert_allclose(told[:-1, :-1], lacking, rtol=1e-4, atol=1e-6)
+    assert_allclose(told[:-1, -1], after.levels[-1][tuple((GRID - after.origin).T)], rtol=1e-4)
+    assert not told[-1].any()
+    assert foretold(known, 12, GRID[:0]).shape == (0, 3)

@@ -22,12 +22,21 @@ def mean_images(classes: Sequence[ClassImage]) -> Figure:
     high = max(float(one.image.max()) for one in classes)
     for ax, one in zip(axes, classes, strict=True):
         shown = ax.imshow(one.image, cmap="gray", vmin=low, vmax=high)
-        expected = f"{one.expected:.2f}" if np.isfinite(one.expected) else "-"
         title = f"class {one.number}: {one.species}\n{one.members:.0f} looks\n"
-        ax.set_title(f"{title}ratio {one.ratio:.2f} ({expected})", fontsize=9)
+        ax.set_title(f"{title}{_ratio(one)}", fontsize=9)
         ax.set(xticks=[], yticks=[])
     figure.colorbar(shown, ax=axes, shrink=0.6, label="difference (host columns)")
     return figure
+
+
+def _ratio(one: ClassImage) -> str:
+    """Intensity over the host column's, its interval, and what the reading expects."""
+    if not np.isfinite(one.ratio.value):
+        return "ratio -"
+    text = f"ratio {one.ratio.value:.2f}"
+    if np.isfinite([one.ratio.low, one.ratio.high]).all():
+        text += f" [{one.ratio.low:.2f}, {one.ratio.high:.2f}]"
+    return text + (f"\nexpected {one.expected:.2f}" if np.isfinite(one.expected) else "")
 
 
 def displacements(fields: Sequence[Field]) -> Figure:

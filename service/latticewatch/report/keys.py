@@ -33,13 +33,13 @@ class Estimate:
 
 @dataclass(frozen=True, eq=False)
 class ClassImage:
-    """A class of the mixture: mean image (p, p), counts, reading, ratios to the host column."""
+    """A class of the mixture: mean image (p, p), counts, reading, ratio to the host column."""
 
     number: int
     image: np.ndarray
     members: float
     species: str
-    ratio: float
+    ratio: Estimate
     expected: float
 
 
@@ -105,7 +105,7 @@ def classes(statistics: Mapping[str, Any]) -> tuple[ClassImage, ...] | Absent:
                 np.array(one["mean_image"], float),
                 float(one["members"]),
                 str(one["species"]),
-                number(one, "ratio"),
+                Estimate(*(number(one, key) for key in ("ratio", "ratio_low", "ratio_high"))),
                 number(one.get("expected_ratio"), str(one["species"])),
             )
             for one in statistics["classes"]

@@ -89,8 +89,9 @@ def _classes(contents: Contents) -> Section:
         return _without("classes", title, contents.classes)
     caption = (
         "Mean difference from the perfect crystal for every class, on one scale (0 is the "
-        "host, units of the host column). Looks: weighted count of defects. Ratio: "
-        "intensity over that of a host column, measured (expected from atomic numbers)."
+        "host, units of the host column). Looks: weighted count of defects. Ratio: intensity "
+        "of what most of the class is over that of a host column, with the interval in "
+        "brackets; expected: the same from atomic numbers."
     )
     plate = Plate("class-images", class_figures.mean_images(contents.classes), caption)
     return Section("classes", title, plates=(plate,))

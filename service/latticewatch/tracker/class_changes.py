@@ -93,9 +93,11 @@ def settle_classes(memory: Memory, settings: TrackerSettings) -> list[Event]:
     if verdict.division is None:
         tracks["class_id"][tracks["class_id"] == second] = first
         memory.members = memory.members.merged(first, second)
+        memory.columns = memory.columns.merged(first, second)
         classes = merge_counts(memory.kinetics.classes, first, second)
         memory.kinetics = replace(memory.kinetics, classes=classes)
         return [Event(frame, "merge", before=f"{first},{second}", after=str(first))]
     tracks["class_id"][tracks["class_id"] == first] = -1
     memory.members = memory.members.started(second)
+    memory.columns = memory.columns.cleared(first)
     return [Event(frame, "split", before=str(first), after=f"{first},{second}")]

@@ -5,8 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from latticewatch.detections import PATCH_SIZE
+from latticewatch.vacancies import SUBLATTICE, lost_shares
 from latticewatch_models.crystal import Crystal
 
+from .column_evidence import dark_levels
+from .column_ratio import LATER_LOOKS, MEMBERS, Measured, of_looks, of_members
+from .fusion import amounts_of
 from .memory import Memory
 from .samples import ClassSums
 from .settings import TrackerSettings
@@ -73,6 +77,53 @@ def _ratio(value: float | None, host: float) -> float | None:
     return None if value is None or host <= 0 else value / host
 
 
+def _measured(
+    memory: Memory, number: int, moments: np.ndarray, hosts: np.ndarray, repeat_share: float
+) -> list[Measured | None]:
+    """Measure the columns of a class on each sublattice; `moments` (3, 3) are its members'.
+
+    Where looks are read one by one, what most of them are is measured, else the members' mean.
+    """
+    columns, result = memory.columns, []
+    read = {0: (columns.own, MEMBERS), SUBLATTICE: (columns.later, LATER_LOOKS)}
+    for site, host in enumerate(map(float, hosts)):
+        told = None
+        if moments[0, site] >= 1.0 and site in read:
+            told = of_looks(read[site][0], number, host, repeat_share, read[site][1])
+        if told is None:
+            told = of_members(columns, number, site, moments[:, site], host, repeat_share)
+        result.append(told)
+    return result
+
+
+def _intensity(measured: Measured | None, host: float, credible: float) -> Plain:
+    """Publish a class's column intensity, also over the undisturbed column, with its interval."""
+    if measured is None:
+        names = ("intensity", "intensity_standard_error", "ratio", "ratio_low", "ratio_high")
+        return {**dict.fromkeys((*names, "measured_by")), "looks": 0.0}
+    value, half = measured.value, measured.half_width(host, credible)
+    return {
+        "intensity": value,
+        "intensity_standard_error": measured.error,
+        "ratio": _ratio(value, host),
+        "ratio_low": _ratio(value - half, host),
+        "ratio_high": _ratio(value + half, host),
+        "measured_by": measured.by,
+        "looks": measured.looks,
+    }
+
+
+def _held(measured: Measured | None, site: int, crystal: Crystal) -> Plain | None:
+    """Part of the looks that is each reading; None where they were not read one by one."""
+    if measured is None or not measured.held:
+        return None
+    names = [*dark_levels(crystal)]
+    if site == SUBLATTICE:
+        lost = lost_shares(crystal)
+        names = [crystal.readings[lost.index(amount)].species for amount in amounts_of(crystal)]
+    return dict(zip(names, measured.held, strict=True))
+
+
 def class_statistics(
     memory: Memory, table: Readings, settings: TrackerSettings, crystal: Crystal
 ) -> list[Plain]:
@@ -83,8 +134,18 @@ def class_statistics(
     if mixture is None:
         return []
     shares, mean, error, spread = class_moments(sums)
-    named = by_species(table, class_posterior(table, shares, mean, error, spread))
     hosts = table.expected[table.host]
+    moments = np.stack([sums.weight, mean, error], axis=1)
+    measured = [
+        _measured(memory, k, m, hosts, settings.repeat_share) for k, m in enumerate(moments)
+    ]
+    for k, site in np.ndindex(shares.shape):
+        one = measured[k][site]
+        if one is not None:
+            mean[k, site], error[k, site] = one.value, one.error
+            # later looks were not chosen by their noise: their mean is what it is
+            spread[k, site] *= one.by == MEMBERS
+    named = by_species(table, class_posterior(table, shares, mean, error, spread))
     result: list[Plain] = []
     for place in np.argsort(roster.numbers):
         k = int(roster.numbers[place])
@@ -103,7 +164,6 @@ def class_statistics(
             for e in np.flatnonzero((table.sublattice == site) & ~table.host)
         }
         host = float(hosts[site])
-        intensity = None if np.isnan(mean[k, site]) else float(mean[k, site])
         readings = joint_readings(own or {UNKNOWN: 1.0}, around, crystal)
         image = sums.image[k] / max(members, 1e-12)
         result.append(
@@ -118,11 +178,10 @@ def class_statistics(
                 "readings": readings,
                 "sublattice": site,
                 "sublattice_shares": shares[k].tolist(),
-                "intensity": intensity,
-                "intensity_standard_error": float(error[k, site]),
+                **_intensity(measured[k][site], host, settings.credible),
+                "held": _held(measured[k][site], site, crystal),
                 "expected": expected,
                 "host": host,
-                "ratio": _ratio(intensity, host),
                 "expected_ratio": {n: _ratio(v, host) for n, v in expected.items()},
                 "neighbours": _around(around, hosts),
                 "population": memory.members.summary(k, settings.credible),

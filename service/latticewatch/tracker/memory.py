@@ -13,6 +13,7 @@ from .anchor import AnchorState
 from .baseline import Past
 from .classes import Classifier
 from .clustering import WindowArray, no_windows
+from .column_evidence import ColumnEvidence
 from .counting import Kinetics
 from .crystallography import DisplacementSums
 from .fusion import amounts_of
@@ -55,6 +56,8 @@ class Memory:
         state.
     members
         Counts of each class over frames.
+    columns
+        What the columns of each class measure, for its intensity over the undisturbed column.
     soft_steps
         (s, s), the state filter's sums of inferred steps.
     doubt
@@ -88,6 +91,7 @@ class Memory:
     optics: Series
     defects: Series
     members: Members
+    columns: ColumnEvidence
     soft_steps: np.ndarray
     doubt: Series
     sites: SiteFilter
@@ -136,6 +140,7 @@ def fresh(settings: TrackerSettings, crystal: Crystal) -> Memory:
         optics=Series.empty(7),
         defects=Series.empty(len(names) + len(states)),
         members=Members.empty(k),
+        columns=ColumnEvidence.empty(k, crystal),
         soft_steps=np.zeros((len(states), len(states))),
         doubt=Series.empty(1),
         sites=SiteFilter.empty(len(amounts_of(crystal))),
@@ -189,6 +194,7 @@ def from_state(state: dict[str, Any], settings: TrackerSettings, crystal: Crysta
         WordCounts(**kinetics["words"]),
     )
     body["members"] = Members(**body["members"])
+    body["columns"] = ColumnEvidence.from_state(body["columns"])
     for name in ("optics", "defects", "doubt", "vacancies"):
         body[name] = Series(**body[name])
     body["displacements"] = DisplacementSums(**body["displacements"])

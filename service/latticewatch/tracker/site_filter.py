@@ -171,6 +171,46 @@ def _clip(values: np.ndarray, low: float, high: float) -> None:
     np.minimum(values, np.float32(high), out=values)
 
 
+def foretold(known: SiteFilter, frame: int, cells: np.ndarray) -> np.ndarray:
+    """Tell what the earlier frames expect of some sites in frame `frame`, before it is looked at.
+
+    Parameters
+    ----------
+    known
+        After an earlier frame.
+    frame
+        Number of the next.
+    cells
+        int (n, 2), cells in the session's gauge.
+
+    Returns
+    -------
+    ndarray
+        (n, 1 + k): probability of each amount, then of an odd column; 0 off the grid.
+    """
+    rows, columns = known.levels.shape[1:]
+    place = cells - known.origin
+    inside = ((place >= 0) & (place < (rows, columns))).all(axis=1)
+    result = np.zeros((len(cells), len(known.levels)))
+    if not inside.any():
+        return result
+    # Each site with its eight neighbours, block beside block: `_flow` sees all six that it needs.
+    down, across = (
+        np.clip(axis[:, None] + np.arange(-1, 2), 0, size - 1)
+        for axis, size in zip(place[inside].T, (rows, columns), strict=True)
+    )
+    blocks = known.levels[:, down[:, :, None], across[:, None, :]]
+    blocks = np.concatenate(list(blocks.swapaxes(0, 1)), axis=2)
+    here, moving = blocks[:, 1, 1::3].copy(), _flow(blocks)[:, 1, 1::3]
+    elapsed = frame - known.frame
+    chances = np.minimum(1.0 - (1.0 - HOP_CHANCES) ** elapsed, HOP_CHANCES[-1])
+    faded = replace(known, support=known.support * (1.0 - 1.0 / HOP_MEMORY) ** elapsed)
+    here[0] += np.float32(BIRTH * elapsed) * (1 - here.sum(axis=0))
+    here += np.float32(mean_chance(faded, chances)) * moving
+    result[inside] = np.clip(here, 0, 1).T
+    return result
+
+
 def mean_chance(known: SiteFilter, chances: np.ndarray) -> float:
     """Mean of `chances`, one for each of `HOP_CHANCES`, over their posterior."""
     return float(known.hop_posterior @ chances)

@@ -17,6 +17,7 @@ from .anchor import ALIKE, Alignment, align
 from .beliefs import Past, recall
 from .class_changes import settle_classes
 from .clustering import no_windows
+from .column_evidence import look_again
 from .following import close, follow
 from .fusion import Told, fuse, named
 from .interpretation import class_moments
@@ -187,6 +188,9 @@ class Tracker:
     ) -> tuple[Detections, Told]:
         """Put what all frames tell of vacancies in the place of what this one does."""
         now, least = self._memory, self.settings.vacancy_threshold
+        now.columns = look_again(
+            now.columns, now.sites, frame, now.tracks, detections, alignment, self.crystal
+        )
         now.sites, merged, told = fuse(now.sites, frame, detections, alignment, self.crystal, least)
         if told.expected is not None:
             now.vacancies = now.vacancies.add(np.array([told.expected]))
@@ -226,6 +230,10 @@ class Tracker:
             self.settings,
             self._floor(float(np.mean(detections.noise))),
         )
+        if taught[1] is not None:
+            now.columns = now.columns.with_members(
+                taught[1].probability, taught[0], detections.noise, self.crystal
+            )
         seen = observe(
             (cells, sublattice, sites),
             (species, posterior),
