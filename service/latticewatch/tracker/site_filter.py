@@ -201,7 +201,7 @@ def foretold(known: SiteFilter, frame: int, cells: np.ndarray) -> np.ndarray:
     )
     blocks = known.levels[:, down[:, :, None], across[:, None, :]]
     blocks = np.concatenate(list(blocks.swapaxes(0, 1)), axis=2)
-    here, moving = blocks[:, 1, 1::3].copy(), _flow(blocks)[:, 1, 1::3]
+    here, moving = blocks[:, 1, 1::3].copy(), _flow(blocks, blocks[:-1].sum(axis=0))[:, 1, 1::3]
     elapsed = frame - known.frame
     chances = np.minimum(1.0 - (1.0 - HOP_CHANCES) ** elapsed, HOP_CHANCES[-1])
     faded = replace(known, support=known.support * (1.0 - 1.0 / HOP_MEMORY) ** elapsed)
