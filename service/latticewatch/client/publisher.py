@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -22,7 +22,7 @@ from latticewatch.client.keys import Keys, keys_of
 from latticewatch.client.link import Link
 from latticewatch.client.outbox import Outbox
 from latticewatch.client.replies import Ack, Ended, ErrorReply, Reply
-from latticewatch.client.spool import Entry, Spool
+from latticewatch.client.spool import Entry, Spool, no_sync, sync_to_disk
 
 log = logging.getLogger(__name__)
 
@@ -86,6 +86,9 @@ class Publisher:
     spool_dir, spool_bytes
         Folder for frames beyond that, and their limit on disk. Without a folder, `send` raises
         when memory is full.
+    spool_fsync
+        ``always``: a frame in the spool is on the disk before it is sent; ``never``: as the system
+        pleases, and after a power cut the next publisher must be given a new `epoch`.
     in_flight
         Most frames that are on the wire and unacknowledged.
     ack_timeout_s
@@ -116,6 +119,7 @@ class Publisher:
         memory_bytes: int = MEMORY_BYTES,
         spool_dir: str | Path | None = None,
         spool_bytes: int = SPOOL_BYTES,
+        spool_fsync: Literal["always", "never"] = "always",
         in_flight: int = IN_FLIGHT,
         ack_timeout_s: float = 30.0,
         on_error: Callable[[ErrorReply], None] | None = None,
@@ -127,7 +131,10 @@ class Publisher:
         self.errors: deque[ErrorReply] = deque(maxlen=KEPT_ERRORS)
         self._memory_bytes = memory_bytes
         self._on_error = on_error
-        spool = Spool(Path(spool_dir), stream, spool_bytes) if spool_dir is not None else None
+        sync = sync_to_disk if spool_fsync == "always" else no_sync
+        spool = None
+        if spool_dir is not None:
+            spool = Spool(Path(spool_dir), stream, spool_bytes, sync=sync)
         self._outbox = Outbox(in_flight, memory_bytes, spool)
         try:
             self.epoch, self._next_seq = continued(spool.last if spool else None, epoch)

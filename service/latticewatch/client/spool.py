@@ -3,13 +3,18 @@
 A spool is a row of segment files, each a head (magic, version) and records of a length, a CRC-32
 and the record's bytes. It is appended to, read once in order, and a segment is deleted when all of
 its records are settled. A tail that a crash tore off is recognised by its length or checksum.
+
+A record is on the disk before its frame may be sent. Were it not, a power cut could take back
+records of frames that the service has counted; the next process would give their numbers to new
+frames, and the service would take those for repetitions.
 """
 
 from __future__ import annotations
 
+import os
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -27,6 +32,25 @@ SEGMENT_BYTES = 64 * 2**20
 
 #: The first segment's number; what is put in front of it counts down from here.
 FIRST_SEGMENT = 1_000_000
+
+
+Sync = Callable[[BinaryIO], None]
+
+
+def sync_to_disk(file: BinaryIO) -> None:
+    """Wait until a file is on the disk, and until its folder knows its name."""
+    os.fsync(file.fileno())
+    if os.name != "posix":
+        return  # Windows knows no folders that are flushed
+    folder = os.open(Path(file.name).parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def no_sync(_: BinaryIO) -> None:
+    """Leave it to the system when a file reaches the disk."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +89,10 @@ class Spool:
         Name of the stream, part of the file names.
     limit_bytes
         Size on disk that `has_room` keeps to.
+    segment_bytes
+        Size of a file beyond which the next begins.
+    sync
+        Brings an open file to the disk, and its name too; OSError where it cannot.
 
     Raises
     ------
@@ -75,7 +103,12 @@ class Spool:
     """
 
     def __init__(
-        self, directory: Path, stream: str, limit_bytes: int, segment_bytes: int = SEGMENT_BYTES
+        self,
+        directory: Path,
+        stream: str,
+        limit_bytes: int,
+        segment_bytes: int = SEGMENT_BYTES,
+        sync: Sync = sync_to_disk,
     ) -> None:
         self.limit_bytes = limit_bytes
         self.torn = 0
@@ -84,6 +117,7 @@ class Spool:
         self.live_bytes = 0  # headers and buffers found on opening
         self.last: Entry | None = None
         self._segment_bytes = segment_bytes
+        self._sync = sync
         self._directory = directory
         self._stream = stream
         directory.mkdir(parents=True, exist_ok=True)
@@ -116,7 +150,7 @@ class Spool:
             self._segments[number] = _Segment.create(self._path(number))
             self.size_bytes += len(MAGIC)
         before = self._segments[number].size
-        self._segments[number].append(entry)
+        self._segments[number].append(entry, self._sync)
         self.size_bytes += self._segments[number].size - before
         self.unread += 1
         self.last = entry
@@ -151,8 +185,8 @@ class Spool:
         segment = _Segment.create(self._path(number))
         self._segments[number] = segment
         for entry in entries:
-            segment.append(entry)
-        segment.sync()
+            segment.append(entry, no_sync)
+        self._sync(segment.file)
 
     def close(self) -> None:
         """Close the files; what is in them stays for the next publisher."""
@@ -191,7 +225,7 @@ class _Segment:
         self.live = live
         self.live_bytes = 0
         self.position = len(MAGIC)
-        self._file = file
+        self.file = file
 
     @classmethod
     def create(cls, path: Path) -> _Segment:
@@ -221,38 +255,36 @@ class _Segment:
         segment.live_bytes = live_bytes
         return segment, last, int(end < total)
 
-    def append(self, entry: Entry) -> None:
+    def append(self, entry: Entry, sync: Sync) -> None:
         body_head = _BODY.pack(entry.epoch, entry.seq, len(entry.header))
         crc = zlib.crc32(entry.buffer, zlib.crc32(entry.header, zlib.crc32(body_head)))
         length = len(body_head) + entry.nbytes
         record = b"".join((_RECORD.pack(length, crc), body_head, entry.header, entry.buffer))
         try:
-            self._file.seek(self.size)
-            self._file.write(record)
-            self._file.flush()
+            self.file.seek(self.size)
+            self.file.write(record)
+            self.file.flush()
+            sync(self.file)
         except OSError:
             # half a record must not stand before the next one
-            self._file.seek(self.size)
-            self._file.truncate()
+            self.file.seek(self.size)
+            self.file.truncate()
             raise
         self.size += len(record)
         self.live += 1
 
     def read(self, number: int) -> Entry:
-        self._file.seek(self.position)
-        entry = _read_record(self._file, number)
+        self.file.seek(self.position)
+        entry = _read_record(self.file, number)
         if entry is None:
             raise SpoolError(
                 f"{self.path} is damaged at byte {self.position}: check the disk, move it away"
             )
-        self.position = self._file.tell()
+        self.position = self.file.tell()
         return entry
 
-    def sync(self) -> None:
-        self._file.flush()
-
     def close(self) -> None:
-        self._file.close()
+        self.file.close()
 
 
 def _records(file: BinaryIO) -> Iterator[Entry]:
