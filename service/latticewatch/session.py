@@ -155,7 +155,7 @@ class Session:
         return dict(json.loads(rows[0][0])) if rows else {}
 
     def settings(self) -> list[dict[str, Any]]:
-        """What the session was written with: `frame` from which the settings hold, and `data`."""
+        """Return what the session was written with: `frame` from which it holds, and `data`."""
         query = "SELECT frame, data FROM settings ORDER BY frame"
         rows = self._added(4, SETTINGS_COLUMNS, query, ())
         return [{**row, "data": json.loads(row["data"])} for row in rows]

@@ -220,13 +220,11 @@ class Store(Session):
             for result in batch
             if result.frame in pictures
         ]
+        # first, so that the new ones take the room
+        query = "DELETE FROM pictures WHERE NOT alert AND frame % ?"
+        self._db.execute(query, (interval(max(pictures)),))
         for frame, alert in chosen(seen, alerts_kept).items():
             self._db.execute(_INSERT_PICTURE, _picture_row(frame, alert, pictures[frame]))
-        last = max(pictures)
-        self._db.execute(
-            "DELETE FROM pictures WHERE NOT alert AND frame % ? AND frame < ?",
-            (interval(last), last),
-        )
 
     def _write_ends(self, closed: Iterable[ClosedTrack], events: Iterable[Event]) -> None:
         tracks = (asdict(track) for track in closed)

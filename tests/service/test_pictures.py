@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -54,7 +55,7 @@ def test_spread_frames_are_bounded_even_and_never_wanted_back(last):
 
 def batches(results, cuts):
     edges = [0, *sorted(cuts), len(results)]
-    return [results[a:b] for a, b in zip(edges[:-1], edges[1:], strict=True) if a < b]
+    return [results[a:b] for a, b in pairwise(edges) if a < b]
 
 
 @settings(max_examples=40, deadline=None)

@@ -54,7 +54,7 @@ def test_a_service_records_its_settings_and_the_frame_from_which_others_hold(mod
         chosen = load_settings(
             None, store={"data": str(tmp_path)}, analysis={"threshold": threshold}
         )
-        writer, _ = open_stream("s", chosen, model, lambda path: Segmenter(path), {})
+        writer, _ = open_stream("s", chosen, model, Segmenter, {})
         writer.close()
 
     opened(0.4)
