@@ -12,8 +12,12 @@ from latticewatch.report.keys import ClassImage
 from latticewatch.report.parts import WIDTH
 from latticewatch.report.surroundings import Field
 
-#: A picometre is drawn as this many lattice constants, so that displacements can be seen.
-_ARROW = 0.07
+#: The longest arrow, lattice constants; and what a picometre is drawn as at most, so that noise
+#: does not look like a displacement.
+_LONGEST, _LARGEST_SCALE = 0.75, 0.3
+
+#: Lengths that the bar may stand for, pm.
+_BARS = (1, 2, 5, 10, 20, 50)
 
 #: Panels in a row.
 _MOST_CLASSES, _MOST_FIELDS = 5, 3
@@ -43,23 +47,28 @@ def mean_images(classes: Sequence[ClassImage]) -> Figure:
 
 def displacements(fields: Sequence[Field]) -> Figure:
     """Draw mean displacements as arrows and the standard error as ellipses, pm."""
-    figure, panels = _grid(len(fields), _MOST_FIELDS, 2.75)
+    figure, panels = _grid(len(fields), _MOST_FIELDS, 2.35)
     angles = np.arange(6) * np.pi / 3
     sites = np.vstack([[0, 0], np.column_stack([np.cos(angles), np.sin(angles)])])
+    longest = max(float(np.hypot(*field.mean.T).max()) for field in fields)
+    scale = min(_LONGEST / max(longest, 1e-9), _LARGEST_SCALE)
     for ax, field in zip(panels, fields, strict=True):
-        _field(ax, field, sites)
+        _field(ax, field, sites, scale)
     for ax in panels[::_MOST_FIELDS]:
         ax.set_ylabel("90° on (a)")
+    for ax in panels[-_MOST_FIELDS:]:
+        ax.set_xlabel("along a1 (a)")
     return figure
 
 
-def _field(ax: Any, field: Field, sites: np.ndarray) -> None:
+def _field(ax: Any, field: Field, sites: np.ndarray, scale: float) -> None:
+    """Draw one field, a picometre as `scale` lattice constants."""
     from matplotlib.patches import Ellipse
 
-    tips = sites + _ARROW * field.mean
+    tips = sites + scale * field.mean
     ax.plot(*sites.T, "o", color="#999999", ms=5, mfc="none")
     for tip, error in zip(tips, field.error, strict=True):
-        size = 2 * _ARROW * error
+        size = 2 * scale * error
         ax.add_patch(
             Ellipse(tuple(tip), size[0], size[1], color="#56B4E9", alpha=0.7, lw=0, zorder=3)
         )
@@ -67,9 +76,11 @@ def _field(ax: Any, field: Field, sites: np.ndarray) -> None:
     ax.quiver(*sites.T, *arrows, angles="xy", scale_units="xy", scale=1, width=0.01, zorder=4)
     x, y = field.mean[0]
     ax.set_title(f"{field.state}, {field.note}\ndopant ({x:.1f}, {y:.1f}) pm")
-    ax.plot([-1.4, -1.4 + 10 * _ARROW], [-1.35, -1.35], "k-", lw=2)
-    ax.text(-1.4, -1.3, "10 pm", va="bottom", fontsize=8)
-    ax.set(xlim=(-1.6, 1.6), ylim=(-1.6, 1.6), aspect="equal", xlabel="along a1 (a)")
+    bar = max((one for one in _BARS if one * scale <= 1.0), default=_BARS[0])
+    ax.plot([-1.5, -1.5 + bar * scale], [-1.3, -1.3], "k-", lw=2)
+    ax.text(-1.5, -1.27, f"{bar} pm", va="bottom", fontsize=8)
+    ax.set(xlim=(-1.65, 1.65), ylim=(-1.4, 1.4), aspect="equal", xticks=[-1, 0, 1])
+    ax.set_yticks([-1, 0, 1])
 
 
 def _grid(count: int, columns: int, row_height: float) -> tuple[Figure, list[Any]]:

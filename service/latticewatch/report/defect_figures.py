@@ -68,8 +68,8 @@ def overlays(shots: Sequence[Shot], pixel_nm: float) -> Figure:
 
 def space_time(table: DefectTable) -> Figure:
     """Draw all defects over place and time; the newest points where there are too many."""
-    figure = Figure(figsize=(WIDTH, 5.8))
-    ax = figure.add_subplot(projection="3d")
+    figure = Figure(figsize=(WIDTH, 5.4))
+    ax: Any = figure.add_axes((0.0, 0.06, 1.0, 0.94), projection="3d")
     table = table.select(np.arange(len(table.frame)) >= len(table.frame) - _MOST_POINTS)
     scaled = bool(np.isfinite(table.x_nm).all())
     timed = bool(np.isfinite(table.time_s).all())
@@ -77,7 +77,7 @@ def space_time(table: DefectTable) -> Figure:
     _scatter(ax, table, x, y, 6, table.time_s if timed else table.frame)
     unit = "nm" if scaled else "px"
     ax.set(xlabel=f"x ({unit})", ylabel=f"y ({unit})", zlabel="time (s)" if timed else "frame")
-    ax.set_box_aspect((1, 1, 1), zoom=0.9)
+    ax.set_box_aspect((1, 1, 1), zoom=0.92)
     _legend(figure, [ax])
     return figure
 

@@ -12,6 +12,7 @@ from latticewatch.client.table import DefectTable
 from latticewatch.report.keys import Estimate
 from latticewatch.report.movement import Motion, Walk
 from latticewatch.report.parts import WIDTH
+from latticewatch.report.words import ten_to
 
 #: More paths than these cannot be told apart.
 _MOST_PATHS = 40
@@ -61,26 +62,29 @@ def _directions(ax: Any, walks: Sequence[tuple[str, Walk]]) -> None:
     """Draw D along every direction u, u D u, as the distance from the centre."""
     turn = np.linspace(0, 2 * np.pi, 361)
     ways = np.stack([np.cos(turn), np.sin(turn)])
-    reach = 0.0
-    for name, walk in walks:
-        xx, xy, yy = (one.value for one in walk.tensor)
-        if not np.isfinite([xx, xy, yy]).all():
-            continue
-        along = xx * ways[0] ** 2 + 2 * xy * ways[0] * ways[1] + yy * ways[1] ** 2
-        reach = max(reach, float(along.max()))
-        ax.plot(*(ways * along), color=_COLOURS[name], lw=1.8, label=name)
-        mean = (xx + yy) / 2
-        ax.plot(*(ways * mean), color=_COLOURS[name], lw=0.9, ls=":")
-    reach = 1.25 * reach or 1.0
+    curves = [(name, *_along(walk, ways)) for name, walk in walks]
+    most = max((float(np.nanmax(one)) for _, one, _ in curves if np.isfinite(one).any()), default=0)
+    power = int(np.floor(np.log10(most))) if most > 0 else 0
+    for name, along, mean in curves:
+        ax.plot(*(ways * along / 10.0**power), color=_COLOURS[name], lw=1.8, label=name)
+        ax.plot(*(ways * mean / 10.0**power), color=_COLOURS[name], lw=0.9, ls=":")
+    reach = 1.3 * most / 10.0**power or 1.0
     for (line, _), angle in zip(walks[0][1].lines, walks[0][1].angles, strict=True):
         way = np.array([np.cos(np.radians(angle)), np.sin(np.radians(angle))])
         ax.plot(*np.outer(way, [-reach, reach]), color="#bbbbbb", lw=0.8, zorder=0)
-        ax.text(*(0.93 * reach * way), line, ha="center", va="center", backgroundcolor="white")
+        box = {"fc": "white", "ec": "none", "pad": 1.5}
+        ax.text(*(0.87 * reach * way), line, ha="center", va="center", bbox=box)
     ax.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal", title="D by direction")
-    ax.set(xlabel="D cos (nm²/s)", ylabel="D sin (nm²/s)")
-    ax.ticklabel_format(style="sci", scilimits=(-2, 2))
-    if ax.get_legend_handles_labels()[0]:
-        ax.legend(loc="lower right", frameon=False)
+    unit = f"({ten_to(power)} nm²/s)" if power else "(nm²/s)"
+    ax.set(xlabel=f"D along a1 {unit}", ylabel=f"D 90° on {unit}")
+    ax.legend(loc="lower right", frameon=False)
+
+
+def _along(walk: Walk, ways: np.ndarray) -> tuple[np.ndarray, float]:
+    """D along unit vectors (2, n), and its mean over all directions."""
+    xx, xy, yy = (one.value for one in walk.tensor)
+    along = xx * ways[0] ** 2 + 2 * xy * ways[0] * ways[1] + yy * ways[1] ** 2
+    return along, (xx + yy) / 2
 
 
 def _bar(ax: Any, at: float, one: Estimate, name: str) -> None:

@@ -6,17 +6,14 @@ import base64
 from collections.abc import Sequence
 from html import escape
 
-from latticewatch.report.parts import Plate, Section, Table, numbered, png
-
-#: Dots to an inch: sharp in print at the width of a page, and some 150 kB a figure.
-_DPI = 180
+from latticewatch.report.parts import Plate, Section, Table, numbered
 
 _STYLE = """
 @page { size: A4; margin: 15mm }
-body { font: 16px/1.5 system-ui, sans-serif; color: #222 }
+body { font: 1rem/1.5 system-ui, sans-serif; color: #222 }
 body { max-width: 60rem; margin: 2rem auto; padding: 0 1rem }
 h1, h2 { line-height: 1.2 } h2 { margin-top: 2.2rem; border-bottom: 1px solid #ccc }
-table { border-collapse: collapse; margin: 1rem 0; font-size: .9rem }
+table { border-collapse: collapse; margin: 1rem 0; font-size: .9rem; min-width: 24rem }
 caption { text-align: left; font-weight: 600; padding-bottom: .3rem }
 th, td { text-align: left; padding: .15rem 1rem .15rem 0; vertical-align: top }
 thead th { border-bottom: 1px solid #888 } tbody tr + tr { border-top: 1px solid #eee }
@@ -24,7 +21,7 @@ th { font-weight: 600 } tbody th { white-space: nowrap } td { overflow-wrap: any
 figure { margin: 1rem 0; break-inside: avoid } img { width: 100%; max-width: 56rem }
 figcaption { font-size: .9rem; color: #444 }
 @media print {
-  body { margin: 0; padding: 0; max-width: none; font-size: 10pt }
+  html { font-size: 10pt } body { margin: 0; padding: 0; max-width: none }
   h2 { break-after: avoid } tr { break-inside: avoid } caption { break-after: avoid }
 }
 """
@@ -63,7 +60,7 @@ def _table(table: Table) -> str:
 
 
 def _plate(plate: Plate, at: int) -> str:
-    data = base64.b64encode(png(plate.figure, _DPI)).decode()
+    data = base64.b64encode(plate.png).decode()
     caption = escape(plate.caption)
     return (
         f'<figure id="figure-{escape(plate.name)}"><img alt="{caption}" '

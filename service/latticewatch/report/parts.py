@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import matplotlib as mpl
@@ -13,6 +14,9 @@ from matplotlib.figure import Figure
 #: Width of every figure, inches: the text of an A4 page, so that letters are printed in the size
 #: that they are drawn in.
 WIDTH = 7.1
+
+#: Dots to an inch: sharp in print, and some 200 kB a figure.
+DPI = 200
 
 #: Letters of the figures, points, as they come in print.
 FONTS: dict[Any, Any] = {
@@ -23,14 +27,6 @@ FONTS: dict[Any, Any] = {
     "ytick.labelsize": 8,
     "legend.fontsize": 8.5,
 }
-
-
-def png(figure: Figure, dpi: int) -> bytes:
-    """Render a figure; ticks are made only now, so that their letters are chosen here too."""
-    buffer = io.BytesIO()
-    with mpl.rc_context(FONTS):
-        figure.savefig(buffer, format="png", dpi=dpi)
-    return buffer.getvalue()
 
 
 @dataclass(frozen=True)
@@ -59,6 +55,20 @@ class Plate:
     name: str
     figure: Figure
     caption: str
+
+    @cached_property
+    def png(self) -> bytes:
+        """The figure, rendered; ticks are made only then, so that their letters are chosen here."""
+        buffer = io.BytesIO()
+        with mpl.rc_context(FONTS):
+            self.figure.savefig(buffer, format="png", dpi=DPI)
+        return buffer.getvalue()
+
+    @property
+    def height(self) -> float:
+        """Of the figure at `WIDTH`, inches."""
+        wide, high = self.figure.get_size_inches()
+        return float(high * WIDTH / wide)
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from matplotlib.backends.backend_pdf import PdfPages
 from matplotlib.figure import Figure
 from matplotlib.image import imread
 
-from latticewatch.report.parts import WIDTH, Plate, Section, Table, numbered, png
+from latticewatch.report.parts import WIDTH, Plate, Section, Table, numbered
 from latticewatch.report.setting import column_widths, wrapped
 
 #: A4 upright, and the margins above and below, inches.
@@ -23,11 +23,14 @@ _LEFT = (_PAGE[0] - WIDTH) / 2
 _TITLE, _HEADING, _TEXT, _SMALL = 17.0, 12.5, 9.5, 8.5
 _LINE = 1.4
 
+#: Where in a line the baseline is, from its top.
+_BASE = 0.72
+
+#: A table may be broken off where at least this much of it fits, inches.
+_LEAST_PART = 1.6
+
 #: Between the columns of a table, inches.
 _GUTTER = 0.18
-
-#: Dots to an inch of the figures.
-_DPI = 200
 
 
 def save_pdf(path: Path, title: str, sections: Sequence[Section]) -> None:
@@ -38,17 +41,7 @@ def save_pdf(path: Path, title: str, sections: Sequence[Section]) -> None:
         sheet.lines([title], _TITLE, weight="bold")
         sheet.skip(0.1)
         for section in sections:
-            sheet.need(1.2)
-            sheet.skip(0.12)
-            sheet.lines([section.title], _HEADING, weight="bold")
-            sheet.rule()
-            for paragraph in section.text:
-                sheet.lines(wrapped(paragraph, _TEXT, WIDTH), _TEXT)
-                sheet.skip(0.08)
-            for plate in section.plates:
-                _put_plate(sheet, plate, numbers[plate.name])
-            for table in section.tables:
-                _put_table(sheet, table)
+            _put_section(sheet, section, numbers)
         sheet.turn()
 
 
@@ -72,10 +65,14 @@ class _Sheet:
         self._pages.savefig(self._page)
         self._begin()
 
+    @property
+    def room(self) -> float:
+        """What is left of the page, inches."""
+        return _PAGE[1] - _BOTTOM - self._at
+
     def need(self, inches: float) -> bool:
         """Turn the page unless there is so much room; says whether it was turned."""
-        full = self._at + inches > _PAGE[1] - _BOTTOM
-        if full and self._at > _TOP:
+        if inches > self.room and self._at > _TOP:
             self.turn()
             return True
         return False
@@ -105,20 +102,22 @@ class _Sheet:
         for left, lines in cells:
             for down, line in enumerate(lines):
                 x = (_LEFT + left) / _PAGE[0]
-                y = 1 - (self._at + down * step) / _PAGE[1]
+                # by the baseline: the top of a line depends on its letters
+                y = 1 - (self._at + (down + _BASE) * step) / _PAGE[1]
                 self._page.text(
-                    x, y, line, va="top", size=size, weight=weight, color=color, parse_math=False
-                )
+                    x, y, line, va="baseline", size=size, weight=weight, color=color,
+                    parse_math=False,
+                )  # fmt: skip
         self._at += step * max(len(lines) for _, lines in cells)
 
     def rule(self, color: str = "#999999") -> None:
         """Draw a line over the whole width."""
         from matplotlib.lines import Line2D
 
-        y = 1 - (self._at + 0.015) / _PAGE[1]
+        y = 1 - (self._at + 0.02) / _PAGE[1]
         ends = [_LEFT / _PAGE[0], 1 - _LEFT / _PAGE[0]]
         self._page.add_artist(Line2D(ends, [y, y], lw=0.5, color=color))
-        self._at += 0.06
+        self._at += 0.07
 
     def image(self, data: bytes, height: float) -> None:
         """Put an image over the whole width."""
@@ -132,29 +131,75 @@ class _Sheet:
         self._at += height
 
 
+def _put_section(sheet: _Sheet, section: Section, numbers: Mapping[str, int]) -> None:
+    """Set heading and text, then figures and tables, each where it fits first."""
+    text = [wrapped(paragraph, _TEXT, WIDTH) for paragraph in section.text]
+    lines = sum(len(one) * _TEXT * _LINE / 72 + 0.08 for one in text)
+    plates, tables = list(section.plates), list(section.tables)
+    below = [_plate_height(one) for one in plates[:1]] + [_table_height(one) for one in tables[:1]]
+    sheet.need(0.12 + _HEADING * _LINE / 72 + 0.15 + lines + min(below, default=0.0))
+    sheet.skip(0.12)
+    sheet.lines([section.title], _HEADING, weight="bold")
+    sheet.rule()
+    sheet.skip(0.04)
+    for one in text:
+        sheet.lines(one, _TEXT)
+        sheet.skip(0.08)
+    while plates or tables:
+        if plates and _plate_height(plates[0]) <= sheet.room:
+            first_plate = True
+        else:
+            first_plate = not (tables and _table_height(tables[0]) <= sheet.room) and bool(plates)
+        if first_plate:
+            plate = plates.pop(0)
+            _put_plate(sheet, plate, numbers[plate.name])
+        else:
+            _put_table(sheet, tables.pop(0))
+
+
+def _plate_height(plate: Plate) -> float:
+    """Of a figure with its caption, inches."""
+    caption = wrapped(f"Figure 99. {plate.caption}", _SMALL, WIDTH)
+    return plate.height + 0.17 + len(caption) * _SMALL * _LINE / 72
+
+
 def _put_plate(sheet: _Sheet, plate: Plate, at: int) -> None:
-    wide, high = plate.figure.get_size_inches()
-    height = float(high * WIDTH / wide)
-    caption = wrapped(f"Figure {at}. {plate.caption}", _SMALL, WIDTH)
-    sheet.need(height + 0.15 + len(caption) * _SMALL * _LINE / 72)
+    sheet.need(_plate_height(plate))
     sheet.skip(0.05)
-    sheet.image(png(plate.figure, _DPI), height)
+    sheet.image(plate.png, plate.height)
+    caption = wrapped(f"Figure {at}. {plate.caption}", _SMALL, WIDTH)
     sheet.lines(caption, _SMALL, color="#444444")
     sheet.skip(0.12)
 
 
-def _put_table(sheet: _Sheet, table: Table) -> None:
+def _widths(table: Table) -> list[float]:
     every = [table.head, *table.rows] if table.head else list(table.rows)
-    widths = column_widths(every, _SMALL, WIDTH, _GUTTER)
+    return column_widths(every, _SMALL, WIDTH, _GUTTER)
+
+
+def _height(row: Sequence[Sequence[str]]) -> float:
+    return max(len(lines) for lines in row) * _SMALL * _LINE / 72
+
+
+def _table_height(table: Table) -> float:
+    """Of a table with its title and head, inches."""
+    widths = _widths(table)
+    head = _set_rows((table.head,), widths, bold=True) if table.head else ()
+    rows = (*head, *_set_rows(table.rows, widths))
+    title = _SMALL * _LINE / 72 if table.title else 0.0
+    return 0.06 + title + 0.07 + sum(map(_height, rows)) + 0.1
+
+
+def _put_table(sheet: _Sheet, table: Table) -> None:
+    widths = _widths(table)
     lefts = [sum(widths[:k]) + k * _GUTTER for k in range(len(widths))]
-    rows = list(_set_rows(table.rows, widths))
-    sheet.need(0.5 + max(len(lines) for lines in rows[0]) * _SMALL * _LINE / 72)
+    sheet.need(min(_table_height(table), _LEAST_PART))
     sheet.skip(0.06)
     if table.title:
         sheet.lines(wrapped(table.title, _SMALL, WIDTH, bold=True), _SMALL, weight="bold")
     _put_head(sheet, table, widths, lefts)
-    for row in rows:
-        if sheet.need(max(len(lines) for lines in row) * _SMALL * _LINE / 72):
+    for row in _set_rows(table.rows, widths):
+        if sheet.need(_height(row)):
             _put_head(sheet, table, widths, lefts)
         sheet.cells(list(zip(lefts, row, strict=True)), _SMALL)
     sheet.skip(0.1)

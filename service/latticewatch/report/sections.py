@@ -40,6 +40,7 @@ def build(contents: Contents, read: Callable[[int], np.ndarray] | None = None) -
     with mpl.rc_context(FONTS):
         return [
             Section("summary", "Summary", tables=(tables.summary(contents),)),
+            _methods(contents),
             _frames(contents, read),
             _classes(contents),
             _space_time(contents),
@@ -47,13 +48,20 @@ def build(contents: Contents, read: Callable[[int], np.ndarray] | None = None) -
             _displacements(contents),
             _states(contents),
             _series(contents),
-            Section(
-                "methods",
-                "Methods",
-                methods.paragraphs(contents),
-                tables=_filled(methods.models(contents), *methods.settings(contents)),
-            ),
+            _settings(contents),
         ]
+
+
+def _methods(contents: Contents) -> Section:
+    text, models = methods.paragraphs(contents), methods.models(contents)
+    return Section("methods", "Methods", text, tables=_filled(models))
+
+
+def _settings(contents: Contents) -> Section:
+    listed = _filled(*methods.settings(contents))
+    if not listed:
+        return _without("settings", "Settings", Absent("the session does not hold them"))
+    return Section("settings", "Settings", tables=listed)
 
 
 def _frames(contents: Contents, read: Callable[[int], np.ndarray] | None) -> Section:

@@ -26,7 +26,7 @@ def matrices(found: Sequence[Matrix]) -> Figure:
     for ax, one in zip(figure.subplots(1, 2, squeeze=False)[0], found, strict=False):
         ax.imshow(one.value, cmap="Blues", vmin=0, vmax=1)
         for i, j in np.ndindex(one.value.shape):
-            ends = f"{_share(float(one.low[i, j]))} to {_share(float(one.high[i, j]))}"
+            ends = f"{_share(float(one.low[i, j]))} to\n{_share(float(one.high[i, j]))}"
             colour = "white" if one.value[i, j] > 0.55 else "black"
             text = f"{_chance(float(one.value[i, j]))}\n{ends}"
             ax.text(j, i, text, ha="center", va="center", fontsize=_SMALL, color=colour)
@@ -52,7 +52,7 @@ def graph_and_dwell(found: Sequence[Matrix]) -> Figure:
     for i, place in enumerate(places):
         text = f"{one.states[i]}\nstays {_chance(float(one.value[i, i]))}"
         box = {"boxstyle": "round", "fc": "#dcebf7", "ec": "#0072B2"}
-        left.text(*place, text, ha="center", va="center", fontsize=8, bbox=box)
+        left.text(*place, text, ha="center", va="center", fontsize=8, bbox=box, zorder=6)
     left.set(xlim=(-1.5, 1.5), ylim=(-1.35, 1.35), title=f"chances per frame, {one.name}")
     left.set_axis_off()
     for number, matrix in enumerate(found):
@@ -89,12 +89,13 @@ def _share(value: float) -> str:
 
 
 def _arrow(ax: Any, start: np.ndarray, end: np.ndarray, chance: float) -> None:
-    """Draw a bent arrow, so that both ways can be told apart, with its chance at a third."""
+    """Draw a bent arrow, so that both ways can be told apart, with its chance near its start."""
     style = {"arrowstyle": "-|>", "lw": 0.6 + 10 * chance, "color": "#777777"}
     style |= {"connectionstyle": "arc3,rad=0.16", "shrinkA": 24, "shrinkB": 26}
     ax.annotate("", tuple(end), tuple(start), arrowprops=style)
     along = end - start
     aside = np.array([along[1], -along[0]]) * 0.10
-    at = start + 0.36 * along + aside
+    at = start + 0.3 * along + aside
     box = {"fc": "white", "ec": "none", "pad": 0.4}
-    ax.text(*at, f"{chance:.3f}", fontsize=_SMALL, ha="center", va="center", bbox=box)
+    text = f"{chance:.3f}"
+    ax.text(*at, text, fontsize=_SMALL, ha="center", va="center", bbox=box, zorder=5)

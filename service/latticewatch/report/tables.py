@@ -192,7 +192,7 @@ def dwell(data: Mapping[str, Any]) -> Table:
     rows = []
     for state, one in counted.items():
         stay = estimate(hidden.get(state), "", "mean_frames")
-        seconds = plain(frame_s * stay.value, "s")
+        seconds = plain(frame_s * stay.value)
         rows.append(
             (
                 str(state),
@@ -202,7 +202,10 @@ def dwell(data: Mapping[str, Any]) -> Table:
                 f"{shown(one.get('exits'))} in {shown(one.get('frames_at_risk'))}",
             )
         )
-    head = ("state", "hidden states (frames)", "the same", "labels (frames)", "exits in frames")
+    head = (
+        "state", "hidden states (frames)", "the same (s)", "from labels (frames)",
+        "label exits in frames",
+    )  # fmt: skip
     return Table(tuple(rows), head, "Mean stays.")
 
 
@@ -230,7 +233,7 @@ def populations(contents: Contents) -> Table:
         body += [(name, *_now_and_mean(found))] if found else []
     hops = estimate(data, "fusion.hop_chance_per_frame")
     if np.isfinite(hops.value):
-        body.append(("chance that a vacancy hops in a frame", told(hops), ""))
+        body.append(("chance that a vacancy hops in a frame", "", told(hops)))
     return Table(tuple(body), ("", "last frame", "mean of the frames"), "Populations and phases.")
 
 

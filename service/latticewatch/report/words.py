@@ -10,6 +10,11 @@ from latticewatch.report.keys import Estimate, dig
 
 NOT_KNOWN = "not known"
 
+#: Numbers from the one up to the other are written without a power of ten.
+_LEAST, _MOST = 1e-3, 1e5
+
+_RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
 
 def plain(value: float, unit: str = "") -> str:
     """Give a number with its unit."""
@@ -17,10 +22,30 @@ def plain(value: float, unit: str = "") -> str:
 
 
 def told(one: Estimate, unit: str = "") -> str:
-    """Give an estimate with its unit and, in brackets, its interval; three digits of each."""
+    """Give an estimate with, in brackets, its interval, and its unit.
+
+    As many digits as the interval is wide: its half with two. Small and large numbers share a
+    power of ten.
+    """
     if not np.isfinite(one.value):
         return NOT_KNOWN
-    return f"{one.value:.3g} {unit}".strip() + f" ({one.low:.3g} to {one.high:.3g})"
+    ends = (one.value, one.low, one.high)
+    most = max(map(abs, ends), default=0.0)
+    power = 0 if not np.isfinite(most) or _LEAST <= most < _MOST or most == 0 else _power(most)
+    half = (one.high - one.low) / 2 / 10.0**power
+    decimals = max(0, 1 - _power(half)) if np.isfinite(half) and half > 0 else 3 if power else 0
+    value, low, high = (f"{end / 10.0**power:.{decimals}f}" for end in ends)
+    scale = f" \N{MULTIPLICATION SIGN} {ten_to(power)}" if power else ""
+    return f"{value} ({low} to {high}){scale} {unit}".strip()
+
+
+def ten_to(power: int) -> str:
+    """Write a power of ten."""
+    return f"10{str(power).translate(_RAISED)}"
+
+
+def _power(value: float) -> int:
+    return int(np.floor(np.log10(value)))
 
 
 def word(data: Any, path: str) -> str:
