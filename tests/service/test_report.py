@@ -7,6 +7,7 @@ from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
+import matplotlib as mpl
 import numpy as np
 import pytest
 
@@ -14,6 +15,7 @@ from latticewatch.cli import main
 from latticewatch.report import keys, movement, surroundings
 from latticewatch.report.contents import read_contents
 from latticewatch.report.page import html
+from latticewatch.report.parts import FONTS
 from latticewatch.report.sections import build
 from latticewatch.session import Session
 from latticewatch_models.microscope import Microscope
@@ -125,6 +127,17 @@ def test_the_summary_tells_what_the_session_holds(folder):
     verdict = contents.statistics["transitions"]["memory"]["verdict"]
     states = next(one for one in build(contents) if one.name == "states")
     assert states.text[0].startswith(f"Memory test: {verdict}")
+
+
+def test_nothing_is_cut_off_at_a_figures_edge(folder):
+    for section in build(read_contents(folder)):
+        for plate in section.plates:
+            assert plate.png  # lays it out
+            with mpl.rc_context(FONTS):
+                box = plate.figure.get_tightbbox()
+            wide, high = plate.figure.get_size_inches()
+            room = np.array([box.x0, box.y0, wide - box.x1, high - box.y1])
+            assert room.min() >= -0.01, (plate.name, room)
 
 
 def test_kept_pictures_and_the_movie_show_the_same_frames(folder, movie):

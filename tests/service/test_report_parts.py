@@ -41,6 +41,9 @@ def contents(**fields) -> Contents:
         ((27.85, 19.27, 43.97), "", "28 (19 to 44)"),
         ((0.0, 0.0, 0.0), "/s", "0 (0 to 0) /s"),
         ((NAN, NAN, NAN), "/s", "not known"),
+        ((3.0, 1.0, NAN), "", "3.0 (at least 1.0)"),
+        ((3.0, NAN, 3.5), "", "3.00 (at most 3.50)"),
+        ((3.0, NAN, NAN), "", "3 (interval not known)"),
     ],
 )  # fmt: skip
 def test_an_estimate_has_as_many_digits_as_its_interval_is_wide(numbers, unit, text):

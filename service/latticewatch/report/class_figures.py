@@ -75,7 +75,7 @@ def _field(ax: Any, field: Field, sites: np.ndarray, scale: float) -> None:
     arrows = (tips - sites).T
     ax.quiver(*sites.T, *arrows, angles="xy", scale_units="xy", scale=1, width=0.01, zorder=4)
     x, y = field.mean[0]
-    ax.set_title(f"{field.state}, {field.note}\ndopant ({x:.1f}, {y:.1f}) pm")
+    ax.set_title(f"{field.state}, {field.note}\ndopant ({x:.1f}, {y:.1f}) pm", fontsize=8)
     bar = max((one for one in _BARS if one * scale <= 1.0), default=_BARS[0])
     ax.plot([-1.5, -1.5 + bar * scale], [-1.3, -1.3], "k-", lw=2)
     ax.text(-1.5, -1.27, f"{bar} pm", va="bottom", fontsize=8)

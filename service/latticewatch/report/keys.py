@@ -120,7 +120,7 @@ def classes(statistics: Mapping[str, Any]) -> tuple[ClassImage, ...] | Absent:
                 number(one.get("expected_ratio"), str(one["species"])),
                 number(one.get("posterior"), str(one["species"])),
                 number(one, "weight"),
-                number(one, "intensity_standard_error") / number(one, "host"),
+                _over(number(one, "intensity_standard_error"), number(one, "host")),
             )
             for one in statistics["classes"]
             if one.get("mean_image") is not None
@@ -131,12 +131,19 @@ def classes(statistics: Mapping[str, Any]) -> tuple[ClassImage, ...] | Absent:
     )
 
 
+def _over(error: float, host: float) -> float:
+    """Relative error; of what has no host column (an empty site) there is none."""
+    return error / host if host else float("nan")
+
+
 def matrices(statistics: Mapping[str, Any]) -> tuple[Matrix, ...] | Absent:
     """Read the hidden-state matrix, if there is one, and the one counted from labels."""
 
     def read() -> tuple[Matrix, ...]:
         part = statistics["transitions"]
         names = tuple(str(state) for state in part["states"])
+        if not names:
+            return ()
         found = [_matrix("counted from labels", names, part, part.get("dwell"))]
         hidden = part.get("hidden")
         if hidden and hidden.get("probabilities") is not None:

@@ -209,7 +209,8 @@ def _put_head(sheet: _Sheet, table: Table, widths: Sequence[float], lefts: Seque
     if table.head:
         (head,) = _set_rows((table.head,), widths, bold=True)
         sheet.cells(list(zip(lefts, head, strict=True)), _SMALL, weight="bold")
-    sheet.rule("#cccccc")
+    if table.head or table.title:
+        sheet.rule("#cccccc")
 
 
 def _set_rows(

@@ -65,8 +65,8 @@ def classes(found: Sequence[ClassImage]) -> Table:
             plain(one.chance),
             plain(one.share),
             f"{one.members:.0f}",
-            f"{one.ratio:.3f}" + (f" ± {one.error:.3f}" if np.isfinite(one.error) else ""),
-            plain(one.expected),
+            f"{one.ratio:.3f} ± {one.error:.3f}" if np.isfinite(one.ratio) else "no host column",
+            plain(one.expected) if np.isfinite(one.ratio) else "",
         )
         for one in found
     )

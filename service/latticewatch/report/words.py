@@ -17,8 +17,14 @@ _RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 def plain(value: float, unit: str = "") -> str:
-    """Give a number with its unit."""
-    return f"{value:.4g} {unit}".strip() if np.isfinite(value) else NOT_KNOWN
+    """Give a number with four digits and its unit."""
+    if not np.isfinite(value):
+        return NOT_KNOWN
+    power = 0 if value == 0 or _LEAST <= abs(value) < _MOST else _power(abs(value))
+    digits = np.format_float_positional(
+        value / 10.0**power, precision=4, fractional=False, trim="-"
+    )
+    return f"{digits}{_scale(power)} {unit}".strip()
 
 
 def told(one: Estimate, unit: str = "") -> str:
@@ -29,14 +35,25 @@ def told(one: Estimate, unit: str = "") -> str:
     """
     if not np.isfinite(one.value):
         return NOT_KNOWN
-    ends = (one.value, one.low, one.high)
-    most = max(map(abs, ends), default=0.0)
-    power = 0 if not np.isfinite(most) or _LEAST <= most < _MOST or most == 0 else _power(most)
-    half = (one.high - one.low) / 2 / 10.0**power
-    decimals = max(0, 1 - _power(half)) if np.isfinite(half) and half > 0 else 3 if power else 0
-    value, low, high = (f"{end / 10.0**power:.{decimals}f}" for end in ends)
-    scale = f" \N{MULTIPLICATION SIGN} {ten_to(power)}" if power else ""
-    return f"{value} ({low} to {high}){scale} {unit}".strip()
+    known = [end for end in (one.value, one.low, one.high) if np.isfinite(end)]
+    most = max(map(abs, known))
+    power = 0 if most == 0 or _LEAST <= most < _MOST else _power(most)
+    half = (max(known) - min(known)) / max(len(known) - 1, 1) / 10.0**power
+    decimals = max(0, 1 - _power(half)) if half > 0 else 3 if power else 0
+    value, low, high = (
+        f"{end / 10.0**power:.{decimals}f}" for end in (one.value, one.low, one.high)
+    )
+    if np.isfinite([one.low, one.high]).all():
+        within = f"{low} to {high}"
+    elif np.isfinite(one.low):
+        within = f"at least {low}"
+    else:
+        within = f"at most {high}" if np.isfinite(one.high) else "interval not known"
+    return f"{value} ({within}){_scale(power)} {unit}".strip()
+
+
+def _scale(power: int) -> str:
+    return f" \N{MULTIPLICATION SIGN} {ten_to(power)}" if power else ""
 
 
 def ten_to(power: int) -> str:
