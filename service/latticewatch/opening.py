@@ -59,7 +59,7 @@ def open_stream(
     )
     try:
         model = resumed(configured, writer.models(), folder, load)
-        writer.record(recipe(settings, model))
+        writer.record(recipe(settings, model, placement))
     except BaseException:
         writer.close()
         raise

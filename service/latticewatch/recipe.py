@@ -5,19 +5,16 @@ from __future__ import annotations
 import os
 import platform
 from dataclasses import asdict
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from latticewatch import __version__
 from latticewatch.alerting import AlertRule
 from latticewatch.config import Settings
+from latticewatch.doctor import software
+from latticewatch.placement import Placement
 from latticewatch.segmenters import Model
 from latticewatch.writer import tracker_settings
 from latticewatch_models.crystal import crystal_named
-
-#: Libraries that the numbers come out of.
-LIBRARIES = ("numpy", "scipy")
 
 #: What the host computes in: images as `conditioning.condition` gives them, and the rest.
 HOST_PRECISION = "float32 images, float64 lattices and estimates"
@@ -27,7 +24,7 @@ HOST_PRECISION = "float32 images, float64 lattices and estimates"
 _VARIANT, _AS_TRAINED = "variant", "float32"
 
 
-def recipe(settings: Settings, model: Model) -> dict[str, Any]:
+def recipe(settings: Settings, model: Model, placement: Placement | None = None) -> dict[str, Any]:
     """Return what a session records when it is begun or gone on with, as plain values.
 
     Parameters
@@ -36,18 +33,21 @@ def recipe(settings: Settings, model: Model) -> dict[str, Any]:
         The service's.
     model
         The segmenter that it begins with; later ones are in the session's table ``models``.
+    placement
+        Where frames are analysed; the host by default.
     """
-    crystal = crystal_named(settings.analysis.crystal)
+    crystal, gpu = crystal_named(settings.analysis.crystal), placement and placement.gpu
     given = settings.model_dump(mode="json", include={"analysis", "calibration", "limits"})
     # the model is described by its content: a path is of this machine alone
     del given["analysis"]["model"], given["analysis"]["crystal"]
     return {
-        "software": _software(),
+        "software": software(),
         "machine": {
             "system": platform.platform(),
             "processor": platform.machine(),
             "cores": os.cpu_count(),
             "providers": list(model.segmenter.providers),
+            "arrays": "host" if gpu is None else f"cuda:{gpu}",
             "host_precision": HOST_PRECISION,
         },
         "model": _model(model),
@@ -65,18 +65,6 @@ def _alert(rule: AlertRule) -> str:
     certain = ", its whole interval" if rule.certain else ""
     clear = "" if rule.clear is None else f", ceases at {rule.clear:g}"
     return f"{rule.when}{certain}{clear} ({rule.severity})"
-
-
-def _software() -> dict[str, str]:
-    import onnxruntime
-
-    libraries = {name: version(name) for name in LIBRARIES}
-    return {
-        "latticewatch": __version__,
-        "python": platform.python_version(),
-        **libraries,
-        "onnxruntime": str(onnxruntime.__version__),
-    }
 
 
 def _model(model: Model) -> dict[str, Any]:

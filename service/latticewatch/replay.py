@@ -93,7 +93,7 @@ def replay(job: Replay, progress: Callable[[int, int], None]) -> Mapping[str, An
         alerts=job.settings.alert_rules(),
     )
     try:
-        writer.record(recipe(job.settings, model))
+        writer.record(recipe(job.settings, model, placement))
         for done, step in enumerate(_analysed(job, models, writer.stream), 1):
             (outcome,) = writer.process([step])
             if job.pictures:

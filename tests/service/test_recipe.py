@@ -14,6 +14,7 @@ from latticewatch import __version__
 from latticewatch.cli import main
 from latticewatch.config import AnalysisSettings, load_settings
 from latticewatch.opening import open_stream
+from latticewatch.placement import Placement
 from latticewatch.recipe import recipe
 from latticewatch.segmenters import Model
 from latticewatch.session import Session
@@ -45,7 +46,8 @@ def test_every_setting_of_the_analysis_is_in_it(model):
     assert told["model"]["weights"] == "float32"
     assert told["software"]["latticewatch"] == __version__
     assert told["software"]["numpy"] == np.__version__
-    assert told["machine"]["providers"] == ["cpu"]
+    assert (told["machine"]["providers"], told["machine"]["arrays"]) == (["cpu"], "host")
+    assert recipe(chosen, model, Placement(1))["machine"]["arrays"] == "cuda:1"
     assert told["alerts"] == {"hole_fraction > 0.05": "hole_fraction > 0.05 (critical)"}
 
 
