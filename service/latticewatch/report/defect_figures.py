@@ -47,7 +47,7 @@ def maps(tables: Sequence[tuple[int, DefectTable]]) -> Figure:
 def overlays(shots: Sequence[Shot], pixel_nm: float) -> Figure:
     """Draw frames with their defects; nm, or pixels where `pixel_nm` is NaN."""
     rows = -(-len(shots) // 2)
-    figure = Figure(figsize=(WIDTH, 3.45 * rows + 0.65), layout="compressed")
+    figure = Figure(figsize=(WIDTH, 3.2 * rows + 0.62), layout="compressed")
     axes = list(figure.subplots(rows, 2, squeeze=False).ravel())
     scale = pixel_nm if np.isfinite(pixel_nm) else 1.0
     unit = "nm" if np.isfinite(pixel_nm) else "px"

@@ -71,6 +71,12 @@ def models(contents: Contents) -> Table:
 
 
 def _frame(last: Mapping[str, Any]) -> str:
+    way = (
+        "Each frame was conditioned (background flattened, contrast normalised), registered by the "
+        "Bragg peaks of its lattice, and segmented by a neural network"
+    )
+    if not last:
+        return f"{way}."
     least = dig(last, "analysis.vacancy_threshold")
     vacancies = (
         f"those of probability {shown(least)} and more"
@@ -78,11 +84,9 @@ def _frame(last: Mapping[str, Any]) -> str:
         else "at the threshold of greatest expected F1 in each frame"
     )
     return (
-        "Each frame was conditioned (background flattened, contrast normalised), registered by the "
-        "Bragg peaks of its lattice, and segmented by a neural network "
-        f"({word(last, 'model.file')}, {word(last, 'model.weights')} weights, on "
-        f"{word(last, 'machine.providers')}; the other steps on the "
-        f"{word(last, 'machine.arrays')}). Marks of probability "
+        f"{way} ({word(last, 'model.file')}, {word(last, 'model.weights')} weights, run on "
+        f"{word(last, 'machine.providers')}, arrays on {word(last, 'machine.arrays')}). "
+        "Marks of probability "
         f"{word(last, 'analysis.threshold')} and more were reported; vacancies on the second "
         f"sublattice by what their columns' intensity tells, {vacancies}. The host computes in "
         f"{word(last, 'machine.host_precision')}."
