@@ -16,6 +16,9 @@ from latticewatch.report.parts import WIDTH
 #: More points than these hide one another in the scatter and make the page heavy.
 _MOST_POINTS = 20_000
 
+#: Side of a frame in the overlays, room around it and for the legend, inches.
+_PANEL, _LEFT, _BETWEEN, _ABOVE, _BELOW, _LEGEND = 2.75, 0.6, 0.7, 0.25, 0.45, 0.3
+
 
 @dataclass(frozen=True, eq=False)
 class Shot:
@@ -47,11 +50,18 @@ def maps(tables: Sequence[tuple[int, DefectTable]]) -> Figure:
 def overlays(shots: Sequence[Shot], pixel_nm: float) -> Figure:
     """Draw frames with their defects; nm, or pixels where `pixel_nm` is NaN."""
     rows = -(-len(shots) // 2)
-    figure = Figure(figsize=(WIDTH, 3.2 * rows + 0.62), layout="compressed")
-    axes = list(figure.subplots(rows, 2, squeeze=False).ravel())
+    high_in = rows * (_PANEL + _ABOVE + _BELOW) + _LEGEND
+    # placed by hand: the layout engines let the titles of a single row run over the edge
+    figure = Figure(figsize=(WIDTH, high_in))
+    axes = []
+    for at in range(len(shots)):
+        left = _LEFT + at % 2 * (_PANEL + _BETWEEN)
+        bottom = high_in - (at // 2 + 1) * (_PANEL + _ABOVE + _BELOW) + _BELOW
+        place = (left / WIDTH, bottom / high_in, _PANEL / WIDTH, _PANEL / high_in)
+        axes.append(figure.add_axes(place))
     scale = pixel_nm if np.isfinite(pixel_nm) else 1.0
     unit = "nm" if np.isfinite(pixel_nm) else "px"
-    for ax, shot in zip(axes, shots, strict=False):
+    for ax, shot in zip(axes, shots, strict=True):
         high, wide = (side * shot.block for side in shot.image.shape)
         # the first pixel's centre is (0, 0)
         edges = np.array([-0.5, wide - 0.5, high - 0.5, -0.5]) * scale
@@ -60,9 +70,7 @@ def overlays(shots: Sequence[Shot], pixel_nm: float) -> Figure:
         _scatter(ax, table, table.x_px * scale, table.y_px * scale, 40, hollow=True)
         ax.set(xlim=edges[:2], ylim=edges[2:], title=shot.title, xlabel=f"x ({unit})")
         ax.set_ylabel(f"y ({unit})")
-    for ax in axes[len(shots) :]:
-        ax.remove()
-    _legend(figure, axes[: len(shots)])
+    _legend(figure, axes)
     return figure
 
 

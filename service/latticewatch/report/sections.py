@@ -96,7 +96,8 @@ def _shown(contents: Contents, *, with_movie: bool) -> tuple[list[int], list[int
     have = contents.frames.tolist() if with_movie else sorted(contents.pictures)
     raised = [int(row["frame"]) for row in contents.alerts if row["active"]]
     alerted = sorted(set(raised) & set(have)) if with_movie else sorted(contents.alerted)
-    others = [frame for frame in have if with_movie or frame not in contents.alerted]
+    # frames of alerts lie as they come, and have a figure of their own
+    others = [frame for frame in have if frame not in alerted]
     return _evenly(others or have, _MOST_SHOWN), alerted[:_MOST_SHOWN]
 
 
