@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from latticewatch.alerting import Alarm
@@ -44,6 +44,9 @@ def without(one: FrameResult) -> FrameResult:
 
 
 @given(st.integers(0, 10**7))
+@example(MOST_SPREAD - 1)
+@example(MOST_SPREAD)
+@example(64 * MOST_SPREAD - 1)
 def test_spread_frames_are_bounded_even_and_never_wanted_back(last):
     apart = interval(last)
     kept = last // apart + 1
