@@ -118,9 +118,9 @@ def find_lattice(image: Array) -> BraggPeaks:
     peaks, ratios = significant_maxima(power, ratio, shape)
     if len(peaks) < 2:
         raise NoLatticeError(
-            f"{len(peaks)} Bragg peaks stand out of the noise and a lattice needs 2: raise the "
-            "dose, focus on the specimen, or choose a field of view that shows 6 to 60 px to a "
-            "lattice constant"
+            f"{len(peaks)} Bragg peaks stand out of the noise and a lattice needs 2",
+            "raise the dose, focus on the specimen, or choose a field of view that shows 6 to 60 "
+            "px to a lattice constant",
         )
     reciprocal = reduce_basis(_primitive_basis(peaks, ratios, ratio, shape))
     reciprocal = fit_reciprocal(middle, reciprocal)
@@ -198,8 +198,8 @@ def _primitive_basis(
     if len(bases) == 0:
         raise NoLatticeError(
             f"{len(peaks)} peaks stand out of the noise, but no three of them form a hexagonal "
-            "lattice: check the focus, and that the field of view holds a crystal seen along its "
-            "c axis"
+            "lattice",
+            "check the focus, and that the field of view holds a crystal seen along its c axis",
         )
     score = ((explained[possible] - chance[possible]) * weight).sum(1)
     equal = score >= EQUAL_PART * score.max()

@@ -82,8 +82,8 @@ def column_profile(harmonics: Harmonics, lattice: Lattice) -> tuple[float, float
     weight = np.where(structure > 0.1, np.maximum(amplitude**2 - 2 * harmonics.noise**2, 0.0), 0.0)
     if not weight.any():
         raise NoLatticeError(
-            "no harmonic of the lattice stands out of the noise: use a higher dose or a larger "
-            "field of view"
+            "no harmonic of the lattice stands out of the noise",
+            "use a higher dose or a larger field of view",
         )
     g2 = (harmonics.nodes**2).sum(1)
     root = np.sqrt(weight)

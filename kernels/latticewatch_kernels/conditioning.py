@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from latticewatch_kernels.arrays import array_module, ndimage_module, to_host
-from latticewatch_kernels.lattice import Array
+from latticewatch_kernels.lattice import Array, FrameFaultError
 
 #: Blocks along the shorter side of the decimated image on which the background is estimated.
 BACKGROUND_BLOCKS = 32
@@ -26,7 +26,7 @@ OUTLIER_SIGMAS = 2.5
 STATISTICS_PIXELS = 20_000
 
 
-class FrameContentError(ValueError):
+class FrameContentError(FrameFaultError):
     """A frame whose content cannot be analysed: not finite, or constant."""
 
 
@@ -56,17 +56,18 @@ def condition(frame: Array, *, flatten: bool = True) -> Array:
     xp = array_module(frame)
     if frame.ndim != 2 or min(frame.shape) < 2:
         raise FrameContentError(
-            f"frame has shape {tuple(frame.shape)}: send one two-dimensional image a frame"
+            f"frame has shape {tuple(frame.shape)}", "send one two-dimensional image a frame"
         )
     low, high = (float(value) for value in to_host(xp.stack([frame.min(), frame.max()])))
     if not (math.isfinite(low) and math.isfinite(high)):
         raise FrameContentError(
-            "frame holds NaN or infinite pixels: replace them or send the detector's raw integers"
+            "frame holds NaN or infinite pixels",
+            "replace them or send the detector's raw integers",
         )
     if low == high:
         raise FrameContentError(
-            f"frame is constant ({low:g} everywhere): check that the beam is unblanked and the "
-            "detector is inserted"
+            f"frame is constant ({low:g} everywhere)",
+            "check that the beam is unblanked and the detector is inserted",
         )
     # The span is divided out first, so that any number type fits float32 without loss of contrast.
     image = _to_unit_range(frame, low, high)

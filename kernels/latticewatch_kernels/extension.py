@@ -121,7 +121,8 @@ def _translation(
     if not fits.any():
         raise NoLatticeError(
             f"a frame of {room[0] + 2} px holds too few cells of {a:.1f} px to be continued beyond "
-            "its border: choose a field of view of at least 5 lattice constants a side"
+            "its border",
+            "choose a field of view of at least 5 lattice constants a side",
         )
     rounding = np.hypot(*(steps - np.rint(steps)).T)
     cost = np.where(fits, rounding + LENGTH_COST * (along - least + aside) / a, np.inf)

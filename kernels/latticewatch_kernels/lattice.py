@@ -34,7 +34,25 @@ NEIGHBOUR_CELLS = np.array(
 NEIGHBOUR_SUBLATTICE = np.array([1, 0, 0], np.int8)
 
 
-class NoLatticeError(ValueError):
+class FrameFaultError(ValueError):
+    """A frame that cannot be used.
+
+    Attributes
+    ----------
+    cause, mend
+        What is wrong, and what to do about it.
+    """
+
+    def __init__(self, cause: str, mend: str) -> None:
+        super().__init__(cause, mend)
+        self.cause = cause
+        self.mend = mend
+
+    def __str__(self) -> str:
+        return f"{self.cause}: {self.mend}"
+
+
+class NoLatticeError(FrameFaultError):
     """A frame shows no periodic lattice: no Bragg peak stands out of the noise."""
 
 

@@ -36,9 +36,9 @@ def frame_info(arrival: Arrival) -> FrameInfo:
     )
 
 
-def frame_result(arrival: Arrival, detections: Detections, update: Update) -> FrameResult:
+def frame_result(step: Analysed, detections: Detections, update: Update) -> FrameResult:
     """Return what the store keeps of an analysed frame."""
-    lattice = detections.lattice
+    arrival, lattice = step.arrival, detections.lattice
     crystalline, disordered, hole = (float(part) for part in detections.fractions)
     numbers = {
         "a1_x": lattice.a1[0],
@@ -68,6 +68,7 @@ def frame_result(arrival: Arrival, detections: Detections, update: Update) -> Fr
         table=DefectTable.from_dict(update.table),
         closed=update.closed,
         events=update.events,
+        picture=step.picture,
     )
 
 

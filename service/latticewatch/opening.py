@@ -9,6 +9,7 @@ from typing import Any
 from latticewatch.analysis import Analyser
 from latticewatch.config import AnalysisSettings, Settings
 from latticewatch.placement import Placement
+from latticewatch.recipe import recipe
 from latticewatch.segmenters import Model, ModelInUse, resumed
 from latticewatch.writer import StreamWriter, tracker_settings
 from latticewatch_models.crystal import crystal_named
@@ -58,6 +59,7 @@ def open_stream(
     )
     try:
         model = resumed(configured, writer.models(), folder, load)
+        writer.record(recipe(settings, model, placement))
     except BaseException:
         writer.close()
         raise

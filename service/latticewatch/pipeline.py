@@ -10,23 +10,23 @@ from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import replace
 
+import numpy as np
+
 from latticewatch.client.errors import FrameError
 from latticewatch.deliveries import Arrival, Delivery
 from latticewatch.detections import Detections
-from latticewatch.preview import preview
+from latticewatch.pictures import Picture, picture_of
+from latticewatch.preview import block_of, preview
 from latticewatch.segmenters import ModelInUse, ModelRecord
 from latticewatch.steps import Analysed, Outcome, Step
 from latticewatch.writer import StreamWriter
-from latticewatch_kernels.conditioning import FrameContentError
-from latticewatch_kernels.lattice import NoLatticeError
+from latticewatch_kernels.lattice import FrameFaultError
 
 log = logging.getLogger(__name__)
 
 #: Frames committed in one transaction at most: enough to spread an fsync of 10 ms thinly, few
 #: enough that nobody waits long for the first of them.
 BATCH = 8
-
-_NO_LATTICE_MEND = "check focus, magnification and that the field of view holds crystal"
 
 
 def analyse(
@@ -44,18 +44,25 @@ def _analyse(
 ) -> Analysed:
     try:
         detections = analyser(arrival.image)
-    except FrameContentError as error:
-        cause, _, mend = str(error).partition(": ")
-        return Analysed(arrival, error=FrameError("frame", cause, mend))
-    except NoLatticeError as error:
-        cause, _, mend = str(error).partition(": ")
-        return Analysed(arrival, error=FrameError("frame", cause, mend or _NO_LATTICE_MEND))
+    except FrameFaultError as error:
+        return Analysed(arrival, error=FrameError("frame", error.cause, error.mend))
     except Exception as error:
         log.exception("stream %s: the analysis of frame %d failed", arrival.stream, arrival.frame)
         reason = f"the analysis failed ({error!r})"
         return Analysed(arrival, error=FrameError("frame", reason, "report it with the frame"))
-    image = None if overlay_px is None else preview(arrival.image, overlay_px)
-    return Analysed(arrival, detections, preview=image)
+    picture = picture_of(arrival.image)
+    return Analysed(
+        arrival,
+        detections,
+        preview=None if overlay_px is None else _overlay(arrival.image, picture, overlay_px),
+        picture=picture,
+    )
+
+
+def _overlay(frame: np.ndarray, picture: Picture, overlay_px: int) -> np.ndarray:
+    """Preview for the overlay: the picture itself where it is of the same size."""
+    same = block_of(frame.shape, overlay_px) == picture.block
+    return picture.image if same else preview(frame, overlay_px)
 
 
 class StreamPipeline:

@@ -12,6 +12,11 @@ CLIP_PERCENT = 0.5
 _SAMPLE = 20_000
 
 
+def block_of(shape: tuple[int, ...], longest_px: int) -> int:
+    """Pixels of a frame of that shape that a pixel of its preview covers a side."""
+    return -(-max(shape) // longest_px)
+
+
 def preview(frame: np.ndarray, longest_px: int) -> np.ndarray:
     """Shrink a frame by whole blocks until its longest side fits, and map it to 0..255.
 
@@ -25,9 +30,9 @@ def preview(frame: np.ndarray, longest_px: int) -> np.ndarray:
     Returns
     -------
     ndarray
-        uint8; one pixel covers ``ceil(max(shape) / longest_px)`` pixels of the frame a side.
+        uint8; one pixel covers `block_of` the shape pixels of the frame a side.
     """
-    block = -(-max(frame.shape) // longest_px)
+    block = block_of(frame.shape, longest_px)
     rows, columns = (side // block * block for side in frame.shape)
     image = frame[:rows, :columns].astype(np.float32)
     if block > 1:

@@ -20,6 +20,7 @@ from latticewatch.opening import analyser_for
 from latticewatch.picture import save_overlay
 from latticewatch.pipeline import analyse
 from latticewatch.placement import Placement, gpu_for
+from latticewatch.recipe import recipe
 from latticewatch.segmenters import Model, ModelInUse
 from latticewatch.sources import Movie
 from latticewatch.steps import Analysed, Outcome
@@ -92,6 +93,7 @@ def replay(job: Replay, progress: Callable[[int, int], None]) -> Mapping[str, An
         alerts=job.settings.alert_rules(),
     )
     try:
+        writer.record(recipe(job.settings, model, placement))
         for done, step in enumerate(_analysed(job, models, writer.stream), 1):
             (outcome,) = writer.process([step])
             if job.pictures:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from latticewatch.client.table import DefectTable
 from latticewatch.deliveries import Gap, Refusal
+from latticewatch.pictures import Picture
 
 if TYPE_CHECKING:
     from latticewatch.alerting.reading import Alarm
@@ -41,6 +42,8 @@ class FrameResult:
         The model that it was analysed with, where that is another than before.
     alerts
         Alerts that were raised or have ceased with it.
+    picture
+        What may be kept of its image.
     """
 
     frame: int
@@ -56,6 +59,7 @@ class FrameResult:
     check: Mapping[str, Any] | None = None
     model: ModelRecord | None = None
     alerts: tuple[Alarm, ...] = ()
+    picture: Picture | None = None
 
 
 @dataclass(frozen=True)

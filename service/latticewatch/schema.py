@@ -13,9 +13,9 @@ from latticewatch.client.table import COLUMN_TYPES
 #: Marks the file as ours: "LWSE" in SQLite's header.
 APPLICATION_ID = 0x4C575345
 
-#: 2: the tables ``checks`` and ``models``; 3: ``alerts`` and ``alert_state``. Sessions of older
-#: versions get what they lack when they are written on.
-SCHEMA_VERSION = 3
+#: 2: the tables ``checks`` and ``models``; 3: ``alerts`` and ``alert_state``; 4: ``pictures`` and
+#: ``settings``. Sessions of older versions get what they lack when they are written on.
+SCHEMA_VERSION = 4
 
 #: Numbers of a frame that `FrameResult.lattice` may hold: lattice vectors and the column nearest to
 #: the centre in pixels, lattice constant in pixels and nm, angle, strongest Bragg peak over the
@@ -50,6 +50,12 @@ MODEL_COLUMNS = ("frame", "digest", "origin", "file", "reason")
 
 #: An alert that was raised or has ceased with a frame, `data` the evidence as JSON.
 ALERT_COLUMNS = ("frame", "time_s", "rule", "severity", "active", "text", "data")
+
+#: A frame as it is kept; the image is last, so that the others are read without it.
+PICTURE_COLUMNS = ("frame", "alert", "block", "rows", "columns", "image")
+
+#: The settings that hold from a frame on, as JSON.
+SETTINGS_COLUMNS = ("frame", "data")
 
 FSYNC = {"always": "FULL", "interval": "NORMAL", "never": "OFF"}
 
@@ -89,11 +95,19 @@ CREATE INDEX alerts_frame ON alerts (frame);
 CREATE TABLE alert_state (id INTEGER PRIMARY KEY CHECK (id = 1), data TEXT NOT NULL);
 """
 
+#: What version 4 has more than version 3.
+REPORT_SCHEMA = """
+CREATE TABLE pictures (
+    frame INTEGER PRIMARY KEY, alert INTEGER NOT NULL, block INTEGER NOT NULL,
+    rows INTEGER NOT NULL, columns INTEGER NOT NULL, image BLOB NOT NULL
+);
+CREATE TABLE settings (frame INTEGER PRIMARY KEY, data TEXT NOT NULL);
+"""
+
 #: Tables that came with each version.
-ADDED = {2: CALIBRATION_SCHEMA, 3: ALERT_SCHEMA}
+ADDED = {2: CALIBRATION_SCHEMA, 3: ALERT_SCHEMA, 4: REPORT_SCHEMA}
 
 SCHEMA = f"""
-CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE frames (
     frame INTEGER PRIMARY KEY, epoch INTEGER NOT NULL, seq INTEGER NOT NULL, time_s REAL,
     status TEXT NOT NULL CHECK (status IN ('ok', 'missing', 'rejected')), reason TEXT NOT NULL,

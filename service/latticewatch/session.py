@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from latticewatch.client.table import COLUMN_TYPES, COLUMNS, DefectTable
+from latticewatch.pictures import Picture
 from latticewatch.reorder import REMEMBERED, Position
 from latticewatch.schema import (
     ALERT_COLUMNS,
@@ -20,6 +21,8 @@ from latticewatch.schema import (
     EVENT_COLUMNS,
     FRAME_COLUMNS,
     MODEL_COLUMNS,
+    PICTURE_COLUMNS,
+    SETTINGS_COLUMNS,
     TRACK_COLUMNS,
     check_version,
     explained,
@@ -151,9 +154,24 @@ class Session:
         rows = self._all("SELECT data FROM statistics", ())
         return dict(json.loads(rows[0][0])) if rows else {}
 
-    def meta(self) -> dict[str, str]:
-        """Return what was noted about the session as a whole."""
-        return dict(self._all("SELECT key, value FROM meta", ()))
+    def settings(self) -> list[dict[str, Any]]:
+        """Return what the session was written with: `frame` from which it holds, and `data`."""
+        query = "SELECT frame, data FROM settings ORDER BY frame"
+        rows = self._added(4, SETTINGS_COLUMNS, query, ())
+        return [{**row, "data": json.loads(row["data"])} for row in rows]
+
+    def pictures(self) -> dict[int, bool]:
+        """Frames of which a picture is kept, and whether for an alert that was raised then."""
+        rows = self._added(4, ("frame", "alert"), "SELECT frame, alert FROM pictures", ())
+        return {row["frame"]: bool(row["alert"]) for row in rows}
+
+    def picture(self, frame: int) -> Picture | None:
+        """Return the picture that is kept of a frame; None where none is."""
+        query = f"SELECT {', '.join(PICTURE_COLUMNS)} FROM pictures WHERE frame = ?"  # noqa: S608
+        for row in self._added(4, PICTURE_COLUMNS, query, (frame,)):
+            pixels = np.frombuffer(row["image"], np.uint8)
+            return Picture(pixels.reshape(row["rows"], row["columns"]), row["block"])
+        return None
 
     def place(self) -> tuple[int, int, int, bool] | None:
         """Epoch, next seq, next frame, and whether the epoch has ended; None before any frame.

@@ -10,6 +10,7 @@ from latticewatch.client.errors import FrameError
 from latticewatch.client.messages import Message
 from latticewatch.deliveries import Arrival, End, Gap, Refusal
 from latticewatch.detections import Detections
+from latticewatch.pictures import Picture
 from latticewatch.segmenters import ModelRecord
 from latticewatch.standing import Standing
 
@@ -26,6 +27,8 @@ class Analysed:
         One of the two.
     preview
         uint8 image for the overlay.
+    picture
+        What the session may keep of the frame.
     model
         The model that it was handed to the workers with.
     """
@@ -34,6 +37,7 @@ class Analysed:
     detections: Detections | None = None
     error: FrameError | None = None
     preview: np.ndarray | None = None
+    picture: Picture | None = None
     model: ModelRecord | None = None
 
 

@@ -8,12 +8,14 @@ from __future__ import annotations
 import json
 import math
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from latticewatch.client.filelock import FileLock, HeldError
 from latticewatch.client.table import COLUMNS
+from latticewatch.pictures import Picture, chosen, interval
 from latticewatch.results import FrameResult, SessionEnd
 from latticewatch.schema import (
     ALERT_COLUMNS,
@@ -23,7 +25,9 @@ from latticewatch.schema import (
     FSYNC,
     LATTICE_COLUMNS,
     MODEL_COLUMNS,
+    PICTURE_COLUMNS,
     SCHEMA,
+    SETTINGS_COLUMNS,
     TRACK_COLUMNS,
     Fsync,
     StoreError,
@@ -50,6 +54,7 @@ _INSERT_EVENT = _insert("events", EVENT_COLUMNS)
 _INSERT_CHECK = _insert("checks", CHECK_COLUMNS)
 _INSERT_MODEL = _insert("models", MODEL_COLUMNS)
 _INSERT_ALERT = _insert("alerts", ALERT_COLUMNS)
+_INSERT_PICTURE = _insert("pictures", PICTURE_COLUMNS)
 
 
 class Store(Session):
@@ -135,30 +140,54 @@ class Store(Session):
         """
         rows = [_frame_row(result) for result in batch]
         data = _json(statistics)
+        with self._transaction():
+            self._check_order(batch, end)
+            self._write(batch, rows)
+            self._write_pictures(batch)
+            if end is not None:
+                self._write_ends(end.closed, end.events)
+            self._write_checkpoint(_place(batch, end), state, data)
+            if alert_state is not None:
+                self._db.execute(
+                    "INSERT OR REPLACE INTO alert_state (id, data) VALUES (1, ?)",
+                    (_json(alert_state),),
+                )
+
+    def record_settings(self, settings: Mapping[str, Any]) -> None:
+        """Keep the settings that hold from the next frame on, where they are others than before.
+
+        Parameters
+        ----------
+        settings
+            Plain values by name.
+
+        Raises
+        ------
+        StoreError
+            They could not be written.
+        """
+        data = _json(settings)
+        with self._transaction():
+            place = self.place()
+            frame = 0 if place is None else place[2]
+            # under these no frame came
+            self._db.execute("DELETE FROM settings WHERE frame >= ?", (frame,))
+            before = self.settings()
+            if not before or before[-1]["data"] != json.loads(data):
+                self._db.execute(_insert("settings", SETTINGS_COLUMNS), (frame, data))
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        """All that is written inside, or nothing."""
         with self._guard, explained(self.path):
             self._db.execute("BEGIN IMMEDIATE")
             try:
-                self._check_order(batch, end)
-                self._write(batch, rows)
-                if end is not None:
-                    self._write_ends(end.closed, end.events)
-                self._write_checkpoint(_place(batch, end), state, data)
-                if alert_state is not None:
-                    self._db.execute(
-                        "INSERT OR REPLACE INTO alert_state (id, data) VALUES (1, ?)",
-                        (_json(alert_state),),
-                    )
+                yield
                 self._db.execute("COMMIT")
             except BaseException:
                 if self._db.in_transaction:
                     self._db.execute("ROLLBACK")
                 raise
-
-    def note(self, **values: str) -> None:
-        """Note something about the session as a whole; replaces an earlier note."""
-        query = "INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)"
-        with self._guard, explained(self.path):
-            self._db.executemany(query, values.items())
 
     def _check_order(self, batch: Sequence[FrameResult], end: SessionEnd | None) -> None:
         rows = self._db.execute("SELECT frame FROM checkpoint").fetchall()
@@ -177,6 +206,24 @@ class Store(Session):
             self._write_ends(result.closed, result.events)
             self._write_calibration(result)
             self._db.executemany(_INSERT_ALERT, map(_alert_row, result.alerts))
+
+    def _write_pictures(self, batch: Sequence[FrameResult]) -> None:
+        """Keep the batch's pictures that are to be kept, and drop those whose time is over."""
+        pictures = {result.frame: result.picture for result in batch if result.picture is not None}
+        if not pictures:
+            return
+        query = "SELECT COUNT(*) FROM pictures WHERE alert"
+        ((alerts_kept,),) = self._db.execute(query).fetchall()
+        seen = [
+            (result.frame, any(alarm.active for alarm in result.alerts))
+            for result in batch
+            if result.frame in pictures
+        ]
+        # first, so that the new ones take the room
+        query = "DELETE FROM pictures WHERE NOT alert AND frame % ?"
+        self._db.execute(query, (interval(max(pictures)),))
+        for frame, alert in chosen(seen, alerts_kept).items():
+            self._db.execute(_INSERT_PICTURE, _picture_row(frame, alert, pictures[frame]))
 
     def _write_ends(self, closed: Iterable[ClosedTrack], events: Iterable[Event]) -> None:
         tracks = (track._asdict() for track in closed)
@@ -236,6 +283,11 @@ def _frame_row(result: FrameResult) -> tuple[Any, ...]:
 
 def _alert_row(alarm: Alarm) -> tuple[Any, ...]:
     return _values({**vars(alarm), "data": _json(alarm.values)}, ALERT_COLUMNS)
+
+
+def _picture_row(frame: int, alert: bool, picture: Picture) -> tuple[Any, ...]:
+    image = picture.image
+    return (frame, alert, picture.block, *image.shape, image.tobytes())
 
 
 def _place(batch: Sequence[FrameResult], end: SessionEnd | None) -> tuple[int, int, int, bool]:

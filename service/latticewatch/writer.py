@@ -141,6 +141,10 @@ class StreamWriter:
             messages.append(alert_message(Alarm(**alert), common))
         return tuple(messages)
 
+    def record(self, settings: Mapping[str, Any]) -> None:
+        """Keep what the frames from the next one on are analysed with; raises StoreError."""
+        self._store.record_settings(settings)
+
     def close(self) -> None:
         """Close the store."""
         self._store.close()
@@ -190,7 +194,7 @@ class StreamWriter:
                 return _Applied(step, [], watch.timings_ms, end=end)
             if isinstance(step, Analysed) and step.detections is not None:
                 update = self._tracker.apply(frame_info(step.arrival), step.detections)
-                result = frame_result(step.arrival, step.detections, update)
+                result = frame_result(step, step.detections, update)
                 messages = frame_messages(step, result.table or DefectTable.empty())
                 return _Applied(step, [result], watch.timings_ms, messages)
             return _Applied(step, self._hole(_holes_of(step)), watch.timings_ms)

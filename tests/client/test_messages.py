@@ -150,7 +150,7 @@ def test_table_to_arrow():
 
 
 def test_table_to_polars():
-    polars = pytest.importorskip("polars", reason="polars is nobody's dependency here")
+    polars = pytest.importorskip("polars", reason="the dev extra brings polars")
     frame = table().to_polars()
     assert isinstance(frame, polars.DataFrame)
     assert DefectTable.from_dict({name: frame[name].to_numpy() for name in COLUMNS}) == table()

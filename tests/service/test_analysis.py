@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import pickle
+
 import numpy as np
 import pytest
 
@@ -7,6 +9,8 @@ from latticewatch.analysis import Analyser
 from latticewatch.client.frames import FrameHeader
 from latticewatch.deliveries import Arrival
 from latticewatch.pipeline import analyse
+from latticewatch_kernels.conditioning import FrameContentError
+from latticewatch_kernels.lattice import NoLatticeError
 from latticewatch_kernels.patches import rescale
 from latticewatch_models.microscope import ImagingConfig, Microscope, SpecimenConfig
 from latticewatch_models.runtime import Segmenter
@@ -105,6 +109,19 @@ def test_every_stage_is_timed_and_shapes_hold(analyser):
 def arrival(image: np.ndarray) -> Arrival:
     header = FrameHeader("s", 1, 0, image.shape, image.dtype.name, 0.0)
     return Arrival("s", 0, 1, 0, header, image, 0.0)
+
+
+@pytest.mark.parametrize("kind", [NoLatticeError, FrameContentError])
+def test_cause_and_mend_of_a_refused_frame_are_those_of_its_error(kind):
+    fault = kind("peaks: 1, and 2 are needed", "raise the dose: 1,600 e/px")
+
+    def refuse(_):
+        raise pickle.loads(pickle.dumps(fault))  # noqa: S301 - our own; workers may be processes
+
+    step = analyse(arrival(np.zeros((8, 8), np.uint8)), refuse, 512)
+    assert (step.error.reason, step.error.mend) == (fault.cause, fault.mend)
+    assert str(step.error) == f"frame: {fault.cause}; {fault.mend}"
+    assert (step.detections, step.preview, step.picture) == (None, None, None)
 
 
 @pytest.mark.expects_errors

@@ -35,11 +35,13 @@ def replayed(movie, tmp_path_factory):
     return out
 
 
-def results(folder) -> tuple[DefectTable, dict]:
+def results(folder) -> tuple[DefectTable, dict, dict]:
     with Session.open_read(folder) as session:
         statistics = session.statistics()
         table = session.defects()
-    return table, {k: v for k, v in statistics.items() if k not in ("stream", "epoch")}
+        pictures = {frame: session.picture(frame).image.tobytes() for frame in session.pictures()}
+    told = {k: v for k, v in statistics.items() if k not in ("stream", "epoch")}
+    return table, told, pictures
 
 
 def state(folder) -> bytes:
@@ -54,7 +56,8 @@ def send(publisher: Publisher, movie) -> None:
 
 
 def test_analyze_writes_what_it_promises(replayed):
-    table, statistics = results(replayed)
+    table, statistics, pictures = results(replayed)
+    assert list(pictures) == list(range(FRAMES))
     assert statistics["frames"] == FRAMES
     assert statistics["ended"]
     assert json.loads((replayed / "statistics.json").read_text())["frames"] == FRAMES

@@ -7,13 +7,15 @@ from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
+import matplotlib as mpl
 import numpy as np
 import pytest
 
 from latticewatch.cli import main
-from latticewatch.report import keys
+from latticewatch.report import keys, movement, surroundings
 from latticewatch.report.contents import read_contents
 from latticewatch.report.page import html
+from latticewatch.report.parts import FONTS
 from latticewatch.report.sections import build
 from latticewatch.session import Session
 from latticewatch_models.microscope import Microscope
@@ -21,9 +23,16 @@ from latticewatch_models.microscope import Microscope
 FRAMES = 12
 
 SECTIONS = [
-    "summary", "frames", "classes", "space-time", "motion", "displacements", "states", "series",
-    "methods",
+    "summary", "methods", "frames", "classes", "space-time", "motion", "displacements", "states",
+    "series", "settings",
 ]  # fmt: skip
+
+#: Figures by the part of the contents that they are drawn of.
+FIGURES = {
+    "classes": {"class-images"}, "motion": {"motion"}, "fields": {"displacement-fields"},
+    "believed": {"believed-fields"}, "modes": {"displacement-modes"},
+    "matrices": {"matrices", "graph"},
+}  # fmt: skip
 
 
 class Page(HTMLParser):
@@ -60,43 +69,46 @@ def movie(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def folder(movie, tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("session") / "out"
-    calibration = ["--pixel-size", "0.03", "--frame-time", "2.25"]
-    assert main(["analyze", str(movie), "--out", str(out), *calibration]) == 0
+    rules = out.with_name("rules.toml")
+    rules.write_text(
+        '[alerts]\nrules = ["defect_density > 0.01 for 3 frames", "population of MoW > 0"]\n'
+    )
+    given = ["--pixel-size", "0.03", "--frame-time", "2.25", "--config", str(rules)]
+    assert main(["analyze", str(movie), "--out", str(out), *given]) == 0
     return out
 
 
-def test_the_page_is_whole_and_loads_nothing(folder, movie, tmp_path, capsys):
+def test_the_page_is_whole_and_loads_nothing(folder, tmp_path, capsys):
     out, pdf = tmp_path / "r.html", tmp_path / "r.pdf"
-    given = ["--out", str(out), "--pdf", str(pdf), "--movie", str(movie)]
-    assert main(["report", str(folder), *given]) == 0
+    assert main(["report", str(folder), "--out", str(out), "--pdf", str(pdf)]) == 0
     page = Page(text := out.read_text(encoding="utf-8"))
     assert page.open == []
     assert page.sections == SECTIONS
-    drawn = {"overlays", "maps", "space-time", "series"}
+    drawn = {"overlays", "alert-overlays", "space-time", "series"}
     contents = read_contents(folder)
-    for part, names in {
-        "classes": {"class-images"}, "motion": {"motion"}, "fields": {"displacement-fields"},
-        "modes": {"displacement-modes"}, "matrices": {"matrices", "graph"},
-    }.items():  # fmt: skip
+    for part, names in FIGURES.items():
         drawn |= set() if isinstance(getattr(contents, part), keys.Absent) else names
     assert set(page.figures) == drawn
     assert len(page.references) == len(page.figures)
     assert all(one.startswith("data:image/png;base64,") for one in page.references)
     assert "http://" not in text
     assert "https://" not in text
-    # a page of text at least, and one for each figure
-    assert pdf.read_bytes().count(b"/Type /Page ") > len(page.figures)
+    # each figure once, none lost at the end of a page
+    assert pdf.read_bytes().count(b"/Subtype /Image") == len(page.figures)
 
 
 def test_missing_statistics_leave_out_figures_and_say_why(folder):
     whole = read_contents(folder)
     for statistics in ({}, dict.fromkeys(whole.statistics), dict.fromkeys(whole.statistics, 3)):
         parts = {
-            name: getattr(keys, name)(statistics)
-            for name in ("classes", "motion", "fields", "modes", "matrices")
-        }
+            "classes": keys.classes(statistics), "matrices": keys.matrices(statistics),
+            "motion": movement.motion(statistics), "fields": surroundings.fields(statistics),
+            "believed": surroundings.believed(statistics), "modes": surroundings.modes(statistics),
+        }  # fmt: skip
+        assert set(parts) == set(FIGURES)
         assert all(isinstance(part, keys.Absent) for part in parts.values())
-        bare = replace(whole, statistics=statistics, frame_dose=float("nan"), **parts)
+        dose, none = float("nan"), {"pictures": {}, "alerted": ()}
+        bare = replace(whole, statistics=statistics, frame_dose=dose, **parts, **none)
         page = Page(text := html("a <b> & c", build(bare)))
         assert page.sections == SECTIONS
         assert page.figures == ["maps", "space-time", "series"]
@@ -107,15 +119,44 @@ def test_missing_statistics_leave_out_figures_and_say_why(folder):
 
 def test_the_summary_tells_what_the_session_holds(folder):
     contents = read_contents(folder)
-    told = dict(build(contents)[0].rows)
+    (summary,) = build(contents)[0].tables
+    told = dict(summary.rows)
     with Session.open_read(folder) as session:
-        assert told["defects, all frames"] == str(len(session.defects()))
+        assert told["detections, all frames"] == str(len(session.defects()))
     assert told["crystal"] == "WS2"
     assert told["frames analysed"] == str(FRAMES)
     assert told["pixel size"].startswith("0.03 nm")
     verdict = contents.statistics["transitions"]["memory"]["verdict"]
     states = next(one for one in build(contents) if one.name == "states")
     assert states.text[0].startswith(f"Memory test: {verdict}")
+
+
+def test_nothing_is_cut_off_at_a_figures_edge(folder):
+    for section in build(read_contents(folder)):
+        for plate in section.plates:
+            assert plate.png  # lays it out
+            with mpl.rc_context(FONTS):
+                box = plate.figure.get_tightbbox()
+            wide, high = plate.figure.get_size_inches()
+            room = np.array([box.x0, box.y0, wide - box.x1, high - box.y1])
+            assert room.min() >= -0.01, (plate.name, room)
+
+
+def test_kept_pictures_and_the_movie_show_the_same_frames(folder, movie):
+    contents = read_contents(folder)
+    assert sorted(contents.pictures) == list(range(FRAMES))
+    assert contents.alerted == (0, 2)
+    frames = np.load(movie)
+    drawn = {}
+    for name, read in (("kept", None), ("movie", frames.__getitem__)):
+        section = next(one for one in build(contents, read) if one.name == "frames")
+        overlays = section.plates[0].figure
+        drawn[name] = [ax.images[0].get_array() for ax in overlays.axes]
+        alert = section.plates[1].figure
+        titles = [ax.get_title().partition(":")[0] for ax in alert.axes]
+        assert titles == ["frame 0, 0 s", "frame 2, 4.5 s"]
+    assert len(drawn["kept"]) == 4
+    np.testing.assert_array_equal(drawn["kept"], drawn["movie"])
 
 
 def test_what_cannot_be_reported_is_told_in_a_line(folder, tmp_path, capsys):

@@ -166,12 +166,6 @@ def test_closing_waits_for_a_commit_in_another_thread(store):
         assert len(again.defects()) == 500 * again.position().frame
 
 
-def test_notes(store):
-    store.note(crystal="WS2", model="zoo")
-    store.note(crystal="MoS2")
-    assert store.meta() == {"crystal": "MoS2", "model": "zoo"}
-
-
 @pytest.mark.parametrize(("fsync", "level"), [("always", 2), ("interval", 1), ("never", 0)])
 def test_fsync_reaches_sqlite(tmp_path, fsync, level):
     with Store.open(tmp_path, fsync=fsync) as opened:
@@ -226,7 +220,7 @@ def test_a_session_of_version_1_is_read_and_written_on(tmp_path):
         store.commit([result(0)], b"one", {})
         store._db.executescript(
             "DROP TABLE checks; DROP TABLE models; DROP TABLE alerts; DROP TABLE alert_state;"
-            "PRAGMA user_version = 1"
+            "DROP TABLE pictures; DROP TABLE settings; PRAGMA user_version = 1"
         )
     with Session.open_read(tmp_path) as session:
         assert (session.checks(), session.models(), len(session.frames())) == ([], [], 1)
@@ -243,7 +237,8 @@ def test_a_session_of_version_2_keeps_its_checks_and_gets_alerts(tmp_path):
     with Store.open(tmp_path) as store:
         store.commit([result(0, check=CHECK)], b"one", {})
         store._db.executescript(
-            "DROP TABLE alerts; DROP TABLE alert_state; PRAGMA user_version = 2"
+            "DROP TABLE alerts; DROP TABLE alert_state; DROP TABLE pictures; DROP TABLE settings;"
+            "PRAGMA user_version = 2"
         )
     with Session.open_read(tmp_path) as session:
         assert (len(session.checks()), session.alerts()) == (1, [])

@@ -4,6 +4,8 @@ For example::
 
   latticewatch report results
   latticewatch report results --out movie.html --pdf movie.pdf --movie movie.tif
+
+The session keeps a few of its frames, which are shown with their defects; --movie takes others.
 """
 
 from __future__ import annotations
@@ -23,7 +25,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--out", type=Path, metavar="FILE.html", help="report.html beside the session by default"
     )
     parser.add_argument("--pdf", type=Path, metavar="FILE.pdf", help="write this PDF too")
-    parser.add_argument("--movie", type=Path, metavar="FILE", help="its frames, to be shown marked")
+    parser.add_argument(
+        "--movie", type=Path, metavar="FILE", help="show its frames in place of kept ones"
+    )
 
 
 def run(options: argparse.Namespace) -> int:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from latticewatch.client.table import DefectTable
-from latticewatch.report import keys
+from latticewatch.pictures import Picture
+from latticewatch.report import keys, movement, surroundings
 from latticewatch.report.keys import Absent
 from latticewatch.session import Session
 from latticewatch.tracker import codec
@@ -24,21 +25,27 @@ class Contents:
     ----------
     statistics
         The latest statistics.
-    crystal, settings
+    crystal, tracker
         What the tracker was set to, as saved with its state; empty where it cannot be read.
     frames
         Numbers of the analysed frames, (n,).
     time_s, columns
-        Their times, seconds, and area fractions by name, each (n,).
+        Their times, seconds, and area fractions and lattice constant (nm) by name, each (n,).
     frame_dose
         Electrons per square angstrom that a frame adds; NaN where not known.
     defects, alerts, changes, models
         Rows of the session's tables.
+    settings
+        Settings by the frame from which they hold.
+    refused
+        Frames that could not be used, by reason.
+    pictures, alerted
+        Kept pictures by frame, and which of them raised an alert.
     """
 
     statistics: Mapping[str, Any]
     crystal: str
-    settings: Mapping[str, Any]
+    tracker: Mapping[str, Any]
     frames: np.ndarray
     time_s: np.ndarray
     columns: Mapping[str, np.ndarray]
@@ -48,14 +55,24 @@ class Contents:
     changes: tuple[Mapping[str, Any], ...]
     models: tuple[Mapping[str, Any], ...]
     classes: tuple[keys.ClassImage, ...] | Absent
-    motion: keys.Motion | Absent
-    fields: tuple[keys.Field, ...] | Absent
-    modes: tuple[keys.Field, ...] | Absent
+    motion: movement.Motion | Absent
+    fields: tuple[surroundings.Field, ...] | Absent
+    believed: tuple[surroundings.Field, ...] | Absent
+    modes: tuple[surroundings.Field, ...] | Absent
     matrices: tuple[keys.Matrix, ...] | Absent
+    settings: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
+    refused: Mapping[str, int] = field(default_factory=dict)
+    pictures: Mapping[int, Picture] = field(default_factory=dict)
+    alerted: tuple[int, ...] = ()
 
     def rows_of(self, frame: int) -> DefectTable:
         """Defects of one frame."""
         return self.defects.select(self.defects.frame == frame)
+
+    def time_of(self, frame: int) -> float:
+        """Time of an analysed frame, seconds; NaN where it is not known."""
+        found = self.time_s[self.frames == frame]
+        return float(found[0]) if len(found) else float("nan")
 
 
 def read_contents(path: Path) -> Contents:
@@ -70,33 +87,54 @@ def read_contents(path: Path) -> Contents:
     """
     with Session.open_read(path) as session:
         statistics, state = session.statistics(), session.state()
-        rows = [row for row in session.frames() if row["status"] == "ok"]
+        every = session.frames()
+        rows = [row for row in every if row["status"] == "ok"]
         if not rows:
             raise ValueError(
                 f"{path}: the session has no analysed frame; report it after some came"
             )
+        kept = session.pictures()
+        found = {frame: session.picture(frame) for frame in kept}
         defects, alerts = session.defects(), tuple(session.alerts())
         changes = tuple(row for row in session.events() if row["kind"] == "change")
         models = tuple(session.models())
-    crystal, settings = _saved(state)
+        settings = {row["frame"]: row["data"] for row in session.settings()}
+    crystal, tracker = _saved(state)
     return Contents(
         statistics,
         crystal,
-        settings,
+        tracker,
         np.array([row["frame"] for row in rows]),
         _floats(rows, "time_s"),
-        {name: _floats(rows, name) for name in ("crystalline", "disordered", "hole")},
+        {
+            name: _floats(rows, name)
+            for name in ("crystalline", "disordered", "hole", "constant_nm")
+        },
         keys.number(statistics, "transitions.rates.frame_dose_e_per_A2"),
         defects,
         alerts,
         changes,
         models,
         keys.classes(statistics),
-        keys.motion(statistics),
-        keys.fields(statistics),
-        keys.modes(statistics),
+        movement.motion(statistics),
+        surroundings.fields(statistics),
+        surroundings.believed(statistics),
+        surroundings.modes(statistics),
         keys.matrices(statistics),
+        settings,
+        _refused(every),
+        # one that is gone meanwhile gave way to a later one
+        {frame: picture for frame, picture in found.items() if picture is not None},
+        tuple(frame for frame, alert in kept.items() if alert),
     )
+
+
+def _refused(rows: list[dict[str, Any]]) -> dict[str, int]:
+    counts: dict[str, int] = {}
+    for row in rows:
+        if row["status"] == "rejected":
+            counts[row["reason"]] = counts.get(row["reason"], 0) + 1
+    return counts
 
 
 def _floats(rows: list[dict[str, Any]], name: str) -> np.ndarray:

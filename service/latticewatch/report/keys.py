@@ -33,7 +33,10 @@ class Estimate:
 
 @dataclass(frozen=True, eq=False)
 class ClassImage:
-    """A class of the mixture: mean image (p, p), counts, reading, ratio to the host column."""
+    """A class of the mixture: mean image (p, p), counts, reading, ratios to the host column.
+
+    `chance` is that of the reading, `share` that of the class among the detections.
+    """
 
     number: int
     image: np.ndarray
@@ -41,27 +44,8 @@ class ClassImage:
     species: str
     ratio: Estimate
     expected: float
-
-
-@dataclass(frozen=True, eq=False)
-class Motion:
-    """Motion of the vacancies: nm^2/s, hops/s by lattice line, the original's estimate (biased)."""
-
-    species: str
-    diffusion: Estimate
-    free: Estimate
-    windows: tuple[Estimate, ...]
-    lines: tuple[tuple[str, Estimate], ...]
-
-
-@dataclass(frozen=True, eq=False)
-class Field:
-    """Mean displacements (7, 2) with standard errors, pm: the dopant, then its six neighbours."""
-
-    state: str
-    looks: int
-    mean: np.ndarray
-    error: np.ndarray
+    chance: float = float("nan")
+    share: float = float("nan")
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,6 +60,16 @@ class Matrix:
     dwell: tuple[tuple[str, Estimate], ...]
 
 
+@dataclass(frozen=True)
+class Rate:
+    """A rate from state to state, per second and per dose (A^2/e)."""
+
+    before: str
+    after: str
+    per_s: Estimate
+    per_dose: Estimate
+
+
 def dig(data: Any, path: str) -> Any:
     """Return what lies at a dotted path; None where anything on the way is missing."""
     for key in path.split("."):
@@ -86,13 +80,28 @@ def dig(data: Any, path: str) -> Any:
 def number(data: Any, path: str) -> float:
     """Return the number at a dotted path; NaN where there is none."""
     found = dig(data, path)
-    return float(found) if isinstance(found, (int, float)) else float("nan")
+    known = isinstance(found, (int, float)) and not isinstance(found, bool)
+    return float(found) if known else float("nan")
 
 
 def estimate(data: Any, path: str = "", value: str = "value") -> Estimate:
     """Return the estimate at a dotted path."""
     inner = dig(data, path) if path else data
     return Estimate(number(inner, value), number(inner, "low"), number(inner, "high"))
+
+
+def array(values: Any, *shape: int) -> np.ndarray:
+    """Return values as floats of a shape; null is NaN."""
+    return np.array(values, float).reshape(shape)
+
+
+def read_or_absent(read: Callable[[], T], reason: str) -> T | Absent:
+    """Give `Absent` where a key is missing or is not of the expected form, or nothing is left."""
+    try:
+        found = read()
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError):
+        return Absent(reason)
+    return Absent(reason) if found == () else found
 
 
 def classes(statistics: Mapping[str, Any]) -> tuple[ClassImage, ...] | Absent:
@@ -107,68 +116,16 @@ def classes(statistics: Mapping[str, Any]) -> tuple[ClassImage, ...] | Absent:
                 str(one["species"]),
                 Estimate(*(number(one, key) for key in ("ratio", "ratio_low", "ratio_high"))),
                 number(one.get("expected_ratio"), str(one["species"])),
+                number(one.get("posterior"), str(one["species"])),
+                number(one, "weight"),
             )
             for one in statistics["classes"]
             if one.get("mean_image") is not None
         )
 
-    return _read(read, "no class has a mean image yet (the mixture begins after its warm-up)")
-
-
-def motion(statistics: Mapping[str, Any]) -> Motion | Absent:
-    """Read D and the hop rates."""
-
-    def read() -> Motion:
-        part = statistics["diffusion"]
-        windows = dig(part, "window_variance.windows") or []
-        lines = dig(part, "all.directions.lines") or []
-        return Motion(
-            str(part["species"]),
-            estimate(part, "all.D_nm2_s"),
-            estimate(part, "free.D_nm2_s"),
-            tuple(estimate(window, "D_nm2_s") for window in windows),
-            tuple((str(one["line"]), estimate(one, "hop_rate_per_s")) for one in lines),
-        )
-
-    found = _read(read, "the session holds no estimate of the diffusion")
-    known = isinstance(found, Motion) and np.isfinite(found.diffusion.value)
-    return found if known else Absent("too few steps of vacancies for D")
-
-
-def fields(statistics: Mapping[str, Any]) -> tuple[Field, ...] | Absent:
-    """Read the displacement fields of the states that the filter told."""
-
-    def read() -> tuple[Field, ...]:
-        return tuple(
-            Field(
-                state,
-                int(one["looks"]),
-                _array(one["mean_pm"], 7, 2),
-                _array(one["error_pm"], 7, 2),
-            )
-            for state, one in statistics["crystallography"]["told"].items()
-            if one and one.get("mean_pm") is not None and one.get("error_pm") is not None
-        )
-
-    return _read(read, "no dopant's surroundings were measured")
-
-
-def modes(statistics: Mapping[str, Any]) -> tuple[Field, ...] | Absent:
-    """Read the first displacement mode of every state, at one standard deviation."""
-
-    def read() -> tuple[Field, ...]:
-        return tuple(
-            Field(
-                f"{state}, mode 1",
-                int(one["looks"]),
-                _array(one["modes"][0]["field_pm"], 7, 2),
-                _array(one["modes"][0]["field_error_pm"], 7, 2),
-            )
-            for state, one in statistics["crystallography"]["told"].items()
-            if one and one.get("modes") and one["modes"][0].get("field_error_pm") is not None
-        )
-
-    return _read(read, "no displacement mode stands out from the noise")
+    return read_or_absent(
+        read, "no class has a mean image yet (the mixture begins after its warm-up)"
+    )
 
 
 def matrices(statistics: Mapping[str, Any]) -> tuple[Matrix, ...] | Absent:
@@ -177,51 +134,42 @@ def matrices(statistics: Mapping[str, Any]) -> tuple[Matrix, ...] | Absent:
     def read() -> tuple[Matrix, ...]:
         part = statistics["transitions"]
         names = tuple(str(state) for state in part["states"])
+        if not names:
+            return ()
         found = [_matrix("counted from labels", names, part, part.get("dwell"))]
         hidden = part.get("hidden")
         if hidden and hidden.get("probabilities") is not None:
             found.insert(0, _matrix("hidden states", names, hidden, hidden.get("dwell")))
         return tuple(found)
 
-    return _read(read, "no dopant was followed from frame to frame")
+    return read_or_absent(read, "no dopant was followed from frame to frame")
 
 
-def rates(statistics: Mapping[str, Any]) -> tuple[tuple[str, Estimate], ...] | Absent:
-    """Read the rates from state to state, 1/s."""
+def rates(statistics: Mapping[str, Any]) -> tuple[Rate, ...] | Absent:
+    """Read the rates from state to state; the diagonal is told by the dwell times."""
     reason = dig(statistics, "transitions.rates.reason") or "the session holds none"
 
-    def read() -> tuple[tuple[str, Estimate], ...]:
+    def read() -> tuple[Rate, ...]:
         names = statistics["transitions"]["states"]
-        part = statistics["transitions"]["rates"]["per_s"]
+        part = statistics["transitions"]["rates"]
         return tuple(
-            (
-                f"{before} to {after}",
-                Estimate(part["rates"][i][j], part["low"][i][j], part["high"][i][j]),
-            )
+            Rate(before, after, _entry(part["per_s"], i, j), _entry(part.get("per_dose"), i, j))
             for i, before in enumerate(names)
             for j, after in enumerate(names)
-            # the diagonal is the rate of leaving: the dwell times tell that
             if i != j
         )
 
-    return _read(read, str(reason))
+    return read_or_absent(read, str(reason))
+
+
+def _entry(part: Mapping[str, Any] | None, i: int, j: int) -> Estimate:
+    if not part:
+        return Estimate(*[float("nan")] * 3)
+    return Estimate(*(float(part[name][i][j]) for name in ("rates", "low", "high")))
 
 
 def _matrix(name: str, states: tuple[str, ...], part: Mapping[str, Any], dwell: Any) -> Matrix:
     n = len(states)
-    ends = [_array(part[key], n, n) for key in ("probabilities", "low", "high")]
+    ends = [array(part[key], n, n) for key in ("probabilities", "low", "high")]
     stays = tuple((str(one["state"]), estimate(one, value="mean_frames")) for one in dwell or [])
     return Matrix(name, states, ends[0], ends[1], ends[2], stays)
-
-
-def _array(values: Any, *shape: int) -> np.ndarray:
-    return np.array(values, float).reshape(shape)
-
-
-def _read(read: Callable[[], T], reason: str) -> T | Absent:
-    """Give `Absent` where a key is missing or is not of the expected form, or nothing is left."""
-    try:
-        found = read()
-    except (KeyError, IndexError, TypeError, ValueError, AttributeError):
-        return Absent(reason)
-    return Absent(reason) if found == () else found

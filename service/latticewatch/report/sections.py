@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 
+import matplotlib as mpl
 import numpy as np
-from matplotlib.figure import Figure
 
+from latticewatch.pictures import Picture, picture_of
 from latticewatch.report import (
+    changes,
     class_figures,
     defect_figures,
+    keys,
+    methods,
     motion_figures,
     series_figures,
     state_figures,
@@ -18,28 +21,10 @@ from latticewatch.report import (
 )
 from latticewatch.report.contents import Contents
 from latticewatch.report.keys import Absent
+from latticewatch.report.parts import FONTS, Plate, Section, Table
 
-Rows = tuple[tuple[str, str], ...]
-
-
-@dataclass(frozen=True, eq=False)
-class Plate:
-    """A figure, its name in the page, and its caption."""
-
-    name: str
-    figure: Figure
-    caption: str
-
-
-@dataclass(frozen=True, eq=False)
-class Section:
-    """A section of the report."""
-
-    name: str
-    title: str
-    text: tuple[str, ...] = ()
-    rows: Rows = ()
-    plates: tuple[Plate, ...] = ()
+#: Frames that are drawn: spread over the session, and of alerts.
+_MOST_SHOWN = 4
 
 
 def build(contents: Contents, read: Callable[[int], np.ndarray] | None = None) -> list[Section]:
@@ -50,37 +35,96 @@ def build(contents: Contents, read: Callable[[int], np.ndarray] | None = None) -
     contents
         The session.
     read
-        Gives a frame's image (rows, columns) by its number; None without the movie.
+        Gives a frame's image (rows, columns) by its number; None takes the session's pictures.
     """
-    return [
-        Section("summary", "Summary", rows=tables.summary(contents)),
-        _frames(contents, read),
-        _classes(contents),
-        _space_time(contents),
-        _motion(contents),
-        _displacements(contents),
-        _states(contents),
-        _series(contents),
-        Section("methods", "Methods", tables.methods(contents), tables.parameters(contents)),
-    ]
+    with mpl.rc_context(FONTS):
+        return [
+            Section("summary", "Summary", tables=(tables.summary(contents),)),
+            _methods(contents),
+            _frames(contents, read),
+            _classes(contents),
+            _space_time(contents),
+            _motion(contents),
+            _displacements(contents),
+            _states(contents),
+            _series(contents),
+            _settings(contents),
+        ]
+
+
+def _methods(contents: Contents) -> Section:
+    text, models = methods.paragraphs(contents), methods.models(contents)
+    return Section("methods", "Methods", text, tables=_filled(models))
+
+
+def _settings(contents: Contents) -> Section:
+    listed = _filled(*methods.settings(contents))
+    if not listed:
+        return _without("settings", "Settings", Absent("the session does not hold them"))
+    return Section("settings", "Settings", tables=listed)
 
 
 def _frames(contents: Contents, read: Callable[[int], np.ndarray] | None) -> Section:
-    found = contents.frames
-    chosen = sorted({int(found[0]), int(found[len(found) // 2]), int(found[-1])})
-    maps = Plate(
-        "maps",
-        defect_figures.maps([(frame, contents.rows_of(frame)) for frame in chosen]),
-        "Defects of the first, the middle and the last analysed frame by species, corrected for "
-        "drift; nm, or pixels where the pixel size is not known.",
+    title = "Frames and defects"
+    spread, raised = _shown(contents, with_movie=read is not None)
+    pictures = _pictures(contents, (*spread, *raised), read)
+    if not pictures:
+        frames = _evenly(contents.frames.tolist(), 3)
+        maps = Plate(
+            "maps",
+            defect_figures.maps([(frame, contents.rows_of(frame)) for frame in frames]),
+            "Defects of the first, the middle and the last analysed frame by species, corrected "
+            "for drift; nm, or pixels where the pixel size is not known.",
+        )
+        note = "The session holds no pictures: add --movie FILE for the frames with their marks."
+        return Section("frames", title, (note,), (maps,))
+    told = (
+        "as acquired (intensity 0.5 to 99.5 %), with the defects that were reported; not corrected "
+        "for drift."
     )
-    if read is None:
-        note = "The session keeps no images: add --movie FILE for the frames with their marks."
-        return Section("frames", "Frames and defects", (note,), plates=(maps,))
-    images = [(frame, read(frame), contents.rows_of(frame)) for frame in chosen]
-    caption = "The same frames as acquired, with their marks; pixels, intensity 0.5 to 99.5 %."
-    overlay = Plate("overlays", defect_figures.overlays(images), caption)
-    return Section("frames", "Frames and defects", plates=(overlay, maps))
+    plates = [
+        Plate("overlays", _overlays(contents, pictures, spread), f"Frames of the session {told}")
+    ]
+    if raised:
+        caption = f"Frames that raised an alert, {told} The alerts are listed below."
+        plates.append(Plate("alert-overlays", _overlays(contents, pictures, raised), caption))
+    return Section("frames", title, plates=tuple(plates))
+
+
+def _shown(contents: Contents, *, with_movie: bool) -> tuple[list[int], list[int]]:
+    """Frames that are drawn: spread over the session, and of alerts."""
+    have = contents.frames.tolist() if with_movie else sorted(contents.pictures)
+    raised = [int(row["frame"]) for row in contents.alerts if row["active"]]
+    alerted = sorted(set(raised) & set(have)) if with_movie else sorted(contents.alerted)
+    # frames of alerts lie as they come, and have a figure of their own
+    others = [frame for frame in have if frame not in alerted]
+    return _evenly(others or have, _MOST_SHOWN), alerted[:_MOST_SHOWN]
+
+
+def _evenly(frames: list[int], most: int) -> list[int]:
+    places = np.linspace(0, len(frames) - 1, min(most, len(frames))).round().astype(int)
+    return [int(frames[place]) for place in places]
+
+
+def _pictures(
+    contents: Contents, frames: Sequence[int], read: Callable[[int], np.ndarray] | None
+) -> Mapping[int, Picture]:
+    if read is not None:
+        return {frame: picture_of(read(frame)) for frame in frames}
+    return {frame: contents.pictures[frame] for frame in frames if frame in contents.pictures}
+
+
+def _overlays(
+    contents: Contents, pictures: Mapping[int, Picture], frames: Sequence[int]
+) -> mpl.figure.Figure:
+    shots = []
+    for frame in frames:
+        table, picture = contents.rows_of(frame), pictures[frame]
+        at = contents.time_of(frame)
+        time = f", {at:.6g} s" if np.isfinite(at) else ""
+        name = f"frame {frame}{time}: {len(table)} defects"
+        shots.append(defect_figures.Shot(frame, name, picture.image, picture.block, table))
+    return defect_figures.overlays(shots, keys.number(contents.statistics, "pixel_size_nm"))
 
 
 def _classes(contents: Contents) -> Section:
@@ -89,12 +133,11 @@ def _classes(contents: Contents) -> Section:
         return _without("classes", title, contents.classes)
     caption = (
         "Mean difference from the perfect crystal for every class, on one scale (0 is the "
-        "host, units of the host column). Looks: weighted count of defects. Ratio: intensity "
-        "of what most of the class is over that of a host column, with the interval in "
-        "brackets; expected: the same from atomic numbers."
+        "host, units of the host column), in lattice constants a. Looks: weighted count of "
+        "detections."
     )
     plate = Plate("class-images", class_figures.mean_images(contents.classes), caption)
-    return Section("classes", title, plates=(plate,))
+    return Section("classes", title, (), (plate,), (tables.classes(contents.classes),))
 
 
 def _space_time(contents: Contents) -> Section:
@@ -114,44 +157,62 @@ def _motion(contents: Contents) -> Section:
     if isinstance(contents.motion, Absent):
         return _without("motion", title, contents.motion)
     caption = (
-        "Left: the 40 longest paths, nm, corrected for drift. Middle: D of all vacancies and of "
-        "those that are not beside a dopant (free); bars are 95 % intervals. The cross, where "
-        "there is one, is the median over windows of the original paper's estimator (variance of "
-        "unlinked detections). It is biased and given for comparison only. Right: hop rates along "
-        "the three lines of the lattice with 95 % intervals."
+        "Top left: the 40 longest paths, corrected for drift. Top right: D along every direction "
+        "of the lattice (distance from the centre; a1, a2 and a1+a2 as named, not as in the "
+        "frame), of all vacancies and of those that are not beside a dopant (free); dotted: their "
+        "isotropic mean. Bottom left: D; bars are 95 % intervals. The cross, where there is one, "
+        "is the median over windows of the original paper's estimator (variance of unlinked "
+        "detections): biased, and given for comparison only. Bottom right: hop rates along the "
+        "three lines of the lattice with 95 % intervals."
     ).replace("95 %", tables.level(contents))
     plate = Plate("motion", motion_figures.motion(contents.motion, contents.defects), caption)
-    return Section("motion", title, rows=tables.motion(contents.motion), plates=(plate,))
+    text = tables.isotropy(contents.motion)
+    return Section("motion", title, text, (plate,), tables.motion(contents.motion))
 
 
 def _displacements(contents: Contents) -> Section:
     title = "Displacements around dopants"
     if isinstance(contents.fields, Absent):
         return _without("displacements", title, contents.fields)
-    caption = (
-        "Mean displacement of the dopant and its six neighbours from their lattice sites (circles) "
-        "by the state that was told; axes in lattice constants, arrows enlarged: see the bar. "
-        "Ellipses: one standard error (jackknife over tracks). With a vacancy, the vacancy lies "
-        "upwards."
-    )
-    plate = Plate("displacement-fields", class_figures.displacements(contents.fields), caption)
-    text = tables.modes(contents)
+    ellipses = "Ellipses: one standard error (jackknife over tracks)."
+    plates = [
+        Plate(
+            "displacement-fields",
+            class_figures.displacements(contents.fields),
+            "Mean displacement of the dopant and its six neighbours from their lattice sites "
+            "(circles) by the state that was told; axes in lattice constants a, arrows enlarged: "
+            f"see the bar. {ellipses} With a vacancy, the vacancy lies upwards.",
+        )
+    ]
+    text = []
+    if isinstance(contents.believed, Absent):
+        text.append(f"Fields of pure states not shown: {contents.believed.reason}.")
+    else:
+        told = (
+            "The same for pure states: least squares over the states' probabilities, free of the "
+            f"wrong states that dilute the figure before. {ellipses}"
+        )
+        figure = class_figures.displacements(contents.believed)
+        plates.append(Plate("believed-fields", figure, told))
     if isinstance(contents.modes, Absent):
-        reason = f"Modes not shown: {contents.modes.reason}."
-        return Section("displacements", title, (*text, reason), plates=(plate,))
-    told = (
-        "First mode of the displacements by state, at one standard deviation, less the "
-        "measurement's noise; drawn as the figure before, ellipses one standard error."
+        text.append(f"Modes not shown: {contents.modes.reason}.")
+    else:
+        told = (
+            "First modes of the displacements by state, at one standard deviation (pm, ± one "
+            f"standard error), less the measurement's noise. {ellipses}"
+        )
+        figure = class_figures.displacements(contents.modes)
+        plates.append(Plate("displacement-modes", figure, told))
+    return Section(
+        "displacements", title, tuple(text), tuple(plates), tables.displacements(contents)
     )
-    modes = Plate("displacement-modes", class_figures.displacements(contents.modes), told)
-    return Section("displacements", title, text, plates=(plate, modes))
 
 
 def _states(contents: Contents) -> Section:
     title = "States of the dopants"
     if isinstance(contents.matrices, Absent):
         return _without("states", title, contents.matrices)
-    level = tables.level(contents)
+    level, data = tables.level(contents), contents.statistics
     matrices = Plate(
         "matrices",
         state_figures.matrices(contents.matrices),
@@ -160,16 +221,27 @@ def _states(contents: Contents) -> Section:
     )
     graph = Plate(
         "graph",
-        state_figures.graph_and_dwell(contents.matrices[0]),
+        state_figures.graph_and_dwell(contents.matrices),
         "Left: chances from frame to frame; those below 0.005 are left out. Right: mean stay in "
         f"every state, frames; bars are {level} intervals.",
     )
-    return Section("states", title, tables.states(contents), plates=(matrices, graph))
+    text, found = [tables.memory(data)], keys.rates(data)
+    listed = [tables.dwell(data)]
+    if isinstance(found, Absent):
+        text.append(f"Rates: none ({found.reason}).")
+    else:
+        listed.append(tables.rates(found))
+    return Section("states", title, tuple(text), (matrices, graph), _filled(*listed))
 
 
 def _series(contents: Contents) -> Section:
-    marks = [(int(row["frame"]), "alert") for row in contents.alerts if row["active"]]
-    marks += [(int(row["frame"]), "change") for row in contents.changes]
+    jumps = changes.jumps(contents)
+    marks = [series_figures.Mark(one.frame, "change", one.label) for one in jumps]
+    marks += [
+        series_figures.Mark(int(row["frame"]), "alert", "!")
+        for row in contents.alerts
+        if row["active"]
+    ]
     plate = Plate(
         "series",
         series_figures.series(
@@ -180,17 +252,20 @@ def _series(contents: Contents) -> Section:
             marks,
             contents.frame_dose,
         ),
-        "Defects by species and area fractions of every frame, without smoothing or error bars. "
-        "Dashed: alerts raised; dotted: change points. The upper axis, where there is one, is the "
-        "dose (e/Å²).",
+        "Defects by species, area fractions and, where the pixel size is known, lattice constant "
+        "of every frame, without smoothing or error bars. Dotted and numbered: change points, as "
+        "listed; dashed (!): alerts raised. The upper axis, where there is one, is the dose.",
     )
-    return Section("series", "Populations and areas", tables.marks(contents), plates=(plate,))
+    text = () if jumps else ("No change point was found.",)
+    if not contents.alerts:
+        text = (*text, "No alert was raised.")
+    listed = (tables.populations(contents), tables.jumps(jumps), tables.alerts(contents))
+    return Section("series", "Populations and phases", text, (plate,), _filled(*listed))
+
+
+def _filled(*found: Table) -> tuple[Table, ...]:
+    return tuple(table for table in found if table.rows)
 
 
 def _without(name: str, title: str, absent: Absent) -> Section:
     return Section(name, title, (f"Not shown: {absent.reason}.",))
-
-
-def numbered(sections: Sequence[Section]) -> list[tuple[int, Plate]]:
-    """Count the figures through the report."""
-    return list(enumerate((plate for one in sections for plate in one.plates), 1))
