@@ -10,7 +10,8 @@ import rerun as rr
 
 from latticewatch.client.messages import Alert, Health
 from latticewatch.viewer.drawing import Entry
-from latticewatch.viewer.facts import Band, Facts
+from latticewatch.viewer.facts import Facts
+from latticewatch.viewer.keys import Band
 
 #: Rerun's levels by an alert's severity; any other severity is a warning.
 _LEVELS = {"info": "INFO", "warning": "WARN", "error": "ERROR", "critical": "CRITICAL"}
