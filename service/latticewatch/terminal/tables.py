@@ -20,7 +20,7 @@ def rate_lines(facts: Facts) -> list[Line]:
     head = f"{'':{_RATE_NAME}}{'per second':{_RATE}}per e/Å²"
     lines: list[Line] = [((head, "dim"),)]
     for rate in facts.rates:
-        name = f"{rate.name}{', nm²' if rate.unit.startswith('nm²') else ''}"
+        name = f"{rate.name}{rate.of}"
         per_s, per_dose = (banded(one, digits=2) for one in (rate.per_s, rate.per_dose))
         lines.append(((f"{name:{_RATE_NAME}}", ""), (f"{per_s:{_RATE}}{per_dose}", "")))
     known = facts.directions

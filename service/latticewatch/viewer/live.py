@@ -22,6 +22,7 @@ from latticewatch.viewer.drawing import Drawing, Entry
 from latticewatch.viewer.facts import Facts, read_facts
 from latticewatch.viewer.pairing import Pairing
 from latticewatch.viewer.scene import frame_entries
+from latticewatch.viewer.session_views import SessionViews
 from latticewatch.viewer.spectrum import spectrum_entries
 from latticewatch.viewer.status import (
     Losses,
@@ -66,6 +67,7 @@ class Live:
         self._pairing = Pairing()
         self._trails: Trails = {}
         self._styled: set[str] = set()
+        self._session = SessionViews()
         self._arrivals: deque[float] = deque(maxlen=WINDOW)
         self._drawn_s: deque[float] = deque(maxlen=WINDOW)
         self._spectrum_s: float | None = None
@@ -176,6 +178,7 @@ class Live:
         if facts.classes:
             self.sizes = replace(self.sizes, classes=montage_size(facts.classes))
             entries += class_entries(facts.classes)
+        entries += self._session.entries(facts)
         # the end of a stream belongs to no frame, and a missing frame has no time of its own
         frame = self._frame if facts.ended and self._frame >= 0 else message.frame
         told = tuple(self._drawn_s)
@@ -184,7 +187,8 @@ class Live:
             entries.append(memory_entry(facts.memory))
             self._memory = facts.memory
         static = tuple(series.species_style(name) for name in sorted(fresh))
-        return [Drawing(frame, self._time_s, tuple(entries), static)]
+        changes = self._session.changes(facts, frame, self._time_s)
+        return [Drawing(frame, self._time_s, tuple(entries), static), *changes]
 
     def _take_health(self, health: Health) -> list[Drawing]:
         if health.state == self._health:

@@ -17,18 +17,15 @@ class Rate:
 
     Attributes
     ----------
-    name
-        What happens.
-    unit, unit_dose
-        Of the two.
+    name, of
+        What happens, and the unit of what there is per second, after a comma.
     per_s, per_dose
         With intervals; None where they are not known.
     """
 
     name: str
-    unit: str
+    of: str
     per_s: Band | None
-    unit_dose: str
     per_dose: Band | None
 
 
@@ -75,18 +72,11 @@ def read_rates(data: Mapping[str, Any]) -> tuple[Rate, ...]:
     free = at(data, "diffusion", "free")
     name = text(at(data, "diffusion", "species")) or "vacancy"
     found = (
-        Rate(
-            f"D of {name}",
-            "nm²/s",
-            band(at(free, "D_nm2_s")),
-            "nm²Å²/e",
-            band(at(free, "D_nm2_A2_per_e")),
-        ),
+        Rate(f"D of {name}", ", nm²", band(at(free, "D_nm2_s")), band(at(free, "D_nm2_A2_per_e"))),
         Rate(
             f"hops of a {name}",
-            "/s",
+            "",
             band(at(free, "hop_rate_per_s")),
-            "Å²/e",
             band(at(free, "hops_A2_per_e")),
         ),
         *_leaving(at(data, "transitions")),
@@ -100,7 +90,7 @@ def _leaving(transitions: Any) -> Iterator[Rate]:
     parts = [_diagonal(at(known, per), len(states)) for per in ("per_s", "per_dose")]
     for k, state in enumerate(states):
         per_s, per_dose = (None if part is None else part[k] for part in parts)
-        yield Rate(f"leaving {state}", "/s", per_s, "Å²/e", per_dose)
+        yield Rate(f"leaving {state}", "", per_s, per_dose)
 
 
 def _diagonal(part: Any, side: int) -> list[Band | None] | None:
