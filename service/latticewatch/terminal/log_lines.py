@@ -6,8 +6,8 @@ from latticewatch.client.messages import Alert
 from latticewatch.terminal.glyphs import plain_text
 from latticewatch.terminal.page import alert_line, turn_line
 from latticewatch.terminal.readout import Readout
-from latticewatch.terminal.words import banded, brief
 from latticewatch.viewer.turns import Turn
+from latticewatch.viewer.words import banded, brief
 
 
 def log_line(readout: Readout) -> str:

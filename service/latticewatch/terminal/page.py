@@ -9,8 +9,8 @@ from latticewatch.terminal.glyphs import Glyphs, Line, Span, beside, fitted, sho
 from latticewatch.terminal.readout import LAST, Readout
 from latticewatch.terminal.series_table import series_lines
 from latticewatch.terminal.tables import class_lines, rate_lines, transition_lines
-from latticewatch.terminal.words import banded
 from latticewatch.viewer.turns import Turn
+from latticewatch.viewer.words import banded
 
 #: From this width on what does not change from frame to frame stands beside the series.
 WIDE = 130
@@ -70,19 +70,18 @@ def _head(readout: Readout, now_s: float) -> Line:
     facts, silent = readout.facts, readout.silent_s(now_s)
     stream = "latticewatch" if readout.stream == "*" else readout.stream
     line: list[Span] = [(stream, "bold")]
+    if silent is not None:
+        line.append((f"  service silent for {silent:.0f} s", "bold red"))
+    elif readout.health is not None and readout.health.state != "ok":
+        line.append((f"  service {readout.health.state}", "bold red"))
     if readout.frame >= 0:
-        line.append((f"  frame {readout.frame}  {facts.frames} counted", ""))
+        ended = ", ended" if facts.ended else ""
+        line.append((f"  frame {readout.frame}  {facts.frames} counted{ended}", ""))
         style = "yellow" if facts.missing else "dim"
         line.append((f"  {facts.missing} missing or refused", style))
     refused = refused_on_arrival(readout)
     if refused:
         line.append((f"  ({refused} refused on arrival)", "yellow"))
-    if facts.ended:
-        line.append(("  ended", "bold"))
-    if silent is not None:
-        line.append((f"  service silent for {silent:.0f} s", "bold red"))
-    elif readout.health is not None and readout.health.state != "ok":
-        line.append((f"  service {readout.health.state}", "bold red"))
     return tuple(line)
 
 

@@ -10,7 +10,7 @@ from latticewatch.palette import style_of
 from latticewatch.terminal.glyphs import Glyphs, Line, Span, shown
 from latticewatch.terminal.readout import Readout, bound
 from latticewatch.terminal.sparkline import extent, sparkline
-from latticewatch.terminal.words import banded, brief, interval
+from latticewatch.viewer.words import banded, brief, interval
 
 #: Widths of the columns: name, value, mean with interval, and the sparkline's ends.
 _NAME, _NOW, _MEAN, _EXTENT = 16, 9, 18, 17

@@ -6,8 +6,8 @@ import math
 
 from latticewatch.palette import style_of
 from latticewatch.terminal.glyphs import Line, Span, width_of
-from latticewatch.terminal.words import banded
 from latticewatch.viewer.facts import Facts
+from latticewatch.viewer.words import banded
 
 #: Widths of the columns of rates, and of a cell of the transition matrix.
 _RATE_NAME, _RATE, _CELL = 17, 24, 13

@@ -10,13 +10,14 @@ import rerun as rr
 
 from latticewatch.viewer.drawing import Entry, rgb
 from latticewatch.viewer.motion import Directions
+from latticewatch.viewer.words import banded
 
 #: The view reaches so far from its middle; the longest line and the ellipse's longer axis.
 REACH = 118.0
 _LONGEST, _AXIS = 72.0, 58.0
 
 #: Its middle stands above the view's, to leave room for two lines of text.
-_UP, _CAPTION, _SPACING = 22.0, 72.0, 22.0
+_UP, _CAPTION, _SPACING = 22.0, 62.0, 22.0
 
 #: Points of the ellipse.
 _POINTS = 72
@@ -64,8 +65,7 @@ def rosette_entries(told: Directions) -> list[Entry]:
 
 def _captions(told: Directions) -> Iterator[str]:
     if told.ratio is not None:
-        ends = f"[{told.ratio.low:.2g}, {told.ratio.high:.2g}]"
-        yield f"D fast over slow {told.ratio.value:.2g} {ends}"
+        yield f"D fast over slow {banded(told.ratio, digits=2)}"
     if told.p_value is not None:
         yield f"isotropic: p {told.p_value:.2g}"
 
