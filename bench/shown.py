@@ -1,7 +1,7 @@
 """From a frame's sending to its being on the screen: ``python bench/shown.py``.
 
 The viewer's window is opened on a virtual X server whose screen is a file. Into every frame it
-draws a disc whose colour tells the frame's number, together with the image and the markers; the
+draws a bar whose colour tells the frame's number, together with the image and the markers; the
 screen's file is looked at every two milliseconds, and a frame counts as shown when its colour is
 there. Needs Xvfb and a Vulkan driver; without a graphics card that is Mesa's llvmpipe, which paints
 with the processor's cores.
@@ -49,7 +49,7 @@ def colour(frame: int) -> tuple[int, int, int]:
 
 
 def stamped_view(arguments: list[str]) -> int:
-    """Run ``latticewatch view`` with the disc in every frame."""
+    """Run ``latticewatch view`` with the bar in every frame."""
     import rerun as rr
 
     from latticewatch.cli import main as latticewatch
@@ -59,10 +59,10 @@ def stamped_view(arguments: list[str]) -> int:
 
     def stamped(overlay, *rest, **named):
         side = overlay.image.shape[0]
-        disc = rr.Points2D(
-            [(0.97 * side, 1.05 * side)], colors=colour(overlay.frame), radii=0.02 * side
-        )
-        return [*plain(overlay, *rest, **named), ("frame/stamp", disc)]
+        # a line's colour is that on the screen; a point is shaded like a ball
+        ends = [(0.93 * side, 1.05 * side), (0.98 * side, 1.05 * side)]
+        bar = rr.LineStrips2D([ends], colors=colour(overlay.frame), radii=0.02 * side)
+        return [*plain(overlay, *rest, **named), ("frame/stamp", bar)]
 
     live.frame_entries = stamped
     return latticewatch(["view", *arguments])
@@ -88,11 +88,11 @@ def virtual_screen(folder: Path) -> Iterator[tuple[str, np.ndarray]]:
 
 
 def place_of(pixels: np.ndarray) -> tuple[int, int] | None:
-    """Row and column of the disc's middle."""
+    """Row and column of the bar's middle."""
     blue, green, red = (pixels[..., k].astype(int) for k in range(3))
     near = (np.abs(blue - _BLUE) <= _NEAR) & (np.abs(red + green - 255) <= _NEAR)
     rows, columns = np.nonzero(near)
-    # a disc, not single pixels that happen to have such a colour
+    # a bar, not single pixels that happen to have such a colour
     return (int(np.median(rows)), int(np.median(columns))) if len(rows) > 30 else None
 
 

@@ -174,6 +174,10 @@ def test_a_line_for_a_log_holds_the_numbers():
     assert "\n" not in line
 
 
+def test_the_end_of_a_stream_is_no_frame():
+    assert read_out(statistics(6, {**DATA, "ended": True})).frame == 5
+
+
 def test_another_session_is_told():
     readout = read_out(statistics(5))
     assert not readout.begins_anew(statistics(6))

@@ -125,8 +125,8 @@ class Readout:
     def _take_statistics(self, message: Statistics) -> list[Alert | Turn]:
         before = {(turn.series, turn.reported) for turn in self.facts.turns}
         self.facts = read_facts(message.data)
-        # the end of a stream has no frame of its own
-        self.frame = max(self.frame, message.frame)
+        # the end of a stream comes with the number that the next frame would have
+        self.frame = max(self.frame, message.frame - self.facts.ended)
         self._past.append({name: value for name, value in self._values() if value is not None})
         fresh = [t for t in self.facts.turns if (t.series, t.reported) not in before]
         # those of the past are on the page, but they are no news
