@@ -25,10 +25,9 @@ def rate_lines(facts: Facts) -> list[Line]:
         lines.append(((f"{name:{_RATE_NAME}}", ""), (f"{per_s:{_RATE}}{per_dose}", "")))
     known = facts.directions
     if known is not None and known.ratio is not None and known.p_value is not None:
-        ratio = banded(known.ratio, digits=2)
-        lines.append(
-            (("D fast over slow  ", ""), (f"{ratio}; isotropic: p {known.p_value:.2g}", ""))
-        )
+        name = f"{'D fast over slow':{_RATE_NAME}}"
+        text = f"{banded(known.ratio, digits=2)}; isotropic: p {known.p_value:.2g}"
+        lines.append(((name, ""), (text, "")))
     return lines
 
 
