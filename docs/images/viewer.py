@@ -20,7 +20,7 @@ sys.path.insert(0, str(HERE.parents[1] / "tests" / "viewer"))
 from chromium import browsing  # noqa: E402
 
 WIDTH, HEIGHT = 1400, 900
-FRAMES = 90
+FRAMES = 120
 
 #: The tabs that are not open at first: where each is clicked on, and the part of the page that
 #: changes. The pointer is put away then, so that nothing is explained in the picture.
@@ -44,7 +44,7 @@ def keep(pixels, name, part=(0, 0, WIDTH, HEIGHT)):
 
 
 if __name__ == "__main__":
-    source = ("send", "--simulate", "--frames", str(FRAMES), "--size", "512", "--rate", "1.5")
+    source = ("send", "--simulate", "--frames", str(FRAMES), "--size", "512", "--rate", "2")
     with (
         tempfile.TemporaryDirectory() as folder,
         running_service(Path(folder)) as (_, ports),
