@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from latticewatch.terminal.glyphs import (
@@ -37,6 +37,7 @@ def test_what_never_changes_is_a_low_line_and_what_is_not_known_a_blank():
     assert extent([math.nan], 8) is None
 
 
+@settings(deadline=None)
 @given(VALUES, st.integers(1, 40))
 def test_bins_are_means_of_all_that_is_known_in_order(values, width):
     bins = binned(values, width)
@@ -52,6 +53,7 @@ def test_bins_are_means_of_all_that_is_known_in_order(values, width):
         assert mean == pytest.approx(expected, rel=1e-9, abs=1e-6, nan_ok=True)
 
 
+@settings(deadline=None)
 @given(VALUES, st.integers(1, 40))
 def test_a_higher_value_is_never_drawn_lower(values, width):
     bins, drawn = binned(values, width), sparkline(values, width, BLOCKS)
@@ -75,6 +77,7 @@ def test_blocks_are_used_where_the_encoding_has_them(encoding, glyphs):
     assert glyphs_for(encoding) == glyphs
 
 
+@settings(deadline=None)
 @given(st.text(max_size=30), st.sampled_from([BLOCKS, PLAIN]))
 def test_nothing_that_moves_the_cursor_gets_through(text, glyphs):
     safe = shown(text, glyphs)
@@ -82,6 +85,7 @@ def test_nothing_that_moves_the_cursor_gets_through(text, glyphs):
     assert not glyphs.ascii_only or safe.isascii()
 
 
+@settings(deadline=None)
 @given(st.lists(st.text("abc²é\x1b", max_size=12), max_size=5), st.integers(1, 30))
 def test_a_line_is_never_wider_than_the_terminal(texts, width):
     for glyphs in (BLOCKS, PLAIN):

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from published import components, defects, entities, overlay, statistics
 
@@ -120,6 +120,15 @@ def test_the_dopants_are_drawn_when_there_are_new_looks():
     assert not any(entity.startswith("dopants") for entity in entities(again))
 
 
+def test_the_mean_is_that_of_pure_states_where_it_is_known():
+    pure = {**TOLD, "toward_pm": {"value": -0.04, "low": -1.0, "high": 1.0, "error": 0.5}}
+    data = {"crystallography": {**CRYSTALLOGRAPHY, "believed": {"MoW": pure, "MoW+VS": None}}}
+    alone, bound = read_surroundings(data)
+    assert (alone.mean.size, bound.mean.size) == ((-0.04, 0.5), (0.25, 0.1))
+    (drawing,) = Live().take(statistics(0, data))
+    assert "mean, along y 0.0 ± 0.5 pm" in components(drawing, "dopants/captions")["labels"]
+
+
 def test_arrows_and_their_errors_are_to_one_scale():
     (drawing,) = Live().take(statistics(0, DATA))
     vectors = np.array(components(drawing, "dopants/arrows/1-1")["vectors"])
@@ -152,6 +161,7 @@ def test_rates_per_second_and_per_dose():
                      "isotropic: p 0.5"]  # fmt: skip
 
 
+@settings(deadline=None)
 @given(st.floats(0.1, 10), st.floats(0.1, 10), st.floats(0, np.pi))
 def test_the_ellipse_has_the_tensors_principal_values_along_its_axes(first, second, angle):
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
@@ -174,6 +184,7 @@ ODD = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(
     st.dictionaries(
         st.sampled_from(["crystallography", "changes", "diffusion", "transitions"]), ODD

@@ -49,7 +49,7 @@ def dopant_entries(told: Sequence[Surroundings]) -> list[Entry]:
         captions.append((0.5 * _CELL_WIDTH, y, f"{one.state}, {one.looks} looks"))
         for column, (name, field) in enumerate(_named(one), start=1):
             origin = ((column + 0.5) * _CELL_WIDTH, y + _MIDDLE)
-            captions.append((origin[0], y, f"{name} {field.size[0]:.1f} ± {field.size[1]:.1f} pm"))
+            captions.append((origin[0], y, f"{name} {_told(field)}"))
             entries += _drawn(f"{row}-{column}", one.state, field, origin, scale)
         if one.mean is None:
             captions.append((1.5 * _CELL_WIDTH, y, "too few looks for displacements"))
@@ -61,9 +61,14 @@ def dopant_entries(told: Sequence[Surroundings]) -> list[Entry]:
 
 def _named(one: Surroundings) -> Iterator[tuple[str, Field]]:
     if one.mean is not None:
-        yield "toward vacancy" if "+" in one.state else "off centre", one.mean
+        yield "toward vacancy" if "+" in one.state else "mean, along y", one.mean
     for k, mode in enumerate(one.modes[:2], start=1):
         yield f"mode {k}", mode
+
+
+def _told(field: Field) -> str:
+    # adding zero makes -0.0 a plain zero
+    return f"{round(field.size[0], 1) + 0.0:.1f} ± {field.size[1]:.1f} pm"
 
 
 def _scale(fields: Sequence[Field]) -> float:

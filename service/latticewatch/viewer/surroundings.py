@@ -70,14 +70,17 @@ def read_surroundings(data: Mapping[str, Any]) -> tuple[Surroundings, ...]:
         if state == "all":
             continue
         image = floats(at(images, state))
+        # of pure states, where it is known: what was told holds looks at other states as well
+        believed = at(data, "crystallography", "believed", state)
+        mean_of = part if _mean(believed) is None else believed
         found.append(
             Surroundings(
                 str(state),
                 int(number(at(part, "looks")) or 0),
                 image if image is not None and np.isfinite(image).all() else None,
-                _mean(part),
+                _mean(mean_of),
                 tuple(_modes(part)),
-                band(at(part, "toward_pm")),
+                band(at(mean_of, "toward_pm")),
             )
         )
     return tuple(one for one in found if one.looks or one.image is not None)
