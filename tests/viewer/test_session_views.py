@@ -8,13 +8,16 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from published import components, defects, entities, overlay, statistics
+from published import colour_of, components, defects, entities, overlay, statistics
 
+from latticewatch.client.messages import Alert
 from latticewatch.viewer import dopants
+from latticewatch.viewer.drawing import Drawing
 from latticewatch.viewer.facts import read_facts
 from latticewatch.viewer.live import Live
 from latticewatch.viewer.motion import read_directions, read_rates
 from latticewatch.viewer.rosette import outlines
+from latticewatch.viewer.status import alert_entry
 from latticewatch.viewer.surroundings import read_surroundings
 from latticewatch.viewer.turns import read_turns
 from latticewatch.viewer.words import banded, brief
@@ -84,6 +87,16 @@ def test_a_change_is_marked_where_it_began_and_logged_where_it_was_told():
     assert components(told, "alerts")["text"] == ["VS 4 → 11.5 [10.5, 12.5] from frame 3"]
     assert components(mark, "populations/changes")["scalars"] == [11.5]
     assert len(live.take(statistics(6, changed(change())))) == 1, "told twice"
+
+
+@pytest.mark.parametrize(
+    ("severity", "colour"),
+    [("info", "#C8C8C8"), ("warning", "#E69F00"), ("critical", "#D55E00"), ("odd", "#E69F00")],
+)
+def test_lines_of_the_log_have_the_colour_of_their_level(severity, colour):
+    name, content = alert_entry(Alert(rule="holes", text="0.06", severity=severity))
+    drawn = components(Drawing(0, None, ((name, content),)), "alerts")["color"]
+    assert [colour_of(value) for value in drawn] == [colour]
 
 
 def test_fractions_are_marked_in_per_cent_and_series_that_are_not_drawn_are_only_logged():
