@@ -27,9 +27,6 @@ from latticewatch.client.messages import Defects
 from latticewatch.client.subscriber import Subscriber
 from latticewatch.processes import running_service
 
-#: The screen, pixels.
-WIDTH, HEIGHT = 1400, 900
-
 #: Steps of colour: frames are told apart among so many. 32 frames are 6 s at five a second.
 STEPS = 32
 _STEP, _BLUE = 256 // STEPS, 200
@@ -69,10 +66,10 @@ def stamped_view(arguments: list[str]) -> int:
 
 
 @contextlib.contextmanager
-def virtual_screen(folder: Path) -> Iterator[tuple[str, np.ndarray]]:
-    """Give its name and its pixels, (HEIGHT, WIDTH, 4): blue, green, red."""
+def virtual_screen(folder: Path, width: int, height: int) -> Iterator[tuple[str, np.ndarray]]:
+    """Give its name and its pixels, (height, width, 4): blue, green, red."""
     # without Composite there is no visual with transparency: Rerun's window would stay black
-    command = ["Xvfb", "-displayfd", "1", "-screen", "0", f"{WIDTH}x{HEIGHT}x24"]
+    command = ["Xvfb", "-displayfd", "1", "-screen", "0", f"{width}x{height}x24"]
     command += ["-extension", "Composite", "-fbdir", str(folder)]
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
@@ -80,8 +77,8 @@ def virtual_screen(folder: Path) -> Iterator[tuple[str, np.ndarray]]:
         try:
             name = f":{x.stdout.readline().strip()}"
             file = folder / "Xvfb_screen0"
-            offset = file.stat().st_size - HEIGHT * WIDTH * 4
-            yield name, np.memmap(file, np.uint8, "r", offset, (HEIGHT, WIDTH, 4))
+            offset = file.stat().st_size - height * width * 4
+            yield name, np.memmap(file, np.uint8, "r", offset, (height, width, 4))
         finally:
             x.terminate()
             x.wait(10)
@@ -138,12 +135,14 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=512)
     parser.add_argument("--frames", type=int, default=100)
     parser.add_argument("--rate", type=float, default=5.0, help="frames a second")
+    parser.add_argument("--width", type=int, default=1400, help="of the screen, pixels")
+    parser.add_argument("--height", type=int, default=900)
     options = parser.parse_args()
     images, header = simulated_frames(options.size, options.frames + WARM_UP)
     with tempfile.TemporaryDirectory(prefix="latticewatch-bench-") as name:
         folder = Path(name)
         with (
-            virtual_screen(folder) as (display, pixels),
+            virtual_screen(folder, options.width, options.height) as (display, pixels),
             running_service(folder / "data") as (_, ports),
             Subscriber(ports["results"], STREAM, ("defects",)) as subscriber,
             subprocess.Popen(
