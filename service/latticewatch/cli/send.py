@@ -20,8 +20,9 @@ import numpy as np
 
 from latticewatch.cli import FAILURE, MisuseError
 from latticewatch.client.errors import PublisherFullError
-from latticewatch.client.publisher import Publisher, PublisherStats
+from latticewatch.client.publisher import Publisher
 from latticewatch.client.replies import ErrorReply
+from latticewatch.client.tally import PublisherStats
 
 #: How long a full publisher is given before `send` tries again, seconds.
 _ROOM_WAIT_S = 1.0

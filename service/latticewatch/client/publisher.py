@@ -6,23 +6,26 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 
 from latticewatch.client import checks
 from latticewatch.client.addresses import check_endpoint
 from latticewatch.client.epochs import continued
-from latticewatch.client.errors import FrameError, PublisherError, PublisherFullError
-from latticewatch.client.frames import EndHeader, encode_frame, pack_header
+from latticewatch.client.errors import FrameError, PublisherError
+from latticewatch.client.frames import EndHeader, checked_header, encode_frame, pack_header
+from latticewatch.client.growing import GrowingFrame, growing_header
 from latticewatch.client.keys import Keys, keys_of
 from latticewatch.client.link import Link
-from latticewatch.client.outbox import Outbox
-from latticewatch.client.replies import Ack, Ended, ErrorReply, Reply
+from latticewatch.client.outbox import Block, Outbox
+from latticewatch.client.replies import Ack, Ended, ErrorReply, Reply, SendAgain
+from latticewatch.client.room import Room
 from latticewatch.client.spool import Entry, Spool, no_sync, sync_to_disk
+from latticewatch.client.tally import PublisherStats
 
 log = logging.getLogger(__name__)
 
@@ -38,35 +41,6 @@ IN_FLIGHT = 16
 
 #: Rejections that `Publisher.errors` keeps.
 KEPT_ERRORS = 1000
-
-
-@dataclass(frozen=True)
-class PublisherStats:
-    """Counts since the publisher was made.
-
-    Attributes
-    ----------
-    sent
-        Frames handed over to `Publisher.send`.
-    acked, rejected
-        Frames that the service has committed, and refused for good.
-    resent
-        Repetitions on the wire after a lost connection or a silent service.
-    spooled
-        Frames that went through the spool on disk.
-    pending
-        Frames (and the end message) not settled yet.
-    connected
-        Whether the service is there now.
-    """
-
-    sent: int
-    acked: int
-    rejected: int
-    resent: int
-    spooled: int
-    pending: int
-    connected: bool
 
 
 class Publisher:
@@ -129,7 +103,6 @@ class Publisher:
         known = keys_of(keys)
         self.stream = checks.stream_name(stream)
         self.errors: deque[ErrorReply] = deque(maxlen=KEPT_ERRORS)
-        self._memory_bytes = memory_bytes
         self._on_error = on_error
         sync = sync_to_disk if spool_fsync == "always" else no_sync
         spool = None
@@ -148,6 +121,9 @@ class Publisher:
         self._pending_bytes = spool.live_bytes if spool else 0
         self._ended = self._closed = False
         self._link = Link(endpoint, self._outbox, self._settle, ack_timeout_s, self._failed, known)
+        self._growing: GrowingFrame | None = None
+        self._reserved = 0
+        self._room = Room(memory_bytes, self._outbox, self._link)
         self._link.start()
 
     def send(
@@ -178,7 +154,7 @@ class Publisher:
         Raises
         ------
         FrameError
-            The service would reject the frame; nothing was sent.
+            The service would reject the frame.
         PublisherFullError
             Neither memory nor spool has room; the frame was not taken, its number is still free.
         PublisherError
@@ -186,10 +162,7 @@ class Publisher:
         """
         with self._changed:
             self._check_open()
-            number = self._next_seq if seq is None else checks.natural("seq", seq)
-            if number < self._next_seq:
-                reason = f"{number} was used before, the next is {self._next_seq}"
-                raise FrameError("seq", reason, "count upwards, or start a new epoch")
+            number = self._number(seq)
             header, buffer = encode_frame(
                 frame,
                 stream=self.stream,
@@ -203,10 +176,40 @@ class Publisher:
                 metadata=dict(metadata or {}),
             )
             entry = Entry(self.epoch, number, header, buffer)
-            self._check_room(entry.nbytes)
+            self._room.check(entry.nbytes, self._pending_bytes)
             self._hand_over(entry)
             self._sent += 1
             return number
+
+    def frame(
+        self, shape: tuple[int, int], dtype: npt.DTypeLike, *, seq: int | None = None, **fields: Any
+    ) -> GrowingFrame:
+        """Begin a frame that is handed over while it is acquired: ``with publisher.frame(...)``.
+
+        It counts when it is complete, and is kept, and sent again, as a whole. Rows that come while
+        the service is away or behind do not go ahead of it.
+
+        Parameters
+        ----------
+        shape, dtype
+            Of the whole frame.
+        seq, **fields
+            As in `send`; `time_s` is the time at which the frame begins.
+
+        Raises
+        ------
+        FrameError, PublisherFullError, PublisherError
+            As in `send`, for the whole frame; or the one before is not complete.
+        """
+        with self._changed:
+            self._check_open()
+            place = (self.stream, self.epoch, self._number(seq))
+            header = growing_header(place, shape, dtype, fields)
+            self._reserved = header.nbytes + len(checked_header(header))
+            self._room.check(self._reserved, self._pending_bytes)
+            self._pending_bytes += self._reserved
+            self._growing = GrowingFrame(header, self._hand_rows, self._finish)
+            return self._growing
 
     def end(self) -> None:
         """Say that the epoch is over; the service closes the tracks and writes the statistics.
@@ -285,8 +288,10 @@ class Publisher:
         """Sequence number that the next frame will have."""
         return self._next_seq
 
-    def _check_open(self) -> None:
+    def _check_open(self, *, growing: bool = False) -> None:
         self._check_thread()
+        if self._growing is not None and not growing and not self._closed:
+            raise PublisherError(f"frame {self._growing.seq} is being acquired: complete it first")
         if self._closed or self._ended:
             state = "closed" if self._closed else "at its end"
             raise PublisherError(f"the publisher of {self.stream} is {state}: make a new one")
@@ -297,27 +302,26 @@ class Publisher:
                 f"the publisher's thread failed: {self._link.failure}"
             ) from self._link.failure
 
-    def _check_room(self, nbytes: int) -> None:
-        spool, handed = self._outbox.spool, self._link.handed_bytes
-        if spool is None:
-            if self._pending_bytes + nbytes > self._memory_bytes:
-                cause = "the service does not acknowledge" if self._pending else "a frame is larger"
-                raise PublisherFullError(
-                    f"memory for {self._memory_bytes} bytes of frames is full ({cause}): "
-                    "start the service, give a spool_dir, or raise memory_bytes"
-                )
-        elif not spool.has_room(handed + nbytes) and (
-            not spool.empty or self._pending_bytes + nbytes > self._memory_bytes
-        ):
-            raise PublisherFullError(
-                f"the spool has reached its limit of {spool.limit_bytes} bytes: "
-                "start the service, or raise spool_bytes"
-            )
-        elif handed + nbytes > self._memory_bytes:
-            cause = str(self._link.spool_failure or "the disk is slower than the frames")
-            raise PublisherFullError(
-                f"the spool does not take frames in time ({cause}): use a faster or larger disk"
-            )
+    def _number(self, seq: int | None) -> int:
+        number = self._next_seq if seq is None else checks.natural("seq", seq)
+        if number < self._next_seq:
+            reason = f"{number} was used before, the next is {self._next_seq}"
+            raise FrameError("seq", reason, "count upwards, or start a new epoch")
+        return number
+
+    def _hand_rows(self, block: Block) -> None:
+        self._check_open(growing=True)
+        self._link.hand_over(block)
+
+    def _finish(self, entry: Entry | None) -> None:
+        """Take the frame that was acquired; None gives it up."""
+        with self._changed:
+            self._growing = None
+            self._pending_bytes -= self._reserved
+            if entry is not None:
+                self._check_open()
+                self._hand_over(entry)
+                self._sent += 1
 
     def _hand_over(self, entry: Entry) -> None:
         self._next_seq = entry.seq + 1
@@ -331,6 +335,8 @@ class Publisher:
             return
         if isinstance(reply, Ack):
             self._forget([(reply.epoch, seq) for seq in reply.seqs], acked=True)
+        elif isinstance(reply, SendAgain):
+            self._outbox.again((reply.epoch, reply.seq))
         elif isinstance(reply, Ended):
             self._forget(self._outbox.end_keys(reply.epoch), acked=None)
         else:
