@@ -19,7 +19,7 @@ from latticewatch.client.frames import (
     parse_message,
 )
 from latticewatch.client.replies import ErrorReply, Reply, pack_reply
-from latticewatch.deliveries import Delivery, Gap, StreamUnavailableError
+from latticewatch.deliveries import Delivery, Gap, Part, StreamUnavailableError
 from latticewatch.intake import StreamIntake, Taken
 from latticewatch.port import Port
 from latticewatch.reorder import WINDOW, Position, Verdict
@@ -61,6 +61,8 @@ class IngestCounters:
         Messages answered with an error on arrival, by the field at fault.
     unavailable
         Messages left unanswered because the stream's session could not be opened, by stream.
+    asked_again
+        Frames that were asked for again since rows of them were lost, by stream.
     received_bytes
         Pixels of the frames received.
     """
@@ -70,6 +72,7 @@ class IngestCounters:
     missing: Counter[str] = field(default_factory=Counter)
     rejected: Counter[str] = field(default_factory=Counter)
     unavailable: Counter[str] = field(default_factory=Counter)
+    asked_again: Counter[str] = field(default_factory=Counter)
     received_bytes: int = 0
 
 
@@ -89,6 +92,8 @@ class Ingest(Port):
         Called for each stream that is new, with its name; returns where its store stands. It may
         raise FrameError to refuse the stream for good, or StreamUnavailableError: then nothing is
         answered, the source keeps its frames, and the next message tries again.
+    growing
+        Called with every `Part`, a frame that is being acquired; it must not wait.
     window, gap_timeout_s
         How many later frames, and how long, wait for a missing one.
     counters
@@ -110,6 +115,7 @@ class Ingest(Port):
         deliver: Callable[[Delivery], Awaitable[None]],
         *,
         resume: Callable[[str], Awaitable[Position]] | None = None,
+        growing: Callable[[Part], None] | None = None,
         window: int = WINDOW,
         gap_timeout_s: float = GAP_TIMEOUT_S,
         max_streams: int = MAX_STREAMS,
@@ -121,6 +127,7 @@ class Ingest(Port):
         self.counters = counters or IngestCounters()
         self._deliver = deliver
         self._resume = resume
+        self._growing = growing
         self._window = window
         self._gap_timeout_s = gap_timeout_s
         self._max_streams = max_streams
@@ -165,6 +172,11 @@ class Ingest(Port):
             return
         if taken.reply is not None:
             await self._answer(peer, taken.reply)
+        for request in taken.again:
+            self.counters.asked_again[request.stream] += 1
+            await self._answer(self._peers.get((request.stream, request.epoch)), request)
+        if taken.part is not None and self._growing is not None:
+            self._growing(taken.part)
         await self._hand_on(taken.deliveries)
 
     async def _parsed(self, peer: bytes, parts: list[memoryview], received_s: float) -> Taken:
@@ -177,8 +189,9 @@ class Ingest(Port):
             return intake.end(header)
         image = frame_array(header, parts[1] if len(parts) == HEADER_AND_BUFFER else b"")
         intake = await self._intake(header.stream, header.epoch, peer)
-        taken = intake.frame(header, image, received_s)
-        self._count(header.stream, taken, image.nbytes)
+        take = intake.rows if header.is_part else intake.frame
+        taken = take(header, image, received_s)
+        self._count(header.stream, taken, header.whole().nbytes)
         return taken
 
     async def _refused(self, peer: bytes, error: FrameError) -> Taken:

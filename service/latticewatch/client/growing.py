@@ -16,8 +16,6 @@ from latticewatch.client.frames import FrameHeader, checked_header, raw_pixels
 from latticewatch.client.outbox import Block
 from latticewatch.client.spool import Entry
 
-_FILL = "give every row of the frame before you leave it"
-
 
 def growing_header(
     place: tuple[str, int, int],
@@ -40,10 +38,10 @@ def growing_header(
 
 
 class GrowingFrame:
-    """Rows of one frame, from `Publisher.frame`; complete once every row has been given.
+    """Rows of one frame, from `Publisher.frame`; it counts as soon as every row has been given.
 
-    Leave its ``with`` block when it is complete. Where that is left by an exception, what was given
-    is forgotten, and the next frame has the same number; a frame that is complete by then counts.
+    Where its ``with`` block is left before that, by an exception, what was given is forgotten, and
+    the next frame has the same number.
 
     Parameters
     ----------
@@ -67,6 +65,7 @@ class GrowingFrame:
         self._given = np.zeros(header.shape[0], bool)
         self._next = 0
         self._in_rows = False
+        self._completed = False
 
     @property
     def seq(self) -> int:
@@ -87,7 +86,7 @@ class GrowingFrame:
         Raises
         ------
         FrameError
-            The block does not fit into the frame; nothing was taken.
+            The block does not fit into the frame, or all rows have been given; nothing was taken.
         PublisherError
             The publisher is closed, or its thread has failed.
         """
@@ -103,6 +102,8 @@ class GrowingFrame:
         self._image[start:stop] = block
         self._given[start:stop] = True
         self._next = stop
+        if self._given.all():
+            self._complete()
 
     def __enter__(self) -> GrowingFrame:
         return self
@@ -113,19 +114,24 @@ class GrowingFrame:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        missing = int(np.count_nonzero(~self._given))
-        if missing:
-            self._finish(None)
-            if kind is None:
-                reason = f"{missing} of {len(self._given)} rows were never given"
-                raise FrameError("rows", reason, _FILL)
+        if self._completed:
             return
+        self._finish(None)
+        if kind is None:
+            missing = int(np.count_nonzero(~self._given))
+            reason = f"{missing} of {len(self._given)} rows were never given"
+            raise FrameError("rows", reason, "give every row before the frame is left")
+
+    def _complete(self) -> None:
+        self._completed = True
         packed = checked_header(replace(self._header, sent_s=time.time()))
         pixels, epoch = raw_pixels(self._image), self._header.epoch
         self._finish(Entry(epoch, self.seq, packed, pixels, in_rows=self._in_rows))
 
     def _check(self, block: np.ndarray, start: int) -> None:
         rows, columns = self._header.shape
+        if self._completed:
+            raise FrameError("rows", "all have been given", "begin the next frame")
         if block.ndim != 2 or block.shape[1] != columns or not len(block):
             reason = f"a block of shape {block.shape} is no rows of {columns} pixels"
             raise FrameError("shape", reason, "give whole rows, as rows x columns")

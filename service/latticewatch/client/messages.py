@@ -134,7 +134,7 @@ def _numbers(values: Mapping[str, Any], place: str) -> Iterator[tuple[str, float
 
 
 KINDS: dict[str, type[Message]] = {
-    kind.kind: kind for kind in (Defects, Statistics, Overlay, PartialOverlay, Alert, Health)
+    kind.kind: kind for kind in (Defects, Statistics, PartialOverlay, Overlay, Alert, Health)
 }
 
 _COMMON = ("stream", "epoch", "frame", "time_s", "seq", "run", "sent_s", "published_s", "snapshot")

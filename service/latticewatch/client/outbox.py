@@ -117,6 +117,8 @@ class Outbox:
     def settle(self, key: Key) -> Entry | None:
         """Forget a message that was acknowledged or rejected; None if it was not held."""
         entry = self._flight.pop(key, None) or self._waiting.pop(key, None)
+        if entry is None and key == self._acquired:
+            self._stop_rows()  # it was answered before it was complete: sent whole, it is again
         if entry is not None:
             self.memory_used -= entry.nbytes
             if self.spool is not None:
