@@ -135,7 +135,10 @@ class Metrics:
         self.trainings = counter(
             "self_trainings", "Trainings that are over, by what came of them", "stream", "outcome"
         )
-
+        self.strips = counter(
+            "strips", "Strips of frames that were being acquired, by what came of them",
+            "stream", "outcome",
+        )  # fmt: skip
         self.alerts = counter("alerts", "Alerts that were raised", "stream", "rule", "severity")
         self.alert_active = gauge(
             "alert_active", "1 while an alert is raised", "stream", "rule", "severity"

@@ -22,12 +22,13 @@ from latticewatch import __version__
 from latticewatch.about import about
 from latticewatch.analysis import Stopwatch
 from latticewatch.binding import check_binding
-from latticewatch.client.messages import Alert, Defects, Health, Message
+from latticewatch.client.messages import Alert, Defects, Health, Message, PartialOverlay
 from latticewatch.config import Settings
-from latticewatch.deliveries import Delivery, End, Refusal, StreamUnavailableError
+from latticewatch.deliveries import Delivery, End, Part, Refusal, StreamUnavailableError
 from latticewatch.ingest import Ingest
 from latticewatch.metrics import Metrics
-from latticewatch.opening import open_stream
+from latticewatch.opening import open_stream, strip_reader
+from latticewatch.partials import Partials
 from latticewatch.pipeline import StreamPipeline
 from latticewatch.placement import Placement, gpu_for
 from latticewatch.port import PortError
@@ -123,6 +124,7 @@ class Service:
             ends.frames,
             self._deliver,
             resume=self._resume,
+            growing=self._grow,
             window=limits.reorder,
             max_streams=limits.streams,
             counters=self.metrics.ingest,
@@ -132,6 +134,7 @@ class Service:
         queries = Queries(
             ends.queries, store_handlers(self.settings.store.data), self._admission("control")
         )
+        self._partials = Partials(self._publish_partial, self._workers_busy, self._count_strip)
         calibration = self.settings.calibration
         if calibration.self_train:
             self._training = SelfTraining(calibration, self._load, self._trainer, self.metrics)
@@ -142,12 +145,16 @@ class Service:
                         self._ingest.endpoint, self._publishing.endpoint, queries.endpoint,
                         metrics_url,
                     )  # fmt: skip
-                    for part in (self._ingest.run(), self._publishing.run(), queries.run()):
+                    for part in (
+                        self._ingest.run(), self._publishing.run(), queries.run(),
+                        self._partials.run(),
+                    ):  # fmt: skip
                         self._start(part)
                     self._start(self._report_health())
                     ready(listening)
                     await self._until(stop)
         finally:
+            self._partials.close()
             self._workers.shutdown(wait=True, cancel_futures=True)
 
     async def _until(self, stop: asyncio.Event) -> None:
@@ -198,6 +205,7 @@ class Service:
             self.settings.limits.queue, self.settings.limits.overlay_px,
         )  # fmt: skip
         self._pipelines[stream] = pipeline
+        self._partials.open(stream, lambda: strip_reader(models.analyser, self.settings))
         self.metrics.observe_alerts(stream, writer.watch)
         if writer.standing.checks or writer.standing.low:
             self._take_standing(stream, writer.standing)
@@ -225,7 +233,22 @@ class Service:
         self._falls.append(fall)
         self.metrics.provider_falls.labels(fall.before, fall.after).inc()
 
+    def _grow(self, part: Part) -> None:
+        self._partials.grow(part)
+
+    def _workers_busy(self) -> bool:
+        analysing = sum(pipeline.analysing for pipeline in self._pipelines.values())
+        return analysing >= self.settings.analysis.workers
+
+    def _count_strip(self, stream: str, outcome: str) -> None:
+        self.metrics.strips.labels(stream, outcome).inc()
+
+    async def _publish_partial(self, overlay: PartialOverlay) -> None:
+        await self._publishing.publish(overlay)
+        self.metrics.published.labels(overlay.kind).inc()
+
     async def _deliver(self, delivery: Delivery) -> None:
+        self._partials.delivered(delivery.stream, delivery.frame)
         await self._pipelines[delivery.stream].put(delivery)
 
     async def _settled(self, outcome: Outcome) -> None:
@@ -235,6 +258,7 @@ class Service:
             for message in outcome.messages:
                 await self._publishing.publish(_timed(message, outcome))
                 self.metrics.published.labels(message.kind).inc()
+        await self._partials.settled(_stream_of(outcome))
         self._measure(outcome, watch)
         if self._training is not None:
             self._training.observe(outcome)
@@ -332,6 +356,11 @@ class Service:
             server.shutdown()
             server.server_close()
             thread.join()
+
+
+def _stream_of(outcome: Outcome) -> str:
+    step = outcome.step
+    return step.arrival.stream if isinstance(step, Analysed) else step.stream
 
 
 def _timed(message: Message, outcome: Outcome) -> Message:
