@@ -205,7 +205,7 @@ class Publisher:
             self._check_open()
             place = (self.stream, self.epoch, self._number(seq))
             header = growing_header(place, shape, dtype, fields)
-            self._reserved = header.nbytes + len(checked_header(header))
+            self._reserved = len(checked_header(header)) + header.nbytes
             self._room.check(self._reserved, self._pending_bytes)
             self._pending_bytes += self._reserved
             self._growing = GrowingFrame(header, self._hand_rows, self._finish)
