@@ -92,7 +92,7 @@ class Progress:
         that one at the seam may lie on either side of it in either strip.
         """
         near = 0.5 * constant
-        kept = self.points[:, 1] < strip.seam
+        kept = self.points[:, 1] < strip.seam + near
         fresh = points[:, 1] >= strip.seam - near
         if kept.any() and fresh.any():
             distance, _ = cKDTree(self.points[kept]).query(points)

@@ -12,7 +12,7 @@ from scripted import WAIT_S, Service
 
 from latticewatch.client import FrameError, Publisher, PublisherError, PublisherFullError
 from latticewatch.client.outbox import Block, Outbox
-from latticewatch.client.replies import Ack, SendAgain
+from latticewatch.client.replies import Ack, Ended, SendAgain
 from latticewatch.client.spool import Entry, Spool
 
 SHAPE = (64, 70)
@@ -111,6 +111,8 @@ def test_rows_that_were_lost_bring_the_frame_whole_and_what_came_after_it(servic
         np.testing.assert_array_equal(image, IMAGE)
         assert [service.receive()[0].seq for _ in range(2)] == [2, 3]
         service.reply(Ack("a", 4, (1, 2)))
+        service.reply(Ended("a", 4))
+        assert publisher.flush(WAIT_S)
 
 
 def test_a_service_that_goes_gets_the_frame_whole_when_it_is_back(service):
