@@ -53,6 +53,8 @@ class IngestCounters:
     ----------
     received
         Frames that passed every check and were new, by stream.
+    blocks
+        Blocks of rows that passed every check, by stream.
     duplicate
         Frames that had come before, by stream.
     missing
@@ -68,6 +70,7 @@ class IngestCounters:
     """
 
     received: Counter[str] = field(default_factory=Counter)
+    blocks: Counter[str] = field(default_factory=Counter)
     duplicate: Counter[str] = field(default_factory=Counter)
     missing: Counter[str] = field(default_factory=Counter)
     rejected: Counter[str] = field(default_factory=Counter)
@@ -191,6 +194,7 @@ class Ingest(Port):
         intake = await self._intake(header.stream, header.epoch, peer)
         take = intake.rows if header.is_part else intake.frame
         taken = take(header, image, received_s)
+        self.counters.blocks[header.stream] += header.is_part
         self._count(header.stream, taken, header.whole().nbytes)
         return taken
 
