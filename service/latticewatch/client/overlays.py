@@ -115,6 +115,8 @@ class PartialOverlay(_Picture):
         super().__post_init__()
         if type(self.rows_done) is not int or not 0 < self.rows_done <= self.frame_shape[0]:
             raise ValueError(f"{self.rows_done} rows of a frame of {self.frame_shape[0]}")
+        if not isinstance(self.analysis_ms, int | float):
+            raise ValueError(f"{self.analysis_ms!r} is no duration")  # noqa: TRY004 - of a message
 
     def body(self) -> dict[str, Any]:
         """Everything but the pixels."""
