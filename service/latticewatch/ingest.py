@@ -6,7 +6,7 @@ import logging
 import time
 from collections import Counter, OrderedDict
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import zmq
 
@@ -18,7 +18,7 @@ from latticewatch.client.frames import (
     frame_array,
     parse_message,
 )
-from latticewatch.client.replies import ErrorReply, Reply, pack_reply
+from latticewatch.client.replies import ErrorReply, Reply, SendAgain, pack_reply
 from latticewatch.deliveries import Delivery, Gap, Part, StreamUnavailableError
 from latticewatch.intake import StreamIntake, Taken
 from latticewatch.port import Port
@@ -64,7 +64,8 @@ class IngestCounters:
     unavailable
         Messages left unanswered because the stream's session could not be opened, by stream.
     asked_again
-        Frames that were asked for again since rows of them were lost, by stream.
+        Requests to send a frame again, since rows of it were lost or since it came before the
+        session could be opened, by stream.
     received_bytes
         Pixels of the frames received.
     """
@@ -137,6 +138,7 @@ class Ingest(Port):
         self._streams: dict[str, StreamIntake] = {}
         self._stalled: dict[str, tuple[int, float]] = {}
         self._peers: OrderedDict[tuple[str, int], bytes] = OrderedDict()
+        self._unanswered: dict[tuple[str, int], int] = {}  # the first of them
 
     async def run(self) -> None:
         """Receive until cancelled."""
@@ -188,12 +190,15 @@ class Ingest(Port):
             raise FrameError("header", reason, "send two parts, see docs/wire-format.md")
         header = parse_message(parts[0])
         if isinstance(header, EndHeader):
-            intake = await self._intake(header.stream, header.epoch, peer)
-            return intake.end(header)
+            intake = await self._intake(header.stream, header.epoch, header.seq, peer)
+            lacking = self._left_unanswered(header.stream, header.epoch)
+            return Taken(None, None, [], again=lacking) if lacking else intake.end(header)
         image = frame_array(header, parts[1] if len(parts) == HEADER_AND_BUFFER else b"")
-        intake = await self._intake(header.stream, header.epoch, peer)
+        intake = await self._intake(header.stream, header.epoch, header.seq, peer)
+        lacking = self._left_unanswered(header.stream, header.epoch)
         take = intake.rows if header.is_part else intake.frame
         taken = take(header, image, received_s)
+        taken = replace(taken, again=lacking + taken.again)
         self.counters.blocks[header.stream] += header.is_part
         self._count(header.stream, taken, header.whole().nbytes)
         return taken
@@ -202,7 +207,7 @@ class Ingest(Port):
         """Give a bad frame its place in the order where its identity could be read."""
         if error.stream is not None and error.epoch is not None and error.seq is not None:
             try:
-                intake = await self._intake(error.stream, error.epoch, peer)
+                intake = await self._intake(error.stream, error.epoch, error.seq, peer)
                 taken = intake.refusal(error, error.epoch, error.seq)
                 self._count(error.stream, taken, 0)
             except StreamUnavailableError:
@@ -215,13 +220,23 @@ class Ingest(Port):
         self._count_rejection(error.field)
         return Taken(None, ErrorReply.of(error), [])
 
-    async def _intake(self, stream: str, epoch: int, peer: bytes) -> StreamIntake:
+    def _left_unanswered(self, stream: str, epoch: int) -> tuple[SendAgain, ...]:
+        """Ask for what came before the session could be opened, once it is."""
+        first = self._unanswered.pop((stream, epoch), None)
+        return () if first is None else (SendAgain(stream, epoch, first),)
+
+    async def _intake(self, stream: str, epoch: int, seq: int, peer: bytes) -> StreamIntake:
         """Intake of the stream, made where it is new; remembers whom to answer."""
         if stream not in self._streams:
             if len(self._streams) >= self._max_streams:
                 reason = f"the service has {self._max_streams} streams already"
                 raise FrameError("stream", reason, "use one of them, or raise the limit")
-            position = await self._resume(stream) if self._resume else Position()
+            try:
+                position = await self._resume(stream) if self._resume else Position()
+            except StreamUnavailableError:
+                if len(self._unanswered) < KEPT_PEERS:
+                    self._unanswered.setdefault((stream, epoch), seq)
+                raise
             self._streams[stream] = StreamIntake(stream, position, self._window)
         self._peers[stream, epoch] = peer
         self._peers.move_to_end((stream, epoch))
