@@ -17,8 +17,8 @@ from scipy.spatial import cKDTree
 #: strips of each height: 96 % found, 95 % named alike).
 LEAST_CELLS, LEAST_PX = 8.0, 64
 
-#: Rows of overlap above, in lattice constants: twice the distance from a strip's border at which it
-#: still tells less, above the seam and below it. Strips of 8 find 79 % of the frame's own detections
+#: Rows of overlap above, in lattice constants: twice the distance from a strip's border at which
+#: it still tells less, above the seam and below it. Strips of 8 find 79 % of the frame's detections
 #: in the half constant at their border and name 58 % alike, 97 and 85 % in the next half, 96 and
 #: 91 % between 1 and 2, 94 to 96 and 90 to 95 % farther in. The patch of a defect reaches 1, its
 #: neighbours 0.6, the segmenter and the averages over cells further, with less weight.
