@@ -13,7 +13,7 @@ import logging
 import time
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -21,10 +21,11 @@ from urllib.parse import urlsplit
 from latticewatch import __version__
 from latticewatch.about import about
 from latticewatch.analysis import Stopwatch
+from latticewatch.announce import timed
 from latticewatch.binding import check_binding
-from latticewatch.client.messages import Alert, Defects, Health, Message, PartialOverlay
+from latticewatch.client.messages import Alert, Defects, Health, PartialOverlay
 from latticewatch.config import Settings
-from latticewatch.deliveries import Delivery, End, Part, Refusal, StreamUnavailableError
+from latticewatch.deliveries import Delivery, End, Refusal, StreamUnavailableError
 from latticewatch.ingest import Ingest
 from latticewatch.metrics import Metrics
 from latticewatch.opening import open_stream, strip_reader
@@ -120,11 +121,12 @@ class Service:
         ends, limits = self.settings.endpoints, self.settings.limits
         self._failed = asyncio.get_running_loop().create_future()
         self._workers = ThreadPoolExecutor(self.settings.analysis.workers, "latticewatch-analysis")
+        self._partials = Partials(self._publish_partial, self._workers_busy, self._count_strip)
         self._ingest = Ingest(
             ends.frames,
             self._deliver,
             resume=self._resume,
-            growing=self._grow,
+            growing=self._partials.grow,
             window=limits.reorder,
             max_streams=limits.streams,
             counters=self.metrics.ingest,
@@ -134,7 +136,6 @@ class Service:
         queries = Queries(
             ends.queries, store_handlers(self.settings.store.data), self._admission("control")
         )
-        self._partials = Partials(self._publish_partial, self._workers_busy, self._count_strip)
         calibration = self.settings.calibration
         if calibration.self_train:
             self._training = SelfTraining(calibration, self._load, self._trainer, self.metrics)
@@ -233,9 +234,6 @@ class Service:
         self._falls.append(fall)
         self.metrics.provider_falls.labels(fall.before, fall.after).inc()
 
-    def _grow(self, part: Part) -> None:
-        self._partials.grow(part)
-
     def _workers_busy(self) -> bool:
         analysing = sum(pipeline.analysing for pipeline in self._pipelines.values())
         return analysing >= self.settings.analysis.workers
@@ -256,9 +254,9 @@ class Service:
         watch = Stopwatch()
         with watch.stage("publish"):
             for message in outcome.messages:
-                await self._publishing.publish(_timed(message, outcome))
+                await self._publishing.publish(timed(message, outcome))
                 self.metrics.published.labels(message.kind).inc()
-        await self._partials.settled(_stream_of(outcome))
+        await self._partials.settled(outcome.stream)
         self._measure(outcome, watch)
         if self._training is not None:
             self._training.observe(outcome)
@@ -356,19 +354,3 @@ class Service:
             server.shutdown()
             server.server_close()
             thread.join()
-
-
-def _stream_of(outcome: Outcome) -> str:
-    step = outcome.step
-    return step.arrival.stream if isinstance(step, Analysed) else step.stream
-
-
-def _timed(message: Message, outcome: Outcome) -> Message:
-    """Add to a frame's defects what each stage took, to an alert when its frame was committed."""
-    step = outcome.step
-    if isinstance(message, Alert):
-        return replace(message, values={**message.values, "committed_s": outcome.committed_s})
-    if not isinstance(message, Defects) or not isinstance(step, Analysed):
-        return message
-    analysis = step.detections.timings_ms if step.detections is not None else {}
-    return replace(message, timings_ms={**analysis, **outcome.timings_ms})
