@@ -21,7 +21,7 @@ from threading import Thread
 
 import numpy as np
 
-from latticewatch.benchmark import STREAM, WARM_UP, simulated_frames
+from latticewatch.benchmark import STREAM, simulated_frames
 from latticewatch.client import (
     Defects,
     PartialOverlay,
@@ -32,6 +32,9 @@ from latticewatch.client import (
 from latticewatch.processes import running_service, until_subscribed
 
 SILENCE_S = 60.0
+
+#: First frames of a run that are not counted: threads and caches warm up on them.
+WARM_UP = 8
 
 #: Rows are sent at these numbers' times, seconds (Unix), by frame.
 Sent = dict[int, list[tuple[int, float]]]

@@ -108,11 +108,6 @@ class StreamPipeline:
         """Deliveries taken and not yet settled."""
         return len(self._steps)
 
-    @property
-    def analysing(self) -> int:
-        """Frames that the workers have not finished."""
-        return sum(not step.done() for step in self._steps)
-
     async def put(self, delivery: Delivery) -> None:
         """Take the next delivery; waits while the queue is full."""
         await self._room.acquire()

@@ -121,7 +121,7 @@ class Service:
         ends, limits = self.settings.endpoints, self.settings.limits
         self._failed = asyncio.get_running_loop().create_future()
         self._workers = ThreadPoolExecutor(self.settings.analysis.workers, "latticewatch-analysis")
-        self._partials = Partials(self._publish_partial, self._workers_busy, self._count_strip)
+        self._partials = Partials(self._publish_partial, self._count_strip)
         self._ingest = Ingest(
             ends.frames,
             self._deliver,
@@ -234,10 +234,6 @@ class Service:
         self._falls.append(fall)
         self.metrics.provider_falls.labels(fall.before, fall.after).inc()
 
-    def _workers_busy(self) -> bool:
-        analysing = sum(pipeline.analysing for pipeline in self._pipelines.values())
-        return analysing >= self.settings.analysis.workers
-
     def _count_strip(self, stream: str, outcome: str) -> None:
         self.metrics.strips.labels(stream, outcome).inc()
 
@@ -256,7 +252,7 @@ class Service:
             for message in outcome.messages:
                 await self._publishing.publish(timed(message, outcome))
                 self.metrics.published.labels(message.kind).inc()
-        await self._partials.settled(outcome.stream)
+        self._partials.settled(outcome.stream)
         self._measure(outcome, watch)
         if self._training is not None:
             self._training.observe(outcome)

@@ -6,6 +6,7 @@ analysis takes its place when it is complete.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -42,6 +43,31 @@ class Strip:
     seam: int
 
 
+@dataclass(frozen=True)
+class Pace:
+    """How fast the rows of a frame come.
+
+    Attributes
+    ----------
+    first, last
+        Rows that were there, and when, s: with the first block and with the newest.
+    """
+
+    first: tuple[int, float] | None = None
+    last: tuple[int, float] | None = None
+
+    def after(self, rows_done: int, now_s: float) -> Pace:
+        """Note the rows that are there now."""
+        return Pace(self.first or (rows_done, now_s), (rows_done, now_s))
+
+    def complete_at(self, height: int) -> float:
+        """Time at which a frame of that height will be complete, s; infinity while unknown."""
+        if self.first is None or self.last is None or self.last[0] <= self.first[0]:
+            return math.inf
+        (rows, start_s), (rows_done, now_s) = self.first, self.last
+        return now_s + (height - rows_done) * (now_s - start_s) / (rows_done - rows)
+
+
 def _no_points() -> np.ndarray:
     return np.empty((0, 2), np.float32)
 
@@ -72,8 +98,7 @@ class Progress:
     def next_strip(self, rows_done: int, height: int) -> Strip | None:
         """Rows to analyse next, of `rows_done` that are there in a frame of `height` rows.
 
-        None while there are too few new ones, and where so few are yet to come that the whole frame
-        will be there first.
+        None while there are too few new ones, or so few are yet to come that it is not worth it.
         """
         overlap = OVERLAP_CELLS * self.constant if self.constant is not None else 0
         top = max(0, self.rows - round(overlap))

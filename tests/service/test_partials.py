@@ -10,7 +10,7 @@ import numpy as np
 from latticewatch.client.frames import FrameHeader
 from latticewatch.client.overlays import PartialOverlay
 from latticewatch.deliveries import Part
-from latticewatch.partials import BUSY, FAILED, LATE, PUBLISHED, Partials
+from latticewatch.partials import BUSY, FAILED, LATE, PUBLISHED, SHORT, Partials
 from latticewatch.strip_reader import Told
 
 WAIT_S = 20.0
@@ -22,18 +22,23 @@ def part(frame: int, rows_done: int, image: np.ndarray) -> Part:
     return Part("a", frame, 1, frame, HEADER, image, rows_done)
 
 
+def new_image() -> np.ndarray:
+    return np.zeros(SHAPE, np.uint8)
+
+
 class Scene:
     """Partials with an analysis that finds nothing, and what came of it."""
 
     def __init__(self) -> None:
-        self.busy = False
         self.fails = False
+        self.now = 0.0
         self.published = asyncio.Queue()
         self.outcomes = asyncio.Queue()
         self.partials = Partials(
-            self.published.put, lambda: self.busy, lambda _, what: self.outcomes.put_nowait(what)
+            self.published.put, lambda _, what: self.outcomes.put_nowait(what), lambda: self.now
         )
-        self.partials.open("a", lambda: self.read)
+        for stream in ("a", "b"):
+            self.partials.open(stream, lambda: self.read)
         self.read_rows = []
         self.meanwhile = lambda: None
 
@@ -46,11 +51,6 @@ class Scene:
             frame_shape=SHAPE, rows_done=strip.bottom,
         )  # fmt: skip
         return Told(progress, None if self.fails else overlay)
-
-    async def waiting(self):
-        """Wait for a strip that may not be told yet: its outcome is not counted."""
-        while self.partials._streams["a"].held is None:  # noqa: ASYNC110 - nothing else tells
-            await asyncio.sleep(0)
 
     async def next(self, queue):
         return await asyncio.wait_for(queue.get(), WAIT_S)
@@ -84,7 +84,7 @@ def run(test):
 @run
 async def test_rows_are_told_as_they_come():
     async with running() as scene:
-        image = np.zeros(SHAPE, np.uint8)
+        image = new_image()
         for rows in (100, 200, 300):
             scene.partials.grow(part(0, rows, image))
             assert await scene.told() == (0, rows)
@@ -94,7 +94,7 @@ async def test_rows_are_told_as_they_come():
 @run
 async def test_rows_that_come_during_a_strip_are_all_in_the_next():
     async with running() as scene:
-        image = np.zeros(SHAPE, np.uint8)
+        image = new_image()
         loop = asyncio.get_running_loop()
 
         def more():
@@ -109,15 +109,16 @@ async def test_rows_that_come_during_a_strip_are_all_in_the_next():
 
 
 @run
-async def test_no_rows_are_told_before_the_frame_ahead_of_them():
+async def test_no_strip_is_begun_while_a_complete_frame_of_any_stream_is_in_hand():
     async with running() as scene:
         scene.partials.delivered("a", 0)
-        scene.partials.grow(part(1, 100, np.zeros(SHAPE, np.uint8)))
-        scene.partials.delivered("a", 0)
-        await scene.waiting()
-        await scene.partials.settled("a")
-        assert scene.published.empty()
-        await scene.partials.settled("a")
+        scene.partials.delivered("b", 7)
+        scene.partials.grow(part(1, 100, new_image()))
+        assert await scene.next(scene.outcomes) == BUSY
+        scene.partials.settled("a")
+        assert await scene.next(scene.outcomes) == BUSY
+        assert scene.read_rows == []
+        scene.partials.settled("b")
         assert await scene.told() == (1, 100)
 
 
@@ -125,14 +126,14 @@ async def test_no_rows_are_told_before_the_frame_ahead_of_them():
 async def test_a_complete_frame_makes_an_end_of_its_rows():
     async with running() as scene:
         scene.partials.delivered("a", 0)
-        scene.partials.grow(part(1, 100, np.zeros(SHAPE, np.uint8)))
-        await scene.waiting()
+        scene.partials.grow(part(1, 100, new_image()))
+        assert await scene.next(scene.outcomes) == BUSY
         scene.partials.delivered("a", 1)
-        assert await scene.next(scene.outcomes) == LATE
-        await scene.partials.settled("a")
-        await scene.partials.settled("a")
-        scene.partials.grow(part(2, 100, np.zeros(SHAPE, np.uint8)))
+        scene.partials.settled("a")
+        scene.partials.settled("a")
+        scene.partials.grow(part(2, 100, new_image()))
         assert await scene.told() == (2, 100)
+        assert scene.read_rows == [(2, 100)]
 
 
 @run
@@ -140,30 +141,82 @@ async def test_a_strip_whose_frame_is_complete_by_then_is_not_told():
     async with running() as scene:
         loop = asyncio.get_running_loop()
         scene.meanwhile = lambda: loop.call_soon_threadsafe(scene.partials.delivered, "a", 1)
-        scene.partials.grow(part(1, 100, np.zeros(SHAPE, np.uint8)))
+        scene.partials.grow(part(1, 100, new_image()))
         assert await scene.next(scene.outcomes) == LATE
         assert scene.published.empty()
 
 
 @run
-async def test_while_every_worker_is_busy_no_strip_is_begun():
+async def test_a_frame_that_comes_late_goes_before_the_rows_of_the_next():
     async with running() as scene:
-        scene.busy = True
-        scene.partials.delivered("a", 0)
-        scene.partials.grow(part(1, 100, np.zeros(SHAPE, np.uint8)))
-        assert await scene.next(scene.outcomes) == BUSY
-        assert scene.read_rows == []
-        scene.busy = False
-        await scene.partials.settled("a")
-        assert await scene.told() == (1, 100)
+        loop = asyncio.get_running_loop()
+        scene.meanwhile = lambda: loop.call_soon_threadsafe(scene.partials.delivered, "a", 0)
+        scene.partials.grow(part(1, 100, new_image()))
+        assert await scene.next(scene.outcomes) == LATE
+        assert scene.published.empty()
+        scene.meanwhile = lambda: None
+        scene.partials.settled("a")
+        scene.partials.grow(part(1, 200, scene.partials._streams["a"].part.image))
+        assert await scene.told() == (1, 200)
+
+
+@run
+async def test_a_strip_that_would_outlast_its_frame_is_not_begun():
+    async with running() as scene:
+        image = new_image()
+
+        def takes_long():
+            scene.now += 0.5
+
+        scene.meanwhile = takes_long
+        scene.partials.grow(part(0, 100, image))
+        assert await scene.told() == (0, 100)
+        assert await scene.next(scene.outcomes) == PUBLISHED
+        scene.now = 1.0  # a hundred rows a second: 312 are yet to come
+        scene.partials.grow(part(0, 200, image))
+        assert await scene.told() == (0, 200)
+        assert await scene.next(scene.outcomes) == PUBLISHED
+        scene.now = 1.6  # 187 rows a second: 0.9 s are left
+        scene.partials.grow(part(0, 400, image))
+        assert await scene.told() == (0, 400)
+        assert await scene.next(scene.outcomes) == PUBLISHED
+        faster = new_image()
+        scene.now = 10.0
+        scene.partials.grow(part(1, 50, faster))
+        scene.now = 10.1  # two thousand rows a second
+        scene.partials.grow(part(1, 250, faster))
+        assert await scene.next(scene.outcomes) == SHORT
+        assert len(scene.read_rows) == 3
+
+
+@run
+async def test_one_strip_that_took_long_does_not_keep_all_others_from_being_tried():
+    async with running() as scene:
+
+        def takes_long():
+            scene.now += 2.0
+
+        scene.meanwhile = takes_long
+        scene.partials.grow(part(0, 100, new_image()))
+        await scene.told()
+        await scene.next(scene.outcomes)
+        scene.meanwhile = lambda: None
+        for frame in range(1, 30):
+            image = new_image()
+            scene.partials.grow(part(frame, 50, image))
+            scene.now += 0.2
+            scene.partials.grow(part(frame, 150, image))
+            if await scene.next(scene.outcomes) == PUBLISHED:
+                break
+        assert 1 < frame < 29
 
 
 @run
 async def test_a_scan_begun_anew_is_looked_at_from_its_first_row():
     async with running() as scene:
-        scene.partials.grow(part(0, 300, np.zeros(SHAPE, np.uint8)))
+        scene.partials.grow(part(0, 300, new_image()))
         assert await scene.told() == (0, 300)
-        scene.partials.grow(part(0, 100, np.zeros(SHAPE, np.uint8)))
+        scene.partials.grow(part(0, 100, new_image()))
         assert await scene.told() == (0, 100)
 
 
@@ -171,6 +224,6 @@ async def test_a_scan_begun_anew_is_looked_at_from_its_first_row():
 async def test_a_failed_strip_is_counted_and_tells_nothing():
     async with running() as scene:
         scene.fails = True
-        scene.partials.grow(part(0, 100, np.zeros(SHAPE, np.uint8)))
+        scene.partials.grow(part(0, 100, new_image()))
         assert await scene.next(scene.outcomes) == FAILED
         assert scene.published.empty()
