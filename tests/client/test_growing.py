@@ -228,6 +228,13 @@ def test_a_bad_frame_is_refused_before_its_first_row(service):
         service.reply(Ack("a", 4, (1,)))
 
 
+def test_what_is_no_field_of_a_frame_is_named(service):
+    with Publisher(service.endpoint, "a") as publisher:
+        with pytest.raises(TypeError, match="row_start"):
+            publisher.frame(SHAPE, "uint8", row_start=3)
+        assert publisher.next_seq == 0
+
+
 def test_one_frame_at_a_time_and_none_after_the_end(service):
     with connected(service) as publisher:
         with begin(publisher) as frame:

@@ -16,6 +16,10 @@ from latticewatch.client.frames import FrameHeader, checked_header, raw_pixels
 from latticewatch.client.outbox import Block
 from latticewatch.client.spool import Entry
 
+_FIELDS = (
+    "time_s", "pixel_size_nm", "frame_time_s", "dose_e_per_A2", "detector", "metadata"
+)  # fmt: skip
+
 
 def growing_header(
     place: tuple[str, int, int],
@@ -23,7 +27,16 @@ def growing_header(
     dtype: npt.DTypeLike,
     fields: Mapping[str, Any],
 ) -> FrameHeader:
-    """Header of a frame that begins now at `place`, its stream, epoch and seq."""
+    """Header of a frame that begins now at `place`, its stream, epoch and seq.
+
+    Raises
+    ------
+    TypeError
+        A field is none that a source can give.
+    """
+    unknown = sorted(set(fields) - set(_FIELDS))
+    if unknown:
+        raise TypeError(f"{unknown} are no fields of a frame: use {', '.join(_FIELDS)}")
     given = {name: value for name, value in fields.items() if value is not None}
     now = time.time()
     return FrameHeader(

@@ -194,7 +194,7 @@ class Publisher:
         shape, dtype
             Of the whole frame.
         seq, **fields
-            As in `send`; `time_s` is the time at which the frame begins.
+            As in `send`, by name; `time_s` is the time at which the frame begins.
 
         Raises
         ------
