@@ -158,6 +158,10 @@ class Metrics:
         for class_id, count in Counter_(table.class_id.tolist()).items():
             self.class_defects.labels(stream, class_id).inc(count)
 
+    def count_strip(self, stream: str, outcome: str) -> None:
+        """Count a strip of a frame that was being acquired, by what became of it."""
+        self.strips.labels(stream, outcome).inc()
+
     def observe_standing(self, stream: str, standing: Standing) -> None:
         """Set agreement and what is said of it."""
         estimate = standing.estimate

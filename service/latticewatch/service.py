@@ -121,7 +121,7 @@ class Service:
         ends, limits = self.settings.endpoints, self.settings.limits
         self._failed = asyncio.get_running_loop().create_future()
         self._workers = ThreadPoolExecutor(self.settings.analysis.workers, "latticewatch-analysis")
-        self._partials = Partials(self._publish_partial, self._count_strip)
+        self._partials = Partials(self._publish_partial, self.metrics.count_strip)
         self._ingest = Ingest(
             ends.frames,
             self._deliver,
@@ -233,9 +233,6 @@ class Service:
         """Count a provider that failed; called by the worker whose frame met it."""
         self._falls.append(fall)
         self.metrics.provider_falls.labels(fall.before, fall.after).inc()
-
-    def _count_strip(self, stream: str, outcome: str) -> None:
-        self.metrics.strips.labels(stream, outcome).inc()
 
     async def _publish_partial(self, overlay: PartialOverlay) -> None:
         await self._publishing.publish(overlay)
