@@ -1,9 +1,9 @@
 """Frames handed over while they are acquired: ``python bench/rows.py``.
 
-Service and viewerless subscriber as in use; a simulated source sends frames as a scan acquires
-them, rows over the frame time, and then, to a fresh service, whole. Told are how long after rows
-were sent the overlay that tells of them was received, less the time that their analysis took; and
-the latency of complete frames either way. Frames are simulated beforehand.
+Service and subscriber are processes as in use. A simulated source sends frames as a scan acquires
+them, in turn ten whole and ten in rows, so that whatever else the machine does meets both. Told are
+the latency of complete frames either way, and how long after rows were sent the first overlay that
+tells of them was received, less the time that their analysis took. Frames are simulated beforehand.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from latticewatch.processes import running_service, until_subscribed
 SILENCE_S = 60.0
 
 #: First frames of a run that are not counted: threads and caches warm up on them.
-WARM_UP = 8
+WARM_UP = 10
 
 #: Rows are sent at these numbers' times, seconds (Unix), by frame.
 Sent = dict[int, list[tuple[int, float]]]
@@ -43,35 +43,42 @@ Sent = dict[int, list[tuple[int, float]]]
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--size", type=int, default=512)
-    parser.add_argument("--frames", type=int, default=150)
-    parser.add_argument("--rate", type=float, default=5.0, help="frames a second")
+    parser.add_argument("--frames", type=int, default=100, help="of both kinds together")
+    parser.add_argument("--rate", type=float, default=2.0, help="frames a second")
     parser.add_argument("--rows", type=int, default=32, help="rows of a block")
     options = parser.parse_args()
     images, header = simulated_frames(options.size, options.frames + WARM_UP)
     load = os.getloadavg()[0]
+    latency, partials, sent, outcomes = measure(images, header, options.rate, options.rows)
     print(
         f"{options.frames} frames of {options.size} x {options.size}, {options.rate:g} a second, "
-        f"blocks of {options.rows} rows; {os.cpu_count()} cores, load {load:.1f} before; "
-        "ms, median and p99"
+        f"blocks of {options.rows} rows; {os.cpu_count()} cores, load {load:.1f} before and "
+        f"{os.getloadavg()[0]:.1f} after; ms, median and p99"
     )
-    whole, _, _, _ = measure(images, header, options.rate, None)
-    in_rows, partials, sent, outcomes = measure(images, header, options.rate, options.rows)
-    tell("complete frames, sent whole", whole)
-    tell("complete frames, sent in rows", in_rows)
+    for in_rows, name in ((False, "whole"), (True, "in rows")):
+        spent = [ms for frame, ms in latency.items() if goes_in_rows(frame) == in_rows]
+        tell(f"{len(spent)} complete frames, sent {name}", spent)
     first = first_of_each(partials)
-    told = sum(frame >= WARM_UP for frame in first)
-    print(f"  frames with an overlay of rows: {told} of {options.frames}; {dict(outcomes)}")
-    late, begun, spent = [], [], []
+    late, begun, analysis = [], [], []
     for frame, (message, received_s) in first.items():
-        if frame < WARM_UP:
+        if frame not in latency:
             continue
         at = dict(sent[frame])
         late.append(1000 * (received_s - at[message.rows_done]) - message.analysis_ms)
         begun.append(1000 * (received_s - sent[frame][0][1]))
-        spent.append(message.analysis_ms)
+        analysis.append(message.analysis_ms)
     tell("newest rows in it to first overlay, beyond analysis", late)
-    tell("  the analysis of these rows", spent)
+    tell("  the analysis of these rows", analysis)
     tell("first block sent to first overlay", begun)
+    told = Counter(message.frame for message, _ in partials if message.frame in latency)
+    print(
+        f"  overlays of rows: {sum(told.values())} of {len(told)} frames; strips {dict(outcomes)}"
+    )
+
+
+def goes_in_rows(frame: int) -> bool:
+    """Whether a frame is sent in rows: ten are, and ten are not."""
+    return frame // 10 % 2 == 1
 
 
 def tell(name: str, values: Sequence[float]) -> None:
@@ -93,11 +100,13 @@ def first_of_each(
 
 
 def measure(
-    images: Sequence[np.ndarray], header: Mapping[str, float], rate: float, rows: int | None
-) -> tuple[list[float], list[tuple[PartialOverlay, float]], Sent, Counter[str]]:
+    images: Sequence[np.ndarray], header: Mapping[str, float], rate: float, rows: int
+) -> tuple[dict[int, float], list[tuple[PartialOverlay, float]], Sent, Counter[str]]:
     """Latencies of complete frames after the warm-up (ms), overlays of rows, times of the rows."""
     topics = ("partial", "defects", "statistics", "health")
     sent: Sent = {}
+    latency: dict[int, float] = {}
+    partials: list[tuple[PartialOverlay, float]] = []
     with (
         tempfile.TemporaryDirectory(prefix="latticewatch-bench-") as folder,
         running_service(Path(folder)) as (_, ports),
@@ -107,14 +116,13 @@ def measure(
         arguments = (ports["frames"], images, header, rate, rows, sent)
         sender = Thread(target=send, args=arguments)
         sender.start()
-        latency, partials = [], []
         while True:
             message = subscriber.receive(SILENCE_S)
             now = time.time()
             if isinstance(message, PartialOverlay):
                 partials.append((message, now))
             elif isinstance(message, Defects) and message.frame >= WARM_UP:
-                latency.append(1000 * (now - message.sent_s))
+                latency[message.frame] = 1000 * (now - (message.sent_s or now))
             elif isinstance(message, Statistics) and message.data.get("ended"):
                 break
         sender.join()
@@ -126,7 +134,7 @@ def send(
     images: Sequence[np.ndarray],
     header: Mapping[str, float],
     rate: float,
-    rows: int | None,
+    rows: int,
     sent: Sent,
 ) -> None:
     """Send each frame as soon as a scan at this rate has acquired its rows, or all of it."""
@@ -136,7 +144,7 @@ def send(
         for number, image in enumerate(images):
             fields = {"time_s": number * header["frame_time_s"], **header}
             height = image.shape[0]
-            step = rows or height
+            step = rows if goes_in_rows(number) else height
             with publisher.frame(image.shape, image.dtype, **fields) as frame:
                 for top in range(0, height, step):
                     block = image[top : top + step]
