@@ -22,14 +22,11 @@ from latticewatch.client.keys import Keys, keys_of
 from latticewatch.client.link import Link
 from latticewatch.client.outbox import Block, Outbox
 from latticewatch.client.replies import Ack, Ended, ErrorReply, Reply, SendAgain
-from latticewatch.client.room import Room
+from latticewatch.client.room import MEMORY_BYTES, Room
 from latticewatch.client.spool import Entry, Spool, no_sync, sync_to_disk
 from latticewatch.client.tally import PublisherStats
 
 log = logging.getLogger(__name__)
-
-#: 256 frames of 512 x 512 float32: four minutes of a service that is away, at one frame a second.
-MEMORY_BYTES = 256 * 2**20
 
 #: Ten hours of the same feed.
 SPOOL_BYTES = 40 * 2**30
@@ -104,9 +101,8 @@ class Publisher:
         self.errors: deque[ErrorReply] = deque(maxlen=KEPT_ERRORS)
         self._on_error = on_error
         sync = sync_to_disk if spool_fsync == "always" else no_sync
-        spool = None
-        if spool_dir is not None:
-            spool = Spool(Path(spool_dir), stream, spool_bytes, sync=sync)
+        folder = Path(spool_dir) if spool_dir is not None else None
+        spool = Spool(folder, stream, spool_bytes, sync=sync) if folder is not None else None
         self._outbox = Outbox(in_flight, memory_bytes, spool)
         try:
             self.epoch, self._next_seq = continued(spool.last if spool else None, epoch)
@@ -291,10 +287,9 @@ class Publisher:
             raise PublisherError(f"the publisher of {self.stream} is {state}: make a new one")
 
     def _check_thread(self) -> None:
-        if self._link.failure is not None:
-            raise PublisherError(
-                f"the publisher's thread failed: {self._link.failure}"
-            ) from self._link.failure
+        failure = self._link.failure
+        if failure is not None:
+            raise PublisherError(f"the publisher's thread failed: {failure}") from failure
 
     def _number(self, seq: int | None) -> int:
         number = self._next_seq if seq is None else checks.natural("seq", seq)

@@ -8,6 +8,9 @@ from latticewatch.client.errors import PublisherFullError
 from latticewatch.client.link import Link
 from latticewatch.client.outbox import Outbox
 
+#: 256 frames of 512 x 512 float32: four minutes of a service that is away, at one frame a second.
+MEMORY_BYTES = 256 * 2**20
+
 
 @dataclass(frozen=True)
 class Room:
