@@ -6,7 +6,7 @@ import contextlib
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scripted import WAIT_S, Service
 
@@ -306,6 +306,7 @@ class Wire:
                     parts.clear()  # answered before it was complete: it must come again
 
 
+@settings(max_examples=400, deadline=None)
 @given(st.data())
 def test_every_frame_goes_out_in_rows_or_whole(data):
     """Whatever happens on the way, no frame is left that has neither gone whole nor in rows."""

@@ -144,16 +144,17 @@ class Outbox:
             self._stop_rows()
 
     def _go_back(self, first: Key | None) -> None:
-        self._stop_rows()
         key: Key | None = None
         while self._flight and (key is None or key != first):
             key, entry = self._flight.popitem(last=True)
             self._waiting[key] = entry
             self._waiting.move_to_end(key, last=False)
+        self._stop_rows()
 
     def _stop_rows(self) -> None:
+        """Let the frame that is being acquired go whole; rows of one in flight are all it has."""
         self._rows_go = False
-        self._blocks.clear()
+        self._blocks = deque(block for block in self._blocks if block.key in self._flight)
 
     def save(self) -> int:
         """Write what only memory holds to the spool, at the end; return how many are left behind.
