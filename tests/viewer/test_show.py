@@ -170,7 +170,8 @@ def test_a_viewer_that_is_killed_and_started_again_in_mid_session_catches_up(tmp
             publisher.flush(60)
             assert second.wait(60) == 0
     drawn = frames(file, "frame/image")
-    assert half - 1 <= drawn[0] < drawn[-1] == 2 * half - 1, "it begins with the newest frame"
+    # with the newest frame at its start, which on a busy machine may be the last of all
+    assert half - 1 <= drawn[0] <= drawn[-1] == 2 * half - 1
     last = [row for row in rows(file)["status"] if row.get("frame") == 2 * half - 1]
     assert f"{2 * half} counted" in last[-1]["TextDocument:text"][0]
 
