@@ -99,6 +99,14 @@ def measured(one: dict[str, Any]) -> bool:
     return known and one["members"] >= LEAST_MEMBERS
 
 
+def mixed(one: dict[str, Any]) -> bool:
+    """Whether a class is named after another kind than those that its looks are read as.
+
+    Its members on one sublattice give it its name, and those on another its ratio.
+    """
+    return bool(one["held"]) and one["species"] not in one["held"]
+
+
 def _probes(frames: int) -> list[str]:
     """Tell how much too large the contrast of metal columns reads, by probe."""
     lines = [
@@ -151,7 +159,7 @@ def main_table(quick: bool = False) -> str:
                     f"{one['looks']:.0f} {one['measured_by'].replace('_', ' ')}",
                     f"{one['ratio']:.3f} [{one['ratio_low']:.3f}, {one['ratio_high']:.3f}]",
                     f"{one['species']} {one['expected_ratio'][one['species']]:.3f}",
-                    "yes" if agrees(one) else "no",
+                    "yes" if agrees(one) else "mixed" if mixed(one) else "no",
                 ]  # fmt: skip
                 lines.append("| " + " | ".join(row) + " |")
     return "\n".join(lines)

@@ -42,6 +42,9 @@ class Told:
         Sum of the probabilities over all judged columns: how many vacancies there are.
     columns
         What this frame alone says of the judged columns; None where it judged none.
+    foretold
+        (1 + k, m) what the earlier frames alone say of them: probability of each amount, then of an
+        odd column.
     """
 
     amounts: np.ndarray
@@ -49,6 +52,7 @@ class Told:
     bare: np.ndarray
     expected: float | None = None
     columns: Columns | None = None
+    foretold: np.ndarray | None = None
 
     def take(self, index: np.ndarray) -> Told:
         """Return the chosen detections."""
@@ -95,7 +99,7 @@ def fuse(
         none = np.zeros(n, bool)
         return known, detections, Told(np.zeros((n, amounts)), none, none)
     cells, _ = alignment.sites(seen.cells, np.full(len(seen.cells), SUBLATTICE))
-    known, lacking = observe_sites(known, frame, cells, seen.ratio, seen.odd, seen.shares)
+    known, lacking, before = observe_sites(known, frame, cells, seen.ratio, seen.odd, seen.shares)
     probability = lacking.sum(axis=1)
     least = best_threshold(probability) if threshold is None else threshold
     table = SiteTable.of(site_keys(cells, SUBLATTICE))
@@ -104,7 +108,7 @@ def fuse(
     fused = site >= 0
     told = np.where(fused[:, None], lacking[site], 0.0)
     columns = Columns(table, seen.ratio)
-    return known, merged, Told(told, fused, bare, float(probability.sum()), columns)
+    return known, merged, Told(told, fused, bare, float(probability.sum()), columns, before)
 
 
 def _merged(

@@ -1,16 +1,19 @@
 """Sums over looks at columns: the likelihood of what a class's columns have, on a grid.
 
-A function of all looks, in whatever order they came.
+A function of all looks, in whatever order they came. One look's likelihoods are computed in
+float32, which is a million times as exact as what it tells, and added up in float64.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 from .anchor import KEY_STEPS
+from .mixture import LEAST_LOG
 from .species import UNKNOWN_PRIOR
 
 #: Intensities over the undisturbed column for which the likelihood is kept. No column is taken for
@@ -21,7 +24,9 @@ LEAST_NOISE = 0.1
 
 #: Density of something else on the column, an adatom say: flat over the grid, so that one look
 #: cannot forbid every intensity.
-ODDITY = UNKNOWN_PRIOR / (RATIOS[-1] - RATIOS[0])
+ODDITY = UNKNOWN_PRIOR / float(RATIOS[-1] - RATIOS[0])
+#: Density of a normal variable at its mean, in deviations.
+NORMAL = 1.0 / math.sqrt(2.0 * math.pi)
 
 #: Parts of the foretold probability that something is missing for which the likelihood is kept. In
 #: 40 frames of the simulated specimen 0.75 and 0.95 of it were right at 1,600 and 8,000 electrons a
@@ -75,8 +80,9 @@ class Looks:
         """Fold n looks in: sites (n,), shares of the classes r (n, room), and what each adds."""
         if not len(site):
             return self
-        flat = support.reshape(len(site), self.support[0, 0].size)
-        sums = by_group(site, r, np.hstack([flat, count[:, None]]))
+        parts = np.empty((len(site), support[0].size + 1))
+        parts[:, :-1], parts[:, -1] = support.reshape(len(site), -1), count
+        sums = by_group(site, r, parts)
         return Looks(
             self.number + sums[..., -1],
             self.held + r.T @ held,
@@ -97,21 +103,27 @@ def by_class(sums: np.ndarray, change: Callable[[np.ndarray], np.ndarray]) -> np
 
 def by_group(site: np.ndarray, r: np.ndarray, values: np.ndarray) -> np.ndarray:
     """Sum values (n, m) over looks by group of their sites and by class, (g, room, m)."""
-    group = (np.arange(GROUPS) == group_of(site)[:, None]) * 1.0
-    n, room = r.shape
-    share = (group[:, :, None] * r[:, None, :]).reshape(n, GROUPS * room)
-    return np.asarray((share.T @ values).reshape(GROUPS, room, values.shape[1]))
+    group = group_of(site)
+    order = group.argsort(kind="stable")
+    r, values, begin = r.take(order, axis=0), values.take(order, axis=0), 0
+    sums = np.empty((GROUPS, r.shape[1], values.shape[1]))
+    for one, end in zip(sums, np.bincount(group, minlength=GROUPS).cumsum().tolist(), strict=True):
+        np.matmul(r[begin:end].T, values[begin:end], out=one)
+        begin = end
+    return sums
 
 
 def group_of(site: np.ndarray) -> np.ndarray:
     """Group (n,) of sites by their keys: neighbours fall in different ones."""
-    return np.asarray(site // KEY_STEPS[1] % PRIME % GROUPS)
+    return np.asarray((site // KEY_STEPS[1] % PRIME % GROUPS).astype(np.int16))
 
 
 def density(ratio: np.ndarray, level: np.ndarray, noise: tuple[float, float]) -> np.ndarray:
-    """Probability density (n, m) of ratios (n,) on columns that have `level` (m,)."""
+    """Probability density float32 (n, m) of ratios (n,) on columns that have `level` (m,)."""
     empty, full = (deviation**2 for deviation in noise)
-    deviation = np.sqrt(empty + (full - empty) * np.clip(level, 0.0, 1.0))
-    with np.errstate(under="ignore"):
-        gap = (ratio[:, None] - level) / deviation
-        return np.asarray(np.exp(-0.5 * gap**2) / (deviation * np.sqrt(2.0 * np.pi)))
+    deviation = np.sqrt(empty + (full - empty) * np.minimum(np.maximum(level, 0.0), 1.0))
+    scale = (1.0 / deviation).astype(np.float32)
+    gap = ratio.astype(np.float32)[:, None] * scale - level.astype(np.float32) * scale
+    # Beyond twelve deviations nothing is left beside `ODDITY`; powers that underflow are slow.
+    exponent = np.maximum(-0.5 * gap**2, np.float32(LEAST_LOG))
+    return np.asarray(np.exp(exponent) * (scale * np.float32(NORMAL)))

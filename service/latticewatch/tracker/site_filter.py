@@ -95,7 +95,7 @@ def observe_sites(
     ratio: np.ndarray,
     odd: np.ndarray,
     shares: np.ndarray,
-) -> tuple[SiteFilter, np.ndarray]:
+) -> tuple[SiteFilter, np.ndarray, np.ndarray]:
     """Move the filter on to a frame and fold its evidence in.
 
     Parameters
@@ -115,18 +115,19 @@ def observe_sites(
 
     Returns
     -------
-    SiteFilter, ndarray
-        The filter, and (m, k) the probability of each amount at the judged cells.
+    SiteFilter, ndarray, ndarray
+        The filter; (m, k) the probability of each amount at the judged cells; and (1 + k, m) what
+        the earlier frames alone foretold there, of an odd column last.
     """
     if not len(cells):
-        return known, np.zeros((0, len(shares)))
+        return known, np.zeros((0, len(shares))), np.zeros((1 + len(shares), 0), np.float32)
     fresh = np.append(shares, ODD_SHARE).astype(np.float32)
     down, across = cells.astype(np.int64).T
     laid = _laid_out(known, (down, across), fresh)
     place = (down - laid.origin[0]) * laid.levels.shape[2] + (across - laid.origin[1])
     odds, levels, support = _odds(ratio, odd), laid.levels.copy(), laid.support
     if known.frame < 0:
-        here = _at(levels, place)
+        here = before = _at(levels, place)
     else:
         elapsed = frame - known.frame
         # beyond the largest of them a step of several frames would lose more than there is
@@ -137,6 +138,8 @@ def observe_sites(
         here, flow = _at(levels, place), _at(change, place)
         gain = (flow * (odds - 1)).sum(axis=0) / _likelihood(here, here * odds)
         support = support * (1.0 - 1.0 / HOP_MEMORY) ** elapsed
+        before = here + np.float32(_posterior(support) @ chances) * flow
+        _clip(before, 0, 1)
         grown = chances.astype(np.float32)[:, None] * gain
         support += np.log1p(grown, out=grown).sum(axis=1, dtype=float)
         support -= support.max()
@@ -150,7 +153,8 @@ def observe_sites(
     _clip(here, 0, 1)
     for level, values in zip(levels.reshape(len(fresh), -1), here, strict=True):
         level[place] = values
-    return SiteFilter(laid.origin, levels, support, frame), np.asarray(here[:-1].T, float)
+    lacking = np.asarray(here[:-1].T, float)
+    return SiteFilter(laid.origin, levels, support, frame), lacking, before
 
 
 def _odds(ratio: np.ndarray, odd: np.ndarray) -> np.ndarray:
@@ -169,46 +173,6 @@ def _clip(values: np.ndarray, low: float, high: float) -> None:
     """Clip in place."""
     np.maximum(values, np.float32(low), out=values)
     np.minimum(values, np.float32(high), out=values)
-
-
-def foretold(known: SiteFilter, frame: int, cells: np.ndarray) -> np.ndarray:
-    """Tell what the earlier frames expect of some sites in frame `frame`, before it is looked at.
-
-    Parameters
-    ----------
-    known
-        After an earlier frame.
-    frame
-        Number of the next.
-    cells
-        int (n, 2), cells in the session's gauge.
-
-    Returns
-    -------
-    ndarray
-        (n, 1 + k): probability of each amount, then of an odd column; 0 off the grid.
-    """
-    rows, columns = known.levels.shape[1:]
-    place = cells - known.origin
-    inside = ((place >= 0) & (place < (rows, columns))).all(axis=1)
-    result = np.zeros((len(cells), len(known.levels)))
-    if not inside.any():
-        return result
-    # Each site with its eight neighbours, block beside block: `_flow` sees all six that it needs.
-    down, across = (
-        np.clip(axis[:, None] + np.arange(-1, 2), 0, size - 1)
-        for axis, size in zip(place[inside].T, (rows, columns), strict=True)
-    )
-    blocks = known.levels[:, down[:, :, None], across[:, None, :]]
-    blocks = np.concatenate(list(blocks.swapaxes(0, 1)), axis=2)
-    here, moving = blocks[:, 1, 1::3].copy(), _flow(blocks, blocks[:-1].sum(axis=0))[:, 1, 1::3]
-    elapsed = frame - known.frame
-    chances = np.minimum(1.0 - (1.0 - HOP_CHANCES) ** elapsed, HOP_CHANCES[-1])
-    faded = replace(known, support=known.support * (1.0 - 1.0 / HOP_MEMORY) ** elapsed)
-    here[0] += np.float32(BIRTH * elapsed) * (1 - here.sum(axis=0))
-    here += np.float32(mean_chance(faded, chances)) * moving
-    result[inside] = np.clip(here, 0, 1).T
-    return result
 
 
 def mean_chance(known: SiteFilter, chances: np.ndarray) -> float:

@@ -17,7 +17,7 @@ from .anchor import ALIKE, Alignment, align
 from .beliefs import Past, recall
 from .class_changes import settle_classes
 from .clustering import no_windows
-from .column_evidence import look_again
+from .column_evidence import TURN_OF_LOOKS, TURN_OF_MEMBERS, TURNS, look_again
 from .following import close, follow
 from .fusion import Told, fuse, named
 from .interpretation import class_moments
@@ -188,10 +188,9 @@ class Tracker:
     ) -> tuple[Detections, Told]:
         """Put what all frames tell of vacancies in the place of what this one does."""
         now, least = self._memory, self.settings.vacancy_threshold
-        now.columns = look_again(
-            now.columns, now.sites, frame, now.tracks, detections, alignment, self.crystal
-        )
         now.sites, merged, told = fuse(now.sites, frame, detections, alignment, self.crystal, least)
+        if now.frames % TURNS == TURN_OF_LOOKS:
+            now.columns = look_again(now.columns, now.tracks, detections, told, self.crystal)
         if told.expected is not None:
             now.vacancies = now.vacancies.add(np.array([told.expected]))
         return merged, told
@@ -230,10 +229,9 @@ class Tracker:
             self.settings,
             self._floor(float(np.mean(detections.noise))),
         )
-        if taught[1] is not None:
-            now.columns = now.columns.with_members(
-                taught[1].probability, taught[0], detections.noise, self.crystal
-            )
+        if taught[1] is not None and now.frames % TURNS == TURN_OF_MEMBERS:
+            r, members = taught[1].probability, taught[0]
+            now.columns = now.columns.with_members(r, members, detections.noise, self.crystal)
         seen = observe(
             (cells, sublattice, sites),
             (species, posterior),
