@@ -27,7 +27,6 @@ from .anchor import site_keys
 from .fusion import Told, amounts_of
 from .looks import GROUPS, LEAST_NOISE, ODDITY, RATIOS, SCALES, Looks, by_class, by_group, density
 from .samples import SITES, Sample
-from .site_table import SiteTable
 from .species import LEAST_HEIGHT
 from .tracks import TrackArray
 
@@ -216,10 +215,10 @@ def look_again(
     number = tracks["class_id"]
     classed = np.flatnonzero((tracks["sublattice"] == SUBLATTICE) & (number >= 0))
     site = site_keys(tracks["cell"][classed], SUBLATTICE)
+    column = columns.table.find(site)
     # A track that went unseen may stand where another does: the column counts once.
-    first = SiteTable.of(site).first()
-    column = columns.table.find(site[first])
-    rows, column = first[column >= 0], column[column >= 0]
+    column, rows = np.unique(column, return_index=True)
+    rows, column = rows[column >= 0], column[column >= 0]
     return sums.with_later(
         number[classed[rows]].astype(int),
         site[rows],
