@@ -50,11 +50,11 @@ class Moments:
     def of(cls, points: np.ndarray, r: np.ndarray) -> Moments:
         """Sum over points (n, d) with responsibilities r (n, K)."""
         (n, d), k = points.shape, r.shape[1]
-        # All three from one product: r [1, x] [1, x]^T.
-        ones = np.empty((n, d + 1))
-        ones[:, 0], ones[:, 1:] = 1.0, points
-        weighted = (r[:, :, None] * ones[:, None, :]).reshape(n, k * (d + 1))
-        total = (weighted.T @ ones).reshape(k, d + 1, d + 1)
+        # All three from one product, r [1, x] [1, x]^T, with the points last: they are many.
+        ones = np.empty((d + 1, n))
+        ones[0], ones[1:] = 1.0, points.T
+        weighted = (np.ascontiguousarray(r.T)[:, None, :] * ones).reshape(k * (d + 1), n)
+        total = (weighted @ ones.T).reshape(k, d + 1, d + 1)
         # BLAS adds up in another order for another layout: equal numbers, equal bytes.
         s0, s1, s2 = (
             np.ascontiguousarray(part)
@@ -120,21 +120,21 @@ class Mixture:
         return whitening.reshape(k * d, d), middle, constant
 
     def log_joint(self, points: np.ndarray) -> np.ndarray:
-        """Log of weight times density, (n, K)."""
+        """Log of weight times density, (K, n)."""
         whitening, middle, constant = self._whitening
         # All classes in one product: the points are few and every call costs more than they do.
-        gaps = points @ whitening.T
-        gaps -= middle
-        gaps = gaps.reshape(len(points), *self.means.shape)
-        return np.asarray(constant - 0.5 * np.einsum("nkd,nkd->nk", gaps, gaps))
+        gaps = whitening @ points.T
+        gaps -= middle[:, None]
+        gaps = gaps.reshape(*self.means.shape, len(points))
+        return np.asarray(constant[:, None] - 0.5 * np.einsum("kdn,kdn->kn", gaps, gaps))
 
     def responsibilities(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Posterior class probabilities (n, K) and log density (n,)."""
         joint = self.log_joint(points)
-        top = joint.max(axis=1, keepdims=True)
+        top = joint.max(axis=0)
         weights = np.exp(np.maximum(joint - top, LEAST_LOG))
-        total = weights.sum(axis=1, keepdims=True)
-        return weights / total, (top + np.log(total))[:, 0]
+        total = weights.sum(axis=0)
+        return (weights / total).T, top + np.log(total)
 
 
 def _floored(covariances: np.ndarray, floor: float, *, diagonal: bool) -> np.ndarray:
@@ -144,7 +144,8 @@ def _floored(covariances: np.ndarray, floor: float, *, diagonal: bool) -> np.nda
         return np.asarray(least[:, :, None] * np.eye(covariances.shape[1]))
     # In most classes the site mark does not vary: there is always something to fill up.
     values, vectors = np.linalg.eigh((covariances + covariances.transpose(0, 2, 1)) / 2)
-    return np.asarray(np.einsum("kij,kj,klj->kil", vectors, np.maximum(values, floor), vectors))
+    lengthened = vectors * np.maximum(values, floor)[:, None, :]
+    return np.asarray(lengthened @ vectors.transpose(0, 2, 1))
 
 
 def read_parameters(mixture: Mixture, floor: float) -> Mixture:
