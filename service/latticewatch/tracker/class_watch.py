@@ -96,12 +96,12 @@ class ClassWatch:
 
     def noted(self, r: np.ndarray, points: np.ndarray, site: np.ndarray, seed: int) -> ClassWatch:
         """Take in descriptors (n, d) with class probabilities r (n, room), seen on sites (n,)."""
-        kept = (1.0 - 1.0 / MEMORY) ** len(r)
+        kept, fresh = (1.0 - 1.0 / MEMORY) ** len(r), r.T @ r
         return replace(
             self,
             reservoir=self.reservoir.add(r.argmax(axis=1), points, site, seed),
-            mass=kept * self.mass + r.sum(axis=0),
-            joint=kept * self.joint + r.T @ r,
+            mass=kept * self.mass + fresh.sum(axis=1),  # each detection's r add up to one
+            joint=kept * self.joint + fresh,
             seen=self.seen + len(r),
         )
 

@@ -47,8 +47,8 @@ class Members:
             self.began,
             self.total + x,
             x,
-            self.squares + np.outer(x, x),
-            self.products + np.outer(x, self.last),
+            self.squares + x[:, None] * x,
+            self.products + x[:, None] * self.last,
         )
 
     def merged(self, kept: int, gone: int) -> Members:
