@@ -19,7 +19,7 @@ from scipy.stats import norm
 
 from latticewatch.tracker import Tracker, TrackerSettings, tracker
 from latticewatch.tracker.classes import Classifier
-from latticewatch.tracker.column_evidence import dark_levels, less_tails
+from latticewatch.tracker.column_evidence import TURN_OF_MEMBERS, TURNS, dark_levels, less_tails
 from latticewatch.tracker.looks import LEAST_NOISE, ODDITY
 from latticewatch.tracker.species import species_names
 from latticewatch_models.crystal import crystal_named
@@ -290,6 +290,20 @@ def test_class_sums(run):
             assert entry["intensity"] == pytest.approx(batch, abs=2e-3)
         image = np.tensordot(weight, patches, 1) / weight.sum()
         np.testing.assert_allclose(entry["mean_image"], image, atol=0.6e-4)  # told to 4 places
+
+
+def test_columns_of_members_are_those_of_every_second_frame(run):
+    record, _, whole, _ = run
+    start, columns = len(record.waiting), whole._memory.columns
+    turns = [k for k in range(start, len(record.taught)) if k % TURNS == TURN_OF_MEMBERS]
+    assert len(turns) == pytest.approx((len(record.taught) - start) / 2, abs=1)
+    weight, centre = np.zeros((2, *columns.weight.shape[1:]))
+    for sample, probability in (record.taught[k] for k in turns):
+        on = np.eye(3)[sample.sublattice]
+        weight += probability.T @ on
+        centre += probability.T @ (on * sample.centre[:, None])
+    np.testing.assert_allclose(columns.weight.sum(axis=0), weight, rtol=1e-9)
+    np.testing.assert_allclose(columns.centre.sum(axis=0), centre, rtol=1e-9)
 
 
 def test_tracks(run):
