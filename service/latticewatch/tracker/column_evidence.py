@@ -36,9 +36,9 @@ TAILS = 1.04
 #: Standard deviation of it over these probes.
 TAILS_ERROR = 0.04
 
-#: Members are measured in one frame and later looks in the next, by turns: half the time. After 40
-#: simulated frames the intervals of later looks are 15 % wider than with a look at every frame, of
-#: members 9 %; after 80 frames 5 and 2 %, for looks at one site share its contamination.
+#: Members are measured in one frame and later looks in the next, by turns: half the time. Over the
+#: movies of `bench/kinetics.py --only ratios` the intervals of later looks are 15 % wider after 40
+#: frames than with a look at every frame, and 5 % after 80; those of members 9 and 2 %.
 TURNS = 2
 TURN_OF_MEMBERS, TURN_OF_LOOKS = range(TURNS)
 
