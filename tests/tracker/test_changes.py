@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -83,6 +84,18 @@ def test_a_report_tells_frame_delay_and_both_levels():
     assert change.text()[0] == f"x = {change.before[0]:.4g}"
     assert change.text()[1].endswith("from frame 120")
     json.dumps(change.plain(), allow_nan=False)
+
+
+def test_no_level_is_told_beyond_what_a_series_can_have():
+    rng = np.random.default_rng(4)
+    values = np.abs(0.5 + 0.1 * rng.standard_normal(200))
+    values[120:] = np.abs(0.02 * rng.standard_normal(80))
+    bounded = replace(ONE, lowest=0.0, highest=np.full(1, 0.55))
+    (free,), (kept,) = reports(values), reports(values, bounded)
+    assert free.after[1] < 0.0 == kept.after[1]
+    assert kept.after[0] == max(free.after[0], 0.0)
+    assert kept.before[2] <= 0.55
+    assert (kept.frame, kept.reported, kept.deviate) == (free.frame, free.reported, free.deviate)
 
 
 @settings(max_examples=15, deadline=None)

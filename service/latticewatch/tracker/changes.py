@@ -54,11 +54,26 @@ class Kinds:
         (n,), what one count adds; 0 for what is not counted. Counts are skewed like Poisson's.
     floors
         (n,), least standard deviation: a series that never moved is not without noise.
+    lowest, highest
+        (n,) or one number, least and greatest value that a series can have.
     """
 
     names: tuple[str, ...]
     units: np.ndarray
     floors: np.ndarray
+    lowest: np.ndarray | float = -np.inf
+    highest: np.ndarray | float = np.inf
+
+    def within(self, i: int, value: float, error: float) -> tuple[float, float, float]:
+        """Value and interval of series i, no farther than it can go."""
+        low, high = (
+            float(np.broadcast_to(b, len(self.names))[i]) for b in (self.lowest, self.highest)
+        )
+        return (
+            min(max(value, low), high),
+            min(max(value - error, low), high),
+            min(max(value + error, low), high),
+        )
 
 
 @dataclass(frozen=True)
@@ -183,7 +198,8 @@ def _describe(
     unit, half = float(kinds.units[i]), factor * error
     if unit > 0 and after > level:  # more counts scatter more
         reach *= float(np.sqrt((after + unit) / (max(level, 0.0) + unit)))
-    return k + 1, (level, level - half, level + half), (after, after - reach, after + reach)
+    # a few frames scatter about the new level: below zero it would be no level at all
+    return k + 1, kinds.within(i, level, half), kinds.within(i, after, reach)
 
 
 def watch(

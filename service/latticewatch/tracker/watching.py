@@ -77,7 +77,9 @@ class Watch:
         floors = LEAST_COUNT * units
         floors[: len(MEASURED)] = LEAST_FRACTION
         floors[0] = LEAST_CONSTANT * measured[0]
-        kinds = Kinds(series_names(crystal), units, floors)
+        highest = np.full(len(units), np.inf)
+        highest[1 : len(MEASURED)] = 1.0
+        kinds = Kinds(series_names(crystal), units, floors, 0.0, highest)
         values = np.concatenate([measured, density[:1], counts])
         past, changes = watch(self.past, values, frame, kinds, credible)
         events = [Event(frame, "change", -1, *change.text()) for change in changes]
