@@ -7,11 +7,12 @@ from typing import Protocol
 
 import numpy as np
 
-from latticewatch_kernels.arrays import array_module, to_host
+from latticewatch_kernels.arrays import to_host
 from latticewatch_kernels.harmonics import Harmonics
 from latticewatch_kernels.lattice import HEXAGONAL_SITES, Array, Lattice, NoLatticeError
 from latticewatch_kernels.order import OrderMap
 from latticewatch_kernels.sampling import cubic
+from latticewatch_kernels.transfers import up
 
 #: Bounds of a column's Gaussian width in lattice constants. Below, it is narrower than the spacing
 #: of harmonics can show; above, neighbouring columns 0.58 a apart are no longer resolved.
@@ -157,7 +158,7 @@ def _sampled_sites(matched: Array, lattice: Lattice, order: OrderMap) -> np.ndar
     cell = np.minimum(
         (points[inside] / order.stride).astype(int), np.array(order.hole.shape)[::-1] - 1
     )
-    values[to_host(order.hole)[cell[:, 1], cell[:, 0]]] = np.nan
+    values[order.hole[cell[:, 1], cell[:, 0]]] = np.nan
     table = np.full(len(points), np.nan)
     table[inside] = values
     return table.reshape(3, *cells.shape[:2])
@@ -165,8 +166,7 @@ def _sampled_sites(matched: Array, lattice: Lattice, order: OrderMap) -> np.ndar
 
 def sample(image: Array, places: np.ndarray) -> np.ndarray:
     """Values of an image at places (..., 2) in pixels by cubic convolution, float64 on the host."""
-    xp = array_module(image)
-    x, y = (xp.asarray(places[..., axis].astype(np.float32)) for axis in range(2))
+    x, y = up(image, *(places[..., axis].astype(np.float32) for axis in range(2)))
     return to_host(cubic(image, x, y)).astype(float)
 
 

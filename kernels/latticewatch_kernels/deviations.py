@@ -22,6 +22,7 @@ from latticewatch_kernels.lattice import HEXAGONAL_SITES, Array, Lattice
 from latticewatch_kernels.order import BLOCKS_PER_CELL, SMOOTHING_CELLS, averaging, enlarge
 from latticewatch_kernels.point_labels import SOUND_AMPLITUDE
 from latticewatch_kernels.stamps import draw, stamps
+from latticewatch_kernels.transfers import down, table
 
 #: Sites nearer to the border than this, lattice constants, are not judged: part of their column and
 #: of its surroundings is outside.
@@ -103,19 +104,20 @@ def site_deviations(labels: Labels, lattice: Lattice) -> Deviations:
     weight = _weights(labels)
     level = _local_mean(weight, labels, lattice)
     laid = stamps(points, labels.columns.sigma, weight)
-    energy = np.maximum(to_host(laid.squared_sums(weight)).astype(float), 1e-12)
+
+    def response(image: Array) -> Array:
+        return laid.sums((image - level(image)) * weight)
+
+    squares, first = down(laid.squared_sums(weight), response(labels.residual))
+    energy = np.maximum(squares.astype(float), 1e-12)
     root = np.sqrt(energy)
-
-    def measured(image: Array) -> np.ndarray:
-        response = to_host(laid.sums((image - level(image)) * weight))
-        return _less_median(response / energy, sublattice)
-
-    height = rest = measured(labels.residual)
+    height = rest = _less_median(first / energy, sublattice)
     spread = _spread(height * root, sublattice)
     strong = np.abs(height) * root > STRONG_SIGMAS * spread[sublattice]
     if strong.any():
         drawn = _drawn(points[strong], height[strong], lattice, labels)
-        rest = measured(labels.residual - _as_in_residual(drawn, labels, lattice))
+        second = to_host(response(labels.residual - _as_in_residual(drawn, labels, lattice)))
+        rest = _less_median(second / energy, sublattice)
         height = rest + np.where(strong, height, 0.0)
         spread = _spread(rest * root, sublattice)
     unit = _unit(labels.columns)
@@ -148,20 +150,21 @@ def _sites(
     points = points + labels.order.displacement_at(points)
     margin = MARGIN * lattice.constant
     kept = ((points >= margin) & (points <= high - margin)).all(axis=1)
-    column, row = np.rint(points[kept]).astype(int).T
     sound = _at(labels.order.amplitude, points[kept], labels) >= SOUND_AMPLITUDE
-    kept[kept] = sound & ~to_host(labels.hole)[row, column]
+    if labels.order.hole.any():
+        column, row = np.rint(points[kept]).astype(int).T
+        sound &= ~to_host(labels.hole)[row, column]
+    kept[kept] = sound
     return cells[kept], sublattice[kept], points[kept]
 
 
-def _at(cells: Array, points: np.ndarray, labels: Labels) -> np.ndarray:
+def _at(cells: np.ndarray, points: np.ndarray, labels: Labels) -> np.ndarray:
     """Values of a map of the order's cells at points (n, 2) in pixels."""
-    table = to_host(cells)
     place = np.rint(points).astype(int) // labels.order.stride
-    down, across = (
-        np.clip(place[:, axis], 0, size - 1) for axis, size in zip((1, 0), table.shape, strict=True)
+    row, column = (
+        np.clip(place[:, axis], 0, size - 1) for axis, size in zip((1, 0), cells.shape, strict=True)
     )
-    return np.asarray(table[down, across], float)
+    return np.asarray(cells[row, column], float)
 
 
 def _weights(labels: Labels) -> Array:
@@ -178,10 +181,10 @@ def _local_mean(weight: Array, labels: Labels, lattice: Lattice) -> Callable[[Ar
     block = stride // BLOCKS_PER_CELL
     sigma = SMOOTHING_CELLS * lattice.constant / block
     shape = (weight.shape[0], weight.shape[1])
-    down, across = (xp.asarray(averaging(size // block, sigma)) for size in shape)
+    rows, columns = (table(weight, averaging, size // block, sigma) for size in shape)
 
     def averaged(image: Array) -> Array:
-        return xp.matmul(xp.matmul(down, block_means(image, block)), across.T)
+        return xp.matmul(xp.matmul(rows, block_means(image, block)), columns.T)
 
     total = xp.maximum(averaged(weight), 1e-12)
 
@@ -209,8 +212,8 @@ def _as_in_residual(drawn: Array, labels: Labels, lattice: Lattice) -> Array:
     stride = labels.order.stride
     block = stride // BLOCKS_PER_CELL
     sigma = SMOOTHING_CELLS * lattice.constant / block
-    down, across = (xp.asarray(averaging(size // block, sigma)) for size in drawn.shape)
-    mean = xp.matmul(xp.matmul(down, block_means(drawn, block)), across.T)
+    rows, columns = (table(drawn, averaging, size // block, sigma) for size in drawn.shape)
+    mean = xp.matmul(xp.matmul(rows, block_means(drawn, block)), columns.T)
     return drawn - enlarge(mean, stride, (drawn.shape[0], drawn.shape[1]))
 
 

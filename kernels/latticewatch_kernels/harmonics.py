@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from latticewatch_kernels.arrays import array_module, to_host
+from latticewatch_kernels.arrays import array_module
 from latticewatch_kernels.lattice import Array, Lattice
+from latticewatch_kernels.transfers import down
 
 #: Highest frequency looked at, cycles per pixel: harmonics beyond it are aliased or hidden by noise
 #: for every lattice constant served.
@@ -67,10 +68,10 @@ def measure_harmonics(image: Array, reciprocal: np.ndarray) -> Harmonics:
     """Amplitudes of the Hann-windowed image at the nodes of the first shells."""
     indices = node_indices(reciprocal)
     nodes = indices @ reciprocal
-    moments = _moments(image, nodes)
+    moments, (spread,) = _moments(image, nodes, image.std())
     rows, columns = image.shape
     # sum of w^2 / (sum of w)^2 is 1.5 / n for a Hann window, along each axis
-    noise = float(image.std()) * 1.5 / np.sqrt(2.0 * rows * columns)
+    noise = float(spread) * 1.5 / np.sqrt(2.0 * rows * columns)
     return Harmonics(indices, nodes, moments[0], noise)
 
 
@@ -97,7 +98,7 @@ def fit_reciprocal(image: Array, reciprocal: np.ndarray) -> np.ndarray:
     spread = np.array([_hann_variance(columns), _hann_variance(rows)])
     for _ in range(REFINEMENTS):
         indices = node_indices(reciprocal)
-        value, along_x, along_y = _moments(image, indices @ reciprocal)
+        (value, along_x, along_y), _ = _moments(image, indices @ reciprocal)
         power = np.abs(value) ** 2
         gradient = np.stack([along_x, along_y], 1) / value[:, None]
         shift = gradient.imag / (2.0 * np.pi * spread)
@@ -121,8 +122,12 @@ def _hann(size: int) -> np.ndarray:
     return np.sin(np.pi * (np.arange(size) + 0.5) / size) ** 2
 
 
-def _moments(image: Array, nodes: np.ndarray) -> np.ndarray:
+def _moments(
+    image: Array, nodes: np.ndarray, *further: Array
+) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
     """(3, n) complex: amplitude, and its first moments in x and y about the frame's centre.
+
+    Further numbers come to the host in the same crossing.
 
     Two thin matrix products, rows first, instead of a Fourier transform that knows whole bins only.
     """
@@ -133,13 +138,13 @@ def _moments(image: Array, nodes: np.ndarray) -> np.ndarray:
     stacked = np.concatenate([left, left_moment])
     stacked = np.concatenate([stacked.real, stacked.imag]).astype(np.float32)
     centred = image.astype(xp.float32, copy=False)
-    product = to_host(xp.asarray(stacked) @ centred).astype(float)
-    count = len(nodes)
-    mean = float(image.mean())
+    product, mean, *rest = down(xp.asarray(stacked) @ centred, image.mean(), *further)
+    product, count = product.astype(float), len(nodes)
     folded = product[: 2 * count] + 1j * product[2 * count :]
-    folded -= mean * np.concatenate([left, left_moment]).sum(1)[:, None]
+    folded -= float(mean) * np.concatenate([left, left_moment]).sum(1)[:, None]
     plain, in_y = folded[:count], folded[count:]
-    return np.stack([(plain * right).sum(1), (plain * right_moment).sum(1), (in_y * right).sum(1)])
+    sums = [(plain * right).sum(1), (plain * right_moment).sum(1), (in_y * right).sum(1)]
+    return np.stack(sums), tuple(rest)
 
 
 def _waves(size: int, frequency: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

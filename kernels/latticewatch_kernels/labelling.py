@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from scipy import ndimage
 
-from latticewatch_kernels.arrays import array_module, irfft2, ndimage_module, rfft2
+from latticewatch_kernels.arrays import array_module, irfft2, rfft2
 from latticewatch_kernels.columns import ColumnMap, column_map, column_profile, site_intensity
 from latticewatch_kernels.extension import extend
 from latticewatch_kernels.harmonics import measure_harmonics, node_indices
@@ -15,6 +16,7 @@ from latticewatch_kernels.noise import NoiseLine, noise_line
 from latticewatch_kernels.order import SMOOTHING_CELLS, OrderMap, enlarge, local_order
 from latticewatch_kernels.sampling import gaussian
 from latticewatch_kernels.straightening import RowShifts, measure_row_shifts, straighten
+from latticewatch_kernels.transfers import up
 
 __all__ = ["Labels", "bragg_filter", "label", "local_order", "site_intensity"]
 
@@ -124,13 +126,15 @@ def bragg_filter(image: Array, lattice: Lattice, order: OrderMap | None = None) 
     shape = (image.shape[0], image.shape[1])
     # The local mean goes first: contamination does not repeat with the lattice beyond the border.
     window = window_px(lattice, shape)
-    level, weight, cover = _local_mean(order, lattice, shape, window)
+    means = up(image, *_local_mean(order, lattice, window))
+    level, *holes = (enlarge(part, order.stride, shape) for part in means)
+    weight, cover = holes or (None, None)
     work = image - level
     if weight is not None:
         work *= weight
     padded, corner = extend(work, lattice, PADDING_WINDOWS * window)
     spectrum = rfft2(padded)
-    spectrum *= xp.asarray(_node_mask((padded.shape[0], padded.shape[1]), lattice, window))
+    spectrum *= _node_mask((padded.shape[0], padded.shape[1]), lattice, window, spectrum)
     window_part = (slice(corner[0], corner[0] + shape[0]), slice(corner[1], corner[1] + shape[1]))
     periodic = irfft2(spectrum, padded.shape)[window_part]
     if cover is not None:
@@ -169,7 +173,7 @@ def label(image: Array, lattice: Lattice, threshold: float = LABEL_SIGMAS) -> La
     profile = column_profile(harmonics, lattice)
     # an average over some hundred rows, which their shifts widen by next to nothing
     periodic = bragg_filter(image, lattice, order)
-    hole = _hole_pixels(order, (image.shape[0], image.shape[1]))
+    hole = _hole_pixels(order, image)
     noise = noise_line(image - periodic, periodic, hole)
     row_shifts = measure_row_shifts(image, periodic, hole, lattice.constant, noise)
     image = straighten(image, row_shifts)
@@ -186,40 +190,38 @@ def label(image: Array, lattice: Lattice, threshold: float = LABEL_SIGMAS) -> La
     )
 
 
-def _hole_pixels(order: OrderMap, shape: tuple[int, int]) -> Array:
-    """Pixels of holes, bool."""
-    if not bool(order.hole.any()):
-        return array_module(order.hole).zeros(shape, bool)
-    return enlarge(order.hole, order.stride, shape) > 0.5
+def _hole_pixels(order: OrderMap, image: Array) -> Array:
+    """Pixels of holes in an image, bool."""
+    xp, shape = array_module(image), (image.shape[0], image.shape[1])
+    if not order.hole.any():
+        return xp.zeros(shape, bool)
+    return enlarge(xp.asarray(order.hole), order.stride, shape) > 0.5
 
 
-def _local_mean(
-    order: OrderMap, lattice: Lattice, shape: tuple[int, int], window: float
-) -> tuple[Array, Array | None, Array | None]:
-    """Local mean of the specimen at every pixel; where there are holes, also two weights.
+def _local_mean(order: OrderMap, lattice: Lattice, window: float) -> tuple[np.ndarray, ...]:
+    """Local mean of the specimen in every cell; where there are holes, also two weights.
 
     The first is 1 on the specimen and 0 in holes, the second its average over the filter's window.
     """
-    xp, ndimage = array_module(order.mean), ndimage_module(order.mean)
-    if not bool(order.hole.any()):
-        return enlarge(order.mean, order.stride, shape), None, None
-    specimen = 1.0 - order.hole.astype(xp.float32)
+    if not order.hole.any():
+        return (order.mean,)
+    specimen = 1.0 - order.hole.astype(np.float32)
     window = window / order.stride
     cover = ndimage.gaussian_filter(specimen, window, mode="reflect")
     inner = order.crystalline & (order.amplitude > INNER_AMPLITUDE)
-    inner = inner.astype(xp.float32)
+    inner = inner.astype(np.float32)
     beyond = ndimage.gaussian_filter(inner * order.mean, window, mode="reflect")
     weight = ndimage.gaussian_filter(inner, window, mode="reflect")
-    middle = float((inner * order.mean).sum() / xp.maximum(inner.sum(), 1.0))
-    beyond = xp.where(weight > LEAST_COVER, beyond / xp.maximum(weight, LEAST_COVER), middle)
+    middle = float((inner * order.mean).sum() / np.maximum(inner.sum(), 1.0))
+    beyond = np.where(weight > LEAST_COVER, beyond / np.maximum(weight, LEAST_COVER), middle)
     # Near a hole the local mean is a mixture of specimen and vacuum in known parts.
     part = ndimage.gaussian_filter(
         specimen, SMOOTHING_CELLS * lattice.constant / order.stride, mode="reflect"
     )
-    unmixed = (order.mean - (1.0 - part) * order.mean.min()) / xp.maximum(part, LEAST_PART)
-    trust = xp.clip((part - LEAST_PART) / (1.0 - LEAST_PART), 0.0, 1.0)
+    unmixed = (order.mean - (1.0 - part) * order.mean.min()) / np.maximum(part, LEAST_PART)
+    trust = np.clip((part - LEAST_PART) / (1.0 - LEAST_PART), 0.0, 1.0)
     mean = trust * unmixed + (1.0 - trust) * beyond
-    return tuple(enlarge(part, order.stride, shape) for part in (mean, specimen, cover))
+    return mean, specimen, cover
 
 
 def _matched(residual: Array, sigma: float) -> Array:
@@ -232,18 +234,23 @@ def _matched(residual: Array, sigma: float) -> Array:
 
 def smooth_spectrum(spectrum: Array, shape: tuple[int, ...], sigma: float) -> None:
     """Multiply a half spectrum by that of a Gaussian of unit sum, in place."""
-    xp = array_module(spectrum)
-    for axis, frequency in enumerate((np.fft.fftfreq(shape[0]), np.fft.rfftfreq(shape[1]))):
-        gauss = xp.asarray(gaussian(2.0 * np.pi * sigma * frequency, 1.0).astype(np.float32))
-        spectrum *= gauss[:, None] if axis == 0 else gauss[None, :]
+    frequencies = (np.fft.fftfreq(shape[0]), np.fft.rfftfreq(shape[1]))
+    gauss = (gaussian(2.0 * np.pi * sigma * f, 1.0).astype(np.float32) for f in frequencies)
+    down, across = up(spectrum, *gauss)
+    spectrum *= down[:, None]
+    spectrum *= across[None, :]
 
 
-def _node_mask(shape: tuple[int, int], lattice: Lattice, window: float) -> np.ndarray:
+def _node_mask(shape: tuple[int, int], lattice: Lattice, window: float, like: Array) -> Array:
     """Half-plane mask: the sum of Gaussians at the nodes, both of each +-g pair."""
     nodes, width = _nodes(lattice, window)
-    down = _gaussians(np.fft.fftfreq(shape[0]), nodes[:, 1], width)
-    across = _gaussians(np.fft.rfftfreq(shape[1]), nodes[:, 0], width)
-    return np.asarray(np.minimum(down @ across.T, np.float32(1.0)))
+    down, across = up(
+        like,
+        _gaussians(np.fft.fftfreq(shape[0]), nodes[:, 1], width),
+        _gaussians(np.fft.rfftfreq(shape[1]), nodes[:, 0], width),
+    )
+    xp = array_module(like)
+    return xp.minimum(down @ across.T, xp.float32(1.0))
 
 
 def _nodes(lattice: Lattice, window: float) -> tuple[np.ndarray, float]:

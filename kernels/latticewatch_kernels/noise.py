@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from latticewatch_kernels.arrays import array_module, to_host
+from latticewatch_kernels.arrays import array_module
 from latticewatch_kernels.conditioning import even_sample
 from latticewatch_kernels.lattice import Array
+from latticewatch_kernels.transfers import down
 
 #: Classes of intensity into which pixels are sorted to see how noise depends on it; 2,500 pixels
 #: each, a robust variance good to 5 %.
@@ -40,9 +41,8 @@ class NoiseLine:
 
 def noise_line(residual: Array, periodic: Array, hole: Array) -> NoiseLine:
     """Fit a line to the variance of an even sample of pixels; holes are left out."""
-    kept = ~to_host(even_sample(hole))
-    values, level = (to_host(even_sample(image))[kept] for image in (residual, periodic))
-    return fit_noise_line(values, level)
+    values, level, left_out = down(*(even_sample(image) for image in (residual, periodic, hole)))
+    return fit_noise_line(values[~left_out], level[~left_out])
 
 
 def fit_noise_line(residual: np.ndarray, level: np.ndarray) -> NoiseLine:

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from latticewatch_kernels.arrays import array_module, to_host
+from latticewatch_kernels.arrays import array_module
 from latticewatch_kernels.lattice import Array
 from latticewatch_kernels.noise import NoiseLine, noise_line
 from latticewatch_kernels.sampling import cubic_weights
+from latticewatch_kernels.transfers import down, up
 
 #: Rows whose shift is known no better than this, pixels, are left as they are: empty ones, and all
 #: rows of frames whose dose is too low. A row that is moved by a wrong amount is worse than none.
@@ -71,11 +72,17 @@ def measure_row_shifts(
     slope[:, 1:-1] = 0.5 * (periodic[:, 2:] - periodic[:, :-2])
     slope[hole] = 0.0
     weighted = slope / variance
-    information = to_host((weighted * slope).sum(axis=1)).astype(float)
-    shift = -to_host((weighted * residual).sum(axis=1)) / np.maximum(information, 1e-12)
     # the variances are robust ones, and too small where a pixel counts less than an electron
     inside = (~hole).astype(xp.float32)
-    misfit = float((inside * residual * residual / variance).sum() / xp.maximum(inside.sum(), 1.0))
+    information, moved, squares, pixels = down(
+        (weighted * slope).sum(axis=1),
+        (weighted * residual).sum(axis=1),
+        (inside * residual * residual / variance).sum(),
+        inside.sum(),
+    )
+    information = information.astype(float)
+    shift = -moved / np.maximum(information, 1e-12)
+    misfit = float(squares / np.maximum(pixels, 1.0))
     error = np.sqrt(max(misfit, 1.0) / np.maximum(information, 1e-12))
     known = error < LEAST_CERTAIN_PX
     if not known.any():
@@ -111,7 +118,8 @@ def straighten(image: Array, shifts: RowShifts) -> Array:
     edge = max(-first, last, 0)
     padded = xp.pad(image, ((0, 0), (edge, edge)), mode="edge")
     total = xp.zeros_like(image)
+    (weights,) = up(image, weights)
     for step in range(first, last + 1):
-        weight = xp.asarray(weights[:, step - first])[:, None]
+        weight = weights[:, step - first, None]
         total += weight * padded[:, edge + step : edge + step + columns]
     return total

@@ -245,7 +245,7 @@ def _neighbours(
 
 def _touches_hole(labels: Labels, points: np.ndarray, reach_px: float) -> np.ndarray:
     """Whether a hole lies within `reach_px` of each point, bool (n,)."""
-    hole = to_host(labels.order.hole)
+    hole = labels.order.hole
     if not hole.any():
         return np.zeros(len(points), bool)
     stride = labels.order.stride

@@ -1,0 +1,202 @@
+"""Launches the CUDA C kernels in `cuda/`, for arrays that lie on a device.
+
+Each saves several library calls, or a wait for a size that only the device knows. Each has a twin
+in NumPy, which is what a host runs, and equals it to the last bit where nothing else is said. The
+sources are compiled once for a device, without contraction of multiply and add, which NumPy does
+not know (``-fmad=false``).
+
+Beside `arrays` this is the only module that names CuPy: compiling and launching are no array
+mathematics, and nothing else needs them.
+"""
+
+from __future__ import annotations
+
+import importlib
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from latticewatch_kernels.arrays import array_module, device_number, to_host
+from latticewatch_kernels.lattice import Array
+
+#: Where the sources are.
+SOURCES = Path(__file__).with_name("cuda")
+
+#: Threads to a block: four warps, so that even small grids spread over the multiprocessors.
+THREADS = 128
+
+#: Entries of the buffer that cells or maxima of a map are compacted into: this part of its cells
+#: and at least so many. A 512 x 512 frame of WS2 at 1,600 electrons a pixel has 1,385 of 65,536
+#: cells above the threshold. Where it does not suffice the kernel is run once more with enough.
+BUFFER_PART, LEAST_BUFFER = 1 / 16, 1024
+
+
+@lru_cache(maxsize=32)
+def _module(source: str, device: int) -> Any:
+    """Compile a source for a device."""
+    del device  # a module belongs to the device that was current when it was loaded
+    code = (SOURCES / f"{source}.cu").read_text("ascii")
+    return importlib.import_module("cupy").RawModule(code=code, options=("-fmad=false",))
+
+
+def _launch(source: str, name: str, number: int, like: Array, *arguments: Any) -> None:
+    """Run a kernel with at least ``number`` threads; Python's integers go as 32 bits."""
+    if number == 0:
+        return
+    plain = tuple(np.int32(a) if isinstance(a, int) else a for a in arguments)
+    blocks = -(-number // THREADS)
+    kernel = _module(source, device_number(like)).get_function(name)
+    kernel((blocks,), (THREADS,), plain)
+
+
+def _single(image: Array) -> Array:
+    """Give an image as the kernels read it: float32, rows one after the other."""
+    xp = array_module(image)
+    return xp.ascontiguousarray(image, dtype=xp.float32)
+
+
+def patches(image: Array, points: Array, turns: Array, offsets: Array) -> Array:
+    """Bilinear samples of an image around points; twin: `patches.lattice_patches`.
+
+    Parameters
+    ----------
+    image
+        (rows, columns).
+    points
+        float64 (n, 2) pixels (x, y).
+    turns
+        int32 (n,): which of the offsets each point takes.
+    offsets
+        float64 (turns, samples, 2) pixels (x, y) from the point.
+
+    Returns
+    -------
+    Array
+        float32 (n, samples).
+    """
+    count, samples = len(points), offsets.shape[1]
+    result = array_module(image).empty((count, samples), np.float32)
+    _launch(
+        "patches", "lattice_patches", count * samples, image,
+        _single(image), *image.shape, points, turns, offsets, count, samples, result,
+    )  # fmt: skip
+    return result
+
+
+def stamp_heights(
+    points: Array, half: int, sigma: float, shape: tuple[int, int]
+) -> tuple[Array, Array]:
+    """Heights along y and x of a Gaussian column on each point; twin: `stamps.stamps`.
+
+    Parameters
+    ----------
+    points
+        float64 (n, 2) pixels (x, y).
+    half
+        Pixels from the middle one to a square's edge.
+    sigma
+        Standard deviation, pixels.
+    shape
+        Of the frame, outside of which heights are 0.
+
+    Returns
+    -------
+    down, across
+        float32 (n, 2 half + 1) each, within one unit in the last place of the twin's: both round
+        an exponential once that is good to one unit in the last place of a double.
+    """
+    xp = array_module(points)
+    down, across = xp.empty((2, len(points), 2 * half + 1), np.float32)
+    _launch(
+        "stamps", "stamp_heights", down.size, points,
+        points, len(points), half, np.float64(sigma), *shape, down, across,
+    )  # fmt: skip
+    return down, across
+
+
+def stamp_sums(image: Array, points: Array, down: Array, across: Array) -> Array:
+    """Sum an image times each column over its square, (n,) float32; twin: `stamps.Stamps.sums`.
+
+    Its sums run in another order than the twin's. With k the square's side each of the k^2 terms
+    passes 2 k roundings at most, so that each result is within ``2 k u sum |term|`` of the true sum
+    to first order in ``u = 2**-24`` (Higham, Accuracy and Stability of Numerical Algorithms,
+    ch. 4 (2002)), and the two within twice that of one another.
+    """
+    xp = array_module(image)
+    lines = xp.empty(down.shape, np.float32)
+    _launch(
+        "stamps", "stamp_lines", lines.size, image,
+        _single(image), *image.shape, points, len(points), down.shape[1], down, across, lines,
+    )  # fmt: skip
+    return lines.sum(axis=1)
+
+
+def draw_stamps(
+    points: Array, heights: Array, down: Array, across: Array, shape: tuple[int, int]
+) -> Array:
+    """Image (rows, columns) of columns of given heights, float32; twin: `stamps.draw`.
+
+    Pixels are summed in float64 in any order, so that the result differs from the twin's by one
+    unit in its last place at most (up to 2**29 columns on one pixel).
+    """
+    xp = array_module(points)
+    image, side = xp.zeros(shape, np.float64), down.shape[1]
+    _launch(
+        "stamps", "draw_stamps", down.size * side, points,
+        points, heights, len(points), side, down, across, image, *shape,
+    )  # fmt: skip
+    return image.astype(np.float32)
+
+
+def cells_above(heat: Array, offset: Array, threshold: float) -> tuple[np.ndarray, np.ndarray]:
+    """Cells of a heat map at or above a threshold; twin in `localisation.decode_heat_map`.
+
+    Returns
+    -------
+    place, said
+        int (n,) indices into the flattened map, rising, and float32 (n, 3): the cell's heat and its
+        two offsets; on the host, after one wait.
+    """
+    single, further = _single(heat), _single(offset)
+    return _compacted("cells_above", heat, 3, (single, further, heat.size, np.float32(threshold)))
+
+
+def maxima(
+    judged: Array, shown: Array, threshold: float, half_plane: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    """Local maxima of one map with what lies around them in another of the same shape.
+
+    The twin is `localisation.maxima_around`, which says what the parameters are.
+
+    Returns
+    -------
+    place, said
+        int (n,) indices into the flattened map, rising, and float32 (n, 10): the maximum's value,
+        then the 3 x 3 values around it; on the host, after one wait.
+    """
+    given = (_single(judged), _single(shown), *judged.shape, int(half_plane), np.float32(threshold))
+    return _compacted("local_maxima", judged, 10, given)
+
+
+def _compacted(
+    name: str, like: Array, width: int, given: tuple[Any, ...]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Run a kernel that appends to a buffer of fixed size; entries come in any order."""
+    xp = array_module(like)
+    room = max(LEAST_BUFFER, int(like.size * BUFFER_PART))
+    while True:
+        # one buffer, so that it comes down in one piece: number, places, values
+        buffer = xp.zeros(1 + room * (1 + width), np.int32)
+        place, said = buffer[1 : 1 + room], buffer[1 + room :].view(np.float32)
+        _launch("maxima", name, like.size, like, *given, room, buffer, place, said)
+        found = to_host(buffer)
+        number = int(found[0])
+        if number <= room:
+            break
+        room = number
+    place = found[1 : 1 + number]
+    order = np.argsort(place)
+    said = found[1 + room : 1 + room + number * width].view(np.float32).reshape(number, width)
+    return place[order].astype(np.intp), said[order]
