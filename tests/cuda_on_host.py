@@ -48,9 +48,8 @@ PLAIN = {
 
 def parameters(signature: str) -> list[tuple[str, bool, str]]:
     """Type, whether it is a pointer, and name of each parameter."""
-    plain = re.sub(r"/\*.*?\*/", "", signature, flags=re.DOTALL)
     found = []
-    for part in plain.split(","):
+    for part in signature.split(","):
         match = re.fullmatch(r"\s*(?:const )?(\w+) (\*?)(\w+)\s*", part)
         assert match is not None, part
         found.append((match[1], bool(match[2]), match[3]))
@@ -64,14 +63,15 @@ class Source:
         compiler = shutil.which("g++")
         if compiler is None:
             pytest.skip("g++ is not on the PATH, which compiles CUDA C for the host")
-        self.kernels = {name: parameters(given) for name, given in KERNEL.findall(code)}
+        bare = re.sub(r"/\*.*?\*/", "", code, flags=re.DOTALL)
+        self.kernels = {name: parameters(given) for name, given in KERNEL.findall(bare)}
         loops = [
             f'extern "C" void run_{name}(int blocks, int threads, {given}) {{\n'
             "  blockDim.x = threads;\n"
             "  for (blockIdx.x = 0; blockIdx.x < blocks; blockIdx.x++)\n"
             "    for (threadIdx.x = 0; threadIdx.x < threads; threadIdx.x++)\n"
             f"      {name}({', '.join(part[2] for part in self.kernels[name])});\n}}\n"
-            for name, given in KERNEL.findall(code)
+            for name, given in KERNEL.findall(bare)
         ]
         with tempfile.TemporaryDirectory() as folder:
             source, library = Path(folder, "kernels.cpp"), Path(folder, "kernels.so")
