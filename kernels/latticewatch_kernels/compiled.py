@@ -27,10 +27,10 @@ SOURCES = Path(__file__).with_name("cuda")
 #: Threads to a block: four warps, so that even small grids spread over the multiprocessors.
 THREADS = 128
 
-#: Entries of the buffer that cells or maxima of a map are compacted into: this part of its cells
-#: and at least so many. A 512 x 512 frame of WS2 at 1,600 electrons a pixel has 1,385 of 65,536
-#: cells above the threshold. Where it does not suffice the kernel is run once more with enough.
-BUFFER_PART, LEAST_BUFFER = 1 / 16, 1024
+#: Entries of the buffer that is left to maxima, and cells of a heat map to an entry of theirs. A
+#: simulated 512 x 512 frame of WS2 has 51 maxima in the Fourier plane, and 1,385 of 65,536 cells
+#: above the threshold. Where a buffer does not suffice the kernel is run once more with enough.
+MAXIMA, CELLS_TO_AN_ENTRY = 1024, 16
 
 
 @lru_cache(maxsize=32)
@@ -160,7 +160,9 @@ def cells_above(heat: Array, offset: Array, threshold: float) -> tuple[np.ndarra
         two offsets; on the host, after one wait.
     """
     single, further = _single(heat), _single(offset)
-    return _compacted("cells_above", heat, 3, (single, further, heat.size, np.float32(threshold)))
+    room = MAXIMA + heat.size // CELLS_TO_AN_ENTRY
+    given = (single, further, heat.size, np.float32(threshold))
+    return _compacted("cells_above", heat, room, 3, given)
 
 
 def maxima(
@@ -177,15 +179,14 @@ def maxima(
         then the 3 x 3 values around it; on the host, after one wait.
     """
     given = (_single(judged), _single(shown), *judged.shape, int(half_plane), np.float32(threshold))
-    return _compacted("local_maxima", judged, 10, given)
+    return _compacted("local_maxima", judged, MAXIMA, 10, given)
 
 
 def _compacted(
-    name: str, like: Array, width: int, given: tuple[Any, ...]
+    name: str, like: Array, room: int, width: int, given: tuple[Any, ...]
 ) -> tuple[np.ndarray, np.ndarray]:
     """Run a kernel that appends to a buffer of fixed size; entries come in any order."""
     xp = array_module(like)
-    room = max(LEAST_BUFFER, int(like.size * BUFFER_PART))
     while True:
         # one buffer, so that it comes down in one piece: number, places, values
         buffer = xp.zeros(1 + room * (1 + width), np.int32)

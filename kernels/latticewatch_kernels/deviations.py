@@ -22,7 +22,7 @@ from latticewatch_kernels.lattice import HEXAGONAL_SITES, Array, Lattice
 from latticewatch_kernels.order import BLOCKS_PER_CELL, SMOOTHING_CELLS, averaging, enlarge
 from latticewatch_kernels.point_labels import SOUND_AMPLITUDE
 from latticewatch_kernels.stamps import draw, stamps
-from latticewatch_kernels.transfers import down, table
+from latticewatch_kernels.transfers import down, passing_table
 
 #: Sites nearer to the border than this, lattice constants, are not judged: part of their column and
 #: of its surroundings is outside.
@@ -181,7 +181,7 @@ def _local_mean(weight: Array, labels: Labels, lattice: Lattice) -> Callable[[Ar
     block = stride // BLOCKS_PER_CELL
     sigma = SMOOTHING_CELLS * lattice.constant / block
     shape = (weight.shape[0], weight.shape[1])
-    rows, columns = (table(weight, averaging, size // block, sigma) for size in shape)
+    rows, columns = (passing_table(weight, averaging, size // block, sigma) for size in shape)
 
     def averaged(image: Array) -> Array:
         return xp.matmul(xp.matmul(rows, block_means(image, block)), columns.T)
@@ -212,7 +212,7 @@ def _as_in_residual(drawn: Array, labels: Labels, lattice: Lattice) -> Array:
     stride = labels.order.stride
     block = stride // BLOCKS_PER_CELL
     sigma = SMOOTHING_CELLS * lattice.constant / block
-    rows, columns = (table(drawn, averaging, size // block, sigma) for size in drawn.shape)
+    rows, columns = (passing_table(drawn, averaging, size // block, sigma) for size in drawn.shape)
     mean = xp.matmul(xp.matmul(rows, block_means(drawn, block)), columns.T)
     return drawn - enlarge(mean, stride, (drawn.shape[0], drawn.shape[1]))
 

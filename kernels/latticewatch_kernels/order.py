@@ -12,7 +12,7 @@ from latticewatch_kernels.harmonics import Harmonics, measure_harmonics
 from latticewatch_kernels.lattice import HEXAGONAL_SITES, Array, Lattice
 from latticewatch_kernels.phases import LESS_ORDER, WHOLE, area_fractions
 from latticewatch_kernels.sampling import bilinear, gaussian
-from latticewatch_kernels.transfers import down, table, up
+from latticewatch_kernels.transfers import down, passing_table, table, up
 
 #: Blocks to a lattice constant: the demodulated image is band-limited to less than the grid's
 #: Nyquist frequency by the smoothing that follows.
@@ -100,7 +100,7 @@ def local_order(image: Array, lattice: Lattice, harmonics: Harmonics | None = No
     stride = max(1, int(lattice.constant / BLOCKS_PER_CONSTANT))
     maps = _demodulate(image, lattice, stride)
     sigma = SMOOTHING_CELLS * lattice.constant / stride
-    average = [table(image, averaging, size, sigma) for size in maps.shape[1:]]
+    average = [passing_table(image, averaging, size, sigma) for size in maps.shape[1:]]
     maps = xp.matmul(xp.matmul(average[0], maps), average[1].T)
     # seven small maps: what is left to do to them costs a host less than a device's launches
     maps, offset = down(maps, image.mean(dtype=xp.float32))

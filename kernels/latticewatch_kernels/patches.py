@@ -8,7 +8,7 @@ from latticewatch_kernels import compiled
 from latticewatch_kernels.arrays import array_module, on_device
 from latticewatch_kernels.lattice import Array, Lattice
 from latticewatch_kernels.sampling import bilinear
-from latticewatch_kernels.transfers import table, up
+from latticewatch_kernels.transfers import up
 
 
 def lattice_patches(
@@ -94,8 +94,11 @@ def rescale(image: Array, factor: float) -> Array:
     if factor == 1.0:
         return image.copy()
     rows, columns = rescaled_shape(tuple(image.shape), factor)
-    down = table(image, _resampling, image.shape[0], rows, factor)
-    across = table(image, _resampling, image.shape[1], columns, factor)
+    down, across = up(
+        image,
+        _resampling(image.shape[0], rows, factor),
+        _resampling(image.shape[1], columns, factor),
+    )
     return down @ image @ across.T
 
 

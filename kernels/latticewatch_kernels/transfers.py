@@ -15,9 +15,11 @@ import numpy as np
 from latticewatch_kernels.arrays import array_module, device_number, on_device, to_host
 from latticewatch_kernels.lattice import Array
 
-#: Tables that are kept. A frame needs about a dozen that depend on its shape alone and
-#: two that depend on its lattice constant, so that four shapes fit.
+#: Tables that are kept: a dozen for each shape of frames, so that five shapes fit.
 TABLES = 64
+
+#: Tables that depend on a frame's lattice, too: two for each thread, while its frame lasts.
+PASSING_TABLES = 16
 
 #: Arrays that share a crossing begin at multiples of this many bytes: CUDA's widest load.
 ALIGNMENT = 16
@@ -33,19 +35,26 @@ def table(like: Array, make: Callable[..., np.ndarray], *key: Any) -> Array:
     make
         A pure function whose result depends on the key alone; nothing may write into it.
     key
-        Its arguments, hashable.
+        Its arguments, hashable: what frames of one shape have in common.
     """
     return _kept(array_module(like), device_number(like), make, key)
 
 
-@lru_cache(maxsize=TABLES)
-def _kept(xp: Any, device: int, make: Callable[..., np.ndarray], key: tuple[Any, ...]) -> Array:
+def passing_table(like: Array, make: Callable[..., np.ndarray], *key: Any) -> Array:
+    """Like `table`, for a key that the next frame does not share: kept only for this one."""
+    return _kept_for_now(array_module(like), device_number(like), make, key)
+
+
+def _made(xp: Any, device: int, make: Callable[..., np.ndarray], key: tuple[Any, ...]) -> Array:
     # Threads share it: all of them work on CuPy's one default stream, so that the table is there
     # before whatever is asked of the device next. The device is part of the key, not of the work.
     del device
     made = make(*key)
     made.flags.writeable = False
     return xp.asarray(made)
+
+
+_kept, _kept_for_now = lru_cache(maxsize=TABLES)(_made), lru_cache(maxsize=PASSING_TABLES)(_made)
 
 
 def up(like: Array, *arrays: np.ndarray) -> tuple[Array, ...]:

@@ -24,8 +24,8 @@ from latticewatch_kernels.stamps import draw, stamps
 
 SOURCES = sorted(compiled.SOURCES.glob("*.cu"))
 
-#: Compute capabilities of the GPUs that CUDA 13 serves. Those between the first and the last run what
-#: is compiled for the first; all of them are the long form, for each takes a second or two.
+#: Compute capabilities of the GPUs that CUDA 13 serves. Those between the first and the last run
+#: what is compiled for the first; all are the long form, for each takes a second or two.
 ARCHITECTURES = (75, 80, 86, 89, 90, 100, 103, 110, 120, 121)
 
 LATTICE = Lattice(a1=(10.3, 2.2), a2=(-7.0, 7.8), origin=(3.0, 4.0))
@@ -133,7 +133,7 @@ def test_heat_map(device_double, heat, seed, threshold):
 def test_a_buffer_that_is_too_small_loses_no_maximum(device_double):
     image = np.random.default_rng(1).random((100, 110)).astype(np.float32)
     expected = maxima_around(image, image, 0.0)
-    assert len(expected[0]) > compiled.LEAST_BUFFER
+    assert len(expected[0]) > compiled.MAXIMA
     found = maxima_around(*[above(device_double, image)] * 2, 0.0)
     for ours, theirs in zip(found, expected, strict=True):
         np.testing.assert_array_equal(ours, theirs)
