@@ -57,6 +57,25 @@ def _single(image: Array) -> Array:
     return xp.ascontiguousarray(image, dtype=xp.float32)
 
 
+def bilinear(image: Array, x: Array, y: Array) -> Array:
+    """Interpolate at places, float64 of their shape; twin: `sampling.bilinear`."""
+    return _sampled("bilinear", image, x, y, np.float64)
+
+
+def cubic(image: Array, x: Array, y: Array) -> Array:
+    """Interpolate at places, float32 of their shape; twin: `sampling.cubic`."""
+    return _sampled("cubic", image, x, y, np.float32)
+
+
+def _sampled(name: str, image: Array, x: Array, y: Array, kind: type[np.floating[Any]]) -> Array:
+    values = array_module(image).empty(x.shape, kind)
+    _launch(
+        "samples", name, x.size, image,
+        _single(image), *image.shape, _single(x), _single(y), x.size, values,
+    )  # fmt: skip
+    return values
+
+
 def patches(image: Array, points: Array, turns: Array, offsets: Array) -> Array:
     """Bilinear samples of an image around points; twin: `patches.lattice_patches`.
 
@@ -79,7 +98,7 @@ def patches(image: Array, points: Array, turns: Array, offsets: Array) -> Array:
     count, samples = len(points), offsets.shape[1]
     result = array_module(image).empty((count, samples), np.float32)
     _launch(
-        "patches", "lattice_patches", count * samples, image,
+        "samples", "lattice_patches", count * samples, image,
         _single(image), *image.shape, points, turns, offsets, count, samples, result,
     )  # fmt: skip
     return result

@@ -21,6 +21,7 @@ from latticewatch_kernels.labelling import label
 from latticewatch_kernels.localisation import decode_heat_map, find_peaks, maxima_around
 from latticewatch_kernels.patches import lattice_patches
 from latticewatch_kernels.registration import register
+from latticewatch_kernels.sampling import bilinear, cubic
 from latticewatch_kernels.stamps import draw, stamps
 from latticewatch_models.crystal import CRYSTALS
 from latticewatch_models.microscope import ImagingConfig, Microscope
@@ -82,6 +83,10 @@ def test_the_kernels_in_cuda_c(frame):
     points = np.random.default_rng(5).uniform(-8.0, SIZE + 8.0, (2000, 2))
     patches = [lattice_patches(side, points, lattice, np.arange(2000)) for side in (above, image)]
     np.testing.assert_array_equal(to_host(patches[0]), patches[1])
+    x, y = points.astype(np.float32).T.copy()
+    for interpolate in (bilinear, cubic):
+        found = to_host(interpolate(above, upload(x), upload(y)))
+        np.testing.assert_array_equal(found, interpolate(image, x, y))
     for threshold in (2.0, -10.0):  # the second overflows the buffer
         found = maxima_around(above, above, threshold)
         for ours, theirs in zip(found, maxima_around(image, image, threshold), strict=True):

@@ -20,6 +20,7 @@ from latticewatch_kernels.arrays import to_host
 from latticewatch_kernels.lattice import Lattice
 from latticewatch_kernels.localisation import decode_heat_map, find_peaks, maxima_around
 from latticewatch_kernels.patches import lattice_patches
+from latticewatch_kernels.sampling import bilinear, cubic
 from latticewatch_kernels.stamps import draw, stamps
 
 SOURCES = sorted(compiled.SOURCES.glob("*.cu"))
@@ -83,7 +84,7 @@ def test_every_source_compiles(source, architectures, tmp_path):
 
 
 def test_there_are_sources():
-    assert [path.name for path in SOURCES] == ["maxima.cu", "patches.cu", "stamps.cu"]
+    assert [path.name for path in SOURCES] == ["maxima.cu", "samples.cu", "stamps.cu"]
 
 
 @drawn
@@ -93,6 +94,16 @@ def test_patches(device_double, image, seed, count, size):
     turns = np.random.default_rng(seed).integers(-3, 4, count)
     expected = lattice_patches(image, points, LATTICE, turns, size)
     found = lattice_patches(above(device_double, image), points, LATTICE, turns, size)
+    np.testing.assert_array_equal(to_host(found), expected)
+
+
+@drawn
+@given(images(), seeds, st.integers(0, 20), st.sampled_from([bilinear, cubic]))
+def test_interpolation(device_double, image, seed, count, interpolate):
+    x, y = around(image.shape, seed, count).astype(np.float32).T.copy()
+    found = interpolate(*(above(device_double, part) for part in (image, x, y)))
+    expected = interpolate(image, x, y)
+    assert found.dtype == expected.dtype
     np.testing.assert_array_equal(to_host(found), expected)
 
 
