@@ -7,12 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
-from latticewatch_kernels.arrays import to_host
 from latticewatch_kernels.columns import site_intensity
 from latticewatch_kernels.labelling import LABEL_SIGMAS, Labels
 from latticewatch_kernels.lattice import Lattice
 from latticewatch_kernels.localisation import find_peaks
-from latticewatch_kernels.order import enlarge
+from latticewatch_kernels.order import OrderMap, enlarge
+from latticewatch_kernels.transfers import down
 
 #: Significance from which on a site is in doubt: of 400 sites without a defect 5 are.
 DOUBT_SIGMAS = 2.5
@@ -128,8 +128,8 @@ def points_of_labels(
             f"threshold {threshold:g} and doubt {doubt:g} standard deviations: "
             "give a threshold above the doubt, and a doubt above 0"
         )
-    z = to_host(labels.z)
-    hole, contamination, disorder, untold = _areas(labels, lattice, threshold)
+    z, hole = down(labels.z, labels.hole)
+    contamination, disorder, untold = _areas(labels.order, lattice, threshold, z, hole)
     cells, sublattice, gap, height = _candidates(labels, lattice, z, doubt)
     sites = lattice.site_positions(cells, sublattice)
     sites = sites + labels.order.displacement_at(sites)
@@ -139,7 +139,7 @@ def points_of_labels(
     )
     # what is bright takes the local mean up with it, and leaves a shadow around it
     usable = inside & ~_grown(untold | hole, RIM_CELLS * lattice.constant)[rows, columns]
-    amplitude = to_host(enlarge(labels.order.amplitude, labels.order.stride, z.shape))
+    amplitude = enlarge(labels.order.amplitude, labels.order.stride, z.shape)
     sound = gap <= SITE_REACH * lattice.constant
     sound &= amplitude[rows, columns] >= SOUND_AMPLITUDE
     significance = _significance(labels, lattice, cells, sublattice)
@@ -195,20 +195,18 @@ def _local_spread(z: np.ndarray, constant: float) -> np.ndarray:
 
 
 def _areas(
-    labels: Labels, lattice: Lattice, threshold: float
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Holes, contamination, disorder (none on another), and where no point can be told."""
-    z, order = to_host(labels.z), labels.order
-    hole = to_host(labels.hole)
+    order: OrderMap, lattice: Lattice, threshold: float, z: np.ndarray, hole: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Contamination and disorder (none on another or in a hole), and where no point can be told."""
     shape = (z.shape[0], z.shape[1])
-    lost = to_host(enlarge(~order.crystalline & ~order.hole, order.stride, shape)) > 0.5
-    raised = to_host(enlarge(order.level, order.stride, shape)) > CONTAMINATED_LEVEL
+    lost = enlarge(~order.crystalline & ~order.hole, order.stride, shape) > 0.5
+    raised = enlarge(order.level, order.stride, shape) > CONTAMINATED_LEVEL
     least = EXTENDED_CELLS * lattice.cell_area
     bright = _large(z > threshold, least)
     dark = _large(z < -threshold, least)
     contamination = (bright | _large(raised, least)) & ~hole
     disorder = (dark | lost) & ~hole & ~contamination
-    return hole, contamination, disorder, (bright & ~hole) | disorder
+    return contamination, disorder, (bright & ~hole) | disorder
 
 
 def _large(mask: np.ndarray, least: float) -> np.ndarray:

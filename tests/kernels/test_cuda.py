@@ -36,6 +36,9 @@ drawn = settings(
     deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 
+#: Numbers on either side of an array that a kernel is given: more than two rows of any image.
+GUARD = 32
+
 values = st.floats(-1e4, 1e4, width=32)
 seeds = st.integers(0, 2**32 - 1)
 
@@ -57,7 +60,10 @@ def around(shape: tuple[int, ...], seed: int, count: int) -> np.ndarray:
 
 
 def above(double: SimpleNamespace, array: np.ndarray):
-    return double.cupy.asarray(array)
+    """Array on the device, with NaN before and after it in memory: what is read there shows."""
+    guarded = np.full(array.size + 2 * GUARD, np.nan, array.dtype)
+    guarded[GUARD : GUARD + array.size] = array.reshape(-1)
+    return double.ndarray(guarded[GUARD : GUARD + array.size].reshape(array.shape))
 
 
 @pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.name)
