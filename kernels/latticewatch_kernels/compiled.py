@@ -58,17 +58,17 @@ def _single(image: Array) -> Array:
 
 
 def bilinear(image: Array, x: Array, y: Array) -> Array:
-    """Interpolate at places, float64 of their shape; twin: `sampling.bilinear`."""
-    return _sampled("bilinear", image, x, y, np.float64)
+    """Interpolate at places, float32 of their shape; twin: `sampling.bilinear`."""
+    return _sampled("bilinear", image, x, y)
 
 
 def cubic(image: Array, x: Array, y: Array) -> Array:
     """Interpolate at places, float32 of their shape; twin: `sampling.cubic`."""
-    return _sampled("cubic", image, x, y, np.float32)
+    return _sampled("cubic", image, x, y)
 
 
-def _sampled(name: str, image: Array, x: Array, y: Array, kind: type[np.floating[Any]]) -> Array:
-    values = array_module(image).empty(x.shape, kind)
+def _sampled(name: str, image: Array, x: Array, y: Array) -> Array:
+    values = array_module(image).empty(x.shape, np.float32)
     _launch(
         "samples", name, x.size, image,
         _single(image), *image.shape, _single(x), _single(y), x.size, values,
@@ -104,10 +104,10 @@ def patches(image: Array, points: Array, turns: Array, offsets: Array) -> Array:
     return result
 
 
-def stamp_heights(
+def stamps(
     points: Array, half: int, sigma: float, shape: tuple[int, int]
-) -> tuple[Array, Array]:
-    """Heights along y and x of a Gaussian column on each point; twin: `stamps.stamps`.
+) -> tuple[Array, Array, Array, Array]:
+    """Lay a Gaussian column on each point; twin: `stamps.stamps`.
 
     Parameters
     ----------
@@ -118,24 +118,31 @@ def stamp_heights(
     sigma
         Standard deviation, pixels.
     shape
-        Of the frame, outside of which heights are 0.
+        Of the frame, inside of which all squares lie.
 
     Returns
     -------
+    row, column
+        int32 (n,): each square's first pixel.
     down, across
-        float32 (n, 2 half + 1) each, within one unit in the last place of the twin's: both round
-        an exponential once that is good to one unit in the last place of a double.
+        float32 (n, side) each, within 4 units in the last place of the twin's, whose exponential is
+        one in single precision; here it is rounded once from double precision.
     """
-    xp = array_module(points)
-    down, across = xp.empty((2, len(points), 2 * half + 1), np.float32)
-    _launch(
-        "stamps", "stamp_heights", down.size, points,
-        points, len(points), half, np.float64(sigma), *shape, down, across,
-    )  # fmt: skip
-    return down, across
+    xp, number, scale = array_module(points), len(points), np.float32(-0.5 / sigma**2)
+    found = []
+    for axis, size in ((1, shape[0]), (0, shape[1])):
+        side = min(2 * half + 1, size)
+        first, heights = xp.empty(number, np.int32), xp.empty((number, side), np.float32)
+        _launch(
+            "stamps", "stamp_heights", heights.size, points,
+            points, axis, number, half, side, scale, size, first, heights,
+        )  # fmt: skip
+        found.append((first, heights))
+    (row, down), (column, across) = found
+    return row, column, down, across
 
 
-def stamp_sums(image: Array, points: Array, down: Array, across: Array) -> Array:
+def stamp_sums(image: Array, row: Array, column: Array, down: Array, across: Array) -> Array:
     """Sum an image times each column over its square, (n,) float32; twin: `stamps.Stamps.sums`.
 
     Its sums run in another order than the twin's. With k the square's side each of the k^2 terms
@@ -147,25 +154,31 @@ def stamp_sums(image: Array, points: Array, down: Array, across: Array) -> Array
     lines = xp.empty(down.shape, np.float32)
     _launch(
         "stamps", "stamp_lines", lines.size, image,
-        _single(image), *image.shape, points, len(points), down.shape[1], down, across, lines,
+        _single(image), image.shape[1], row, column, *down.shape, across.shape[1],
+        down, across, lines,
     )  # fmt: skip
     return lines.sum(axis=1)
 
 
 def draw_stamps(
-    points: Array, heights: Array, down: Array, across: Array, shape: tuple[int, int]
+    points: Array,
+    heights: list[Array],
+    reaches: list[tuple[int, float]],
+    shape: tuple[int, int],
 ) -> Array:
-    """Image (rows, columns) of columns of given heights, float32; twin: `stamps.draw`.
+    """Image (rows, columns) of columns that are sums of Gaussians, float32; twin: `stamps.draw`.
 
-    Pixels are summed in float64 in any order, so that the result differs from the twin's by one
-    unit in its last place at most (up to 2**29 columns on one pixel).
+    ``heights`` float32 (n,) and ``reaches`` (half a square's side and standard deviation in pixels)
+    are those of each Gaussian. Pixels are summed in float64 in any order, so that the result is
+    within one unit in its last place of the twin's, beyond what the stamps differ by.
     """
-    xp = array_module(points)
-    image, side = xp.zeros(shape, np.float64), down.shape[1]
-    _launch(
-        "stamps", "draw_stamps", down.size * side, points,
-        points, heights, len(points), side, down, across, image, *shape,
-    )  # fmt: skip
+    image = array_module(points).zeros(shape, np.float64)
+    for height, (half, sigma) in zip(heights, reaches, strict=True):
+        row, column, down, across = stamps(points, half, sigma, shape)
+        _launch(
+            "stamps", "draw_stamps", down.size * across.shape[1], points,
+            height, row, column, *down.shape, across.shape[1], down, across, image, shape[1],
+        )  # fmt: skip
     return image.astype(np.float32)
 
 

@@ -100,18 +100,17 @@ def _moved(
         windows[which] = slice(low, min(first + len(places) + 2, image.shape[which]))
         cut[which] = slice(first - low, first - low + len(places))
     band, ndimage = image[tuple(windows)], ndimage_module(image)
-    for along_axis in range(2):
-        band = ndimage.correlate1d(band, weights[along_axis], axis=along_axis, mode="nearest")
+    for which, part in enumerate(vector - step):
+        # the first of the four weights belongs to the pixel before the one that holds the place
+        origin = -1 - int(np.floor(part))
+        band = ndimage.correlate1d(band, weights[which], which, mode="nearest", origin=origin)
     return band[tuple(cut)]
 
 
 def _fractions(vector: np.ndarray) -> np.ndarray:
-    """Weights (2, 7) along rows and columns for what a vector is off whole pixels, by `cubic`."""
-    weights = np.zeros((2, 7), np.float32)
-    for row, shift in zip(weights, vector - np.rint(vector), strict=True):
-        first = 3 + int(np.floor(shift)) - 1
-        row[first : first + 4] = cubic_weights(float(shift) % 1.0)
-    return weights
+    """Weights (2, 4) along rows and columns for what a vector is off whole pixels, by `cubic`."""
+    parts = (vector - np.rint(vector)) % 1.0
+    return np.array([cubic_weights(float(part)) for part in parts], np.float32)
 
 
 def _translation(

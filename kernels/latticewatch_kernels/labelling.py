@@ -10,9 +10,9 @@ from scipy import ndimage
 from latticewatch_kernels.arrays import array_module, irfft2, rfft2
 from latticewatch_kernels.columns import ColumnMap, column_map, column_profile, site_intensity
 from latticewatch_kernels.extension import extend
-from latticewatch_kernels.harmonics import measure_harmonics, node_indices
+from latticewatch_kernels.harmonics import Harmonics, measure_harmonics, node_indices
 from latticewatch_kernels.lattice import Array, Lattice
-from latticewatch_kernels.noise import NoiseLine, noise_line
+from latticewatch_kernels.noise import IntensityClasses, NoiseLine
 from latticewatch_kernels.order import SMOOTHING_CELLS, OrderMap, enlarge, local_order
 from latticewatch_kernels.sampling import gaussian
 from latticewatch_kernels.straightening import RowShifts, measure_row_shifts, straighten
@@ -149,7 +149,12 @@ def window_px(lattice: Lattice, shape: tuple[int, int]) -> float:
     return float(cells * lattice.constant)
 
 
-def label(image: Array, lattice: Lattice, threshold: float = LABEL_SIGMAS) -> Labels:
+def label(
+    image: Array,
+    lattice: Lattice,
+    threshold: float = LABEL_SIGMAS,
+    harmonics: Harmonics | None = None,
+) -> Labels:
     """Label what differs from the perfect crystal.
 
     Parameters
@@ -160,6 +165,8 @@ def label(image: Array, lattice: Lattice, threshold: float = LABEL_SIGMAS) -> La
         Its lattice, by `registration.register`.
     threshold
         Significance in standard deviations beyond which a pixel is labelled bright or dark.
+    harmonics
+        Of the image at the lattice's nodes, where known already (`registration.registered`).
 
     Raises
     ------
@@ -168,20 +175,21 @@ def label(image: Array, lattice: Lattice, threshold: float = LABEL_SIGMAS) -> La
     """
     xp = array_module(image)
     image = image.astype(xp.float32, copy=False)
-    harmonics = measure_harmonics(image, np.linalg.inv(lattice.matrix))
+    if harmonics is None:
+        harmonics = measure_harmonics(image, np.linalg.inv(lattice.matrix))
     order = local_order(image, lattice, harmonics)
     profile = column_profile(harmonics, lattice)
     # an average over some hundred rows, which their shifts widen by next to nothing
     periodic = bragg_filter(image, lattice, order)
     hole = _hole_pixels(order, image)
-    noise = noise_line(image - periodic, periodic, hole)
+    classes, noise = IntensityClasses.and_line(image - periodic, periodic, hole)
     row_shifts = measure_row_shifts(image, periodic, hole, lattice.constant, noise)
     image = straighten(image, row_shifts)
     residual = image - periodic
     residual[hole] = 0.0
     matched = _matched(residual, profile[0])
     matched[hole] = 0.0
-    z = matched / xp.sqrt(noise_line(matched, periodic, hole).variance(periodic))
+    z = matched / xp.sqrt(classes.line(matched).variance(periodic))
     leak = _leak(lattice, profile[0], window_px(lattice, (image.shape[0], image.shape[1])))
     columns = column_map(matched, lattice, order, profile, leak)
     bright, dark = (z > threshold) & ~hole, (z < -threshold) & ~hole
@@ -249,8 +257,8 @@ def _node_mask(shape: tuple[int, int], lattice: Lattice, window: float, like: Ar
         _gaussians(np.fft.fftfreq(shape[0]), nodes[:, 1], width),
         _gaussians(np.fft.rfftfreq(shape[1]), nodes[:, 0], width),
     )
-    xp = array_module(like)
-    return xp.minimum(down @ across.T, xp.float32(1.0))
+    xp, mask = array_module(like), down @ across.T
+    return xp.minimum(mask, xp.float32(1.0), out=mask)
 
 
 def _nodes(lattice: Lattice, window: float) -> tuple[np.ndarray, float]:
@@ -277,4 +285,4 @@ def _gaussians(frequency: np.ndarray, centres: np.ndarray, width: float) -> np.n
     """(bins, nodes) float32 Gaussians about each centre, periodic in the sampling frequency."""
     gap = frequency[:, None] - centres
     gap -= np.rint(gap)
-    return gaussian(gap, width).astype(np.float32)
+    return gaussian(gap.astype(np.float32), width)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -74,8 +75,7 @@ class OrderMap:
         """Displacement (n, 2) in pixels at points (n, 2); ``points`` less it are ideal places."""
         place = (np.asarray(points, float).reshape(-1, 2) + 0.5) / self.stride - 0.5
         x, y = place.astype(np.float32).T
-        parts = [bilinear(part, x, y) for part in self.displacement]
-        return np.stack(parts, 1).astype(float)
+        return np.asarray(bilinear(self.displacement, x, y).T, float)
 
 
 def local_order(image: Array, lattice: Lattice, harmonics: Harmonics | None = None) -> OrderMap:
@@ -139,6 +139,7 @@ def enlarge(cells: Array, stride: int, shape: tuple[int, int]) -> Array:
     return rows @ cells.astype(xp.float32) @ columns.T
 
 
+@lru_cache(maxsize=4)
 def _interpolation(size: int, count: int, stride: int) -> np.ndarray:
     """(size, count) weights of linear interpolation between the centres of cells."""
     place = np.clip((np.arange(size) + 0.5) / stride - 0.5, 0.0, count - 1.0)

@@ -10,23 +10,23 @@ __device__ static float inside(float place, int size)
     return fminf(fmaxf(place, 0.0f), (float)(size - 1));
 }
 
-__device__ static double bilinear_at(const float *image, int rows, int columns, float x, float y)
+__device__ static float bilinear_at(const float *image, int rows, int columns, float x, float y)
 {
     x = inside(x, columns);
     y = inside(y, rows);
     int left = min((int)x, max(columns - 2, 0)), top = min((int)y, max(rows - 2, 0));
-    double u = (double)x - left, v = (double)y - top;
+    float u = x - left, v = y - top;
     const float *corner = image + (long long)top * columns + left;
     int right = columns > 1 ? 1 : 0, down = rows > 1 ? columns : 0;
-    double upper = corner[0] * (1.0 - u) + corner[right] * u;
-    double lower = corner[down] * (1.0 - u) + corner[down + right] * u;
-    return upper * (1.0 - v) + lower * v;
+    float upper = corner[0] * (1.0f - u) + corner[right] * u;
+    float lower = corner[down] * (1.0f - u) + corner[down + right] * u;
+    return upper * (1.0f - v) + lower * v;
 }
 
 extern "C" __global__ void bilinear(
     const float *image, int rows, int columns,
     const float *x, const float *y, int count, /* (count): pixels */
-    double *values)                            /* (count) */
+    float *values)                             /* (count) */
 {
     int index = blockIdx.x * blockDim.x + threadIdx.x;
     if (index < count)
@@ -48,7 +48,7 @@ extern "C" __global__ void lattice_patches(
     const double *offset = offsets + 2 * ((long long)turns[point] * samples + sample);
     float x = (float)(points[2 * point] + offset[0]);
     float y = (float)(points[2 * point + 1] + offset[1]);
-    patches[index] = (float)bilinear_at(image, rows, columns, x, y);
+    patches[index] = bilinear_at(image, rows, columns, x, y);
 }
 
 /* Weights of the samples at -1, 0, 1 and 2 for a place t in [0, 1). */

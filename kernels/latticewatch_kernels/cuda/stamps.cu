@@ -1,51 +1,48 @@
-/* Gaussian columns on squares of 2 half + 1 pixels around points, and sums of an image over them.
+/* Gaussian columns on squares of pixels around points: sums of an image over them, and drawing.
  *
- * Twin: stamps.stamps and stamps.Stamps. Heights are computed in double and rounded once, as there;
- * CUDA's exp is within one unit in the last place of a double, so that a height differs by one unit
- * in the last place of a float, and that seldom. Sums run in float from left to right, where
- * the twin's order is the linear algebra library's.
+ * Twin: stamps.stamps, stamps.Stamps and stamps.draw. Heights are computed as there, but for the
+ * exponential, which is taken in double and rounded once, so that its error is the twin's alone. Sums run in float from left to right, where the twin's order is
+ * the linear algebra library's. Squares lie inside the frame.
  */
 
-/* Heights along both axes; one thread to a pixel of a side. */
+/* Heights along one axis (0: x, 1: y), and the first pixel; one thread to a pixel of a side. */
 extern "C" __global__ void stamp_heights(
-    const double *points,        /* (count, 2): x, y in pixels */
-    int count, int half, double sigma, int rows, int columns,
-    float *down, float *across)  /* (count, 2 half + 1) */
+    const double *points, /* (count, 2): x, y in pixels */
+    int axis, int count, int half, int side, float scale, int size,
+    int *first,           /* (count) */
+    float *heights)       /* (count, side) */
 {
-    int side = 2 * half + 1;
     long long index = (long long)blockIdx.x * blockDim.x + threadIdx.x;
     if (index >= (long long)count * side)
         return;
-    int point = (int)(index / side), step = (int)(index % side) - half;
-    for (int axis = 0; axis < 2; axis++) {
-        double centre = points[2 * point + axis];
-        int pixel = (int)rint(centre) + step, size = axis == 0 ? columns : rows;
-        double distance = (pixel - centre) / sigma;
-        float height = (float)exp(-0.5 * (distance * distance));
-        (axis == 0 ? across : down)[index] = pixel < 0 || pixel >= size ? 0.0f : height;
-    }
+    int point = (int)(index / side), step = (int)(index % side);
+    double centre = points[2 * point + axis];
+    int nearest = (int)rint(centre), begin = min(max(nearest - half, 0), size - side);
+    if (step == 0)
+        first[point] = begin;
+    float distance = (float)(begin - centre) + (float)step;
+    /* where the square was moved inwards, what lies beyond the column's reach counts as nothing */
+    bool far = abs(begin - nearest + step) > half;
+    heights[index] = far ? 0.0f : (float)exp((double)(distance * distance * scale));
 }
 
 /* Sums of image times column along each line of the squares; one thread to a line. */
 extern "C" __global__ void stamp_lines(
-    const float *image, int rows, int columns,
-    const double *points,                    /* (count, 2): x, y in pixels */
-    int count, int side,
-    const float *down, const float *across,  /* (count, side) */
-    float *lines)                            /* (count, side) */
+    const float *image, int columns,
+    const int *row, const int *column,      /* (count): first pixel of each square */
+    int count, int high, int wide,
+    const float *down, const float *across, /* (count, high), (count, wide) */
+    float *lines)                           /* (count, high) */
 {
     long long index = (long long)blockIdx.x * blockDim.x + threadIdx.x;
-    if (index >= (long long)count * side)
+    if (index >= (long long)count * high)
         return;
-    int point = (int)(index / side), line = (int)(index % side);
-    int row = (int)rint(points[2 * point + 1]) - side / 2 + line;
-    int first = (int)rint(points[2 * point]) - side / 2;
-    /* outside of the frame heights are 0: the nearest pixel inside stands in */
-    const float *pixels = image + (long long)min(max(row, 0), rows - 1) * columns;
-    const float *height = across + (long long)point * side;
+    int point = (int)(index / high), line = (int)(index % high);
+    const float *pixels = image + (long long)(row[point] + line) * columns + column[point];
+    const float *height = across + (long long)point * wide;
     float sum = 0.0f;
-    for (int k = 0; k < side; k++)
-        sum += pixels[min(max(first + k, 0), columns - 1)] * height[k];
+    for (int k = 0; k < wide; k++)
+        sum += pixels[k] * height[k];
     lines[index] = sum * down[index];
 }
 
@@ -54,19 +51,17 @@ extern "C" __global__ void stamp_lines(
  * Pixels are summed in double and rounded afterwards, since threads add in any order.
  */
 extern "C" __global__ void draw_stamps(
-    const double *points, const float *heights, /* (count, 2), (count) */
-    int count, int side,
-    const float *down, const float *across,     /* (count, side) */
-    double *image, int rows, int columns)
+    const float *heights,                   /* (count) */
+    const int *row, const int *column,      /* (count): first pixel of each square */
+    int count, int high, int wide,
+    const float *down, const float *across, /* (count, high), (count, wide) */
+    double *image, int columns)
 {
     long long index = (long long)blockIdx.x * blockDim.x + threadIdx.x;
-    if (index >= (long long)count * side * side)
+    if (index >= (long long)count * high * wide)
         return;
-    int line = (int)(index / side), k = (int)(index % side), point = line / side;
-    int row = (int)rint(points[2 * point + 1]) - side / 2 + line % side;
-    int column = (int)rint(points[2 * point]) - side / 2 + k;
-    if (row < 0 || row >= rows || column < 0 || column >= columns)
-        return;
-    float part = down[line] * across[(long long)point * side + k] * heights[point];
-    atomicAdd(image + (long long)row * columns + column, (double)part);
+    int k = (int)(index % wide), line = (int)(index / wide), point = line / high;
+    float part = down[line] * across[(long long)point * wide + k] * heights[point];
+    long long place = (long long)(row[point] + line % high) * columns + column[point] + k;
+    atomicAdd(image + place, (double)part);
 }
