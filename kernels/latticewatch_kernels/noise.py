@@ -57,20 +57,26 @@ class IntensityClasses:
     level: np.ndarray
 
     @classmethod
+    def of(cls, periodic: Array, hole: Array) -> IntensityClasses:
+        """Sort the pixels of a frame, given its periodic part and bool which are in a hole."""
+        return cls._sorted(*down(even_sample(periodic), even_sample(hole)))
+
+    @classmethod
     def and_line(
         cls, residual: Array, periodic: Array, hole: Array
     ) -> tuple[IntensityClasses, NoiseLine]:
-        """Sort the pixels of a frame, and fit the line of a residual in the same crossing.
-
-        ``periodic`` is the frame's periodic part, ``hole`` bool which pixels lie in a hole.
-        """
+        """Sort the pixels as `of` does, and fit the line of a residual in the same crossing."""
         samples = (even_sample(image) for image in (residual, periodic, hole))
         values, level, left_out = down(*samples)
+        classes = cls._sorted(level, left_out)
+        return classes, _line(values[classes.kept], classes.level)
+
+    @classmethod
+    def _sorted(cls, level: np.ndarray, left_out: np.ndarray) -> IntensityClasses:
         kept = np.flatnonzero(~left_out)
         level = level[kept]
         rising = np.argsort(level)
-        classes = cls(kept[rising], level[rising])
-        return classes, _line(values[classes.kept], classes.level)
+        return cls(kept[rising], level[rising])
 
     def line(self, residual: Array) -> NoiseLine:
         """Fit a line to the variance of a residual of the same frame."""
