@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Protocol
 
 import numpy as np
@@ -11,6 +12,7 @@ from latticewatch_kernels.arrays import array_module, to_host
 from latticewatch_kernels.harmonics import Harmonics
 from latticewatch_kernels.lattice import HEXAGONAL_SITES, Array, Lattice, NoLatticeError
 from latticewatch_kernels.order import OrderMap
+from latticewatch_kernels.robust import median, spread
 from latticewatch_kernels.sampling import cubic
 
 #: Bounds of a column's Gaussian width in lattice constants. Below, it is narrower than the spacing
@@ -125,8 +127,9 @@ def column_map(
     crosstalk = float(np.exp(-(distance**2) / (4.0 * sigma**2)))
     values = _sampled_sites(matched, lattice, order) * unit
     deviation = _less_crosstalk(values, crosstalk)
-    offset = np.nan_to_num(np.nanmedian(deviation.reshape(3, -1), axis=1))
-    spread = 1.4826 * np.abs(deviation - offset[:, None, None])
+    sites = [table[~np.isnan(table)] for table in deviation]
+    offset = np.array([median(found) if len(found) else 0.0 for found in sites])
+    gaps = [found - level for found, level in zip(sites, offset, strict=True)]
     # The lattice's heights are means over host and defects: medians tell the host alone.
     host = np.array(lattice.heights, float) + offset
     scale = float(host[0] - host[2])
@@ -136,8 +139,8 @@ def column_map(
         crosstalk,
         (host - host[2]) / scale,
         offset / scale,
-        np.nan_to_num(np.nanmedian(spread.reshape(3, -1), axis=1)) / scale,
-        float(np.nanmedian(spread)) / scale,
+        np.array([spread(gap) if len(gap) else 0.0 for gap in gaps]) / scale,
+        spread(np.concatenate(gaps)) / scale,
     )
 
 
@@ -174,14 +177,23 @@ def _less_crosstalk(values: np.ndarray, crosstalk: float) -> np.ndarray:
     """Table of site values (3, m, n) less what the six nearest sites add; NaN counts as nothing."""
     known = np.nan_to_num(values)
     around = np.zeros_like(values)
+    for site, other, cell in _neighbours():
+        # The table is a cell wider than the frame all round: what wraps is NaN, hence nothing.
+        around[site] += np.roll(known[other], (-cell[0], -cell[1]), axis=(0, 1))
+    return np.asarray((values - crosstalk * around) / (1.0 - 6.0 * crosstalk**2))
+
+
+@lru_cache(maxsize=1)
+def _neighbours() -> tuple[tuple[int, int, tuple[int, int]], ...]:
+    """Each site's six nearest: number of the site, that of the neighbour, and the latter's cell."""
+    found = []
     for site in range(3):
         for arm in np.concatenate([_ARMS, -_ARMS]):
             place = HEXAGONAL_SITES[site] + arm
             other = int(np.argmin([_off_lattice(place - s) for s in HEXAGONAL_SITES]))
-            cell = np.rint(place - HEXAGONAL_SITES[other]).astype(int)
-            # The table is a cell wider than the frame all round: what wraps is NaN, hence nothing.
-            around[site] += np.roll(known[other], (-cell[0], -cell[1]), axis=(0, 1))
-    return np.asarray((values - crosstalk * around) / (1.0 - 6.0 * crosstalk**2))
+            down, across = np.rint(place - HEXAGONAL_SITES[other]).astype(int)
+            found.append((site, other, (int(down), int(across))))
+    return tuple(found)
 
 
 def _off_lattice(fractional: np.ndarray) -> float:

@@ -21,6 +21,7 @@ from latticewatch_kernels.labelling import Labels
 from latticewatch_kernels.lattice import HEXAGONAL_SITES, Array, Lattice
 from latticewatch_kernels.order import BLOCKS_PER_CELL, SMOOTHING_CELLS, averaging, enlarge
 from latticewatch_kernels.point_labels import SOUND_AMPLITUDE
+from latticewatch_kernels.robust import median, spread
 from latticewatch_kernels.stamps import draw, stamps
 
 #: Sites nearer to the border than this, lattice constants, are not judged: part of their column and
@@ -111,15 +112,15 @@ def site_deviations(labels: Labels, lattice: Lattice) -> Deviations:
         return _less_median(response / energy, sublattice)
 
     height = rest = measured(labels.residual)
-    spread = _spread(height * root, sublattice)
-    strong = np.abs(height) * root > STRONG_SIGMAS * spread[sublattice]
+    sigma = _spread(height * root, sublattice)
+    strong = np.abs(height) * root > STRONG_SIGMAS * sigma[sublattice]
     if strong.any():
         drawn = _drawn(points[strong], height[strong], lattice, labels)
         rest = measured(labels.residual - _as_in_residual(drawn, labels, lattice))
         height = rest + np.where(strong, height, 0.0)
-        spread = _spread(rest * root, sublattice)
+        sigma = _spread(rest * root, sublattice)
     unit = _unit(labels.columns)
-    error = spread[sublattice] / root
+    error = sigma[sublattice] / root
     error *= _local_excess(height / error, points, lattice.constant)
     level_at = _at(labels.order.level, points, labels)
     return Deviations(cells, sublattice, points, height * unit, error * unit, level_at)
@@ -228,7 +229,7 @@ def _local_excess(z: np.ndarray, points: np.ndarray, constant: float) -> np.ndar
     )
     mean, cover = (ndimage.gaussian_filter(part, LOCAL_CELLS) for part in (total, number))
     local = np.sqrt(mean / np.maximum(cover, 1e-12)).ravel()[flat]
-    return np.asarray(np.maximum(local / max(float(np.median(local)), 1e-12), LEAST_EXCESS))
+    return np.asarray(np.maximum(local / max(median(local), 1e-12), LEAST_EXCESS))
 
 
 def _less_median(values: np.ndarray, sublattice: np.ndarray) -> np.ndarray:
@@ -237,11 +238,11 @@ def _less_median(values: np.ndarray, sublattice: np.ndarray) -> np.ndarray:
     for site in range(len(HEXAGONAL_SITES)):
         here = sublattice == site
         if here.any():
-            result[here] -= np.median(values[here])
+            result[here] -= median(values[here])
     return result
 
 
 def _spread(values: np.ndarray, sublattice: np.ndarray) -> np.ndarray:
     """Robust standard deviation on each sublattice, (3,)."""
-    sizes = [np.abs(values[sublattice == site]) for site in range(len(HEXAGONAL_SITES))]
-    return np.array([1.4826 * np.median(size) if len(size) else 1.0 for size in sizes])
+    parts = [values[sublattice == site] for site in range(len(HEXAGONAL_SITES))]
+    return np.array([spread(part) if len(part) else 1.0 for part in parts])

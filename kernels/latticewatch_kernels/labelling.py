@@ -11,7 +11,7 @@ from latticewatch_kernels.columns import ColumnMap, column_map, column_profile, 
 from latticewatch_kernels.extension import extend
 from latticewatch_kernels.harmonics import measure_harmonics, node_indices
 from latticewatch_kernels.lattice import Array, Lattice
-from latticewatch_kernels.noise import NoiseLine, noise_line
+from latticewatch_kernels.noise import IntensityClasses, NoiseLine
 from latticewatch_kernels.order import SMOOTHING_CELLS, OrderMap, enlarge, local_order
 from latticewatch_kernels.sampling import gaussian
 from latticewatch_kernels.straightening import RowShifts, measure_row_shifts, straighten
@@ -170,14 +170,15 @@ def label(image: Array, lattice: Lattice, threshold: float = LABEL_SIGMAS) -> La
     # an average over some hundred rows, which their shifts widen by next to nothing
     periodic = bragg_filter(image, lattice, order)
     hole = _hole_pixels(order, (image.shape[0], image.shape[1]))
-    noise = noise_line(image - periodic, periodic, hole)
+    classes = IntensityClasses.of(periodic, hole)
+    noise = classes.line(image - periodic)
     row_shifts = measure_row_shifts(image, periodic, hole, lattice.constant, noise)
     image = straighten(image, row_shifts)
     residual = image - periodic
     residual[hole] = 0.0
     matched = _matched(residual, profile[0])
     matched[hole] = 0.0
-    z = matched / xp.sqrt(noise_line(matched, periodic, hole).variance(periodic))
+    z = matched / xp.sqrt(classes.line(matched).variance(periodic))
     leak = _leak(lattice, profile[0], window_px(lattice, (image.shape[0], image.shape[1])))
     columns = column_map(matched, lattice, order, profile, leak)
     bright, dark = (z > threshold) & ~hole, (z < -threshold) & ~hole

@@ -9,6 +9,7 @@ import numpy as np
 from latticewatch_kernels.arrays import array_module, to_host
 from latticewatch_kernels.conditioning import even_sample
 from latticewatch_kernels.lattice import Array
+from latticewatch_kernels.robust import spread
 
 #: Classes of intensity into which pixels are sorted to see how noise depends on it; 2,500 pixels
 #: each, a robust variance good to 5 %.
@@ -38,11 +39,37 @@ class NoiseLine:
         return xp.maximum(line, xp.float32(self.least))
 
 
+@dataclass(frozen=True)
+class IntensityClasses:
+    """An even sample of a frame's pixels in classes of intensity, holes left out.
+
+    Attributes
+    ----------
+    kept
+        Numbers of the pixels within the sample, by rising intensity.
+    level
+        (n,) their intensity, in that order.
+    """
+
+    kept: np.ndarray
+    level: np.ndarray
+
+    @classmethod
+    def of(cls, periodic: Array, hole: Array) -> IntensityClasses:
+        """Sort the pixels of a frame, given its periodic part and bool which are in a hole."""
+        kept = np.flatnonzero(~to_host(even_sample(hole)))
+        level = to_host(even_sample(periodic))[kept]
+        rising = np.argsort(level)
+        return cls(kept[rising], level[rising])
+
+    def line(self, residual: Array) -> NoiseLine:
+        """Fit a line to the variance of a residual of the same frame."""
+        return _line(to_host(even_sample(residual))[self.kept], self.level)
+
+
 def noise_line(residual: Array, periodic: Array, hole: Array) -> NoiseLine:
     """Fit a line to the variance of an even sample of pixels; holes are left out."""
-    kept = ~to_host(even_sample(hole))
-    values, level = (to_host(even_sample(image))[kept] for image in (residual, periodic))
-    return fit_noise_line(values, level)
+    return IntensityClasses.of(periodic, hole).line(residual)
 
 
 def fit_noise_line(residual: np.ndarray, level: np.ndarray) -> NoiseLine:
@@ -51,13 +78,23 @@ def fit_noise_line(residual: np.ndarray, level: np.ndarray) -> NoiseLine:
     Parameters
     ----------
     residual, level
-        (n,) each, on the host: what differs from the noiseless intensity, and that intensity.
+        (n,) each, on the host: what differs from the noiseless intensity, and that intensity; n at
+        least `NOISE_CLASSES`.
     """
-    size, level = np.abs(residual).astype(float), np.asarray(level, float)
-    classes = np.array_split(np.argsort(level), NOISE_CLASSES)
-    variance = np.array([(1.4826 * np.median(size[part])) ** 2 for part in classes])
-    middle = np.array([np.median(level[part]) for part in classes])
+    rising = np.argsort(level)
+    return _line(residual[rising], level[rising])
+
+
+def _line(residual: np.ndarray, level: np.ndarray) -> NoiseLine:
+    """Fit the line to pixels by rising intensity."""
+    variance = np.array([spread(part) ** 2 for part in np.array_split(residual, NOISE_CLASSES)])
+    middle = np.array([_middle(part) for part in np.array_split(level, NOISE_CLASSES)])
     # The relative error of a variance is the same in every class: weigh by its inverse.
     slope, base = np.polyfit(middle, variance, 1, w=1.0 / np.maximum(variance, 1e-30))
     least = max(float(variance.min()) * 0.5, float(np.finfo(np.float32).tiny))
     return NoiseLine(float(slope), float(base), least)
+
+
+def _middle(rising: np.ndarray) -> float:
+    """Median of sorted values."""
+    return 0.5 * (float(rising[(len(rising) - 1) // 2]) + float(rising[len(rising) // 2]))

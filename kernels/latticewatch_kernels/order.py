@@ -73,8 +73,7 @@ class OrderMap:
         xp = array_module(self.displacement)
         place = (np.asarray(points, float).reshape(-1, 2) + 0.5) / self.stride - 0.5
         x, y = (xp.asarray(place[:, axis].astype(np.float32)) for axis in range(2))
-        parts = [to_host(bilinear(part, x, y)) for part in self.displacement]
-        return np.stack(parts, 1).astype(float)
+        return np.asarray(to_host(bilinear(self.displacement, x, y)).T, float)
 
 
 def local_order(image: Array, lattice: Lattice, harmonics: Harmonics | None = None) -> OrderMap:

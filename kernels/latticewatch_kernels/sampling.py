@@ -21,20 +21,25 @@ def gaussian(distance: np.ndarray, sigma: float) -> np.ndarray:
 
 
 def bilinear(image: Array, x: Array, y: Array) -> Array:
-    """Bilinear interpolation at pixels (x, y); beyond the frame the edge value is repeated."""
+    """Bilinear interpolation at pixels (x, y); beyond the frame the edge value is repeated.
+
+    Of several images of one shape, (..., rows, columns), each is read at all places.
+    """
     xp = array_module(image)
-    height, width = image.shape
+    height, width = image.shape[-2:]
     x = xp.clip(x, 0, width - 1).astype(xp.float32)
     y = xp.clip(y, 0, height - 1).astype(xp.float32)
-    left = xp.minimum(x.astype(xp.int32), max(width - 2, 0))
-    top = xp.minimum(y.astype(xp.int32), max(height - 2, 0))
-    u, v = x - left, y - top
-    flat = image.reshape(-1)
+    left = xp.minimum(x.astype(xp.intp), max(width - 2, 0))
+    top = xp.minimum(y.astype(xp.intp), max(height - 2, 0))
+    u, v = (x - left).astype(xp.float32), (y - top).astype(xp.float32)
+    flat = image.reshape(*image.shape[:-2], -1)
     base = top * width + left
     right, down = (1 if width > 1 else 0), (width if height > 1 else 0)
-    upper = flat.take(base) * (1 - u) + flat.take(base + right) * u
-    lower = flat.take(base + down) * (1 - u) + flat.take(base + down + right) * u
-    return upper * (1 - v) + lower * v
+
+    def between(first: Array) -> Array:
+        return flat.take(first, axis=-1) * (1 - u) + flat.take(first + right, axis=-1) * u
+
+    return between(base) * (1 - v) + between(base + down) * v
 
 
 def cubic(image: Array, x: Array, y: Array) -> Array:
@@ -45,16 +50,17 @@ def cubic(image: Array, x: Array, y: Array) -> Array:
     xp = array_module(image)
     height, width = image.shape
     x, y = xp.clip(x, 0, width - 1), xp.clip(y, 0, height - 1)
-    left, top = xp.floor(x).astype(xp.int32), xp.floor(y).astype(xp.int32)
+    left, top = xp.floor(x).astype(xp.intp), xp.floor(y).astype(xp.intp)
     across = cubic_weights(xp.asarray(x - left, dtype=xp.float32))
     down = cubic_weights(xp.asarray(y - top, dtype=xp.float32))
     flat = image.reshape(-1)
     total = xp.zeros(x.shape, xp.float32)
+    column = [(left + (j - 1)).clip(0, width - 1) for j in range(4)]
     for i in range(4):
         row = (top + (i - 1)).clip(0, height - 1) * width
         line = xp.zeros(x.shape, xp.float32)
         for j in range(4):
-            line += across[j] * flat.take(row + (left + (j - 1)).clip(0, width - 1))
+            line += across[j] * flat.take(row + column[j])
         total += down[i] * line
     return total
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from latticewatch_kernels.arrays import array_module
+from latticewatch_kernels.arrays import array_module, on_device
 from latticewatch_kernels.lattice import Array
 
 #: Half the side of a square in standard deviations of the column. Beyond it lie 0.2 % of the energy
@@ -24,14 +24,15 @@ class Stamps:
 
     Attributes
     ----------
-    place
-        int (n, k, k): the pixels' indices in the flattened frame. Those outside count as the
-        nearest ones inside, whose height is 0.
+    row, column
+        int (n,): each square's first pixel, on the host. All squares lie inside the frame.
     down, across
-        float32 (n, k): the column's height is the product of the two.
+        float32 (n, k): the column's height is the product of the two. It is 0 beyond the reach,
+        where a square that would leave the frame was moved inwards.
     """
 
-    place: Array
+    row: np.ndarray
+    column: np.ndarray
     down: Array
     across: Array
 
@@ -43,10 +44,25 @@ class Stamps:
         """Sum of image times column squared over each square, (n,)."""
         return self._weighted(image, self.down**2, self.across**2)
 
+    def place(self, image: Array) -> Array:
+        """Indices (n, k, k) of the squares' pixels in the flattened image, where that lies."""
+        xp = array_module(image)
+        first = xp.asarray(self.row * image.shape[1] + self.column)
+        steps = np.arange(self.down.shape[1])[:, None] * image.shape[1]
+        return first[:, None, None] + xp.asarray(steps + np.arange(self.across.shape[1]))
+
     def _weighted(self, image: Array, down: Array, across: Array) -> Array:
         xp = array_module(image)
-        lines = xp.matmul(image.reshape(-1).take(self.place), across[:, :, None])[:, :, 0]
-        return (lines * down).sum(axis=1)
+        lines = xp.matmul(self._squares(image), across[:, :, None])[:, :, 0]
+        return xp.einsum("nk,nk->n", lines, down)
+
+    def _squares(self, image: Array) -> Array:
+        """Give the pixels of each square, (n, k, k)."""
+        if on_device(image):
+            return image.reshape(-1).take(self.place(image))
+        # a view of all squares spares the host an index for every pixel; CuPy would copy the view
+        sides = (self.down.shape[1], self.across.shape[1])
+        return np.lib.stride_tricks.sliding_window_view(image, sides)[self.row, self.column]
 
 
 def stamps(points: np.ndarray, sigma: float, like: Array, reach: float = REACH) -> Stamps:
@@ -65,17 +81,22 @@ def stamps(points: np.ndarray, sigma: float, like: Array, reach: float = REACH) 
     """
     xp = array_module(like)
     half = max(1, int(np.ceil(reach * sigma)))
-    span = np.arange(-half, half + 1)
     parts = []
     for axis, size in ((1, like.shape[0]), (0, like.shape[1])):
-        centre = points[:, axis]
-        pixel = np.rint(centre).astype(np.intp)[:, None] + span
-        height = np.exp(-0.5 * ((pixel - centre[:, None]) / sigma) ** 2)
-        height[(pixel < 0) | (pixel >= size)] = 0.0
-        parts.append((np.clip(pixel, 0, size - 1), height.astype(np.float32)))
-    (row, down), (column, across) = ((xp.asarray(a), xp.asarray(b)) for a, b in parts)
-    place = (row * like.shape[1])[:, :, None] + column[:, None, :]
-    return Stamps(place, down, across)
+        nearest = np.rint(points[:, axis]).astype(np.intp)
+        side = min(2 * half + 1, size)
+        first = np.clip(nearest - half, 0, size - side)
+        rest = (first - points[:, axis]).astype(np.float32)
+        height = rest[:, None] + np.arange(side, dtype=np.float32)
+        height *= height
+        height *= np.float32(-0.5 / sigma**2)
+        np.exp(height, out=height)
+        moved = np.flatnonzero(first != nearest - half)
+        far = np.abs((first - nearest)[moved, None] + np.arange(side)) > half
+        height[moved] = np.where(far, np.float32(0.0), height[moved])
+        parts.append((first, height))
+    (row, down), (column, across) = parts
+    return Stamps(row, column, xp.asarray(down), xp.asarray(across))
 
 
 def draw(points: np.ndarray, height: np.ndarray, sigma: float, like: Array) -> Array:
@@ -84,5 +105,5 @@ def draw(points: np.ndarray, height: np.ndarray, sigma: float, like: Array) -> A
     laid = stamps(points, sigma, like, reach=3.5)
     part = laid.down[:, :, None] * laid.across[:, None, :]
     part *= xp.asarray(height.astype(np.float32))[:, None, None]
-    total = xp.bincount(laid.place.reshape(-1), part.reshape(-1), minlength=like.size)
+    total = xp.bincount(laid.place(like).reshape(-1), part.reshape(-1), minlength=like.size)
     return total.astype(xp.float32).reshape(like.shape)

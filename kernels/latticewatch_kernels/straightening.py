@@ -9,6 +9,7 @@ import numpy as np
 from latticewatch_kernels.arrays import array_module, to_host
 from latticewatch_kernels.lattice import Array
 from latticewatch_kernels.noise import NoiseLine, noise_line
+from latticewatch_kernels.robust import median, spread
 from latticewatch_kernels.sampling import cubic_weights
 
 #: Rows whose shift is known no better than this, pixels, are left as they are: empty ones, and all
@@ -80,7 +81,7 @@ def measure_row_shifts(
     known = error < LEAST_CERTAIN_PX
     if not known.any():
         return RowShifts(np.zeros(len(shift)), 0.0)
-    shift = shift - np.median(shift[known])
+    shift = shift - median(shift[known])
     own = _own_variance(shift[known], error[known])
     factor = np.where(known, own / (own + error**2), 0.0)
     longest = LONGEST * constant
@@ -89,8 +90,7 @@ def measure_row_shifts(
 
 def _own_variance(shift: np.ndarray, error: np.ndarray) -> float:
     """Variance of the shifts beyond that of their errors; robust against rows that jumped."""
-    spread = 1.4826 * np.median(np.abs(shift))
-    return float(max(spread**2 - np.median(error**2), 0.0))
+    return max(spread(shift) ** 2 - median(error**2), 0.0)
 
 
 def straighten(image: Array, shifts: RowShifts) -> Array:
