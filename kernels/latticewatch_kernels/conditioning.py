@@ -165,13 +165,10 @@ def block_means(image: Array, block: int) -> Array:
     """Means of whole blocks; a last incomplete block is left out (it is extrapolated)."""
     xp = array_module(image)
     rows, columns = (size // block for size in image.shape)
-    whole = image[: rows * block, : columns * block]
-    return (
-        whole.reshape(rows, block, columns * block)
-        .mean(1, dtype=xp.float32)
-        .reshape(rows, columns, block)
-        .mean(2)
-    )
+    whole = image[: rows * block, : columns * block].reshape(rows, block, columns * block)
+    # a product sums short groups many times faster than a sum over a short axis does
+    part = xp.full(block, 1.0 / block**2, xp.float32)
+    return xp.matmul(whole.sum(1, dtype=xp.float32).reshape(rows, columns, block), part)
 
 
 def _upsampling(size: int, blocks: int, block: int) -> np.ndarray:

@@ -108,7 +108,9 @@ def site_deviations(labels: Labels, lattice: Lattice) -> Deviations:
     root = np.sqrt(energy)
 
     def measured(image: Array) -> np.ndarray:
-        response = to_host(laid.sums((image - level(image)) * weight))
+        gap = image - level(image)
+        gap *= weight
+        response = to_host(laid.sums(gap))
         return _less_median(response / energy, sublattice)
 
     height = rest = measured(labels.residual)
@@ -168,8 +170,10 @@ def _at(cells: Array, points: np.ndarray, labels: Labels) -> np.ndarray:
 def _weights(labels: Labels) -> Array:
     """One over each pixel's variance, 0 in holes."""
     xp = array_module(labels.residual)
-    weight = 1.0 / labels.noise.variance(labels.periodic)
-    return xp.where(labels.hole, xp.float32(0.0), weight).astype(xp.float32)
+    weight = labels.noise.variance(labels.periodic)
+    xp.reciprocal(weight, out=weight)
+    weight[labels.hole] = 0.0
+    return weight
 
 
 def _local_mean(weight: Array, labels: Labels, lattice: Lattice) -> Callable[[Array], Array]:
@@ -194,9 +198,11 @@ def _local_mean(weight: Array, labels: Labels, lattice: Lattice) -> Callable[[Ar
 
 def _drawn(points: np.ndarray, height: np.ndarray, lattice: Lattice, labels: Labels) -> Array:
     """Image of columns of given heights with their tails, float32."""
-    core = draw(points, (1.0 - TAIL_HEIGHT) * height, labels.columns.sigma, labels.residual)
-    wide = TAIL_SIGMA * lattice.constant
-    return core + draw(points, TAIL_HEIGHT * height, wide, labels.residual)
+    parts = (
+        ((1.0 - TAIL_HEIGHT) * height, labels.columns.sigma),
+        (TAIL_HEIGHT * height, TAIL_SIGMA * lattice.constant),
+    )
+    return draw(points, parts, labels.residual)
 
 
 def _as_in_residual(drawn: Array, labels: Labels, lattice: Lattice) -> Array:

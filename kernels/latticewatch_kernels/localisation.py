@@ -90,6 +90,8 @@ def _best_first(
     """Sort by descending value and drop what lies too near to something better."""
     order = np.argsort(-values, kind="stable")
     points, values = points[order], values[order]
+    if min_distance <= 0.0:
+        return points, values
     keep = suppress(points, min_distance)
     return points[keep], values[keep]
 

@@ -35,8 +35,9 @@ class NoiseLine:
     def variance(self, periodic: Array) -> Array:
         """Variance at every pixel of a periodic part, float32."""
         xp = array_module(periodic)
-        line = xp.float32(self.slope) * periodic + xp.float32(self.base)
-        return xp.maximum(line, xp.float32(self.least))
+        line = periodic * xp.float32(self.slope)
+        line += xp.float32(self.base)
+        return xp.maximum(line, xp.float32(self.least), out=line)
 
 
 @dataclass(frozen=True)

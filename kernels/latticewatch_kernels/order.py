@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -135,6 +136,7 @@ def enlarge(cells: Array, stride: int, shape: tuple[int, int]) -> Array:
     return down @ cells.astype(xp.float32) @ across.T
 
 
+@lru_cache(maxsize=4)
 def _interpolation(size: int, count: int, stride: int) -> np.ndarray:
     """(size, count) weights of linear interpolation between the centres of cells."""
     place = np.clip((np.arange(size) + 0.5) / stride - 0.5, 0.0, count - 1.0)

@@ -26,5 +26,5 @@ def median(values: np.ndarray) -> float:
 
 
 def spread(values: np.ndarray) -> float:
-    """Standard deviation of a normal variable about 0, by the median of its absolute values."""
+    """Tell a normal variable's standard deviation about 0 by the median of its absolute values."""
     return NORMAL_SIGMAS * median(np.abs(values))

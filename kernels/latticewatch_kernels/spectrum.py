@@ -9,6 +9,7 @@ from __future__ import annotations
 from functools import lru_cache
 
 import numpy as np
+from scipy import ndimage
 
 from latticewatch_kernels.arrays import array_module, rfft2, to_host
 from latticewatch_kernels.lattice import Array
@@ -131,9 +132,7 @@ def _rings(shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
 def _noise_profile(mean_log: np.ndarray) -> np.ndarray:
     """Noise power from a profile of mean logarithms: its running median, set to the mean."""
     half = max(MEDIAN_BINS, int(len(mean_log) * MEDIAN_PART))
-    padded = np.pad(mean_log, half, mode="edge")
-    windows = np.lib.stride_tricks.sliding_window_view(padded, 2 * half + 1)
-    level = np.median(windows, axis=1)
+    level = ndimage.median_filter(mean_log, 2 * half + 1, mode="nearest")
     return np.asarray(np.exp(level + np.euler_gamma).astype(np.float32))
 
 

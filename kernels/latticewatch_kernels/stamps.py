@@ -6,6 +6,7 @@ square follows the site's place between pixels exactly, where a smoothed image m
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -45,7 +46,7 @@ class Stamps:
         return self._weighted(image, self.down**2, self.across**2)
 
     def place(self, image: Array) -> Array:
-        """Indices (n, k, k) of the squares' pixels in the flattened image, where that lies."""
+        """Give the indices (n, k, k) of the squares' pixels in the flattened image, on its side."""
         xp = array_module(image)
         first = xp.asarray(self.row * image.shape[1] + self.column)
         steps = np.arange(self.down.shape[1])[:, None] * image.shape[1]
@@ -99,11 +100,30 @@ def stamps(points: np.ndarray, sigma: float, like: Array, reach: float = REACH) 
     return Stamps(row, column, xp.asarray(down), xp.asarray(across))
 
 
-def draw(points: np.ndarray, height: np.ndarray, sigma: float, like: Array) -> Array:
-    """Image of Gaussian columns of given heights, float32, of the shape of ``like``."""
+def draw(points: np.ndarray, shapes: Sequence[tuple[np.ndarray, float]], like: Array) -> Array:
+    """Draw Gaussian columns on an empty image.
+
+    Parameters
+    ----------
+    points
+        (n, 2) pixels (x, y), on the host.
+    shapes
+        Gaussians that each column is the sum of: heights (n,), and a standard deviation in pixels.
+    like
+        An image of the frame: its shape, and its library.
+
+    Returns
+    -------
+    Array
+        float32, of the shape of ``like``.
+    """
     xp = array_module(like)
-    laid = stamps(points, sigma, like, reach=3.5)
-    part = laid.down[:, :, None] * laid.across[:, None, :]
-    part *= xp.asarray(height.astype(np.float32))[:, None, None]
-    total = xp.bincount(laid.place(like).reshape(-1), part.reshape(-1), minlength=like.size)
+    places, parts = [], []
+    for height, sigma in shapes:
+        laid = stamps(points, sigma, like, reach=3.5)
+        part = laid.down[:, :, None] * laid.across[:, None, :]
+        part *= xp.asarray(height.astype(np.float32))[:, None, None]
+        places.append(laid.place(like).reshape(-1))
+        parts.append(part.reshape(-1))
+    total = xp.bincount(xp.concatenate(places), xp.concatenate(parts), minlength=like.size)
     return total.astype(xp.float32).reshape(like.shape)

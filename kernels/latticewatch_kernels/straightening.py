@@ -67,16 +67,19 @@ def measure_row_shifts(
     xp = array_module(image)
     residual = image - periodic
     noise = noise if noise is not None else noise_line(residual, periodic, hole)
-    variance = noise.variance(periodic)
+    weight = 1.0 / noise.variance(periodic)
     slope = xp.zeros_like(periodic)
-    slope[:, 1:-1] = 0.5 * (periodic[:, 2:] - periodic[:, :-2])
+    xp.subtract(periodic[:, 2:], periodic[:, :-2], out=slope[:, 1:-1])
+    slope *= xp.float32(0.5)
     slope[hole] = 0.0
-    weighted = slope / variance
-    information = to_host((weighted * slope).sum(axis=1)).astype(float)
-    shift = -to_host((weighted * residual).sum(axis=1)) / np.maximum(information, 1e-12)
+    weighted = slope * weight
+    residual[hole] = 0.0
+    products = [(weighted, slope), (weighted, residual), (residual * weight, residual)]
+    sums = to_host(xp.stack([xp.einsum("rc,rc->r", a, b) for a, b in products])).astype(float)
+    information, pulled, squares = sums
+    shift = -pulled / np.maximum(information, 1e-12)
     # the variances are robust ones, and too small where a pixel counts less than an electron
-    inside = (~hole).astype(xp.float32)
-    misfit = float((inside * residual * residual / variance).sum() / xp.maximum(inside.sum(), 1.0))
+    misfit = squares.sum() / max(hole.size - int(hole.sum()), 1)
     error = np.sqrt(max(misfit, 1.0) / np.maximum(information, 1e-12))
     known = error < LEAST_CERTAIN_PX
     if not known.any():
@@ -105,13 +108,14 @@ def straighten(image: Array, shifts: RowShifts) -> Array:
     whole = np.floor(shifts.shift).astype(int)
     first, last = int(whole.min()) - 1, int(whole.max()) + 2
     weights = np.zeros((len(whole), last - first + 1), np.float32)
-    part = cubic_weights((shifts.shift - whole).astype(np.float32))
-    for k, weight in enumerate(part):
+    four = cubic_weights((shifts.shift - whole).astype(np.float32))
+    for k, weight in enumerate(four):
         np.put_along_axis(weights, (whole - 1 + k - first)[:, None], weight[:, None], axis=1)
     edge = max(-first, last, 0)
     padded = xp.pad(image, ((0, 0), (edge, edge)), mode="edge")
-    total = xp.zeros_like(image)
+    total, part = xp.zeros_like(image), xp.empty_like(image)
+    by_step = xp.asarray(weights.T[:, :, None])
     for step in range(first, last + 1):
-        weight = xp.asarray(weights[:, step - first])[:, None]
-        total += weight * padded[:, edge + step : edge + step + columns]
+        moved = padded[:, edge + step : edge + step + columns]
+        total += xp.multiply(by_step[step - first], moved, out=part)
     return total
