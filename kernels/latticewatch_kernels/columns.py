@@ -10,7 +10,7 @@ import numpy as np
 
 from latticewatch_kernels.arrays import array_module, to_host
 from latticewatch_kernels.harmonics import Harmonics
-from latticewatch_kernels.lattice import HEXAGONAL_SITES, Array, Lattice, NoLatticeError
+from latticewatch_kernels.lattice import HEXAGONAL_SITES, Array, Lattice, NoLatticeError, within
 from latticewatch_kernels.order import OrderMap
 from latticewatch_kernels.robust import median, spread
 from latticewatch_kernels.sampling import cubic
@@ -153,8 +153,7 @@ def _sampled_sites(matched: Array, lattice: Lattice, order: OrderMap) -> np.ndar
     cells = lattice.covering_cells((height, width))
     points = lattice.to_pixels(cells[None] + HEXAGONAL_SITES[:, None, None, :]).reshape(-1, 2)
     margin = 0.5 * lattice.constant
-    within = (points >= margin) & (points <= np.array([width, height]) - 1 - margin)
-    inside = np.flatnonzero(within.all(1))
+    inside = np.flatnonzero(within(points, (height, width), margin))
     place = points[inside] + order.displacement_at(points[inside])
     values = sample(matched, place)
     cell = np.minimum(

@@ -18,7 +18,7 @@ from latticewatch_kernels.arrays import array_module, to_host
 from latticewatch_kernels.columns import ColumnMap
 from latticewatch_kernels.conditioning import block_means
 from latticewatch_kernels.labelling import Labels
-from latticewatch_kernels.lattice import HEXAGONAL_SITES, Array, Lattice
+from latticewatch_kernels.lattice import HEXAGONAL_SITES, Array, Lattice, within
 from latticewatch_kernels.order import BLOCKS_PER_CELL, SMOOTHING_CELLS, averaging, enlarge
 from latticewatch_kernels.point_labels import SOUND_AMPLITUDE
 from latticewatch_kernels.robust import median, spread
@@ -140,17 +140,14 @@ def _sites(
     labels: Labels, lattice: Lattice, shape: tuple[int, int]
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Cells, sublattice and displaced places of the sites that are judged."""
-    high = np.array(shape[::-1], float) - 1.0
     cells = lattice.covering_cells(shape).reshape(-1, 2)
-    sublattice = np.repeat(np.arange(len(HEXAGONAL_SITES)), len(cells))
-    cells = np.tile(cells, (len(HEXAGONAL_SITES), 1))
-    points = lattice.site_positions(cells, sublattice)
+    number = len(cells)
+    points = lattice.to_pixels(cells + HEXAGONAL_SITES[:, None]).reshape(-1, 2)
     # half of the cells that cover a turned frame lie outside, farther than any scan displaces them
-    near = ((points >= 0.0) & (points <= high)).all(axis=1)
-    cells, sublattice, points = cells[near], sublattice[near], points[near]
+    near = np.flatnonzero(within(points, shape))
+    cells, sublattice, points = cells[near % number], near // number, points[near]
     points = points + labels.order.displacement_at(points)
-    margin = MARGIN * lattice.constant
-    kept = ((points >= margin) & (points <= high - margin)).all(axis=1)
+    kept = within(points, shape, MARGIN * lattice.constant)
     column, row = np.rint(points[kept]).astype(int).T
     sound = _at(labels.order.amplitude, points[kept], labels) >= SOUND_AMPLITUDE
     kept[kept] = sound & ~to_host(labels.hole)[row, column]

@@ -96,10 +96,10 @@ def _shifted(band: Array, shift: np.ndarray) -> Array:
     xp, ndimage = array_module(band), ndimage_module(band)
     for axis in range(2):
         part = float(shift[axis]) % 1.0
-        weights = np.zeros(7, np.float32)
-        first = 3 + int(np.floor(shift[axis])) - 1
-        weights[first : first + 4] = cubic_weights(part)
-        band = ndimage.correlate1d(band, xp.asarray(weights), axis=axis, mode="nearest")
+        weights = xp.asarray(np.array(cubic_weights(part), np.float32))
+        # the first of the four weights belongs to the pixel before the one that holds the place
+        origin = -1 - int(np.floor(shift[axis]))
+        band = ndimage.correlate1d(band, weights, axis=axis, mode="nearest", origin=origin)
     return band
 
 

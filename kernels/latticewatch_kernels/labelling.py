@@ -9,7 +9,7 @@ import numpy as np
 from latticewatch_kernels.arrays import array_module, irfft2, ndimage_module, rfft2
 from latticewatch_kernels.columns import ColumnMap, column_map, column_profile, site_intensity
 from latticewatch_kernels.extension import extend
-from latticewatch_kernels.harmonics import measure_harmonics, node_indices
+from latticewatch_kernels.harmonics import Harmonics, measure_harmonics, node_indices
 from latticewatch_kernels.lattice import Array, Lattice
 from latticewatch_kernels.noise import IntensityClasses, NoiseLine
 from latticewatch_kernels.order import SMOOTHING_CELLS, OrderMap, enlarge, local_order
@@ -145,7 +145,12 @@ def window_px(lattice: Lattice, shape: tuple[int, int]) -> float:
     return float(cells * lattice.constant)
 
 
-def label(image: Array, lattice: Lattice, threshold: float = LABEL_SIGMAS) -> Labels:
+def label(
+    image: Array,
+    lattice: Lattice,
+    threshold: float = LABEL_SIGMAS,
+    harmonics: Harmonics | None = None,
+) -> Labels:
     """Label what differs from the perfect crystal.
 
     Parameters
@@ -156,6 +161,8 @@ def label(image: Array, lattice: Lattice, threshold: float = LABEL_SIGMAS) -> La
         Its lattice, by `registration.register`.
     threshold
         Significance in standard deviations beyond which a pixel is labelled bright or dark.
+    harmonics
+        Of the image at the lattice's nodes, where known already (`registration.registered`).
 
     Raises
     ------
@@ -164,7 +171,8 @@ def label(image: Array, lattice: Lattice, threshold: float = LABEL_SIGMAS) -> La
     """
     xp = array_module(image)
     image = image.astype(xp.float32, copy=False)
-    harmonics = measure_harmonics(image, np.linalg.inv(lattice.matrix))
+    if harmonics is None:
+        harmonics = measure_harmonics(image, np.linalg.inv(lattice.matrix))
     order = local_order(image, lattice, harmonics)
     profile = column_profile(harmonics, lattice)
     # an average over some hundred rows, which their shifts widen by next to nothing
@@ -244,7 +252,8 @@ def _node_mask(shape: tuple[int, int], lattice: Lattice, window: float) -> np.nd
     nodes, width = _nodes(lattice, window)
     down = _gaussians(np.fft.fftfreq(shape[0]), nodes[:, 1], width)
     across = _gaussians(np.fft.rfftfreq(shape[1]), nodes[:, 0], width)
-    return np.asarray(np.minimum(down @ across.T, np.float32(1.0)))
+    mask = down @ across.T
+    return np.asarray(np.minimum(mask, np.float32(1.0), out=mask))
 
 
 def _nodes(lattice: Lattice, window: float) -> tuple[np.ndarray, float]:
@@ -271,4 +280,4 @@ def _gaussians(frequency: np.ndarray, centres: np.ndarray, width: float) -> np.n
     """(bins, nodes) float32 Gaussians about each centre, periodic in the sampling frequency."""
     gap = frequency[:, None] - centres
     gap -= np.rint(gap)
-    return gaussian(gap, width).astype(np.float32)
+    return gaussian(gap.astype(np.float32), width)

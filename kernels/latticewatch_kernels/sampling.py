@@ -14,9 +14,12 @@ LEAST_WEIGHT = 1e-12
 
 
 def gaussian(distance: np.ndarray, sigma: float) -> np.ndarray:
-    """Gaussian of unit height at given distances, float64; 0 where it is below `LEAST_WEIGHT`."""
+    """Gaussian of unit height at given distances; 0 where it is below `LEAST_WEIGHT`.
+
+    Of the distances' precision, which is single or double.
+    """
     weight = np.exp(-0.5 * (np.asarray(distance) / sigma) ** 2)
-    weight[weight < LEAST_WEIGHT] = 0.0
+    weight *= weight >= LEAST_WEIGHT
     return np.asarray(weight)
 
 

@@ -33,7 +33,7 @@ from latticewatch_kernels.displacements import Displacements, column_displacemen
 from latticewatch_kernels.labelling import Labels, label, site_intensity
 from latticewatch_kernels.lattice import NEIGHBOUR_CELLS, NEIGHBOUR_SUBLATTICE, Array, Lattice
 from latticewatch_kernels.patches import lattice_patches, rescale
-from latticewatch_kernels.registration import register
+from latticewatch_kernels.registration import registered
 from latticewatch_models.crystal import Crystal
 from latticewatch_models.runtime import Segmenter
 from latticewatch_models.segmentation import MERGE_DISTANCE, Segmentation
@@ -107,8 +107,8 @@ class Analyser:
         with watch.stage("condition"):
             image = condition(frame)
         with watch.stage("register"):
-            lattice = register(image)
-            labels = label(image, lattice)
+            lattice, harmonics = registered(image)
+            labels = label(image, lattice, harmonics=harmonics)
         seen, factor = self._segment(labels.image, lattice, watch)
         with watch.stage("localise"):
             points, probability = self._marks(seen, lattice, factor)
