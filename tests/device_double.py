@@ -4,21 +4,29 @@ What CuPy refuses is refused here: an array of the host's where a device's is wa
 are let through, as CuPy does), and a device's array handed to NumPy or SciPy. What crosses over is
 counted, since every crossing down makes the host wait for the device.
 
+Kernels in CUDA C run on the host as C++ (`cuda_on_host.py`).
+
 This shows that a kernel keeps its arrays on the side where they belong. It does not show that CuPy
 has every function, or computes the same: the tests marked ``gpu`` do.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import sys
 import types
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import scipy.fft
 import scipy.ndimage
+
+#: No two doubles are one device: what is kept by its number must not outlive it.
+DEVICE = types.SimpleNamespace(id=uuid.uuid4().int)
 
 #: Functions that take what is on the host up to the device.
 UPLOADS = ("asarray", "array", "ascontiguousarray")
@@ -90,6 +98,10 @@ class ndarray:  # noqa: N801
     def set(self, values: np.ndarray) -> None:
         traffic.count_up(values)
         self._values[...] = values
+
+    @property
+    def device(self) -> Any:
+        return DEVICE
 
     @property
     def data(self) -> Any:
@@ -200,10 +212,44 @@ def _uploading(function: Any) -> Any:
     return upload
 
 
+def _beside(name: str) -> Any:
+    """Module in a file beside this one, loaded once."""
+    if name not in sys.modules:
+        spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
+        assert spec is not None
+        assert spec.loader is not None
+        sys.modules[name] = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(sys.modules[name])
+    return sys.modules[name]
+
+
+class RawModule:
+    """CUDA C source; the host's compiler stands in for NVRTC."""
+
+    def __init__(self, *, code: str, options: tuple[str, ...] = ()) -> None:
+        assert options == ("-fmad=false",), "the host's build contracts nothing"
+        self._source = _beside("cuda_on_host").compiled(code)
+
+    def get_function(self, name: str) -> Any:
+        def run(grid: tuple[int], block: tuple[int], arguments: tuple[Any, ...]) -> None:
+            self._source.run(name, grid[0], block[0], [_inner_argument(a) for a in arguments])
+
+        return run
+
+
+def _inner_argument(value: Any) -> Any:
+    if isinstance(value, ndarray):
+        return value._values
+    if not isinstance(value, np.generic):
+        raise TypeError(f"{type(value)}: CuPy would pass Python's numbers as 64 bits")
+    return value
+
+
 @contextmanager
 def device() -> Iterator[Any]:
     """Stand in for CuPy while inside; gives the double of the module ``cupy``."""
     cupy, cupyx = _Module("cupy", np), types.ModuleType("cupyx")
+    cupy.RawModule = RawModule  # type: ignore[attr-defined]
     stream = types.SimpleNamespace(synchronize=lambda: None)
     cupy.cuda = types.SimpleNamespace(  # type: ignore[attr-defined]
         Device=lambda index: nullcontext(), get_current_stream=lambda: stream

@@ -69,6 +69,11 @@ def device(index: int) -> AbstractContextManager[Any]:
     return cast("AbstractContextManager[Any]", importlib.import_module("cupy").cuda.Device(index))
 
 
+def device_number(array: Array) -> int:
+    """Give the number of the CUDA device that an array lies on, -1 for the host."""
+    return int(array.device.id) if on_device(array) else -1
+
+
 def upload(array: np.ndarray) -> Array:
     """Copy an array to the current device, through page-locked memory of this thread.
 

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Protocol
 
 import numpy as np
 
-from latticewatch_kernels.arrays import array_module, to_host
+from latticewatch_kernels.arrays import to_host
 from latticewatch_kernels.harmonics import Harmonics
-from latticewatch_kernels.lattice import HEXAGONAL_SITES, Array, Lattice, NoLatticeError
+from latticewatch_kernels.lattice import HEXAGONAL_SITES, Array, Lattice, NoLatticeError, within
 from latticewatch_kernels.order import OrderMap
+from latticewatch_kernels.robust import median, spread
 from latticewatch_kernels.sampling import cubic
+from latticewatch_kernels.transfers import up
 
 #: Bounds of a column's Gaussian width in lattice constants. Below, it is narrower than the spacing
 #: of harmonics can show; above, neighbouring columns 0.58 a apart are no longer resolved.
@@ -125,8 +128,9 @@ def column_map(
     crosstalk = float(np.exp(-(distance**2) / (4.0 * sigma**2)))
     values = _sampled_sites(matched, lattice, order) * unit
     deviation = _less_crosstalk(values, crosstalk)
-    offset = np.nan_to_num(np.nanmedian(deviation.reshape(3, -1), axis=1))
-    spread = 1.4826 * np.abs(deviation - offset[:, None, None])
+    sites = [table[~np.isnan(table)] for table in deviation]
+    offset = np.array([median(found) if len(found) else 0.0 for found in sites])
+    gaps = [found - level for found, level in zip(sites, offset, strict=True)]
     # The lattice's heights are means over host and defects: medians tell the host alone.
     host = np.array(lattice.heights, float) + offset
     scale = float(host[0] - host[2])
@@ -136,8 +140,8 @@ def column_map(
         crosstalk,
         (host - host[2]) / scale,
         offset / scale,
-        np.nan_to_num(np.nanmedian(spread.reshape(3, -1), axis=1)) / scale,
-        float(np.nanmedian(spread)) / scale,
+        np.array([spread(gap) if len(gap) else 0.0 for gap in gaps]) / scale,
+        spread(np.concatenate(gaps)) / scale,
     )
 
 
@@ -150,14 +154,13 @@ def _sampled_sites(matched: Array, lattice: Lattice, order: OrderMap) -> np.ndar
     cells = lattice.covering_cells((height, width))
     points = lattice.to_pixels(cells[None] + HEXAGONAL_SITES[:, None, None, :]).reshape(-1, 2)
     margin = 0.5 * lattice.constant
-    within = (points >= margin) & (points <= np.array([width, height]) - 1 - margin)
-    inside = np.flatnonzero(within.all(1))
+    inside = np.flatnonzero(within(points, (height, width), margin))
     place = points[inside] + order.displacement_at(points[inside])
     values = sample(matched, place)
     cell = np.minimum(
         (points[inside] / order.stride).astype(int), np.array(order.hole.shape)[::-1] - 1
     )
-    values[to_host(order.hole)[cell[:, 1], cell[:, 0]]] = np.nan
+    values[order.hole[cell[:, 1], cell[:, 0]]] = np.nan
     table = np.full(len(points), np.nan)
     table[inside] = values
     return table.reshape(3, *cells.shape[:2])
@@ -165,8 +168,7 @@ def _sampled_sites(matched: Array, lattice: Lattice, order: OrderMap) -> np.ndar
 
 def sample(image: Array, places: np.ndarray) -> np.ndarray:
     """Values of an image at places (..., 2) in pixels by cubic convolution, float64 on the host."""
-    xp = array_module(image)
-    x, y = (xp.asarray(places[..., axis].astype(np.float32)) for axis in range(2))
+    x, y = up(image, *(places[..., axis].astype(np.float32) for axis in range(2)))
     return to_host(cubic(image, x, y)).astype(float)
 
 
@@ -174,14 +176,23 @@ def _less_crosstalk(values: np.ndarray, crosstalk: float) -> np.ndarray:
     """Table of site values (3, m, n) less what the six nearest sites add; NaN counts as nothing."""
     known = np.nan_to_num(values)
     around = np.zeros_like(values)
+    for site, other, cell in _neighbours():
+        # The table is a cell wider than the frame all round: what wraps is NaN, hence nothing.
+        around[site] += np.roll(known[other], (-cell[0], -cell[1]), axis=(0, 1))
+    return np.asarray((values - crosstalk * around) / (1.0 - 6.0 * crosstalk**2))
+
+
+@lru_cache(maxsize=1)
+def _neighbours() -> tuple[tuple[int, int, tuple[int, int]], ...]:
+    """Each site's six nearest: number of the site, that of the neighbour, and the latter's cell."""
+    found = []
     for site in range(3):
         for arm in np.concatenate([_ARMS, -_ARMS]):
             place = HEXAGONAL_SITES[site] + arm
             other = int(np.argmin([_off_lattice(place - s) for s in HEXAGONAL_SITES]))
-            cell = np.rint(place - HEXAGONAL_SITES[other]).astype(int)
-            # The table is a cell wider than the frame all round: what wraps is NaN, hence nothing.
-            around[site] += np.roll(known[other], (-cell[0], -cell[1]), axis=(0, 1))
-    return np.asarray((values - crosstalk * around) / (1.0 - 6.0 * crosstalk**2))
+            down, across = np.rint(place - HEXAGONAL_SITES[other]).astype(int)
+            found.append((site, other, (int(down), int(across))))
+    return tuple(found)
 
 
 def _off_lattice(fractional: np.ndarray) -> float:

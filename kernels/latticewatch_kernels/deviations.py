@@ -18,10 +18,12 @@ from latticewatch_kernels.arrays import array_module, to_host
 from latticewatch_kernels.columns import ColumnMap
 from latticewatch_kernels.conditioning import block_means
 from latticewatch_kernels.labelling import Labels
-from latticewatch_kernels.lattice import HEXAGONAL_SITES, Array, Lattice
+from latticewatch_kernels.lattice import HEXAGONAL_SITES, Array, Lattice, within
 from latticewatch_kernels.order import BLOCKS_PER_CELL, SMOOTHING_CELLS, averaging, enlarge
 from latticewatch_kernels.point_labels import SOUND_AMPLITUDE
+from latticewatch_kernels.robust import median, spread
 from latticewatch_kernels.stamps import draw, stamps
+from latticewatch_kernels.transfers import down, passing_table
 
 #: Sites nearer to the border than this, lattice constants, are not judged: part of their column and
 #: of its surroundings is outside.
@@ -103,23 +105,26 @@ def site_deviations(labels: Labels, lattice: Lattice) -> Deviations:
     weight = _weights(labels)
     level = _local_mean(weight, labels, lattice)
     laid = stamps(points, labels.columns.sigma, weight)
-    energy = np.maximum(to_host(laid.squared_sums(weight)).astype(float), 1e-12)
+
+    def response(image: Array) -> Array:
+        gap = image - level(image)
+        gap *= weight
+        return laid.sums(gap)
+
+    squares, first = down(laid.squared_sums(weight), response(labels.residual))
+    energy = np.maximum(squares.astype(float), 1e-12)
     root = np.sqrt(energy)
-
-    def measured(image: Array) -> np.ndarray:
-        response = to_host(laid.sums((image - level(image)) * weight))
-        return _less_median(response / energy, sublattice)
-
-    height = rest = measured(labels.residual)
-    spread = _spread(height * root, sublattice)
-    strong = np.abs(height) * root > STRONG_SIGMAS * spread[sublattice]
+    height = rest = _less_median(first / energy, sublattice)
+    sigma = _spread(height * root, sublattice)
+    strong = np.abs(height) * root > STRONG_SIGMAS * sigma[sublattice]
     if strong.any():
         drawn = _drawn(points[strong], height[strong], lattice, labels)
-        rest = measured(labels.residual - _as_in_residual(drawn, labels, lattice))
+        second = to_host(response(labels.residual - _as_in_residual(drawn, labels, lattice)))
+        rest = _less_median(second / energy, sublattice)
         height = rest + np.where(strong, height, 0.0)
-        spread = _spread(rest * root, sublattice)
+        sigma = _spread(rest * root, sublattice)
     unit = _unit(labels.columns)
-    error = spread[sublattice] / root
+    error = sigma[sublattice] / root
     error *= _local_excess(height / error, points, lattice.constant)
     level_at = _at(labels.order.level, points, labels)
     return Deviations(cells, sublattice, points, height * unit, error * unit, level_at)
@@ -137,38 +142,38 @@ def _sites(
     labels: Labels, lattice: Lattice, shape: tuple[int, int]
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Cells, sublattice and displaced places of the sites that are judged."""
-    high = np.array(shape[::-1], float) - 1.0
     cells = lattice.covering_cells(shape).reshape(-1, 2)
-    sublattice = np.repeat(np.arange(len(HEXAGONAL_SITES)), len(cells))
-    cells = np.tile(cells, (len(HEXAGONAL_SITES), 1))
-    points = lattice.site_positions(cells, sublattice)
+    number = len(cells)
+    points = lattice.to_pixels(cells + HEXAGONAL_SITES[:, None]).reshape(-1, 2)
     # half of the cells that cover a turned frame lie outside, farther than any scan displaces them
-    near = ((points >= 0.0) & (points <= high)).all(axis=1)
-    cells, sublattice, points = cells[near], sublattice[near], points[near]
+    near = np.flatnonzero(within(points, shape))
+    cells, sublattice, points = cells[near % number], near // number, points[near]
     points = points + labels.order.displacement_at(points)
-    margin = MARGIN * lattice.constant
-    kept = ((points >= margin) & (points <= high - margin)).all(axis=1)
-    column, row = np.rint(points[kept]).astype(int).T
+    kept = within(points, shape, MARGIN * lattice.constant)
     sound = _at(labels.order.amplitude, points[kept], labels) >= SOUND_AMPLITUDE
-    kept[kept] = sound & ~to_host(labels.hole)[row, column]
+    if labels.order.hole.any():
+        column, row = np.rint(points[kept]).astype(int).T
+        sound &= ~to_host(labels.hole)[row, column]
+    kept[kept] = sound
     return cells[kept], sublattice[kept], points[kept]
 
 
-def _at(cells: Array, points: np.ndarray, labels: Labels) -> np.ndarray:
+def _at(cells: np.ndarray, points: np.ndarray, labels: Labels) -> np.ndarray:
     """Values of a map of the order's cells at points (n, 2) in pixels."""
-    table = to_host(cells)
     place = np.rint(points).astype(int) // labels.order.stride
-    down, across = (
-        np.clip(place[:, axis], 0, size - 1) for axis, size in zip((1, 0), table.shape, strict=True)
+    row, column = (
+        np.clip(place[:, axis], 0, size - 1) for axis, size in zip((1, 0), cells.shape, strict=True)
     )
-    return np.asarray(table[down, across], float)
+    return np.asarray(cells[row, column], float)
 
 
 def _weights(labels: Labels) -> Array:
     """One over each pixel's variance, 0 in holes."""
     xp = array_module(labels.residual)
-    weight = 1.0 / labels.noise.variance(labels.periodic)
-    return xp.where(labels.hole, xp.float32(0.0), weight).astype(xp.float32)
+    weight = labels.noise.variance(labels.periodic)
+    xp.reciprocal(weight, out=weight)
+    weight[labels.hole] = 0.0
+    return weight
 
 
 def _local_mean(weight: Array, labels: Labels, lattice: Lattice) -> Callable[[Array], Array]:
@@ -178,10 +183,10 @@ def _local_mean(weight: Array, labels: Labels, lattice: Lattice) -> Callable[[Ar
     block = stride // BLOCKS_PER_CELL
     sigma = SMOOTHING_CELLS * lattice.constant / block
     shape = (weight.shape[0], weight.shape[1])
-    down, across = (xp.asarray(averaging(size // block, sigma)) for size in shape)
+    rows, columns = (passing_table(weight, averaging, size // block, sigma) for size in shape)
 
     def averaged(image: Array) -> Array:
-        return xp.matmul(xp.matmul(down, block_means(image, block)), across.T)
+        return xp.matmul(xp.matmul(rows, block_means(image, block)), columns.T)
 
     total = xp.maximum(averaged(weight), 1e-12)
 
@@ -193,9 +198,11 @@ def _local_mean(weight: Array, labels: Labels, lattice: Lattice) -> Callable[[Ar
 
 def _drawn(points: np.ndarray, height: np.ndarray, lattice: Lattice, labels: Labels) -> Array:
     """Image of columns of given heights with their tails, float32."""
-    core = draw(points, (1.0 - TAIL_HEIGHT) * height, labels.columns.sigma, labels.residual)
-    wide = TAIL_SIGMA * lattice.constant
-    return core + draw(points, TAIL_HEIGHT * height, wide, labels.residual)
+    parts = (
+        ((1.0 - TAIL_HEIGHT) * height, labels.columns.sigma),
+        (TAIL_HEIGHT * height, TAIL_SIGMA * lattice.constant),
+    )
+    return draw(points, parts, labels.residual)
 
 
 def _as_in_residual(drawn: Array, labels: Labels, lattice: Lattice) -> Array:
@@ -209,8 +216,8 @@ def _as_in_residual(drawn: Array, labels: Labels, lattice: Lattice) -> Array:
     stride = labels.order.stride
     block = stride // BLOCKS_PER_CELL
     sigma = SMOOTHING_CELLS * lattice.constant / block
-    down, across = (xp.asarray(averaging(size // block, sigma)) for size in drawn.shape)
-    mean = xp.matmul(xp.matmul(down, block_means(drawn, block)), across.T)
+    rows, columns = (passing_table(drawn, averaging, size // block, sigma) for size in drawn.shape)
+    mean = xp.matmul(xp.matmul(rows, block_means(drawn, block)), columns.T)
     return drawn - enlarge(mean, stride, (drawn.shape[0], drawn.shape[1]))
 
 
@@ -228,7 +235,7 @@ def _local_excess(z: np.ndarray, points: np.ndarray, constant: float) -> np.ndar
     )
     mean, cover = (ndimage.gaussian_filter(part, LOCAL_CELLS) for part in (total, number))
     local = np.sqrt(mean / np.maximum(cover, 1e-12)).ravel()[flat]
-    return np.asarray(np.maximum(local / max(float(np.median(local)), 1e-12), LEAST_EXCESS))
+    return np.asarray(np.maximum(local / max(median(local), 1e-12), LEAST_EXCESS))
 
 
 def _less_median(values: np.ndarray, sublattice: np.ndarray) -> np.ndarray:
@@ -237,11 +244,11 @@ def _less_median(values: np.ndarray, sublattice: np.ndarray) -> np.ndarray:
     for site in range(len(HEXAGONAL_SITES)):
         here = sublattice == site
         if here.any():
-            result[here] -= np.median(values[here])
+            result[here] -= median(values[here])
     return result
 
 
 def _spread(values: np.ndarray, sublattice: np.ndarray) -> np.ndarray:
     """Robust standard deviation on each sublattice, (3,)."""
-    sizes = [np.abs(values[sublattice == site]) for site in range(len(HEXAGONAL_SITES))]
-    return np.array([1.4826 * np.median(size) if len(size) else 1.0 for size in sizes])
+    parts = [values[sublattice == site] for site in range(len(HEXAGONAL_SITES))]
+    return np.array([spread(part) if len(part) else 1.0 for part in parts])

@@ -11,11 +11,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from latticewatch_kernels.arrays import array_module, to_host
+from latticewatch_kernels.arrays import array_module
 from latticewatch_kernels.column_fit import Columns, Windows, disc, fit_columns
 from latticewatch_kernels.labelling import Labels
-from latticewatch_kernels.lattice import Array, Lattice
+from latticewatch_kernels.lattice import Lattice
 from latticewatch_kernels.noise import NoiseLine, fit_noise_line
+from latticewatch_kernels.transfers import down
 
 #: A column of sublattice 0 and its six neighbours on it, these by their angle from a1 (from +x
 #: towards +y) in the perfect crystal; cells from the first, (7, 2).
@@ -158,8 +159,5 @@ def _gathered(labels: Labels, base: np.ndarray, pixels: np.ndarray) -> tuple[np.
     around = pixels[:, 1] * width + pixels[:, 0]
     place = (base[:, 1] * width + base[:, 0])[:, None] + around
     place = array_module(labels.residual).asarray(place)
-
-    def at(image: Array) -> np.ndarray:
-        return to_host(image.reshape(-1).take(place))
-
-    return at(labels.residual), at(labels.periodic), at(labels.hole)
+    images = (labels.residual, labels.periodic, labels.hole)
+    return down(*(image.reshape(-1).take(place) for image in images))

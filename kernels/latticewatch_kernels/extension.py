@@ -12,6 +12,7 @@ from scipy.fft import next_fast_len
 from latticewatch_kernels.arrays import array_module, ndimage_module
 from latticewatch_kernels.lattice import Array, Lattice, NoLatticeError
 from latticewatch_kernels.sampling import cubic_weights
+from latticewatch_kernels.transfers import up
 
 #: Lattice vectors up to this many lattice constants longer than the padding, and half as far aside,
 #: are looked at for one that is nearly whole pixels.
@@ -65,20 +66,30 @@ def _extend_axis(image: Array, axis: int, before: int, after: int, lattice: Latt
     size, other = image.shape[axis], image.shape[1 - axis]
     room = (size - 2, other // 2 - 2)
     exact = {side: _translation(lattice, axis, max(before, after), room, side) for side in (1, -1)}
+    vectors = [sign * exact[sign * side] for sign in (1, -1) for side in (1, -1)]
+    weights = iter(up(image, np.stack([_fractions(vector) for vector in vectors]))[0])
     pieces = []
     for sign, along in ((1, np.arange(-before, 0)), (-1, np.arange(size, size + after))):
         halves = []
         for side, aside in ((1, np.arange(other // 2)), (-1, np.arange(other // 2, other))):
             vector = sign * exact[sign * side]
-            halves.append(_moved(image, axis, along, aside, vector))
+            halves.append(_moved(image, axis, along, aside, vector, next(weights)))
         pieces.append(xp.concatenate(halves, axis=1 - axis))
     return xp.concatenate([pieces[0], image, pieces[1]], axis=axis)
 
 
 def _moved(
-    image: Array, axis: int, along: np.ndarray, aside: np.ndarray, vector: np.ndarray
+    image: Array,
+    axis: int,
+    along: np.ndarray,
+    aside: np.ndarray,
+    vector: np.ndarray,
+    weights: Array,
 ) -> Array:
-    """Values of an image at places (along, aside) moved by a vector (rows, columns)."""
+    """Values of an image at places (along, aside) moved by a vector (rows, columns).
+
+    ``weights`` are the vector's `_fractions`.
+    """
     step = np.rint(vector).astype(int)
     windows = [slice(0), slice(0)]
     cut = [slice(0), slice(0)]
@@ -88,19 +99,18 @@ def _moved(
         low = max(first - 2, 0)
         windows[which] = slice(low, min(first + len(places) + 2, image.shape[which]))
         cut[which] = slice(first - low, first - low + len(places))
-    return _shifted(image[tuple(windows)], vector - step)[tuple(cut)]
+    band, ndimage = image[tuple(windows)], ndimage_module(image)
+    for which, part in enumerate(vector - step):
+        # the first of the four weights belongs to the pixel before the one that holds the place
+        origin = -1 - int(np.floor(part))
+        band = ndimage.correlate1d(band, weights[which], which, mode="nearest", origin=origin)
+    return band[tuple(cut)]
 
 
-def _shifted(band: Array, shift: np.ndarray) -> Array:
-    """Values of a band at places moved by less than a pixel (rows, columns), cubic convolution."""
-    xp, ndimage = array_module(band), ndimage_module(band)
-    for axis in range(2):
-        part = float(shift[axis]) % 1.0
-        weights = np.zeros(7, np.float32)
-        first = 3 + int(np.floor(shift[axis])) - 1
-        weights[first : first + 4] = cubic_weights(part)
-        band = ndimage.correlate1d(band, xp.asarray(weights), axis=axis, mode="nearest")
-    return band
+def _fractions(vector: np.ndarray) -> np.ndarray:
+    """Weights (2, 4) along rows and columns for what a vector is off whole pixels, by `cubic`."""
+    parts = (vector - np.rint(vector)) % 1.0
+    return np.array([cubic_weights(float(part)) for part in parts], np.float32)
 
 
 def _translation(

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from latticewatch_kernels.arrays import array_module, to_host
+from latticewatch_kernels.arrays import array_module
 from latticewatch_kernels.lattice import Array, Lattice
+from latticewatch_kernels.transfers import down
 
 #: Highest frequency looked at, cycles per pixel: harmonics beyond it are aliased or hidden by noise
 #: for every lattice constant served.
@@ -67,11 +68,12 @@ def measure_harmonics(image: Array, reciprocal: np.ndarray) -> Harmonics:
     """Amplitudes of the Hann-windowed image at the nodes of the first shells."""
     indices = node_indices(reciprocal)
     nodes = indices @ reciprocal
-    moments = _moments(image, nodes)
     rows, columns = image.shape
+    (folded,), (spread,) = _folded(image, _waves(rows, nodes[:, 1])[:1], image.std())
+    right, _ = _waves(columns, nodes[:, 0])
     # sum of w^2 / (sum of w)^2 is 1.5 / n for a Hann window, along each axis
-    noise = float(image.std()) * 1.5 / np.sqrt(2.0 * rows * columns)
-    return Harmonics(indices, nodes, moments[0], noise)
+    noise = float(spread) * 1.5 / np.sqrt(2.0 * rows * columns)
+    return Harmonics(indices, nodes, (folded * right).sum(1), noise)
 
 
 def fit_reciprocal(image: Array, reciprocal: np.ndarray) -> np.ndarray:
@@ -122,24 +124,31 @@ def _hann(size: int) -> np.ndarray:
 
 
 def _moments(image: Array, nodes: np.ndarray) -> np.ndarray:
-    """(3, n) complex: amplitude, and its first moments in x and y about the frame's centre.
+    """(3, n) complex: amplitude, and its first moments in x and y about the frame's centre."""
+    rows, columns = image.shape
+    right, right_moment = _waves(columns, nodes[:, 0])
+    (plain, in_y), _ = _folded(image, _waves(rows, nodes[:, 1]))
+    return np.stack([(plain * right).sum(1), (plain * right_moment).sum(1), (in_y * right).sum(1)])
 
-    Two thin matrix products, rows first, instead of a Fourier transform that knows whole bins only.
+
+def _folded(
+    image: Array, waves: tuple[np.ndarray, ...], *further: Array
+) -> tuple[np.ndarray, list[np.ndarray]]:
+    """Products of m sets of waves (n, rows) with the image less its mean, complex (m, n, columns).
+
+    Thin matrix products, rows first, instead of a Fourier transform that knows whole bins only.
+    Further numbers come to the host in the same crossing.
     """
     xp = array_module(image)
-    rows, columns = image.shape
-    left, left_moment = _waves(rows, nodes[:, 1])
-    right, right_moment = _waves(columns, nodes[:, 0])
-    stacked = np.concatenate([left, left_moment])
-    stacked = np.concatenate([stacked.real, stacked.imag]).astype(np.float32)
-    centred = image.astype(xp.float32, copy=False)
-    product = to_host(xp.asarray(stacked) @ centred).astype(float)
-    count = len(nodes)
-    mean = float(image.mean())
-    folded = product[: 2 * count] + 1j * product[2 * count :]
-    folded -= mean * np.concatenate([left, left_moment]).sum(1)[:, None]
-    plain, in_y = folded[:count], folded[count:]
-    return np.stack([(plain * right).sum(1), (plain * right_moment).sum(1), (in_y * right).sum(1)])
+    stacked = np.concatenate(waves)
+    parts = xp.asarray(np.concatenate([stacked.real, stacked.imag]).astype(np.float32))
+    product, mean, *rest = down(
+        parts @ image.astype(xp.float32, copy=False), image.mean(), *further
+    )
+    product = product.astype(float)
+    folded = product[: len(stacked)] + 1j * product[len(stacked) :]
+    folded -= float(mean) * stacked.sum(1)[:, None]
+    return folded.reshape(len(waves), -1, folded.shape[1]), rest
 
 
 def _waves(size: int, frequency: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

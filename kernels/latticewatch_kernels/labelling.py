@@ -5,16 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from scipy import ndimage
 
-from latticewatch_kernels.arrays import array_module, irfft2, ndimage_module, rfft2
+from latticewatch_kernels.arrays import array_module, irfft2, rfft2
 from latticewatch_kernels.columns import ColumnMap, column_map, column_profile, site_intensity
 from latticewatch_kernels.extension import extend
-from latticewatch_kernels.harmonics import measure_harmonics, node_indices
+from latticewatch_kernels.harmonics import Harmonics, measure_harmonics, node_indices
 from latticewatch_kernels.lattice import Array, Lattice
-from latticewatch_kernels.noise import NoiseLine, noise_line
+from latticewatch_kernels.noise import IntensityClasses, NoiseLine
 from latticewatch_kernels.order import SMOOTHING_CELLS, OrderMap, enlarge, local_order
 from latticewatch_kernels.sampling import gaussian
 from latticewatch_kernels.straightening import RowShifts, measure_row_shifts, straighten
+from latticewatch_kernels.transfers import up
 
 __all__ = ["Labels", "bragg_filter", "label", "local_order", "site_intensity"]
 
@@ -124,13 +126,15 @@ def bragg_filter(image: Array, lattice: Lattice, order: OrderMap | None = None) 
     shape = (image.shape[0], image.shape[1])
     # The local mean goes first: contamination does not repeat with the lattice beyond the border.
     window = window_px(lattice, shape)
-    level, weight, cover = _local_mean(order, lattice, shape, window)
+    means = up(image, *_local_mean(order, lattice, window))
+    level, *holes = (enlarge(part, order.stride, shape) for part in means)
+    weight, cover = holes or (None, None)
     work = image - level
     if weight is not None:
         work *= weight
     padded, corner = extend(work, lattice, PADDING_WINDOWS * window)
     spectrum = rfft2(padded)
-    spectrum *= xp.asarray(_node_mask((padded.shape[0], padded.shape[1]), lattice, window))
+    spectrum *= _node_mask((padded.shape[0], padded.shape[1]), lattice, window, spectrum)
     window_part = (slice(corner[0], corner[0] + shape[0]), slice(corner[1], corner[1] + shape[1]))
     periodic = irfft2(spectrum, padded.shape)[window_part]
     if cover is not None:
@@ -145,7 +149,12 @@ def window_px(lattice: Lattice, shape: tuple[int, int]) -> float:
     return float(cells * lattice.constant)
 
 
-def label(image: Array, lattice: Lattice, threshold: float = LABEL_SIGMAS) -> Labels:
+def label(
+    image: Array,
+    lattice: Lattice,
+    threshold: float = LABEL_SIGMAS,
+    harmonics: Harmonics | None = None,
+) -> Labels:
     """Label what differs from the perfect crystal.
 
     Parameters
@@ -156,6 +165,8 @@ def label(image: Array, lattice: Lattice, threshold: float = LABEL_SIGMAS) -> La
         Its lattice, by `registration.register`.
     threshold
         Significance in standard deviations beyond which a pixel is labelled bright or dark.
+    harmonics
+        Of the image at the lattice's nodes, where known already (`registration.registered`).
 
     Raises
     ------
@@ -164,20 +175,21 @@ def label(image: Array, lattice: Lattice, threshold: float = LABEL_SIGMAS) -> La
     """
     xp = array_module(image)
     image = image.astype(xp.float32, copy=False)
-    harmonics = measure_harmonics(image, np.linalg.inv(lattice.matrix))
+    if harmonics is None:
+        harmonics = measure_harmonics(image, np.linalg.inv(lattice.matrix))
     order = local_order(image, lattice, harmonics)
     profile = column_profile(harmonics, lattice)
     # an average over some hundred rows, which their shifts widen by next to nothing
     periodic = bragg_filter(image, lattice, order)
-    hole = _hole_pixels(order, (image.shape[0], image.shape[1]))
-    noise = noise_line(image - periodic, periodic, hole)
+    hole = _hole_pixels(order, image)
+    classes, noise = IntensityClasses.and_line(image - periodic, periodic, hole)
     row_shifts = measure_row_shifts(image, periodic, hole, lattice.constant, noise)
     image = straighten(image, row_shifts)
     residual = image - periodic
     residual[hole] = 0.0
     matched = _matched(residual, profile[0])
     matched[hole] = 0.0
-    z = matched / xp.sqrt(noise_line(matched, periodic, hole).variance(periodic))
+    z = matched / xp.sqrt(classes.line(matched).variance(periodic))
     leak = _leak(lattice, profile[0], window_px(lattice, (image.shape[0], image.shape[1])))
     columns = column_map(matched, lattice, order, profile, leak)
     bright, dark = (z > threshold) & ~hole, (z < -threshold) & ~hole
@@ -186,40 +198,38 @@ def label(image: Array, lattice: Lattice, threshold: float = LABEL_SIGMAS) -> La
     )
 
 
-def _hole_pixels(order: OrderMap, shape: tuple[int, int]) -> Array:
-    """Pixels of holes, bool."""
-    if not bool(order.hole.any()):
-        return array_module(order.hole).zeros(shape, bool)
-    return enlarge(order.hole, order.stride, shape) > 0.5
+def _hole_pixels(order: OrderMap, image: Array) -> Array:
+    """Pixels of holes in an image, bool."""
+    xp, shape = array_module(image), (image.shape[0], image.shape[1])
+    if not order.hole.any():
+        return xp.zeros(shape, bool)
+    return enlarge(xp.asarray(order.hole), order.stride, shape) > 0.5
 
 
-def _local_mean(
-    order: OrderMap, lattice: Lattice, shape: tuple[int, int], window: float
-) -> tuple[Array, Array | None, Array | None]:
-    """Local mean of the specimen at every pixel; where there are holes, also two weights.
+def _local_mean(order: OrderMap, lattice: Lattice, window: float) -> tuple[np.ndarray, ...]:
+    """Local mean of the specimen in every cell; where there are holes, also two weights.
 
     The first is 1 on the specimen and 0 in holes, the second its average over the filter's window.
     """
-    xp, ndimage = array_module(order.mean), ndimage_module(order.mean)
-    if not bool(order.hole.any()):
-        return enlarge(order.mean, order.stride, shape), None, None
-    specimen = 1.0 - order.hole.astype(xp.float32)
+    if not order.hole.any():
+        return (order.mean,)
+    specimen = 1.0 - order.hole.astype(np.float32)
     window = window / order.stride
     cover = ndimage.gaussian_filter(specimen, window, mode="reflect")
     inner = order.crystalline & (order.amplitude > INNER_AMPLITUDE)
-    inner = inner.astype(xp.float32)
+    inner = inner.astype(np.float32)
     beyond = ndimage.gaussian_filter(inner * order.mean, window, mode="reflect")
     weight = ndimage.gaussian_filter(inner, window, mode="reflect")
-    middle = float((inner * order.mean).sum() / xp.maximum(inner.sum(), 1.0))
-    beyond = xp.where(weight > LEAST_COVER, beyond / xp.maximum(weight, LEAST_COVER), middle)
+    middle = float((inner * order.mean).sum() / np.maximum(inner.sum(), 1.0))
+    beyond = np.where(weight > LEAST_COVER, beyond / np.maximum(weight, LEAST_COVER), middle)
     # Near a hole the local mean is a mixture of specimen and vacuum in known parts.
     part = ndimage.gaussian_filter(
         specimen, SMOOTHING_CELLS * lattice.constant / order.stride, mode="reflect"
     )
-    unmixed = (order.mean - (1.0 - part) * order.mean.min()) / xp.maximum(part, LEAST_PART)
-    trust = xp.clip((part - LEAST_PART) / (1.0 - LEAST_PART), 0.0, 1.0)
+    unmixed = (order.mean - (1.0 - part) * order.mean.min()) / np.maximum(part, LEAST_PART)
+    trust = np.clip((part - LEAST_PART) / (1.0 - LEAST_PART), 0.0, 1.0)
     mean = trust * unmixed + (1.0 - trust) * beyond
-    return tuple(enlarge(part, order.stride, shape) for part in (mean, specimen, cover))
+    return mean, specimen, cover
 
 
 def _matched(residual: Array, sigma: float) -> Array:
@@ -232,18 +242,23 @@ def _matched(residual: Array, sigma: float) -> Array:
 
 def smooth_spectrum(spectrum: Array, shape: tuple[int, ...], sigma: float) -> None:
     """Multiply a half spectrum by that of a Gaussian of unit sum, in place."""
-    xp = array_module(spectrum)
-    for axis, frequency in enumerate((np.fft.fftfreq(shape[0]), np.fft.rfftfreq(shape[1]))):
-        gauss = xp.asarray(gaussian(2.0 * np.pi * sigma * frequency, 1.0).astype(np.float32))
-        spectrum *= gauss[:, None] if axis == 0 else gauss[None, :]
+    frequencies = (np.fft.fftfreq(shape[0]), np.fft.rfftfreq(shape[1]))
+    gauss = (gaussian(2.0 * np.pi * sigma * f, 1.0).astype(np.float32) for f in frequencies)
+    down, across = up(spectrum, *gauss)
+    spectrum *= down[:, None]
+    spectrum *= across[None, :]
 
 
-def _node_mask(shape: tuple[int, int], lattice: Lattice, window: float) -> np.ndarray:
+def _node_mask(shape: tuple[int, int], lattice: Lattice, window: float, like: Array) -> Array:
     """Half-plane mask: the sum of Gaussians at the nodes, both of each +-g pair."""
     nodes, width = _nodes(lattice, window)
-    down = _gaussians(np.fft.fftfreq(shape[0]), nodes[:, 1], width)
-    across = _gaussians(np.fft.rfftfreq(shape[1]), nodes[:, 0], width)
-    return np.asarray(np.minimum(down @ across.T, np.float32(1.0)))
+    down, across = up(
+        like,
+        _gaussians(np.fft.fftfreq(shape[0]), nodes[:, 1], width),
+        _gaussians(np.fft.rfftfreq(shape[1]), nodes[:, 0], width),
+    )
+    xp, mask = array_module(like), down @ across.T
+    return xp.minimum(mask, xp.float32(1.0), out=mask)
 
 
 def _nodes(lattice: Lattice, window: float) -> tuple[np.ndarray, float]:
@@ -270,4 +285,4 @@ def _gaussians(frequency: np.ndarray, centres: np.ndarray, width: float) -> np.n
     """(bins, nodes) float32 Gaussians about each centre, periodic in the sampling frequency."""
     gap = frequency[:, None] - centres
     gap -= np.rint(gap)
-    return gaussian(gap, width).astype(np.float32)
+    return gaussian(gap.astype(np.float32), width)

@@ -56,6 +56,13 @@ class NoLatticeError(FrameFaultError):
     """A frame shows no periodic lattice: no Bragg peak stands out of the noise."""
 
 
+def within(points: np.ndarray, shape: tuple[int, int], margin: float = 0.0) -> np.ndarray:
+    """Whether points (n, 2) lie inside a frame of (rows, columns), that far from its border."""
+    x, y = points.T
+    across = (x >= margin) & (x <= shape[1] - 1 - margin)
+    return np.asarray(across & (y >= margin) & (y <= shape[0] - 1 - margin))
+
+
 @dataclass(frozen=True)
 class Lattice:
     """Lattice vectors and phase of one frame.

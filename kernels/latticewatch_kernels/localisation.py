@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 from scipy.spatial import cKDTree
 
-from latticewatch_kernels.arrays import array_module, to_host
+from latticewatch_kernels import compiled
+from latticewatch_kernels.arrays import on_device
 from latticewatch_kernels.lattice import Array
 
 
@@ -31,11 +32,10 @@ def find_peaks(
         maximum and its neighbours along x and y (of their logarithms where all are positive, which
         is exact for a Gaussian).
     """
-    rows, columns = local_maxima(image, threshold)
+    rows, columns, _, around = maxima_around(image, image, threshold)
     if len(rows) == 0:
         return np.zeros((0, 2)), np.zeros(0)
-    around = _neighbourhoods(image, rows, columns)
-    points = np.stack([to_host(columns), to_host(rows)], 1) + _vertices(around)
+    points = np.stack([columns, rows], 1) + _vertices(around)
     return _best_first(points, around[:, 1, 1], min_distance)
 
 
@@ -73,11 +73,15 @@ def decode_heat_map(
     points, probability
         float64 (n, 2) and (n,), surest first, both on the host.
     """
-    xp = array_module(heat)
-    rows, columns = xp.nonzero(heat >= threshold)
-    picked = xp.concatenate([heat[rows, columns][None], offset[:, rows, columns]])
-    host = to_host(picked).astype(np.float64)
-    cells = np.stack([to_host(columns), to_host(rows)], 1)
+    if on_device(heat):
+        place, said = compiled.cells_above(heat, offset, threshold)
+        rows, columns = np.divmod(place, heat.shape[1])
+        host = said.T.astype(np.float64)
+    else:
+        rows, columns = np.nonzero(heat >= threshold)
+        picked = np.concatenate([heat[rows, columns][None], offset[:, rows, columns]])
+        host = picked.astype(np.float64)
+    cells = np.stack([columns, rows], 1)
     points = stride * cells + 0.5 * (stride - 1) + host[1:].T
     limits = np.array([shape[1], shape[0]]) - 0.5
     inside = ((points >= -0.5) & (points < limits)).all(axis=1)
@@ -90,6 +94,8 @@ def _best_first(
     """Sort by descending value and drop what lies too near to something better."""
     order = np.argsort(-values, kind="stable")
     points, values = points[order], values[order]
+    if min_distance <= 0.0:
+        return points, values
     keep = suppress(points, min_distance)
     return points[keep], values[keep]
 
@@ -117,12 +123,11 @@ def suppress(points: np.ndarray, min_distance: float) -> np.ndarray:
     return keep
 
 
-def local_maxima(heat: Array, threshold: float) -> tuple[Array, Array]:
+def _local_maxima(heat: np.ndarray, threshold: float) -> tuple[np.ndarray, np.ndarray]:
     """Rows and columns of cells at or above the threshold that no neighbour exceeds."""
-    xp = array_module(heat)
-    rows, columns = xp.nonzero(heat >= threshold)
+    rows, columns = np.nonzero(heat >= threshold)
     centre = heat[rows, columns]
-    highest = xp.ones(rows.shape, bool)
+    highest = np.ones(rows.shape, bool)
     for down in (-1, 0, 1):
         for right in (-1, 0, 1):
             if down == right == 0:
@@ -136,16 +141,45 @@ def local_maxima(heat: Array, threshold: float) -> tuple[Array, Array]:
     return rows[highest], columns[highest]
 
 
-def _neighbourhoods(heat: Array, rows: Array, columns: Array) -> np.ndarray:
-    """float64 (n, 3, 3) on the host; mirrored about the border, which shifts no maximum there."""
-    xp = array_module(heat)
-    step = xp.arange(-1, 2)
-    row, column = (
-        last - xp.abs(last - xp.abs(place[:, None] + step))
-        for place, last in ((rows, heat.shape[0] - 1), (columns, heat.shape[1] - 1))
-    )
-    around = heat[row.clip(0)[:, :, None], column.clip(0)[:, None, :]]
-    return to_host(around).astype(np.float64)
+def maxima_around(
+    judged: Array, shown: Array, threshold: float, half_plane: bool = False
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Local maxima of one map, and what lies around them in another of its shape.
+
+    Parameters
+    ----------
+    judged, shown
+        (rows, columns) each.
+    threshold
+        Least value of a maximum.
+    half_plane
+        The maps are the half plane of a real image's spectrum (`spectrum`): rows go on at the other
+        end, columns are mirrored about frequency 0. Else maps are mirrored about their borders,
+        which shifts no maximum there.
+
+    Returns
+    -------
+    rows, columns, values, around
+        int (n,) twice, float64 (n,) and float64 (n, 3, 3), on the host, in reading order.
+    """
+    if on_device(judged):
+        place, said = compiled.maxima(judged, shown, threshold, half_plane)
+        rows, columns = np.divmod(place, judged.shape[1])
+        said = said.astype(np.float64)
+        return rows, columns, said[:, 0], said[:, 1:].reshape(-1, 3, 3)
+    rows, columns = _local_maxima(judged, threshold)
+    step = np.arange(-1, 2)
+    row, column = rows[:, None] + step, columns[:, None] + step
+    height, width = judged.shape
+    if half_plane:
+        row, column = row % height, np.abs(column).clip(0, width - 1)
+    else:
+        row, column = (
+            (last - np.abs(last - np.abs(place))).clip(0)
+            for place, last in ((row, height - 1), (column, width - 1))
+        )
+    around = shown[row[:, :, None], column[:, None, :]].astype(np.float64)
+    return rows, columns, judged[rows, columns].astype(np.float64), around
 
 
 def _vertices(around: np.ndarray) -> np.ndarray:

@@ -9,6 +9,8 @@ import numpy as np
 from latticewatch_kernels.arrays import array_module, to_host
 from latticewatch_kernels.conditioning import even_sample
 from latticewatch_kernels.lattice import Array
+from latticewatch_kernels.robust import spread
+from latticewatch_kernels.transfers import down
 
 #: Classes of intensity into which pixels are sorted to see how noise depends on it; 2,500 pixels
 #: each, a robust variance good to 5 %.
@@ -34,15 +36,56 @@ class NoiseLine:
     def variance(self, periodic: Array) -> Array:
         """Variance at every pixel of a periodic part, float32."""
         xp = array_module(periodic)
-        line = xp.float32(self.slope) * periodic + xp.float32(self.base)
-        return xp.maximum(line, xp.float32(self.least))
+        line = periodic * xp.float32(self.slope)
+        line += xp.float32(self.base)
+        return xp.maximum(line, xp.float32(self.least), out=line)
+
+
+@dataclass(frozen=True)
+class IntensityClasses:
+    """An even sample of a frame's pixels in classes of intensity, holes left out.
+
+    Attributes
+    ----------
+    kept
+        Numbers of the pixels within the sample, by rising intensity.
+    level
+        (n,) their intensity, in that order.
+    """
+
+    kept: np.ndarray
+    level: np.ndarray
+
+    @classmethod
+    def of(cls, periodic: Array, hole: Array) -> IntensityClasses:
+        """Sort the pixels of a frame, given its periodic part and bool which are in a hole."""
+        return cls._sorted(*down(even_sample(periodic), even_sample(hole)))
+
+    @classmethod
+    def and_line(
+        cls, residual: Array, periodic: Array, hole: Array
+    ) -> tuple[IntensityClasses, NoiseLine]:
+        """Sort the pixels as `of` does, and fit the line of a residual in the same crossing."""
+        samples = (even_sample(image) for image in (residual, periodic, hole))
+        values, level, left_out = down(*samples)
+        classes = cls._sorted(level, left_out)
+        return classes, _line(values[classes.kept], classes.level)
+
+    @classmethod
+    def _sorted(cls, level: np.ndarray, left_out: np.ndarray) -> IntensityClasses:
+        kept = np.flatnonzero(~left_out)
+        level = level[kept]
+        rising = np.argsort(level)
+        return cls(kept[rising], level[rising])
+
+    def line(self, residual: Array) -> NoiseLine:
+        """Fit a line to the variance of a residual of the same frame."""
+        return _line(to_host(even_sample(residual))[self.kept], self.level)
 
 
 def noise_line(residual: Array, periodic: Array, hole: Array) -> NoiseLine:
     """Fit a line to the variance of an even sample of pixels; holes are left out."""
-    kept = ~to_host(even_sample(hole))
-    values, level = (to_host(even_sample(image))[kept] for image in (residual, periodic))
-    return fit_noise_line(values, level)
+    return IntensityClasses.and_line(residual, periodic, hole)[1]
 
 
 def fit_noise_line(residual: np.ndarray, level: np.ndarray) -> NoiseLine:
@@ -51,13 +94,23 @@ def fit_noise_line(residual: np.ndarray, level: np.ndarray) -> NoiseLine:
     Parameters
     ----------
     residual, level
-        (n,) each, on the host: what differs from the noiseless intensity, and that intensity.
+        (n,) each, on the host: what differs from the noiseless intensity, and that intensity; n at
+        least `NOISE_CLASSES`.
     """
-    size, level = np.abs(residual).astype(float), np.asarray(level, float)
-    classes = np.array_split(np.argsort(level), NOISE_CLASSES)
-    variance = np.array([(1.4826 * np.median(size[part])) ** 2 for part in classes])
-    middle = np.array([np.median(level[part]) for part in classes])
+    rising = np.argsort(level)
+    return _line(residual[rising], level[rising])
+
+
+def _line(residual: np.ndarray, level: np.ndarray) -> NoiseLine:
+    """Fit the line to pixels by rising intensity."""
+    variance = np.array([spread(part) ** 2 for part in np.array_split(residual, NOISE_CLASSES)])
+    middle = np.array([_middle(part) for part in np.array_split(level, NOISE_CLASSES)])
     # The relative error of a variance is the same in every class: weigh by its inverse.
     slope, base = np.polyfit(middle, variance, 1, w=1.0 / np.maximum(variance, 1e-30))
     least = max(float(variance.min()) * 0.5, float(np.finfo(np.float32).tiny))
     return NoiseLine(float(slope), float(base), least)
+
+
+def _middle(rising: np.ndarray) -> float:
+    """Median of sorted values."""
+    return 0.5 * (float(rising[(len(rising) - 1) // 2]) + float(rising[len(rising) // 2]))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -11,6 +13,7 @@ from latticewatch_kernels.harmonics import Harmonics, measure_harmonics
 from latticewatch_kernels.lattice import HEXAGONAL_SITES, Array, Lattice
 from latticewatch_kernels.phases import LESS_ORDER, WHOLE, area_fractions
 from latticewatch_kernels.sampling import bilinear, gaussian
+from latticewatch_kernels.transfers import down, passing_table, table, up
 
 #: Blocks to a lattice constant: the demodulated image is band-limited to less than the grid's
 #: Nyquist frequency by the smoothing that follows.
@@ -37,7 +40,7 @@ HOLE_LEVEL = 0.35
 
 @dataclass(frozen=True)
 class OrderMap:
-    """Local order on a coarse grid of cells.
+    """Local order on a coarse grid of cells; small, and always on the host.
 
     Attributes
     ----------
@@ -59,22 +62,20 @@ class OrderMap:
         `phases.area_fractions`: finer than the cells.
     """
 
-    amplitude: Array
-    level: Array
-    mean: Array
-    displacement: Array
-    crystalline: Array
-    hole: Array
+    amplitude: np.ndarray
+    level: np.ndarray
+    mean: np.ndarray
+    displacement: np.ndarray
+    crystalline: np.ndarray
+    hole: np.ndarray
     stride: int
     fractions: np.ndarray
 
     def displacement_at(self, points: np.ndarray) -> np.ndarray:
         """Displacement (n, 2) in pixels at points (n, 2); ``points`` less it are ideal places."""
-        xp = array_module(self.displacement)
         place = (np.asarray(points, float).reshape(-1, 2) + 0.5) / self.stride - 0.5
-        x, y = (xp.asarray(place[:, axis].astype(np.float32)) for axis in range(2))
-        parts = [to_host(bilinear(part, x, y)) for part in self.displacement]
-        return np.stack(parts, 1).astype(float)
+        x, y = place.astype(np.float32).T
+        return np.asarray(bilinear(self.displacement, x, y).T, float)
 
 
 def local_order(image: Array, lattice: Lattice, harmonics: Harmonics | None = None) -> OrderMap:
@@ -99,20 +100,22 @@ def local_order(image: Array, lattice: Lattice, harmonics: Harmonics | None = No
     stride = max(1, int(lattice.constant / BLOCKS_PER_CONSTANT))
     maps = _demodulate(image, lattice, stride)
     sigma = SMOOTHING_CELLS * lattice.constant / stride
-    down, across = (xp.asarray(averaging(size, sigma)) for size in maps.shape[1:])
-    maps = xp.matmul(xp.matmul(down, maps), across.T)
-    mean, waves = maps[0] + image.mean(dtype=xp.float32), maps[1::2] + 1j * maps[2::2]
-    amplitude = xp.sqrt((waves.real**2 + waves.imag**2).sum(0))
-    amplitude /= float(np.quantile(to_host(amplitude), CRYSTALLINE_QUANTILE))
+    average = [passing_table(image, averaging, size, sigma) for size in maps.shape[1:]]
+    maps = xp.matmul(xp.matmul(average[0], maps), average[1].T)
+    # seven small maps: what is left to do to them costs a host less than a device's launches
+    maps, offset = down(maps, image.mean(dtype=xp.float32))
+    mean, waves = maps[0] + offset, maps[1::2] + 1j * maps[2::2]
+    amplitude = np.sqrt((waves.real**2 + waves.imag**2).sum(0))
+    amplitude /= float(np.quantile(amplitude, CRYSTALLINE_QUANTILE))
     crystalline = amplitude > CRYSTALLINE_AMPLITUDE
-    middle = float(np.median(to_host(mean)[to_host(crystalline)]))
+    middle = float(np.median(mean[crystalline]))
     level = (mean - middle) / _mean_above_empty(lattice, harmonics) + 1.0
     hole = ~crystalline & (level < HOLE_LEVEL)
     fractions = WHOLE
-    if bool((amplitude < LESS_ORDER).any()):
-        texture = _covariance(image, stride, (down, across)) - maps[0] ** 2
+    if (amplitude < LESS_ORDER).any():
+        texture = to_host(_covariance(image, stride, average)) - maps[0] ** 2
         cell = lattice.constant / (stride * BLOCKS_PER_CELL)
-        fractions = area_fractions(to_host(waves), to_host(amplitude), to_host(texture), cell)
+        fractions = area_fractions(waves, amplitude, texture, cell)
     displacement = _displacement(waves, lattice)
     return OrderMap(
         amplitude,
@@ -129,13 +132,14 @@ def local_order(image: Array, lattice: Lattice, harmonics: Harmonics | None = No
 def enlarge(cells: Array, stride: int, shape: tuple[int, int]) -> Array:
     """Bilinear enlargement of a map of cells to pixels, float32; edge values are repeated."""
     xp = array_module(cells)
-    down, across = (
-        xp.asarray(_interpolation(size, count, stride))
+    rows, columns = (
+        table(cells, _interpolation, size, count, stride)
         for size, count in zip(shape, cells.shape, strict=True)
     )
-    return down @ cells.astype(xp.float32) @ across.T
+    return rows @ cells.astype(xp.float32) @ columns.T
 
 
+@lru_cache(maxsize=4)
 def _interpolation(size: int, count: int, stride: int) -> np.ndarray:
     """(size, count) weights of linear interpolation between the centres of cells."""
     place = np.clip((np.arange(size) + 0.5) / stride - 0.5, 0.0, count - 1.0)
@@ -172,10 +176,11 @@ def _demodulate(image: Array, lattice: Lattice, stride: int) -> Array:
     for gx, gy in _ring(lattice):
         wave = np.exp(-2j * np.pi * gy * y)
         kernels += [wave.real, wave.imag]
-        across.append(xp.asarray(np.exp(-2j * np.pi * gx * x).astype(np.complex64)))
+        across.append(np.exp(-2j * np.pi * gx * x).astype(np.complex64))
     # In y block sums are products with a small matrix for each row of blocks: (rows, 7, stride).
-    down = np.stack(kernels).reshape(-1, rows, stride).swapaxes(0, 1) / stride
-    folded = xp.matmul(xp.asarray(down.astype(np.float32)), whole.reshape(rows, stride, -1))
+    folds = np.stack(kernels).reshape(-1, rows, stride).swapaxes(0, 1) / stride
+    folds, *across = up(image, folds.astype(np.float32), *across)
+    folded = xp.matmul(folds, whole.reshape(rows, stride, -1))
     maps = [_row_means(folded[:, 0], stride)]
     for k in range(3):
         mean = _row_means((folded[:, 1 + 2 * k] + 1j * folded[:, 2 + 2 * k]) * across[k], stride)
@@ -191,7 +196,7 @@ def _row_means(lines: Array, stride: int) -> Array:
     return total / stride
 
 
-def _covariance(image: Array, stride: int, average: tuple[Array, Array]) -> Array:
+def _covariance(image: Array, stride: int, average: Sequence[Array]) -> Array:
     """Local mean of the product of each pixel and the one below, both less the frame's mean.
 
     Counting noise has no part in it, and jitter along x, or afterglow, next to none.
@@ -208,13 +213,12 @@ def _covariance(image: Array, stride: int, average: tuple[Array, Array]) -> Arra
     return average[0] @ _row_means(lines, stride) @ average[1].T
 
 
-def _displacement(waves: Array, lattice: Lattice) -> Array:
+def _displacement(waves: np.ndarray, lattice: Lattice) -> np.ndarray:
     """Least squares of ``phase = -2 pi g.u`` over the three waves, float32 (2, h, w)."""
-    xp = array_module(waves)
-    reference = xp.conj(waves.sum((1, 2), keepdims=True))
-    phase = xp.angle(waves * reference).astype(xp.float32)
+    reference = np.conj(waves.sum((1, 2), keepdims=True))
+    phase = np.angle(waves * reference).astype(np.float32)
     solve = np.linalg.pinv(-2.0 * np.pi * _ring(lattice)).astype(np.float32)
-    return xp.tensordot(xp.asarray(solve), phase, axes=1)
+    return np.tensordot(solve, phase, axes=1)
 
 
 def _mean_above_empty(lattice: Lattice, harmonics: Harmonics) -> float:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from latticewatch_kernels.arrays import array_module
+from latticewatch_kernels import compiled
+from latticewatch_kernels.arrays import array_module, on_device
 from latticewatch_kernels.lattice import Array, Lattice
 from latticewatch_kernels.sampling import bilinear
+from latticewatch_kernels.transfers import up
 
 
 def lattice_patches(
@@ -43,7 +45,6 @@ def lattice_patches(
     Array
         float32 (n, size, size).
     """
-    xp = array_module(image)
     points = np.asarray(points, float).reshape(-1, 2)
     steps = ((np.arange(size) + 0.5) / size - 0.5) * span
     grid = np.stack(np.meshgrid(steps, steps), -1).reshape(-1, 2)
@@ -55,9 +56,12 @@ def lattice_patches(
     turned = np.stack([np.stack([cosine, -sine], -1), np.stack([sine, cosine], -1)], -2)
     offsets = grid @ np.swapaxes(to_frame @ turned, 1, 2)
     which = np.broadcast_to(np.asarray(turns, int) % 3, (len(points),))
-    places = xp.asarray((points[:, None, :] + offsets[which]).astype(np.float32))
-    patches = bilinear(image, places[..., 0], places[..., 1])
-    return patches.reshape(len(points), size, size).astype(xp.float32, copy=False)
+    if on_device(image):
+        patches = compiled.patches(image, *up(image, points, which.astype(np.int32), offsets))
+    else:
+        places = (points[:, None, :] + offsets[which]).astype(np.float32)
+        patches = bilinear(image, places[..., 0], places[..., 1])
+    return patches.reshape(len(points), size, size).astype(np.float32, copy=False)
 
 
 def rescaled_shape(shape: tuple[int, int], factor: float) -> tuple[int, int]:
@@ -90,8 +94,11 @@ def rescale(image: Array, factor: float) -> Array:
     if factor == 1.0:
         return image.copy()
     rows, columns = rescaled_shape(tuple(image.shape), factor)
-    down = xp.asarray(_resampling(image.shape[0], rows, factor))
-    across = xp.asarray(_resampling(image.shape[1], columns, factor))
+    down, across = up(
+        image,
+        _resampling(image.shape[0], rows, factor),
+        _resampling(image.shape[1], columns, factor),
+    )
     return down @ image @ across.T
 
 

@@ -7,12 +7,14 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
-from latticewatch_kernels.arrays import to_host
 from latticewatch_kernels.columns import site_intensity
+from latticewatch_kernels.conditioning import block_means
 from latticewatch_kernels.labelling import LABEL_SIGMAS, Labels
 from latticewatch_kernels.lattice import Lattice
 from latticewatch_kernels.localisation import find_peaks
-from latticewatch_kernels.order import enlarge
+from latticewatch_kernels.order import OrderMap, enlarge
+from latticewatch_kernels.sampling import bilinear
+from latticewatch_kernels.transfers import down
 
 #: Significance from which on a site is in doubt: of 400 sites without a defect 5 are.
 DOUBT_SIGMAS = 2.5
@@ -43,6 +45,10 @@ SOUND_AMPLITUDE = 0.65
 #: Standard deviation of the window, in lattice constants, over which the residual's own spread is
 #: taken, and the significance at which it is clipped, so that defects do not count as noise.
 LOCAL_CELLS, LOCAL_CLIP = 2.0, 2.5
+
+#: Blocks of pixels to a standard deviation of that window. Sites of 12 simulated frames read 0.1 to
+#: 0.3 % differently than from pixels (root mean square; 1.3 % at most), in 1.5 for 11.5 ms.
+BLOCKS_PER_SIGMA = 5
 
 
 @dataclass(frozen=True)
@@ -128,8 +134,8 @@ def points_of_labels(
             f"threshold {threshold:g} and doubt {doubt:g} standard deviations: "
             "give a threshold above the doubt, and a doubt above 0"
         )
-    z = to_host(labels.z)
-    hole, contamination, disorder, untold = _areas(labels, lattice, threshold)
+    z, hole = down(labels.z, labels.hole)
+    contamination, disorder, untold = _areas(labels.order, lattice, threshold, z, hole)
     cells, sublattice, gap, height = _candidates(labels, lattice, z, doubt)
     sites = lattice.site_positions(cells, sublattice)
     sites = sites + labels.order.displacement_at(sites)
@@ -139,11 +145,11 @@ def points_of_labels(
     )
     # what is bright takes the local mean up with it, and leaves a shadow around it
     usable = inside & ~_grown(untold | hole, RIM_CELLS * lattice.constant)[rows, columns]
-    amplitude = to_host(enlarge(labels.order.amplitude, labels.order.stride, z.shape))
+    amplitude = enlarge(labels.order.amplitude, labels.order.stride, z.shape)
     sound = gap <= SITE_REACH * lattice.constant
     sound &= amplitude[rows, columns] >= SOUND_AMPLITUDE
     significance = _significance(labels, lattice, cells, sublattice)
-    significance /= _local_spread(z, lattice.constant)[rows, columns]
+    significance /= _local_spread(z, lattice.constant, rows, columns)
     size = np.abs(significance)
     sure = usable & sound & (size >= threshold)
     sure = np.flatnonzero(sure)[np.argsort(-size[sure], kind="stable")]
@@ -187,28 +193,36 @@ def _significance(
     return np.asarray(deviation / noise[sublattice], float)
 
 
-def _local_spread(z: np.ndarray, constant: float) -> np.ndarray:
-    """Root mean square of the clipped significance around each pixel, at least 1."""
+def _local_spread(
+    z: np.ndarray, constant: float, rows: np.ndarray, columns: np.ndarray
+) -> np.ndarray:
+    """Root mean square of the clipped significance around each of n pixels, at least 1; (n,)."""
+    sigma = LOCAL_CELLS * constant
+    block = max(1, int(sigma / BLOCKS_PER_SIGMA))
     clipped = np.minimum(z * z, LOCAL_CLIP**2)
-    mean = ndimage.gaussian_filter(clipped, LOCAL_CELLS * constant, mode="reflect", truncate=2.0)
-    return np.asarray(np.sqrt(np.maximum(mean, 1.0)))
+    # mirrored pixel by pixel before blocks are made, whose border is not the frame's
+    reach = block * int(np.ceil(2.0 * sigma / block))
+    pads = [(reach, reach + -side % block) for side in z.shape]
+    blocks = block_means(np.pad(clipped, pads, mode="symmetric"), block)
+    mean = ndimage.gaussian_filter(blocks, sigma / block, mode="nearest", truncate=2.0)
+    x, y = ((place + reach + 0.5) / block - 0.5 for place in (columns, rows))
+    local = bilinear(mean, x, y)
+    return np.asarray(np.sqrt(np.maximum(local, 1.0)))
 
 
 def _areas(
-    labels: Labels, lattice: Lattice, threshold: float
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Holes, contamination, disorder (none on another), and where no point can be told."""
-    z, order = to_host(labels.z), labels.order
-    hole = to_host(labels.hole)
+    order: OrderMap, lattice: Lattice, threshold: float, z: np.ndarray, hole: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Contamination and disorder (none on another or in a hole), and where no point can be told."""
     shape = (z.shape[0], z.shape[1])
-    lost = to_host(enlarge(~order.crystalline & ~order.hole, order.stride, shape)) > 0.5
-    raised = to_host(enlarge(order.level, order.stride, shape)) > CONTAMINATED_LEVEL
+    lost = enlarge(~order.crystalline & ~order.hole, order.stride, shape) > 0.5
+    raised = enlarge(order.level, order.stride, shape) > CONTAMINATED_LEVEL
     least = EXTENDED_CELLS * lattice.cell_area
     bright = _large(z > threshold, least)
     dark = _large(z < -threshold, least)
     contamination = (bright | _large(raised, least)) & ~hole
     disorder = (dark | lost) & ~hole & ~contamination
-    return hole, contamination, disorder, (bright & ~hole) | disorder
+    return contamination, disorder, (bright & ~hole) | disorder
 
 
 def _large(mask: np.ndarray, least: float) -> np.ndarray:
@@ -216,7 +230,8 @@ def _large(mask: np.ndarray, least: float) -> np.ndarray:
     parts, _ = ndimage.label(mask, structure=np.ones((3, 3), int))
     size = np.bincount(parts.ravel())
     size[0] = 0
-    return np.asarray((size >= least)[parts])
+    large = size >= least
+    return np.asarray(large[parts]) if large.any() else np.zeros(mask.shape, bool)
 
 
 def _grown(mask: np.ndarray, reach: float) -> np.ndarray:

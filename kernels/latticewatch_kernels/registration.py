@@ -44,6 +44,11 @@ def register(image: Array, peaks: BraggPeaks | None = None) -> Lattice:
     NoLatticeError
         No hexagonal lattice stands out of the noise.
     """
+    return registered(image, peaks)[0]
+
+
+def registered(image: Array, peaks: BraggPeaks | None = None) -> tuple[Lattice, Harmonics]:
+    """Give what `register` gives, and the harmonics that it was found from."""
     found = peaks if peaks is not None else find_lattice(image)
     harmonics = measure_harmonics(image, found.reciprocal)
     vectors = np.linalg.inv(found.reciprocal).T
@@ -57,7 +62,7 @@ def register(image: Array, peaks: BraggPeaks | None = None) -> Lattice:
     )
     lattice = _refine(lattice, harmonics, found.reciprocal)
     lattice = _settle_gauge(lattice, harmonics)
-    return _origin_near_centre(lattice, (image.shape[0], image.shape[1]))
+    return _origin_near_centre(lattice, (image.shape[0], image.shape[1])), harmonics
 
 
 def drift(before: Lattice, now: Lattice) -> np.ndarray:

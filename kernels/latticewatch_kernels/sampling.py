@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from latticewatch_kernels.arrays import array_module
+from latticewatch_kernels import compiled
+from latticewatch_kernels.arrays import on_device
 from latticewatch_kernels.lattice import Array
 
 #: Weights below this count as nothing. Far from a Gaussian's centre they, or products of them,
@@ -14,27 +15,36 @@ LEAST_WEIGHT = 1e-12
 
 
 def gaussian(distance: np.ndarray, sigma: float) -> np.ndarray:
-    """Gaussian of unit height at given distances, float64; 0 where it is below `LEAST_WEIGHT`."""
+    """Gaussian of unit height at given distances; 0 where it is below `LEAST_WEIGHT`.
+
+    Of the distances' precision, which is single or double.
+    """
     weight = np.exp(-0.5 * (np.asarray(distance) / sigma) ** 2)
-    weight[weight < LEAST_WEIGHT] = 0.0
+    weight *= weight >= LEAST_WEIGHT
     return np.asarray(weight)
 
 
 def bilinear(image: Array, x: Array, y: Array) -> Array:
-    """Bilinear interpolation at pixels (x, y); beyond the frame the edge value is repeated."""
-    xp = array_module(image)
-    height, width = image.shape
-    x = xp.clip(x, 0, width - 1).astype(xp.float32)
-    y = xp.clip(y, 0, height - 1).astype(xp.float32)
-    left = xp.minimum(x.astype(xp.int32), max(width - 2, 0))
-    top = xp.minimum(y.astype(xp.int32), max(height - 2, 0))
-    u, v = x - left, y - top
-    flat = image.reshape(-1)
+    """Bilinear interpolation at pixels (x, y); beyond the frame the edge value is repeated.
+
+    Of several images of one shape, (..., rows, columns), each is read at all places, on the host.
+    """
+    if on_device(image):
+        return compiled.bilinear(image, x, y)
+    height, width = image.shape[-2:]
+    x = np.clip(x, 0, width - 1).astype(np.float32)
+    y = np.clip(y, 0, height - 1).astype(np.float32)
+    left = np.minimum(x.astype(np.intp), max(width - 2, 0))
+    top = np.minimum(y.astype(np.intp), max(height - 2, 0))
+    u, v = (x - left).astype(np.float32), (y - top).astype(np.float32)
+    flat = image.reshape(*image.shape[:-2], -1)
     base = top * width + left
     right, down = (1 if width > 1 else 0), (width if height > 1 else 0)
-    upper = flat.take(base) * (1 - u) + flat.take(base + right) * u
-    lower = flat.take(base + down) * (1 - u) + flat.take(base + down + right) * u
-    return upper * (1 - v) + lower * v
+
+    def between(first: Array) -> Array:
+        return flat.take(first, axis=-1) * (1 - u) + flat.take(first + right, axis=-1) * u
+
+    return between(base) * (1 - v) + between(base + down) * v
 
 
 def cubic(image: Array, x: Array, y: Array) -> Array:
@@ -42,19 +52,21 @@ def cubic(image: Array, x: Array, y: Array) -> Array:
 
     Third-order accurate (R. G. Keys, IEEE Trans. ASSP 29, 1153 (1981), a = -1/2).
     """
-    xp = array_module(image)
+    if on_device(image):
+        return compiled.cubic(image, x, y)
     height, width = image.shape
-    x, y = xp.clip(x, 0, width - 1), xp.clip(y, 0, height - 1)
-    left, top = xp.floor(x).astype(xp.int32), xp.floor(y).astype(xp.int32)
-    across = cubic_weights(xp.asarray(x - left, dtype=xp.float32))
-    down = cubic_weights(xp.asarray(y - top, dtype=xp.float32))
+    x, y = np.clip(x, 0, width - 1), np.clip(y, 0, height - 1)
+    left, top = np.floor(x).astype(np.intp), np.floor(y).astype(np.intp)
+    across = cubic_weights(np.asarray(x - left, dtype=np.float32))
+    down = cubic_weights(np.asarray(y - top, dtype=np.float32))
     flat = image.reshape(-1)
-    total = xp.zeros(x.shape, xp.float32)
+    total = np.zeros(x.shape, np.float32)
+    column = [(left + (j - 1)).clip(0, width - 1) for j in range(4)]
     for i in range(4):
         row = (top + (i - 1)).clip(0, height - 1) * width
-        line = xp.zeros(x.shape, xp.float32)
+        line = np.zeros(x.shape, np.float32)
         for j in range(4):
-            line += across[j] * flat.take(row + (left + (j - 1)).clip(0, width - 1))
+            line += across[j] * flat.take(row + column[j])
         total += down[i] * line
     return total
 

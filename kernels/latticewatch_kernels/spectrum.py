@@ -9,10 +9,12 @@ from __future__ import annotations
 from functools import lru_cache
 
 import numpy as np
+from scipy import ndimage
 
 from latticewatch_kernels.arrays import array_module, rfft2, to_host
 from latticewatch_kernels.lattice import Array
-from latticewatch_kernels.localisation import local_maxima
+from latticewatch_kernels.localisation import maxima_around
+from latticewatch_kernels.transfers import down, table, up
 
 #: Maxima expected by chance in a frame of noise. Noise power is exponential, so that the threshold
 #: on power over mean noise is the logarithm of the number of bins over this.
@@ -38,8 +40,8 @@ def hann_power(image: Array) -> Array:
     """Power of the half Fourier plane of the Hann-windowed image less its mean, float32."""
     xp = array_module(image)
     work = image.astype(xp.float32) - image.mean(dtype=xp.float32)
-    work *= xp.asarray(_hann(image.shape[0]))[:, None]
-    work *= xp.asarray(_hann(image.shape[1]))[None, :]
+    work *= table(work, _hann, image.shape[0])[:, None]
+    work *= table(work, _hann, image.shape[1])[None, :]
     spectrum = rfft2(work)
     return xp.fft.fftshift(spectrum.real**2 + spectrum.imag**2, axes=0)
 
@@ -54,16 +56,19 @@ def noise_power(power: Array, shape: tuple[int, int]) -> Array:
     """
     xp = array_module(power)
     logs = xp.log(power + (xp.float32(1e-12) * power.max() + xp.float32(1e-30)))
-    radius, count = _rings(shape)
-    place = xp.asarray(radius)
-    total = to_host(xp.bincount(place.reshape(-1), weights=logs.reshape(-1)))
-    noise = xp.asarray(_noise_profile(total / count))[place]
+    place = table(logs, _rings, shape)
     middle = shape[0] // 2
-    along_x = _noise_profile(to_host(logs[middle - 1 : middle + 2].mean(0)))
-    along_y = _noise_profile(to_host(logs[:, :2].mean(1)))
+    total, along_x, along_y = down(
+        xp.bincount(place.reshape(-1), weights=logs.reshape(-1)),
+        logs[middle - 1 : middle + 2].mean(0),
+        logs[:, :2].mean(1),
+    )
+    profiles = (total / _ring_sizes(shape), along_x, along_y)
+    by_ring, along_x, along_y = up(logs, *(_noise_profile(profile) for profile in profiles))
+    noise = by_ring[place]
     strip = noise[middle - 1 : middle + 2]
-    noise[middle - 1 : middle + 2] = xp.maximum(strip, xp.asarray(along_x)[None, :])
-    noise[:, :2] = xp.maximum(noise[:, :2], xp.asarray(along_y)[:, None])
+    noise[middle - 1 : middle + 2] = xp.maximum(strip, along_x[None, :])
+    noise[:, :2] = xp.maximum(noise[:, :2], along_y[:, None])
     return noise
 
 
@@ -84,9 +89,8 @@ def significant_maxima(
     peaks, ratios
         (n, 2) frequencies (x, y) in cycles per pixel with sub-bin places, and (n,) power ratios.
     """
-    rows, columns = local_maxima(ratio, float(np.log(ratio.size / CHANCE_MAXIMA)))
-    values = to_host(ratio[rows, columns]).astype(float)
-    rows, columns = to_host(rows), to_host(columns)
+    threshold = float(np.log(ratio.size / CHANCE_MAXIMA))
+    rows, columns, values, around = maxima_around(ratio, power, threshold, half_plane=True)
     place = np.stack([columns, rows - shape[0] // 2], 1).astype(float)
     far = np.hypot(place[:, 0] / shape[1], place[:, 1] / shape[0]) * min(shape) >= LEAST_PERIODS
     order = np.flatnonzero(far)[np.argsort(-values[far], kind="stable")]
@@ -97,7 +101,7 @@ def significant_maxima(
             kept.append(int(k))
         if len(kept) == MOST_CANDIDATES:
             break
-    bins = place[kept] + _sub_bin(power, rows[kept], columns[kept])
+    bins = place[kept] + _sub_bin(around[kept])
     return bins / np.array([shape[1], shape[0]]), values[kept]
 
 
@@ -110,43 +114,43 @@ def strongest_near(ratio: Array, frequency: np.ndarray, shape: tuple[int, int]) 
     place = np.rint(bins).astype(int)[:, None, :] + steps
     rows = (place[..., 1] + shape[0] // 2) % ratio.shape[0]
     columns = np.clip(np.abs(place[..., 0]), 0, ratio.shape[1] - 1)
-    return to_host(ratio[xp.asarray(rows), xp.asarray(columns)].max(1)).astype(float)
+    flat = xp.asarray(rows * ratio.shape[1] + columns)
+    return to_host(ratio.reshape(-1)[flat].max(1)).astype(float)
 
 
-@lru_cache(maxsize=16)
 def _hann(size: int) -> np.ndarray:
     window = np.sin(np.pi * (np.arange(size) + 0.5) / size) ** 2
     return np.asarray(window.astype(np.float32))
 
 
-@lru_cache(maxsize=8)
-def _rings(shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """Ring of each bin of the half plane, in bins of the shorter side, and bins to each ring."""
+def _rings(shape: tuple[int, int]) -> np.ndarray:
+    """Ring of each bin of the half plane, in bins of the shorter side."""
     rows = np.fft.fftshift(np.fft.fftfreq(shape[0]))[:, None]
     columns = np.fft.rfftfreq(shape[1])[None, :]
-    radius = (np.hypot(rows, columns) * min(shape) + 0.5).astype(np.int32)
-    return radius, np.maximum(np.bincount(radius.reshape(-1)), 1)
+    return np.asarray((np.hypot(rows, columns) * min(shape) + 0.5).astype(np.int32))
+
+
+@lru_cache(maxsize=8)
+def _ring_sizes(shape: tuple[int, int]) -> np.ndarray:
+    """Bins to each ring."""
+    return np.maximum(np.bincount(_rings(shape).reshape(-1)), 1)
 
 
 def _noise_profile(mean_log: np.ndarray) -> np.ndarray:
     """Noise power from a profile of mean logarithms: its running median, set to the mean."""
     half = max(MEDIAN_BINS, int(len(mean_log) * MEDIAN_PART))
-    padded = np.pad(mean_log, half, mode="edge")
-    windows = np.lib.stride_tricks.sliding_window_view(padded, 2 * half + 1)
-    level = np.median(windows, axis=1)
+    level = ndimage.median_filter(mean_log, 2 * half + 1, mode="nearest")
     return np.asarray(np.exp(level + np.euler_gamma).astype(np.float32))
 
 
-def _sub_bin(power: Array, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
-    """(n, 2) offsets (x, y) in bins: vertex of the parabola through the logarithms of power."""
-    xp = array_module(power)
-    steps = np.array([[0, 0], [0, -1], [0, 1], [-1, 0], [1, 0]])
-    row = (rows[:, None] + steps[:, 0]) % power.shape[0]
-    column = np.clip(np.abs(columns[:, None] + steps[:, 1]), 0, power.shape[1] - 1)
-    around = to_host(power[xp.asarray(row), xp.asarray(column)]).astype(float)
-    middle, left, right, up, down = np.log(around + 1e-30).T
+def _sub_bin(around: np.ndarray) -> np.ndarray:
+    """(n, 2) offsets (x, y) in bins: vertex of the parabola through the logarithms of power.
+
+    ``around`` holds the power of the bins around each maximum, (n, 3, 3).
+    """
+    logs = np.log(around + 1e-30)
     offsets = []
-    for before, after in ((left, right), (up, down)):
-        curvature = np.minimum(before - 2.0 * middle + after, -1e-6)
+    for before, after in ((logs[:, 1, 0], logs[:, 1, 2]), (logs[:, 0, 1], logs[:, 2, 1])):
+        curvature = np.minimum(before - 2.0 * logs[:, 1, 1] + after, -1e-6)
         offsets.append(np.clip(0.5 * (before - after) / curvature, -0.5, 0.5))
     return np.stack(offsets, 1)

@@ -6,16 +6,22 @@ square follows the site's place between pixels exactly, where a smoothed image m
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from latticewatch_kernels.arrays import array_module
+from latticewatch_kernels import compiled
+from latticewatch_kernels.arrays import on_device
 from latticewatch_kernels.lattice import Array
+from latticewatch_kernels.transfers import up
 
 #: Half the side of a square in standard deviations of the column. Beyond it lie 0.2 % of the energy
 #: that a matched filter sums.
 REACH = 2.5
+
+#: The same of a square that a column is drawn on: its flank ends at 0.2 % of the height.
+DRAWN_REACH = 3.5
 
 
 @dataclass(frozen=True)
@@ -24,14 +30,17 @@ class Stamps:
 
     Attributes
     ----------
-    place
-        int (n, k, k): the pixels' indices in the flattened frame. Those outside count as the
-        nearest ones inside, whose height is 0.
+    row, column
+        int (n,): each square's first pixel. All squares lie inside the frame.
     down, across
-        float32 (n, k): the column's height is the product of the two.
+        float32 (n, k): the column's height is the product of the two. It is 0 beyond the reach,
+        where a square that would leave the frame was moved inwards.
+
+    All lie on the side of the frame.
     """
 
-    place: Array
+    row: Array
+    column: Array
     down: Array
     across: Array
 
@@ -43,10 +52,20 @@ class Stamps:
         """Sum of image times column squared over each square, (n,)."""
         return self._weighted(image, self.down**2, self.across**2)
 
+    def place(self, image: np.ndarray) -> np.ndarray:
+        """Give the indices (n, k, k) of the squares' pixels in the flattened image; on the host."""
+        first = self.row * image.shape[1] + self.column
+        steps = np.arange(self.down.shape[1])[:, None] * image.shape[1]
+        return np.asarray(first[:, None, None] + steps + np.arange(self.across.shape[1]))
+
     def _weighted(self, image: Array, down: Array, across: Array) -> Array:
-        xp = array_module(image)
-        lines = xp.matmul(image.reshape(-1).take(self.place), across[:, :, None])[:, :, 0]
-        return (lines * down).sum(axis=1)
+        if on_device(image):
+            return compiled.stamp_sums(image, self.row, self.column, down, across)
+        # a view of all squares spares the host an index for every pixel
+        sides = (down.shape[1], across.shape[1])
+        squares = np.lib.stride_tricks.sliding_window_view(image, sides)[self.row, self.column]
+        lines = np.matmul(squares, across[:, :, None])[:, :, 0]
+        return np.einsum("nk,nk->n", lines, down)
 
 
 def stamps(points: np.ndarray, sigma: float, like: Array, reach: float = REACH) -> Stamps:
@@ -63,26 +82,61 @@ def stamps(points: np.ndarray, sigma: float, like: Array, reach: float = REACH) 
     reach
         Half a square's side, standard deviations.
     """
-    xp = array_module(like)
-    half = max(1, int(np.ceil(reach * sigma)))
-    span = np.arange(-half, half + 1)
+    half = _half(reach, sigma)
+    if on_device(like):
+        (above,) = up(like, np.asarray(points, float))
+        return Stamps(*compiled.stamps(above, half, sigma, (like.shape[0], like.shape[1])))
     parts = []
     for axis, size in ((1, like.shape[0]), (0, like.shape[1])):
-        centre = points[:, axis]
-        pixel = np.rint(centre).astype(np.intp)[:, None] + span
-        height = np.exp(-0.5 * ((pixel - centre[:, None]) / sigma) ** 2)
-        height[(pixel < 0) | (pixel >= size)] = 0.0
-        parts.append((np.clip(pixel, 0, size - 1), height.astype(np.float32)))
-    (row, down), (column, across) = ((xp.asarray(a), xp.asarray(b)) for a, b in parts)
-    place = (row * like.shape[1])[:, :, None] + column[:, None, :]
-    return Stamps(place, down, across)
+        nearest = np.rint(points[:, axis]).astype(np.intp)
+        side = min(2 * half + 1, size)
+        first = np.clip(nearest - half, 0, size - side)
+        rest = (first - points[:, axis]).astype(np.float32)
+        height = rest[:, None] + np.arange(side, dtype=np.float32)
+        height *= height
+        height *= np.float32(-0.5 / sigma**2)
+        np.exp(height, out=height)
+        moved = np.flatnonzero(first != nearest - half)
+        far = np.abs((first - nearest)[moved, None] + np.arange(side)) > half
+        height[moved] = np.where(far, np.float32(0.0), height[moved])
+        parts.append((first, height))
+    (row, down), (column, across) = parts
+    return Stamps(row, column, down, across)
 
 
-def draw(points: np.ndarray, height: np.ndarray, sigma: float, like: Array) -> Array:
-    """Image of Gaussian columns of given heights, float32, of the shape of ``like``."""
-    xp = array_module(like)
-    laid = stamps(points, sigma, like, reach=3.5)
-    part = laid.down[:, :, None] * laid.across[:, None, :]
-    part *= xp.asarray(height.astype(np.float32))[:, None, None]
-    total = xp.bincount(laid.place.reshape(-1), part.reshape(-1), minlength=like.size)
-    return total.astype(xp.float32).reshape(like.shape)
+def _half(reach: float, sigma: float) -> int:
+    """Pixels from the middle one of a square to its edge."""
+    return max(1, int(np.ceil(reach * sigma)))
+
+
+def draw(points: np.ndarray, shapes: Sequence[tuple[np.ndarray, float]], like: Array) -> Array:
+    """Draw Gaussian columns on an empty image.
+
+    Parameters
+    ----------
+    points
+        (n, 2) pixels (x, y), on the host.
+    shapes
+        Gaussians that each column is the sum of: heights (n,), and a standard deviation in pixels.
+    like
+        An image of the frame: its shape, and its library.
+
+    Returns
+    -------
+    Array
+        float32, of the shape of ``like``.
+    """
+    singles = [height.astype(np.float32) for height, _ in shapes]
+    if on_device(like):
+        above, *heights = up(like, np.asarray(points, float), *singles)
+        reaches = [(_half(DRAWN_REACH, sigma), sigma) for _, sigma in shapes]
+        return compiled.draw_stamps(above, heights, reaches, (like.shape[0], like.shape[1]))
+    places, parts = [], []
+    for single, (_, sigma) in zip(singles, shapes, strict=True):
+        laid = stamps(points, sigma, like, reach=DRAWN_REACH)
+        part = laid.down[:, :, None] * laid.across[:, None, :]
+        part *= single[:, None, None]
+        places.append(laid.place(like).reshape(-1))
+        parts.append(part.reshape(-1))
+    total = np.bincount(np.concatenate(places), np.concatenate(parts), minlength=like.size)
+    return total.astype(np.float32).reshape(like.shape)

@@ -6,10 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from latticewatch_kernels.arrays import array_module, to_host
+from latticewatch_kernels.arrays import array_module
 from latticewatch_kernels.lattice import Array
 from latticewatch_kernels.noise import NoiseLine, noise_line
+from latticewatch_kernels.robust import median, spread
 from latticewatch_kernels.sampling import cubic_weights
+from latticewatch_kernels.transfers import down, up
 
 #: Rows whose shift is known no better than this, pixels, are left as they are: empty ones, and all
 #: rows of frames whose dose is too low. A row that is moved by a wrong amount is worse than none.
@@ -66,21 +68,26 @@ def measure_row_shifts(
     xp = array_module(image)
     residual = image - periodic
     noise = noise if noise is not None else noise_line(residual, periodic, hole)
-    variance = noise.variance(periodic)
+    weight = 1.0 / noise.variance(periodic)
     slope = xp.zeros_like(periodic)
-    slope[:, 1:-1] = 0.5 * (periodic[:, 2:] - periodic[:, :-2])
+    xp.subtract(periodic[:, 2:], periodic[:, :-2], out=slope[:, 1:-1])
+    slope *= xp.float32(0.5)
     slope[hole] = 0.0
-    weighted = slope / variance
-    information = to_host((weighted * slope).sum(axis=1)).astype(float)
-    shift = -to_host((weighted * residual).sum(axis=1)) / np.maximum(information, 1e-12)
+    weighted = slope * weight
+    residual[hole] = 0.0
+    products = [(weighted, slope), (weighted, residual), (residual * weight, residual)]
+    sums, empty = down(
+        xp.stack([xp.einsum("rc,rc->r", a, b) for a, b in products]), hole.sum(dtype=xp.int64)
+    )
+    information, pulled, squares = sums.astype(float)
+    shift = -pulled / np.maximum(information, 1e-12)
     # the variances are robust ones, and too small where a pixel counts less than an electron
-    inside = (~hole).astype(xp.float32)
-    misfit = float((inside * residual * residual / variance).sum() / xp.maximum(inside.sum(), 1.0))
+    misfit = squares.sum() / max(hole.size - int(empty), 1)
     error = np.sqrt(max(misfit, 1.0) / np.maximum(information, 1e-12))
     known = error < LEAST_CERTAIN_PX
     if not known.any():
         return RowShifts(np.zeros(len(shift)), 0.0)
-    shift = shift - np.median(shift[known])
+    shift = shift - median(shift[known])
     own = _own_variance(shift[known], error[known])
     factor = np.where(known, own / (own + error**2), 0.0)
     longest = LONGEST * constant
@@ -89,8 +96,7 @@ def measure_row_shifts(
 
 def _own_variance(shift: np.ndarray, error: np.ndarray) -> float:
     """Variance of the shifts beyond that of their errors; robust against rows that jumped."""
-    spread = 1.4826 * np.median(np.abs(shift))
-    return float(max(spread**2 - np.median(error**2), 0.0))
+    return max(spread(shift) ** 2 - median(error**2), 0.0)
 
 
 def straighten(image: Array, shifts: RowShifts) -> Array:
@@ -105,13 +111,14 @@ def straighten(image: Array, shifts: RowShifts) -> Array:
     whole = np.floor(shifts.shift).astype(int)
     first, last = int(whole.min()) - 1, int(whole.max()) + 2
     weights = np.zeros((len(whole), last - first + 1), np.float32)
-    part = cubic_weights((shifts.shift - whole).astype(np.float32))
-    for k, weight in enumerate(part):
+    four = cubic_weights((shifts.shift - whole).astype(np.float32))
+    for k, weight in enumerate(four):
         np.put_along_axis(weights, (whole - 1 + k - first)[:, None], weight[:, None], axis=1)
     edge = max(-first, last, 0)
     padded = xp.pad(image, ((0, 0), (edge, edge)), mode="edge")
-    total = xp.zeros_like(image)
+    total, part = xp.zeros_like(image), xp.empty_like(image)
+    (by_step,) = up(image, weights.T[:, :, None])
     for step in range(first, last + 1):
-        weight = xp.asarray(weights[:, step - first])[:, None]
-        total += weight * padded[:, edge + step : edge + step + columns]
+        moved = padded[:, edge + step : edge + step + columns]
+        total += xp.multiply(by_step[step - first], moved, out=part)
     return total

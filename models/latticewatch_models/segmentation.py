@@ -108,7 +108,7 @@ class Segmentation:
         xp = array_module(self.heat)
         place = (np.asarray(points, float) - 0.5 * (self.stride - 1)) / self.stride
         heat = xp.clip(self.heat, SUREST, 1.0 - SUREST)
-        x, y = xp.asarray(place.T)
+        x, y = xp.asarray(np.ascontiguousarray(place.T))
         return to_host(bilinear(xp.log(heat / (1.0 - heat)), x, y)).astype(float)
 
     def _decode(

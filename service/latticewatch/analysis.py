@@ -33,7 +33,7 @@ from latticewatch_kernels.displacements import Displacements, column_displacemen
 from latticewatch_kernels.labelling import Labels, label, site_intensity
 from latticewatch_kernels.lattice import NEIGHBOUR_CELLS, NEIGHBOUR_SUBLATTICE, Array, Lattice
 from latticewatch_kernels.patches import lattice_patches, rescale
-from latticewatch_kernels.registration import register
+from latticewatch_kernels.registration import registered
 from latticewatch_models.crystal import Crystal
 from latticewatch_models.runtime import Segmenter
 from latticewatch_models.segmentation import MERGE_DISTANCE, Segmentation
@@ -107,8 +107,8 @@ class Analyser:
         with watch.stage("condition"):
             image = condition(frame)
         with watch.stage("register"):
-            lattice = register(image)
-            labels = label(image, lattice)
+            lattice, harmonics = registered(image)
+            labels = label(image, lattice, harmonics=harmonics)
         seen, factor = self._segment(labels.image, lattice, watch)
         with watch.stage("localise"):
             points, probability = self._marks(seen, lattice, factor)
@@ -183,7 +183,7 @@ def _describe(
     """Put the detections on lattice sites and measure what the tracker wants to know of each."""
     cells, sublattice = _sites(labels, lattice, points)
     sites = lattice.site_positions(cells, sublattice)
-    neighbours = _neighbours(labels, lattice, cells, sublattice)
+    centre, neighbours = _intensities(labels, lattice, cells, sublattice)
     turns = neighbours.argmin(axis=1).astype(np.int8)
     # The matched residual, not its significance: noise and brightness differ between frames.
     deviation = lattice_patches(
@@ -201,7 +201,7 @@ def _describe(
         probability=np.asarray(probability, float),
         cells=cells,
         sublattice=sublattice,
-        centre=site_intensity(labels, lattice, cells, sublattice),
+        centre=centre,
         neighbours=neighbours,
         noise=labels.columns.noise_by_site,
         patches=to_host(deviation) * np.float32(labels.columns.unit),
@@ -234,18 +234,21 @@ def _sites(labels: Labels, lattice: Lattice, points: np.ndarray) -> tuple[np.nda
     return cells, sublattice
 
 
-def _neighbours(
+def _intensities(
     labels: Labels, lattice: Lattice, cells: np.ndarray, sublattice: np.ndarray
-) -> np.ndarray:
-    """Intensity of the three nearest columns of the other sublattice, (n, 3)."""
+) -> tuple[np.ndarray, np.ndarray]:
+    """Intensity of columns (n,), and of their nearest three of the other sublattice, (n, 3)."""
     around = cells[:, None, :] + NEIGHBOUR_CELLS[sublattice]
-    kind = np.repeat(NEIGHBOUR_SUBLATTICE[sublattice], 3)
-    return site_intensity(labels, lattice, around.reshape(-1, 2), kind).reshape(-1, 3)
+    every = np.concatenate([cells, around.reshape(-1, 2)])
+    kind = np.concatenate([sublattice, np.repeat(NEIGHBOUR_SUBLATTICE[sublattice], 3)])
+    # at once, for each time a device is waited for
+    intensity = site_intensity(labels, lattice, every, kind)
+    return intensity[: len(cells)], intensity[len(cells) :].reshape(-1, 3)
 
 
 def _touches_hole(labels: Labels, points: np.ndarray, reach_px: float) -> np.ndarray:
     """Whether a hole lies within `reach_px` of each point, bool (n,)."""
-    hole = to_host(labels.order.hole)
+    hole = labels.order.hole
     if not hole.any():
         return np.zeros(len(points), bool)
     stride = labels.order.stride

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from latticewatch.about import about
+from latticewatch.allocation import keep_freed_memory
 from latticewatch.client.errors import FrameError
 from latticewatch.client.frames import encode_frame, frame_array, parse_header
 from latticewatch.client.messages import Defects, Statistics
@@ -110,6 +111,7 @@ def _analysed(job: Replay, models: ModelInUse, stream: str) -> Iterator[Analysed
     """Frames in order, a few of them analysed ahead."""
     workers = job.settings.analysis.workers
     ahead: deque[Future[Analysed | Refusal]] = deque()
+    keep_freed_memory()
     with blas_threads(), ThreadPoolExecutor(workers, "latticewatch-analysis") as pool:
         for number in range(job.movie.count):
             ahead.append(pool.submit(_analyse_frame, job, models, stream, number))

@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 
 from latticewatch import __version__
 from latticewatch.about import about
+from latticewatch.allocation import keep_freed_memory
 from latticewatch.analysis import Stopwatch
 from latticewatch.announce import timed
 from latticewatch.binding import check_binding
@@ -139,6 +140,7 @@ class Service:
         calibration = self.settings.calibration
         if calibration.self_train:
             self._training = SelfTraining(calibration, self._load, self._trainer, self.metrics)
+        keep_freed_memory()
         try:
             async with self._ingest, self._publishing, queries:
                 with blas_threads(), self._metrics_port() as metrics_url:

@@ -187,13 +187,14 @@ def judge_vacancies(
         claim = claim + further[:, None]
     expectation = EXPECTED_SHARE * RARER ** np.arange(len(lacking))
     shares = expectation
-    odds = np.exp(np.clip(claim, -60.0, 60.0))
+    # amounts by rows: sums over so short an axis as theirs would take most of the time
+    odds = np.exp(np.clip(claim.T, -60.0, 60.0))
     for _ in range(STEPS):
-        weight = shares * odds
-        member = weight / (1.0 - shares.sum() + weight.sum(axis=1, keepdims=True))
-        mass = member.sum(axis=0) + EXPECTED_SITES * expectation
+        member = shares[:, None] * odds
+        member /= 1.0 - shares.sum() + member.sum(axis=0)
+        mass = member.sum(axis=1) + EXPECTED_SITES * expectation
         shares = mass / (len(value) + EXPECTED_SITES)
-    weight = (shares * odds).sum(axis=1)
+    weight = shares @ odds
     probability = weight / (1.0 - shares.sum() + weight)
     return Vacancies(
         deviations.cells[here],

@@ -18,8 +18,11 @@ from latticewatch_kernels.conditioning import condition
 from latticewatch_kernels.deviations import site_deviations
 from latticewatch_kernels.displacements import column_displacements
 from latticewatch_kernels.labelling import label
+from latticewatch_kernels.localisation import decode_heat_map, find_peaks, maxima_around
 from latticewatch_kernels.patches import lattice_patches
 from latticewatch_kernels.registration import register
+from latticewatch_kernels.sampling import bilinear, cubic
+from latticewatch_kernels.stamps import draw, stamps
 from latticewatch_models.crystal import CRYSTALS
 from latticewatch_models.microscope import ImagingConfig, Microscope
 from latticewatch_models.runtime import Segmenter
@@ -70,6 +73,38 @@ def test_label(frame):
     np.testing.assert_allclose(to_host(above.z), host.z, atol=0.02)
     np.testing.assert_allclose(above.columns.noise_by_site, host.columns.noise_by_site, rtol=2e-3)
     np.testing.assert_allclose(above.fractions, host.fractions, atol=1e-3)
+
+
+def test_the_kernels_in_cuda_c(frame):
+    """As in tests/kernels/test_cuda.py, where the same source runs on the host."""
+    image = condition(frame)
+    above = upload(image)
+    lattice = register(image)
+    points = np.random.default_rng(5).uniform(-8.0, SIZE + 8.0, (2000, 2))
+    patches = [lattice_patches(side, points, lattice, np.arange(2000)) for side in (above, image)]
+    np.testing.assert_array_equal(to_host(patches[0]), patches[1])
+    x, y = points.astype(np.float32).T.copy()
+    for interpolate in (bilinear, cubic):
+        found = to_host(interpolate(above, upload(x), upload(y)))
+        np.testing.assert_array_equal(found, interpolate(image, x, y))
+    for threshold in (2.0, -10.0):  # the second overflows the buffer
+        found = maxima_around(above, above, threshold)
+        for ours, theirs in zip(found, maxima_around(image, image, threshold), strict=True):
+            np.testing.assert_array_equal(ours, theirs)
+    for ours, theirs in zip(find_peaks(above, 1.0), find_peaks(image, 1.0), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    offset = np.random.default_rng(6).normal(0.0, 2.0, (2, SIZE, SIZE)).astype(np.float32)
+    given = (4, (4 * SIZE, 4 * SIZE), 0.5, 3.0)
+    decoded = decode_heat_map(above, upload(offset), *given), decode_heat_map(image, offset, *given)
+    for ours, theirs in zip(*decoded, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    laid, twin = stamps(points, 1.7, above), stamps(points, 1.7, image)
+    size = twin.sums(np.abs(image))
+    bound = (4 * twin.down.shape[1] + 16) * 2**-24 * size + 1e-40
+    assert (np.abs(to_host(laid.sums(above)) - twin.sums(image)) <= bound).all()
+    height = np.random.default_rng(7).uniform(0.0, 2.0, 2000)
+    drawn = [to_host(draw(points, [(height, 1.7)], side)) for side in (above, image)]
+    np.testing.assert_allclose(*drawn, rtol=10 * 2**-23, atol=1e-39)
 
 
 def test_columns_around(frame):

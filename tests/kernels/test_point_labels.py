@@ -4,11 +4,18 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.ndimage import gaussian_filter
 from scipy.spatial import cKDTree
 
 from latticewatch_kernels.conditioning import condition
 from latticewatch_kernels.labelling import label
-from latticewatch_kernels.point_labels import RIM_CELLS, points_of_labels
+from latticewatch_kernels.point_labels import (
+    LOCAL_CELLS,
+    LOCAL_CLIP,
+    RIM_CELLS,
+    _local_spread,
+    points_of_labels,
+)
 from latticewatch_kernels.registration import register
 
 #: Intensities of a dopant, a metal vacancy and an adatom.
@@ -106,3 +113,18 @@ def test_what_spreads_over_several_columns_is_contamination_and_no_point(synthes
 def test_thresholds_that_make_no_sense_are_refused(synthesis, threshold, doubt):
     with pytest.raises(ValueError, match="give a threshold above"):
         pointed(synthesis.crystal(counts=30.0).image, threshold=threshold, doubt=doubt)
+
+
+@pytest.mark.parametrize("constant", [6.0, 10.5, 31.0])
+def test_the_spread_around_a_site_is_that_of_a_gaussian_window(constant):
+    """Blocks of pixels stand for the pixels; the window itself is SciPy's."""
+    rng = np.random.default_rng(3)
+    y, x = np.indices((240, 311))
+    z = rng.normal(size=x.shape) * (1.0 + (np.hypot(x - 200, y - 90) < 60))
+    rows, columns = rng.integers(0, 240, 400), rng.integers(0, 311, 400)
+    found = _local_spread(z.astype(np.float32), constant, rows, columns)
+    clipped = np.minimum(z**2, LOCAL_CLIP**2)
+    window = gaussian_filter(clipped, LOCAL_CELLS * constant, mode="reflect", truncate=2.0)
+    expected = np.sqrt(np.maximum(window, 1.0))[rows, columns]
+    np.testing.assert_allclose(found, expected, rtol=0.03)
+    assert expected.max() > 1.2

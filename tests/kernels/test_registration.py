@@ -6,8 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from latticewatch_kernels.conditioning import condition
+from latticewatch_kernels.labelling import label
 from latticewatch_kernels.lattice import Lattice, NoLatticeError
-from latticewatch_kernels.registration import drift, register
+from latticewatch_kernels.registration import drift, register, registered
 
 
 @settings(max_examples=30, deadline=None)
@@ -92,3 +93,13 @@ def test_drift_between_two_frames(synthesis):
 def test_no_lattice_is_no_registration():
     with pytest.raises(NoLatticeError):
         register(condition(np.random.default_rng(0).normal(size=(128, 128))))
+
+
+def test_harmonics_come_along_with_the_lattice(synthesis):
+    """Labels made from them are those that are made by measuring again."""
+    image = condition(synthesis.crystal(counts=40.0).image)
+    lattice, harmonics = registered(image)
+    assert lattice == register(image)
+    again, once = label(image, lattice), label(image, lattice, harmonics=harmonics)
+    np.testing.assert_allclose(once.z, again.z, atol=1e-3)
+    assert once.columns.sigma == pytest.approx(again.columns.sigma, rel=1e-6)

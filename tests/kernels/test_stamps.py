@@ -31,7 +31,7 @@ def test_columns_are_drawn_where_they_stand(seed, sigma, number):
     rng = np.random.default_rng(seed)
     points = rng.uniform(-3.0, 3.0, (number, 2)) + rng.uniform(0, 1, (number, 2)) * SHAPE[::-1]
     height = rng.normal(size=number)
-    drawn = draw(points, height, sigma, np.zeros(SHAPE, np.float32))
+    drawn = draw(points, [(height, sigma)], np.zeros(SHAPE, np.float32))
     assert drawn.dtype == np.float32
     # beyond 3.5 standard deviations along an axis a column is cut off
     worst = np.exp(-0.5 * 3.5**2) * np.abs(height).sum()

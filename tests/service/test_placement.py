@@ -19,6 +19,8 @@ from latticewatch_models.runtime import ProviderError, Segmenter
 SEED = 11
 GPU = CudaReport((CudaDevice("NVIDIA H100", 80 << 30),), "13.0")
 NO_GPU = CudaReport(reason="NVIDIA's driver is not installed", mend="install it")
+#: What `compiled.stamp_sums` goes into, which sums in another order than NumPy.
+ROUNDED = ("probability", "vacancies")
 WORKS, BROKEN = ("", ""), ("CuPy is not installed", "install the gpu extra")
 
 
@@ -30,12 +32,13 @@ DeviceLostError.__module__ = "cupy_backends.cuda.api.runtime"
 
 
 @pytest.fixture(scope="module")
-def frame() -> np.ndarray:
-    """A specimen with a hole in it, so that no branch is left out."""
+def frames() -> list[np.ndarray]:
+    """Two frames of a specimen with a hole in it, so that no branch is left out."""
     imaging = ImagingConfig(dose_e_per_pixel=4000.0)
-    image = next(Microscope("WS2", (256, 256), SEED, imaging=imaging).frames(1)).image
     y, x = np.ogrid[:256, :256]
-    return np.where((x - 60) ** 2 + (y - 70) ** 2 < 30**2, image.min(), image).astype(image.dtype)
+    hole = (x - 60) ** 2 + (y - 70) ** 2 < 30**2
+    seen = (frame.image for frame in Microscope("WS2", (256, 256), SEED, imaging=imaging).frames(2))
+    return [np.where(hole, image.min(), image).astype(image.dtype) for image in seen]
 
 
 @pytest.fixture(scope="module")
@@ -57,21 +60,36 @@ def plain(value):
     return value
 
 
-def same(found: Detections, expected: Detections) -> bool:
-    """NaN equals NaN; everything else to the last bit, for the double computes with NumPy."""
-    return repr(plain(found)) == repr(plain(expected))
+def numbers(value) -> list[float]:
+    """All numbers of a nest of dicts and lists, None as NaN."""
+    if isinstance(value, dict | list):
+        parts = value.values() if isinstance(value, dict) else value
+        return [number for part in parts for number in numbers(part)]
+    return [np.nan if value is None else float(value)]
 
 
-def test_the_whole_analysis_stays_on_the_device(device_double, analyser, frame):
-    expected = analyser(frame)
+def assert_same(found: Detections, expected: Detections) -> None:
+    """NaN equals NaN; everything to the last bit but what `ROUNDED` names."""
+    ours, theirs = plain(found), plain(expected)
+    for name in ROUNDED:
+        np.testing.assert_allclose(
+            numbers(ours.pop(name)), numbers(theirs.pop(name)), 1e-5, 1e-5, err_msg=name
+        )
+    assert repr(ours) == repr(theirs)
+
+
+def test_the_whole_analysis_stays_on_the_device(device_double, analyser, frames):
+    expected = analyser(frames[1])
     assert len(expected) > 5, f"seed {SEED} shows too little to tell anything"
-    device_double.traffic.__init__()
-    found = dataclasses.replace(analyser, placement=Placement(0))(frame)
-    assert same(found, expected)
+    above = dataclasses.replace(analyser, placement=Placement(0))
+    assert_same(above(frames[0]), analyser(frames[0]))
     traffic = device_double.traffic
+    # the first frame took the tables up that all others of its shape use
+    traffic.__init__()
+    assert_same(above(frames[1]), expected)
     # what crosses over is to become less, never more: see docs/performance.md
-    assert traffic.up <= 127
-    assert traffic.down <= 96
+    assert traffic.up <= 25
+    assert traffic.down <= 25
 
 
 def test_a_host_array_on_the_device_is_refused_by_the_double(device_double):

@@ -1,0 +1,200 @@
+"""The CUDA C kernels: their source compiles, and computes what its twin in NumPy does.
+
+Without a GPU the same source is compiled for the host as C++ (`cuda_on_host.py`).
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from latticewatch_kernels import compiled
+from latticewatch_kernels.arrays import to_host
+from latticewatch_kernels.lattice import Lattice
+from latticewatch_kernels.localisation import decode_heat_map, find_peaks, maxima_around
+from latticewatch_kernels.patches import lattice_patches
+from latticewatch_kernels.sampling import bilinear, cubic
+from latticewatch_kernels.stamps import draw, stamps
+
+SOURCES = sorted(compiled.SOURCES.glob("*.cu"))
+
+#: Compute capabilities of the GPUs that CUDA 13 serves. Those between the first and the last run
+#: what is compiled for the first; all are the long form, for each takes a second or two.
+ARCHITECTURES = (75, 80, 86, 89, 90, 100, 103, 110, 120, 121)
+
+LATTICE = Lattice(a1=(10.3, 2.2), a2=(-7.0, 7.8), origin=(3.0, 4.0))
+
+#: The double stands in for CuPy and keeps nothing from one example to the next.
+drawn = settings(
+    deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+
+#: Numbers on either side of an array that a kernel is given: more than two rows of any image.
+GUARD = 32
+
+values = st.floats(-1e4, 1e4, width=32)
+seeds = st.integers(0, 2**32 - 1)
+
+
+def images(least: int = 1) -> st.SearchStrategy[np.ndarray]:
+    """Small images with plateaus, down to a single row or column."""
+    return hnp.arrays(
+        np.float32, hnp.array_shapes(min_dims=2, max_dims=2, min_side=least, max_side=12),
+        elements=st.one_of(values, st.sampled_from([0.0, 1.0, 2.0])), fill=st.just(1.0),
+    )  # fmt: skip
+
+
+def around(shape: tuple[int, ...], seed: int, count: int) -> np.ndarray:
+    """Points (count, 2) in and around a frame, half of them on or halfway between pixels."""
+    rng = np.random.default_rng(seed)
+    points = rng.uniform(-4.0, np.array(shape[::-1]) + 3.0, (count, 2))
+    points[::2] = np.rint(2.0 * points[::2]) / 2.0
+    return points
+
+
+def above(double: SimpleNamespace, array: np.ndarray):
+    """Array on the device, with NaN before and after it in memory: what is read there shows."""
+    guarded = np.full(array.size + 2 * GUARD, np.nan, array.dtype)
+    guarded[GUARD : GUARD + array.size] = array.reshape(-1)
+    return double.ndarray(guarded[GUARD : GUARD + array.size].reshape(array.shape))
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.name)
+@pytest.mark.parametrize(
+    "architectures",
+    [ARCHITECTURES[:: len(ARCHITECTURES) - 1], pytest.param(ARCHITECTURES, marks=pytest.mark.long)],
+    ids=["oldest and newest", "all"],
+)
+def test_every_source_compiles(source, architectures, tmp_path):
+    nvcc = shutil.which("nvcc")
+    if nvcc is None:
+        pytest.skip("nvcc is not on the PATH")
+    known = subprocess.run([nvcc, "--list-gpu-arch"], capture_output=True, text=True, check=True)
+    if f"compute_{ARCHITECTURES[-1]}" not in known.stdout:
+        pytest.skip("nvcc is older than CUDA 13, which the gpu extra is for")
+    targets = [f"-gencode=arch=compute_{a},code=compute_{a}" for a in architectures]
+    done = subprocess.run(
+        [nvcc, "-fatbin", "-Werror=all-warnings", "-fmad=false", *targets,
+         "-o", tmp_path / "kernels.fatbin", source],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "kernels.fatbin").stat().st_size > 0
+
+
+def test_there_are_sources():
+    assert [path.name for path in SOURCES] == ["maxima.cu", "samples.cu", "stamps.cu"]
+
+
+@drawn
+@given(images(), seeds, st.integers(0, 5), st.integers(1, 5))
+def test_patches(device_double, image, seed, count, size):
+    points = around(image.shape, seed, count)
+    turns = np.random.default_rng(seed).integers(-3, 4, count)
+    expected = lattice_patches(image, points, LATTICE, turns, size)
+    found = lattice_patches(above(device_double, image), points, LATTICE, turns, size)
+    np.testing.assert_array_equal(to_host(found), expected)
+
+
+@drawn
+@given(images(), seeds, st.integers(0, 20), st.sampled_from([bilinear, cubic]))
+def test_interpolation(device_double, image, seed, count, interpolate):
+    x, y = around(image.shape, seed, count).astype(np.float32).T.copy()
+    found = interpolate(*(above(device_double, part) for part in (image, x, y)))
+    expected = interpolate(image, x, y)
+    assert found.dtype == expected.dtype
+    np.testing.assert_array_equal(to_host(found), expected)
+
+
+@drawn
+@given(images(), values, st.booleans())
+def test_maxima(device_double, image, threshold, half_plane):
+    shown = np.arange(image.size, dtype=np.float32).reshape(image.shape)
+    threshold = float(np.float32(threshold))
+    expected = maxima_around(image, shown, threshold, half_plane)
+    found = maxima_around(
+        above(device_double, image), above(device_double, shown), threshold, half_plane
+    )
+    for ours, theirs in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+@drawn
+@given(images(), st.floats(0.0, 3.0))
+def test_peaks(device_double, image, threshold):
+    expected = find_peaks(image, threshold)
+    found = find_peaks(above(device_double, image), threshold)
+    np.testing.assert_array_equal(found[0], expected[0])
+    np.testing.assert_array_equal(found[1], expected[1])
+
+
+@drawn
+@given(images(), seeds, values)
+def test_heat_map(device_double, heat, seed, threshold):
+    offset = np.random.default_rng(seed).normal(0, 2, (2, *heat.shape)).astype(np.float32)
+    shape = (2 * heat.shape[0], 2 * heat.shape[1])
+    given_ = (2, shape, threshold, 1.0)
+    expected = decode_heat_map(heat, offset, *given_)
+    found = decode_heat_map(above(device_double, heat), above(device_double, offset), *given_)
+    np.testing.assert_array_equal(found[0], expected[0])
+    np.testing.assert_array_equal(found[1], expected[1])
+
+
+def test_a_buffer_that_is_too_small_loses_no_maximum(device_double):
+    image = np.random.default_rng(1).random((100, 110)).astype(np.float32)
+    expected = maxima_around(image, image, 0.0)
+    assert len(expected[0]) > compiled.MAXIMA
+    found = maxima_around(*[above(device_double, image)] * 2, 0.0)
+    for ours, theirs in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    assert device_double.traffic.down == 2
+
+
+def test_finding_nothing_is_one_wait(device_double):
+    image = above(device_double, np.zeros((8, 9), np.float32))
+    assert [len(part) for part in maxima_around(image, image, 0.5)] == [0, 0, 0, 0]
+    assert device_double.traffic.down == 1
+
+
+@drawn
+@given(images(), seeds, st.integers(1, 6), st.floats(0.3, 4.0))
+def test_stamps(device_double, image, seed, count, sigma):
+    points = around(image.shape, seed, count)
+    ours, theirs = stamps(points, sigma, above(device_double, image)), stamps(points, sigma, image)
+    for name in ("row", "column"):
+        np.testing.assert_array_equal(to_host(getattr(ours, name)), getattr(theirs, name), name)
+    for name in ("down", "across"):
+        found, expected = to_host(getattr(ours, name)), getattr(theirs, name)
+        np.testing.assert_allclose(found, expected, rtol=4 * 2**-23, atol=1e-40, err_msg=name)
+    for name, power in (("sums", 1), ("squared_sums", 2)):
+        found = to_host(getattr(ours, name)(above(device_double, image)))
+        expected = getattr(theirs, name)(image)
+        size = (
+            np.abs(image).reshape(-1).take(theirs.place(image)).astype(float)
+            * theirs.down[:, :, None] ** power
+            * theirs.across[:, None, :] ** power
+        ).sum((1, 2))
+        # the bound of `compiled.stamp_sums`, and four units in the last place of each height
+        bound = (
+            4 * max(theirs.down.shape[1], theirs.across.shape[1]) + 16 * power
+        ) * 2**-24 * size + 1e-40
+        assert (np.abs(found - expected) <= bound).all(), name
+
+
+@drawn
+@given(images(2), seeds, st.integers(0, 6), st.floats(0.3, 4.0))
+def test_drawing(device_double, image, seed, count, sigma):
+    points = around(image.shape, seed, count)
+    height = np.random.default_rng(seed).uniform(0.0, 3.0, count)
+    shapes = [(height, sigma), (0.1 * height, 2.0 * sigma)]
+    expected = draw(points, shapes, image)
+    found = to_host(draw(points, shapes, above(device_double, image)))
+    # heights differ by four units in the last place each, their sums by no more than that
+    np.testing.assert_allclose(found, expected, rtol=10 * 2**-23, atol=1e-39)
