@@ -12,8 +12,6 @@ from functools import lru_cache
 
 import numpy as np
 
-from .anchor import site_keys
-from .site_table import SiteTable
 from .tracks import TrackArray
 
 #: Pseudo-frames behind the state filter's starting matrix, per state.
@@ -45,10 +43,12 @@ class Past:
     soft_steps: np.ndarray
 
 
-def recall(tracks: TrackArray, sites: SiteTable, frame: int) -> Recall:
-    """Look up which open track was last seen on each of a frame's sites; of several, the latest."""
-    track, elapsed = np.full(len(sites), -1), np.ones(len(sites), np.int64)
-    row = sites.find(site_keys(tracks["cell"], tracks["sublattice"]))
+def recall(tracks: TrackArray, row: np.ndarray, n: int, frame: int) -> Recall:
+    """Tell which open track was last seen on the site of each of n defects; of several, the latest.
+
+    `row` is the defect on each track's site, -1 where there is none.
+    """
+    track, elapsed = np.full(n, -1), np.ones(n, np.int64)
     here = np.flatnonzero(row >= 0)
     last = tracks["last_frame"][here]
     # what is written last stays

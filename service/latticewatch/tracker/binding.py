@@ -6,20 +6,19 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from latticewatch_kernels.lattice import NEIGHBOUR_CELLS
 from latticewatch_models.crystal import Crystal
 
-from .anchor import site_keys
 from .beliefs import Past, Recall, evidence_weight, state_matrix, state_posterior
 from .dopants import (
     REPEAT_SHARE,
     Columns,
-    neighbour_keys,
-    neighbour_sites,
+    neighbour_entries,
     state_likelihood,
     with_detections,
 )
 from .settings import TrackerSettings
-from .site_table import SiteTable
+from .site_grid import SiteGrid
 from .species import UNKNOWN, Readings, one_of
 from .tracks import STATES
 
@@ -38,6 +37,8 @@ class Bound:
         Rows of the detections that a state tells of.
     cells
         (k, 2), sites of the vacancies told of that were not detected.
+    grid
+        The detections, and these after them.
     soft_steps, doubt
         As in `observation.Observation`.
     """
@@ -48,15 +49,16 @@ class Bound:
     single: np.ndarray
     told: np.ndarray
     cells: np.ndarray
+    grid: SiteGrid
     soft_steps: np.ndarray
     doubt: float
 
     @classmethod
-    def none(cls) -> Bound:
+    def none(cls, grid: SiteGrid) -> Bound:
         """No dopant."""
         rows, shares = np.zeros(0, np.int64), np.zeros((0, STATES))
         cells, still = np.zeros((0, 2), np.int32), np.zeros((STATES, STATES))
-        return cls(rows, rows, shares, shares, rows, cells, still, np.nan)
+        return cls(rows, rows, shares, shares, rows, cells, grid, still, np.nan)
 
 
 def vacancy_codes(crystal: Crystal, table: Readings) -> tuple[int, ...]:
@@ -92,7 +94,7 @@ def _filtered(
 
 
 def bind(
-    sites: tuple[np.ndarray, np.ndarray, SiteTable],
+    sites: tuple[np.ndarray, np.ndarray, SiteGrid],
     species: np.ndarray,
     measured: tuple[np.ndarray, np.ndarray],
     table: Readings,
@@ -110,7 +112,7 @@ def bind(
     Parameters
     ----------
     sites
-        Cells (n, 2), sublattice (n,) and table of n detections, no two on one site.
+        Cells (n, 2), sublattice (n,) and grid of n detections, no two on one site.
     species
         (n,) codes.
     measured
@@ -120,16 +122,16 @@ def bind(
     columns
         What this frame says of the judged columns.
     """
-    (cells, sublattice, rows), codes = sites, vacancy_codes(crystal, table)
+    (cells, sublattice, grid), codes = sites, vacancy_codes(crystal, table)
     if not crystal.dopant or not codes:
-        return Bound.none()
+        return Bound.none(grid)
     dopants = np.flatnonzero((species == table.names.index(crystal.dopant)) & (sublattice == 0))
     if not len(dopants):
-        return Bound.none()
-    keys = neighbour_keys(site_keys(cells[dopants], 0))
-    beside = rows.find(keys)
+        return Bound.none(grid)
+    around = neighbour_entries(grid, grid.own[dopants])
+    beside = grid.rows[around]
     if columns is not None:
-        single = likelihood = columns.likelihood(keys)
+        single = likelihood = columns.likelihood(cells[dopants])
     else:
         neighbours, noise = measured
         systematic = settings.intensity_systematic
@@ -144,6 +146,7 @@ def bind(
     told = beside[held, state[held] - 1]
     held, told = held[told < 0], told[told >= 0]
     told = told[one_of(species[told], (*codes, table.names.index(UNKNOWN)))]
-    around = neighbour_sites(cells[dopants[held]])[np.arange(len(held)), state[held] - 1]
-    lone = around[SiteTable.of(keys[held, state[held] - 1]).first()]
-    return Bound(dopants, state, belief, single, told, lone, steps, doubt)
+    grid, first = grid.joined(around[held, state[held] - 1])
+    held = held[first]
+    lone = cells[dopants[held]] + NEIGHBOUR_CELLS[0][state[held] - 1]
+    return Bound(dopants, state, belief, single, told, lone, grid, steps, doubt)

@@ -12,7 +12,7 @@ from latticewatch_models.crystal import Crystal
 from .clustering import add_detections
 from .counting import count
 from .handover import handed_over
-from .links import LinkCosts, Party, link, track_doubt
+from .links import LinkCosts, Party, link, reach, track_doubt
 from .memory import Memory
 from .observation import Observation
 from .settings import TrackerSettings
@@ -86,13 +86,27 @@ def _settle(tracks: TrackArray, seen: Observation, info: FrameInfo) -> None:
     tracks["species_seen"][np.arange(len(tracks)), seen.species] += 1
 
 
-def _partners(
-    before: TrackArray, frame: int, seen: Observation, crystal: Crystal, settings: TrackerSettings
-) -> tuple[np.ndarray, np.ndarray]:
-    """Find the detection that continues each track, -1 for none, and the tracks taken over."""
-    costs = LinkCosts(
+def _costs(settings: TrackerSettings) -> LinkCosts:
+    return LinkCosts(
         settings.hop_cost, settings.change_cost, settings.sublattice_cost, settings.end_cost
     )
+
+
+def margin(settings: TrackerSettings) -> int:
+    """Cells by which the entries of an `Observation` are moved to follow tracks."""
+    return reach(settings.max_gap_frames + 1, _costs(settings))
+
+
+def _partners(
+    before: TrackArray,
+    entries: np.ndarray,
+    frame: int,
+    seen: Observation,
+    crystal: Crystal,
+    settings: TrackerSettings,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Find the detection that continues each track, -1 for none, and the tracks taken over."""
+    costs = _costs(settings)
     may_hop = mobile(crystal, before["species"], before["sublattice"])
     partner = link(
         Party(
@@ -111,19 +125,26 @@ def _partners(
         ),
         frame - before["last_frame"],
         costs,
+        (seen.grid, entries),
     )
     return handed_over(before, partner, frame, may_hop)
 
 
 def follow(
-    memory: Memory, info: FrameInfo, seen: Observation, crystal: Crystal, settings: TrackerSettings
+    memory: Memory,
+    info: FrameInfo,
+    seen: Observation,
+    entries: np.ndarray,
+    crystal: Crystal,
+    settings: TrackerSettings,
 ) -> tuple[np.ndarray, tuple[ClosedTrack, ...], list[Event]]:
     """Link a frame: track number of each defect, tracks that another took over, and events.
 
-    Changes `memory`: tracks, kinetics and the next track's number.
+    `entries` are those of the open tracks' sites in the observation's grid. Changes `memory`:
+    tracks, kinetics and the next track's number.
     """
     before, names = memory.tracks, species_names(crystal)
-    partner, absorbed = _partners(before, info.frame, seen, crystal, settings)
+    partner, absorbed = _partners(before, entries, info.frame, seen, crystal, settings)
     linked = np.flatnonzero(partner >= 0)
     tracks, fresh = continued(before, linked, partner[linked], len(seen))
     tracks["track"][fresh] = memory.next_track + np.arange(len(fresh))

@@ -130,11 +130,12 @@ class _Around:
 
 
 @lru_cache(maxsize=64)
-def _around(step: float, costs: LinkCosts) -> _Around:
-    """Sites to which the walk costs less than an end where a step costs so much or more.
+def _around(lag: int, costs: LinkCosts) -> _Around:
+    """Sites to which a walk of so many frames costs less than an end.
 
     All sites together are one triangular lattice: each has as many around it at every distance.
     """
+    step = float(step_costs(np.array(lag), costs.hop))
     reach = int(costs.end / step)
     side = np.arange(-reach - 2, reach + 3)
     grid = np.meshgrid(side, side, np.arange(SUBLATTICES), indexing="ij")
@@ -179,12 +180,23 @@ class _Walks:
         return chosen((rows, columns, gain), gain > 0)
 
 
+def reach(lag: int, costs: LinkCosts) -> int:
+    """Cells by which a track may move at most in so many frames: the margin that `link` needs."""
+    return _around(lag, costs).margin
+
+
 def track_doubt(missed: np.ndarray, seen: np.ndarray, costs: LinkCosts) -> np.ndarray:
     """Doubt (n,) of tracks that were not found in the last `missed` frames, and seen in `seen`."""
     return np.asarray(costs.wait * missed + costs.lone * ((missed > 0) & (seen == 1)))
 
 
-def link(before: Party, after: Party, lag: np.ndarray, costs: LinkCosts) -> np.ndarray:
+def link(
+    before: Party,
+    after: Party,
+    lag: np.ndarray,
+    costs: LinkCosts,
+    sites: tuple[SiteGrid, np.ndarray] | None = None,
+) -> np.ndarray:
     """Link open tracks to the defects of a frame.
 
     Parameters
@@ -195,6 +207,9 @@ def link(before: Party, after: Party, lag: np.ndarray, costs: LinkCosts) -> np.n
         Frames since each track was last seen, 1 for the frame before.
     costs
         Costs in nats.
+    sites
+        Grid of the defects, with a margin of `reach`, and the tracks' entries in it; made if they
+        are not at hand.
 
     Returns
     -------
@@ -206,10 +221,12 @@ def link(before: Party, after: Party, lag: np.ndarray, costs: LinkCosts) -> np.n
     partner = np.full(n, -1)
     if n == 0 or m == 0:
         return partner
-    step = step_costs(np.maximum(lag, 1), costs.hop)
-    around = _around(float(step[before.mobile].min(initial=costs.hop)), costs)
-    grid = SiteGrid.of(after.cells, after.sublattice, around.margin)
-    entries = grid.entries(before.cells, before.sublattice)
+    step = step_costs(lag, costs.hop)
+    around = _around(int(lag.max()), costs)
+    if sites is None:
+        grid, _ = SiteGrid.of(after.cells, after.sublattice, around.margin)
+        sites = grid, grid.entries(before.cells, before.sublattice)
+    grid, entries = sites
     rows, columns, gain = stay = _stays(before, after, grid.rows[entries], costs)
     alone = np.bincount(columns, minlength=m)[columns] == 1
     most = (costs.end - before.doubt - step)[before.mobile].max(initial=0.0)
