@@ -137,20 +137,20 @@ def state_posterior(
     posterior, steps
         (n, s), and the sum (s, s) of the probabilities of steps over exactly one frame.
     """
-    prior = np.empty_like(likelihood)
-    prior[:] = fresh
-    here = np.flatnonzero(known.track >= 0)
-    past, waited = tracks["state_belief"][known.track[here]].astype(float), known.elapsed[here]
-    moved, now = past @ matrix, likelihood[here]
-    # a step's probability is past * matrix * likelihood / total
-    total = (moved * now).sum(axis=1)
-    weight = np.where(waited == 1, 1.0 / np.where(total > 0, total, np.inf), 0.0)
-    steps = matrix * ((past * weight[:, None]).T @ now)
+    # State by state in memory: dopants are many, states are few.
+    now, waited = likelihood.T, known.elapsed
+    past = np.zeros(now.shape)
+    if len(tracks):
+        np.multiply(tracks["state_belief"].take(known.track, axis=0).T, known.track >= 0, out=past)
+    moved = matrix.T @ past
     for elapsed in set(waited[waited > 1].tolist()):
-        chosen = waited == elapsed
-        moved[chosen] = past[chosen] @ np.linalg.matrix_power(matrix, elapsed)
-    told = past.any(axis=1)
-    prior[here[told]] = moved[told]
-    posterior = prior * likelihood
-    posterior /= posterior.sum(axis=1, keepdims=True)
-    return posterior, steps
+        chosen = np.flatnonzero(waited == elapsed)
+        moved[:, chosen] = np.linalg.matrix_power(matrix, elapsed).T @ past[:, chosen]
+    # a step's probability is past * matrix * likelihood / total
+    joint = moved * now
+    total = joint.sum(axis=0)
+    weight = (waited == 1) / np.where(total > 0, total, np.inf)
+    steps = matrix * ((past * weight) @ now.T)
+    posterior = np.where(past.any(axis=0), joint, fresh[:, None] * now)
+    posterior /= posterior.sum(axis=0)
+    return posterior.T, steps

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -19,7 +20,7 @@ from .dopants import (
 )
 from .settings import TrackerSettings
 from .site_grid import SiteGrid
-from .species import UNKNOWN, Readings, one_of
+from .species import UNKNOWN, Readings, host_heights, one_of, readings, species_names
 from .tracks import STATES
 
 
@@ -61,25 +62,29 @@ class Bound:
         return cls(rows, rows, shares, shares, rows, cells, grid, still, np.nan)
 
 
-def vacancy_codes(crystal: Crystal, table: Readings) -> tuple[int, ...]:
+@lru_cache(maxsize=16)
+def vacancy_codes(crystal: Crystal) -> tuple[int, ...]:
     """Species codes of one and of two atoms missing beside a dopant."""
-    wanted = (crystal.vacancy, f"{crystal.vacancy}2")
-    return tuple(table.names.index(name) for name in wanted if name and name in table.names)
+    names, wanted = species_names(crystal), (crystal.vacancy, f"{crystal.vacancy}2")
+    return tuple(names.index(name) for name in wanted if name and name in names)
+
+
+@lru_cache(maxsize=16)
+def _vacant_entries(crystal: Crystal) -> tuple[int, ...]:
+    """Which readings on sublattice 1 are of these codes, and which is the undisturbed column."""
+    table = readings(crystal, host_heights(crystal, None), 0.0)
+    second = table.sublattice == 1
+    of_kind = [*(table.code == code for code in vacancy_codes(crystal)), table.host]
+    return tuple(int(np.flatnonzero(kind & second)[0]) for kind in of_kind)
 
 
 def _measured(
-    neighbours: np.ndarray,
-    noise: np.ndarray,
-    table: Readings,
-    codes: tuple[int, ...],
-    systematic: float,
+    neighbours: np.ndarray, noise: np.ndarray, table: Readings, crystal: Crystal, systematic: float
 ) -> np.ndarray:
     """Likelihood (m, 4) of m dopants' states by the intensities of their neighbours (m, 3)."""
-    second = table.sublattice == 1
-    vacancies = tuple(float(table.expected[(table.code == code) & second][0]) for code in codes)
-    host = float(table.expected[table.host & second][0])
+    *vacancies, host = (float(table.expected[entry]) for entry in _vacant_entries(crystal))
     values = np.asarray(neighbours, float)
-    return state_likelihood(values, float(noise[1]), host, vacancies, systematic)
+    return state_likelihood(values, float(noise[1]), host, tuple(vacancies), systematic)
 
 
 def _filtered(
@@ -90,7 +95,8 @@ def _filtered(
     matrix = state_matrix(past.soft_steps, settings.state_change)
     vacant = settings.bound_vacancy_prior
     fresh = np.array([1 - vacant, vacant / 3, vacant / 3, vacant / 3])
-    return state_posterior(known, past.tracks, fresh, matrix, likelihood ** weight[:, None])
+    weighed = (likelihood.T**weight).T
+    return state_posterior(known, past.tracks, fresh, matrix, weighed)
 
 
 def bind(
@@ -122,7 +128,7 @@ def bind(
     columns
         What this frame says of the judged columns.
     """
-    (cells, sublattice, grid), codes = sites, vacancy_codes(crystal, table)
+    (cells, sublattice, grid), codes = sites, vacancy_codes(crystal)
     if not crystal.dopant or not codes:
         return Bound.none(grid)
     dopants = np.flatnonzero((species == table.names.index(crystal.dopant)) & (sublattice == 0))
@@ -135,13 +141,13 @@ def bind(
     else:
         neighbours, noise = measured
         systematic = settings.intensity_systematic
-        single = _measured(neighbours[dopants], noise, table, codes, systematic)
+        single = _measured(neighbours[dopants], noise, table, crystal, systematic)
         vacant = (beside >= 0) & one_of(species, codes)[beside]
         likelihood = with_detections(single, vacant)
     repeat = settings.repeat_share if columns is None else REPEAT_SHARE
     belief, steps = _filtered(likelihood, past.known.take(dopants), past, settings, repeat)
     state = belief.argmax(axis=1)
-    doubt = 1.0 - float(belief[np.arange(len(state)), state].sum()) / len(state)
+    doubt = 1.0 - float(belief.T.max(axis=0).sum()) / len(state)
     held = np.flatnonzero(state > 0)
     told = beside[held, state[held] - 1]
     held, told = held[told < 0], told[told >= 0]

@@ -30,6 +30,9 @@ DETECTED = 10.0
 #: says more in each case (13.0, 17.2 and 12.1 % with 0.1).
 REPEAT_SHARE = 0.1
 
+#: Cells along each axis by which the three neighbours of sublattice 1 stand away.
+_BESIDE = NEIGHBOUR_CELLS[0, :, 0], NEIGHBOUR_CELLS[0, :, 1]
+
 
 def state_likelihood(
     neighbours: np.ndarray,
@@ -115,13 +118,13 @@ def column_likelihood(ratio: np.ndarray, shares: tuple[float, ...]) -> np.ndarra
     odds = np.exp(ratio - most).reshape(len(shares), -1)
     result[1:] = (np.array(shares) / sum(shares) @ odds).reshape(3, -1)
     result /= result.max(axis=0)
-    return np.ascontiguousarray(result.T)
+    return result.T
 
 
 def with_detections(likelihood: np.ndarray, detected: np.ndarray) -> np.ndarray:
     """Raise the likelihood (n, 4) where a vacancy was detected on its own, bool (n, 3)."""
-    raised = likelihood.copy()
-    raised[:, 1:][detected] *= DETECTED
+    raised = likelihood.copy("K")
+    raised[:, 1:] *= np.where(detected, DETECTED, 1.0)
     return raised
 
 
@@ -132,4 +135,4 @@ def neighbour_sites(cells: np.ndarray) -> np.ndarray:
 
 def neighbour_entries(grid: SiteGrid, entries: np.ndarray) -> np.ndarray:
     """Entries (n, 3) of these neighbours by those of the sublattice-0 sites (n,)."""
-    return np.asarray(entries[:, None] + grid.moves(*NEIGHBOUR_CELLS[0].T, 1))
+    return np.asarray(entries[:, None] + grid.moves(*_BESIDE, 1))

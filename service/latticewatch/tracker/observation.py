@@ -120,7 +120,7 @@ def observe(
     """
     (cells, sublattice, _), (species, posterior) = sites, named
     bound = bind(sites, species, (neighbours, noise), table, crystal, settings, past, columns)
-    codes = vacancy_codes(crystal, table) or (0,)
+    codes = vacancy_codes(crystal) or (0,)
     n, total = len(species), len(species) + len(bound.cells)
     seen = Observation(
         cells=np.concatenate([cells, bound.cells]),
