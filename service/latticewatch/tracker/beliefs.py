@@ -53,8 +53,9 @@ def recall(tracks: TrackArray, row: np.ndarray, n: int, frame: int) -> Recall:
     last = tracks["last_frame"][here]
     # what is written last stays
     late = np.argsort(last, kind="stable")
-    row = row[here[late]]
-    track[row], elapsed[row] = here[late], frame - last[late]
+    here = here[late]
+    row = row[here].astype(np.intp)
+    track[row], elapsed[row] = here, frame - last[late]
     return Recall(track, elapsed)
 
 

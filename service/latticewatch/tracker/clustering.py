@@ -71,20 +71,21 @@ def add_detections(
     places = site_places(cells, sublattice)
     at = np.floor(places / SIDE)
     inside = places - at * SIDE
-    keys, known = _keys(at.astype(np.int64)), _keys(windows["at"].astype(np.int64))
+    keys, known = _keys(at), np.append(_keys(windows["at"]), NO_WINDOW)
     order = np.argsort(known)
-    rank = np.searchsorted(known, keys, sorter=order)
-    row = np.append(order, -1)[rank]
-    new = np.flatnonzero(np.append(known, NO_WINDOW)[row] != keys)
-    fresh, place = np.unique(keys[new], return_inverse=True) if len(new) else (new, new)
-    row[new] = len(windows) + place
-    merged = np.zeros(len(windows) + len(fresh), WINDOW)
-    blocks(merged)[: len(windows)] = blocks(windows)
-    born = merged[len(windows) :]
-    born["at"], born["first_frame"], born["first_time"] = _places(fresh), frame, time_s
+    row = order[np.searchsorted(known, keys, sorter=order)]
+    new = np.flatnonzero(known[row] != keys)
+    merged = windows.copy()
+    if len(new):
+        fresh, place = np.unique(keys[new], return_inverse=True)
+        row[new] = len(windows) + place
+        merged = np.zeros(len(windows) + len(fresh), WINDOW)
+        blocks(merged)[: len(windows)] = blocks(windows)
+        born = merged[len(windows) :]
+        born["at"], born["first_frame"], born["first_time"] = _places(fresh), frame, time_s
     n = len(merged)
     counts = np.bincount(row, minlength=n)
-    held = counts > 0
+    held = np.flatnonzero(counts)
     merged["last_frame"][held], merged["last_time"][held] = frame, time_s
     merged["n"] += counts
     for axis in range(2):
@@ -99,7 +100,8 @@ def add_detections(
 
 def _keys(at: np.ndarray) -> np.ndarray:
     """One int64 a window."""
-    return np.asarray((at[:, 0] << 32) + at[:, 1])
+    i, j = at[:, 0].astype(np.int64), at[:, 1].astype(np.int64)
+    return np.asarray((i << 32) + j)
 
 
 def _places(keys: np.ndarray) -> np.ndarray:

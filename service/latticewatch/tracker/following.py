@@ -107,6 +107,8 @@ def _partners(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Find the detection that continues each track, -1 for none, and the tracks taken over."""
     costs = _costs(settings)
+    unseen = np.zeros(len(seen))
+    unseen[seen.found :] = costs.unseen
     may_hop = mobile(crystal, before["species"], before["sublattice"])
     partner = link(
         Party(
@@ -121,7 +123,7 @@ def _partners(
             seen.sublattice,
             seen.species,
             mobile(crystal, seen.species, seen.sublattice),
-            costs.unseen * (np.arange(len(seen)) >= seen.found),
+            unseen,
         ),
         frame - before["last_frame"],
         costs,

@@ -155,7 +155,10 @@ def _around(lag: int, costs: LinkCosts) -> _Around:
 
 @dataclass(frozen=True)
 class _Walks:
-    """What links to other sites cost: the `entries` (n,) are those of the tracks in `grid`."""
+    """What links to other sites cost.
+
+    The `entries` (n,) are those of the tracks in `grid`, `moves` (3, k) lead to those `around`.
+    """
 
     before: Party
     after: Party
@@ -164,16 +167,20 @@ class _Walks:
     around: _Around
     grid: SiteGrid
     entries: np.ndarray
+    moves: np.ndarray
 
     def between(self, tracks: np.ndarray, defects: np.ndarray) -> Pairs:
         """Links that gain anything from some tracks, bool (n,), to some defects, bool (m,)."""
         before, after, costs, around = self.before, self.after, self.costs, self.around
         start = np.flatnonzero(tracks & (before.doubt + self.step < costs.end))
-        moves = self.grid.moves(around.i, around.j, around.sublattice)[before.sublattice[start]]
+        moves = self.moves[before.sublattice[start]]
         found = self.grid.rows[moves + self.entries[start, None]].ravel()
         hit = np.flatnonzero(found >= 0)
-        hit = hit[defects[found[hit]]]
-        walk, rows, columns = hit % len(around.steps), start[hit // len(around.steps)], found[hit]
+        columns = found[hit].astype(np.intp)
+        meant = defects[columns]
+        hit, columns = hit[meant], columns[meant]
+        from_, walk = np.divmod(hit, len(around.steps))
+        rows = start[from_]
         cost = around.steps[walk] * self.step[rows] + around.apart[walk]
         cost += costs.change * (before.species[rows] != after.species[columns])
         gain = costs.end - cost - before.doubt[rows] - after.doubt[columns]
@@ -231,7 +238,8 @@ def link(
     alone = np.bincount(columns, minlength=m)[columns] == 1
     most = (costs.end - before.doubt - step)[before.mobile].max(initial=0.0)
     firm = alone & (gain >= FIRM * most)
-    walks = _Walks(before, after, step, costs, around, grid, entries)
+    moves = grid.moves(around.i, around.j, around.sublattice)
+    walks = _Walks(before, after, step, costs, around, grid, entries, moves)
     hops = _useful(stay, firm, most, walks)
     away, onto = np.zeros(n), np.zeros(m)
     np.maximum.at(away, hops[0], hops[2])
@@ -267,7 +275,7 @@ def _useful(stay: Pairs, firm: np.ndarray, most: float, walks: _Walks) -> Pairs:
 def _stays(before: Party, after: Party, at: np.ndarray, costs: LinkCosts) -> Pairs:
     """Links on one site that gain anything; `at` (n,) is the defect on each track's site, or -1."""
     rows = np.flatnonzero(at >= 0)
-    columns = at[rows]
+    columns = at[rows].astype(np.intp)  # as indices are: others are turned into them at each use
     cost = costs.change * (before.species[rows] != after.species[columns])
     gain = costs.end - cost - before.doubt[rows] - after.doubt[columns]
     return chosen((rows, columns, gain), gain > 0)
