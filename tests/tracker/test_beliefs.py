@@ -37,7 +37,7 @@ def test_a_site_recalls_the_track_that_was_seen_there_last(seed: int, n: int) ->
     tracks = some_tracks(rng, n, 50)
     sites = np.array([(i, j, s) for i in range(-2, 3) for j in range(-2, 3) for s in range(2)])
     sites = rng.permutation(sites)[: rng.integers(0, len(sites))]
-    grid, _ = SiteGrid.of(sites[:, :2], sites[:, 2], 1)
+    grid = SiteGrid.of(sites[:, :2], sites[:, 2], 1)
     here = grid.find(tracks["cell"], tracks["sublattice"])
     known = recall(tracks, here, len(sites), 50)
     for row, (i, j, s) in enumerate(sites.tolist()):

@@ -21,12 +21,12 @@ WS2 = CRYSTALS["WS2"]
 def test_a_vacancy_is_one_atom_or_seldom_more() -> None:
     ratio = np.array([[1.0, -2.0], [-3.0, 4.0]])
     dopant = np.array([[7, -3]])
-    columns = Columns(SiteGrid.of(neighbour_sites(dopant)[0, 1:], 1, 1)[0], ratio)
+    columns = Columns(SiteGrid.of(neighbour_sites(dopant)[0, 1:], 1, 1), ratio)
     expected = (np.exp(ratio[:, 0]) + 0.1 * np.exp(ratio[:, 1])) / 1.1
     found = columns.likelihood(dopant)
     assert_allclose(found / found[:, :1], [[1.0, 1.0, *expected]])
     assert_allclose(columns.likelihood(dopant + 900), 1.0)
-    none = Columns(SiteGrid.of(np.zeros((0, 2), int), 1, 1)[0], np.zeros((0, 2)))
+    none = Columns(SiteGrid.of(np.zeros((0, 2), int), 1, 1), np.zeros((0, 2)))
     assert_allclose(none.likelihood(dopant), 1.0)
 
 

@@ -31,7 +31,7 @@ def firsts(sites):
     st.data(),
 )
 def test_a_site_is_found_from_any_other_within_the_margin(sites, asked, away, margin, data):
-    grid, first = SiteGrid.of(*columns(sites), margin)
+    grid, first = SiteGrid.of_first(*columns(sites), margin)
     cells, sublattice = columns(asked)
     cells += np.array(away, np.int32)
     entries = grid.entries(cells, sublattice)
@@ -49,7 +49,7 @@ def test_a_site_is_found_from_any_other_within_the_margin(sites, asked, away, ma
 
 @given(st.lists(SITES, min_size=1, max_size=30, unique=True), st.data())
 def test_sites_in_the_cells_beside_join_once_and_behind_the_others(sites, data):
-    grid, _ = SiteGrid.of(*columns(sites), 2)
+    grid = SiteGrid.of(*columns(sites), 2)
     before = grid.rows.copy()
     step = st.integers(-1, 1)
     places = st.tuples(st.sampled_from(sites), step, step, st.integers(0, 2))

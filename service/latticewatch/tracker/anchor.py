@@ -138,7 +138,8 @@ def _solved(matrix: np.ndarray, vector: np.ndarray) -> np.ndarray:
     """Solve for two unknowns: `np.linalg.solve` takes ten times as long for so few."""
     (a, b), (c, d) = matrix.tolist()
     x, y = vector.tolist()
-    return np.array([d * x - b * y, a * y - c * x]) / (a * d - b * c)
+    determinant = a * d - b * c
+    return np.array([(d * x - b * y) / determinant, (a * y - c * x) / determinant])
 
 
 def _on_sites(

@@ -77,12 +77,13 @@ def add_detections(
     new = np.flatnonzero(known[row] != keys)
     merged = windows.copy()
     if len(new):
-        fresh, place = np.unique(keys[new], return_inverse=True)
-        row[new] = len(windows) + place
+        fresh = np.unique(keys[new])
+        row[new] = len(windows) + np.searchsorted(fresh, keys[new])
         merged = np.zeros(len(windows) + len(fresh), WINDOW)
         blocks(merged)[: len(windows)] = blocks(windows)
+        merged["at"][row[new]] = at[new]
         born = merged[len(windows) :]
-        born["at"], born["first_frame"], born["first_time"] = _places(fresh), frame, time_s
+        born["first_frame"], born["first_time"] = frame, time_s
     n = len(merged)
     counts = np.bincount(row, minlength=n)
     held = np.flatnonzero(counts)
@@ -94,7 +95,8 @@ def add_detections(
         merged["squares"][:, axis] += np.bincount(row, here**2, n)
     if n > MAX_WINDOWS:
         newest = np.lexsort((merged["n"], merged["last_frame"]))[-MAX_WINDOWS:]
-        merged = picked(merged, np.sort(newest))
+        newest.sort()
+        merged = picked(merged, newest)
     return merged
 
 
@@ -102,12 +104,6 @@ def _keys(at: np.ndarray) -> np.ndarray:
     """One int64 a window."""
     i, j = at[:, 0].astype(np.int64), at[:, 1].astype(np.int64)
     return np.asarray((i << 32) + j)
-
-
-def _places(keys: np.ndarray) -> np.ndarray:
-    """Undo `_keys`."""
-    low = ((keys + (1 << 31)) & 0xFFFFFFFF) - (1 << 31)
-    return np.stack([(keys - low) >> 32, low], axis=1)
 
 
 def summary(windows: WindowArray, constant_nm: float, credible: float) -> dict[str, object]:

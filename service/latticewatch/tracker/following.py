@@ -161,7 +161,7 @@ def follow(
     )
     _settle(tracks, seen, info)
     memory.tracks = gathered(before, partner, tracks, fresh, absorbed)
-    closed, ended = _ended(memory, before[absorbed], crystal)
+    closed, ended = _ended(memory, picked(before, absorbed), crystal)
     events += [
         Event(info.frame, "birth", t, after=names[s])
         for t, s in zip(tracks["track"][fresh].tolist(), seen.species[fresh].tolist(), strict=True)
@@ -175,7 +175,7 @@ def close(
     """End the chosen open tracks; they and their events."""
     if not chosen.any():
         return (), []
-    tracks, memory.tracks = memory.tracks[chosen], picked(memory.tracks, ~chosen)
+    tracks, memory.tracks = picked(memory.tracks, chosen), picked(memory.tracks, ~chosen)
     return _ended(memory, tracks, crystal)
 
 

@@ -98,7 +98,7 @@ def fuse(
     known, lacking = observe_sites(known, frame, cells, seen.ratio, seen.odd, seen.shares)
     probability = lacking.sum(axis=1)
     least = best_threshold(probability) if threshold is None else threshold
-    grid, _ = SiteGrid.of(cells, SUBLATTICE, 1)
+    grid = SiteGrid.of(cells, SUBLATTICE, 1)
     site = grid.find(*alignment.sites(detections.cells, detections.sublattice))
     merged, site, bare = _merged(detections, seen, site, probability, least)
     fused = site >= 0

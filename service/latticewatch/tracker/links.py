@@ -231,7 +231,7 @@ def link(
     step = step_costs(lag, costs.hop)
     around = _around(int(lag.max()), costs)
     if sites is None:
-        grid, _ = SiteGrid.of(after.cells, after.sublattice, around.margin)
+        grid = SiteGrid.of(after.cells, after.sublattice, around.margin)
         sites = grid, grid.entries(before.cells, before.sublattice)
     grid, entries = sites
     rows, columns, gain = stay = _stays(before, after, grid.rows[entries], costs)

@@ -39,13 +39,26 @@ class SiteGrid:
     width: int
 
     @classmethod
-    def of(
-        cls, cells: np.ndarray, sublattice: np.ndarray | int, margin: int
-    ) -> tuple[SiteGrid, np.ndarray]:
-        """Enter sites (n, 2) and (n,), as `joined` does, which may add some in the cells beside.
+    def of(cls, cells: np.ndarray, sublattice: np.ndarray | int, margin: int) -> SiteGrid:
+        """Enter sites (n, 2) and (n,), all different; some in the cells beside may join later.
 
         Entries may be moved by `margin` cells or one.
         """
+        grid = cls._blank(cells, sublattice, margin)
+        grid.rows[grid.own] = np.arange(len(cells))
+        return grid
+
+    @classmethod
+    def of_first(
+        cls, cells: np.ndarray, sublattice: np.ndarray, margin: int
+    ) -> tuple[SiteGrid, np.ndarray]:
+        """Enter the first on each site, where several may be on one, and tell which these are."""
+        blank = cls._blank(cells, sublattice, margin)
+        return blank._with(blank.rows, blank.own[:0], blank.own)
+
+    @classmethod
+    def _blank(cls, cells: np.ndarray, sublattice: np.ndarray | int, margin: int) -> SiteGrid:
+        """Room for sites, and their entries."""
         i, j = cells.T if len(cells) else np.zeros((2, 1), int)
         margin = max(margin, 1)
         low = int(i.min()) - margin - 2, int(j.min()) - margin - 2
@@ -56,25 +69,31 @@ class SiteGrid:
         kind = np.int16 if 2 * len(cells) <= np.iinfo(np.int16).max else np.int64
         rows = np.full(height * width * SUBLATTICES, -1, kind)
         blank = cls(rows, np.zeros(0, np.int64), low, high, margin, width)
-        return blank._entered(blank.entries(cells, sublattice))
+        if not len(cells):
+            return blank
+        i, j = i - (low[0] - margin), j - (low[1] - margin)
+        return replace(blank, own=blank.moves(i, j, sublattice))
 
     def joined(self, entries: np.ndarray) -> tuple[SiteGrid, np.ndarray]:
         """Grid with further rows at these entries, and which of them it took.
 
         Of several on one site that is the first; their numbers go on from the others'.
         """
-        return replace(self, rows=self.rows.copy())._entered(entries)
+        return self._with(self.rows.copy(), self.own, entries)
 
-    def _entered(self, entries: np.ndarray) -> tuple[SiteGrid, np.ndarray]:
+    def _with(
+        self, rows: np.ndarray, own: np.ndarray, entries: np.ndarray
+    ) -> tuple[SiteGrid, np.ndarray]:
+        """Write what joins into `rows`, which hold those at entries `own`."""
         number = np.arange(len(entries))
         # what is written last stays
-        self.rows[entries[::-1]] = number[::-1]
-        first = np.flatnonzero(self.rows[entries] == number)
-        if self.own.size or len(first) < len(entries):
+        rows[entries[::-1]] = number[::-1]
+        first = np.flatnonzero(rows[entries] == number)
+        if len(own) or len(first) < len(entries):
             entries = entries[first]
-            self.rows[entries] = len(self.own) + number[: len(first)]
-            entries = np.concatenate([self.own, entries])
-        return replace(self, own=entries), first
+            rows[entries] = len(own) + number[: len(first)]
+            entries = np.concatenate([own, entries])
+        return SiteGrid(rows, entries, self.low, self.high, self.margin, self.width), first
 
     def find(self, cells: np.ndarray, sublattice: np.ndarray | int) -> np.ndarray:
         """Row (n,) on each site, -1 where there is none."""

@@ -204,7 +204,7 @@ class Tracker:
         """Sites, classes, species and states; which detections were kept; where the tracks are."""
         now = self._memory
         cells, sublattice, sample = anchored(detections, alignment)
-        grid, keep = SiteGrid.of(cells, sublattice, margin(self.settings))
+        grid, keep = SiteGrid.of_first(cells, sublattice, margin(self.settings))
         now.duplicates += len(cells) - len(keep)
         if len(keep) < len(cells):
             cells, sublattice, sample = cells[keep], sublattice[keep], sample.take(keep)
