@@ -136,16 +136,18 @@ def follow(
     memory: Memory,
     info: FrameInfo,
     seen: Observation,
-    entries: np.ndarray,
     crystal: Crystal,
     settings: TrackerSettings,
+    entries: np.ndarray | None = None,
 ) -> tuple[np.ndarray, tuple[ClosedTrack, ...], list[Event]]:
     """Link a frame: track number of each defect, tracks that another took over, and events.
 
-    `entries` are those of the open tracks' sites in the observation's grid. Changes `memory`:
-    tracks, kinetics and the next track's number.
+    `entries` are those of the open tracks' sites in the observation's grid, if they are at hand.
+    Changes `memory`: tracks, kinetics and the next track's number.
     """
     before, names = memory.tracks, species_names(crystal)
+    if entries is None:
+        entries = seen.grid.entries(before["cell"], before["sublattice"])
     partner, absorbed = _partners(before, entries, info.frame, seen, crystal, settings)
     linked = np.flatnonzero(partner >= 0)
     tracks, fresh = continued(before, linked, partner[linked], len(seen))

@@ -215,8 +215,8 @@ def link(
     costs
         Costs in nats.
     sites
-        Grid of the defects, with a margin of `reach`, and the tracks' entries in it; made if they
-        are not at hand.
+        Grid of the defects, and the tracks' entries in it; made if they are not at hand, or the
+        margin is less than `reach`.
 
     Returns
     -------
@@ -230,7 +230,7 @@ def link(
         return partner
     step = step_costs(lag, costs.hop)
     around = _around(int(lag.max()), costs)
-    if sites is None:
+    if sites is None or sites[0].margin < around.margin:
         grid = SiteGrid.of(after.cells, after.sublattice, around.margin)
         sites = grid, grid.entries(before.cells, before.sublattice)
     grid, entries = sites

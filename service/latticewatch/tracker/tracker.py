@@ -136,7 +136,7 @@ class Tracker:
         if not warm and self._memory.classifier.mixture is not None:
             events.append(Event(info.frame, "warm"))
         track, absorbed, happened = follow(
-            self._memory, info, seen, entries, self.crystal, self.settings
+            self._memory, info, seen, self.crystal, self.settings, entries
         )
         self._memory.displacements = crystallography.look(
             self._memory.displacements, detections, keep, seen, track, alignment, self.crystal
