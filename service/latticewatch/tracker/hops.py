@@ -98,10 +98,7 @@ class DiffusionSums:
         dose
             (n,) dose meanwhile in e/A^2, if it is known.
         """
-        # Nearly all stay where they are and add nothing to the forms.
-        moved = np.flatnonzero((step[:, 0] != 0) | (step[:, 1] != 0))
-        far = np.abs(step[moved]) > 0.5
-        joined = moved[paired[moved]]
+        far = np.abs(step) > 0.5
         return DiffusionSums(
             self.steps + len(step),
             self.time_s + float(time_s.sum()),
@@ -109,8 +106,8 @@ class DiffusionSums:
             self.changes + int(np.count_nonzero(far[:, 0] | far[:, 1])),
             self.dosed + (0 if dose is None else len(step)),
             self.dose + (0.0 if dose is None else float(dose.sum())),
-            self.squares + summed_forms(step[moved], step[moved]),
-            self.products + summed_forms(before[joined], step[joined]),
+            self.squares + summed_forms(step, step),
+            self.products + summed_forms(before[paired], step[paired]),
         )
 
 
