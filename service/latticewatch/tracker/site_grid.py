@@ -97,7 +97,7 @@ class SiteGrid:
 
     def find(self, cells: np.ndarray, sublattice: np.ndarray | int) -> np.ndarray:
         """Row (n,) on each site, -1 where there is none."""
-        return np.asarray(self.rows[self.entries(cells, sublattice)])
+        return np.asarray(self.rows[self.entries(cells, sublattice)].astype(np.intp))
 
     def entries(self, cells: np.ndarray, sublattice: np.ndarray | int) -> np.ndarray:
         """Entry (n,) of each site."""
