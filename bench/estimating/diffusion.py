@@ -17,6 +17,7 @@ from latticewatch.tracker.hops import LINES, DiffusionSums
 from latticewatch.tracker.links import UNIT_CELL
 from latticewatch.tracker.observation import Observation
 from latticewatch.tracker.settings import TrackerSettings
+from latticewatch.tracker.site_grid import SiteGrid
 from latticewatch.tracker.species import species_names
 from latticewatch.tracker.tracks import MAX_READINGS, STATES
 from latticewatch_models.crystal import crystal_named
@@ -199,6 +200,7 @@ def observed(cells: np.ndarray, vacancy: int) -> Observation:
         found=n,
         soft_steps=np.zeros((STATES, STATES)),
         doubt=np.nan,
+        grid=SiteGrid.of(cells, 1, 1),
     )
 
 

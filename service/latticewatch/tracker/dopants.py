@@ -16,8 +16,7 @@ import numpy as np
 from latticewatch_kernels.lattice import NEIGHBOUR_CELLS
 from latticewatch_models.crystal import RARER
 
-from .anchor import KEY_STEPS
-from .site_table import SiteTable
+from .site_grid import SiteGrid
 
 #: Standard deviation of the offset common to the three neighbours, as a share of the contrast of
 #: one vacancy. On simulated WS2 all three stand lower by 0.1 to 0.25 of it beside Mo.
@@ -31,8 +30,8 @@ DETECTED = 10.0
 #: says more in each case (13.0, 17.2 and 12.1 % with 0.1).
 REPEAT_SHARE = 0.1
 
-#: From the key of a site of sublattice 0 to those of its three neighbours on sublattice 1.
-_TO_NEIGHBOURS = NEIGHBOUR_CELLS[0] @ KEY_STEPS + 1
+#: Cells along each axis by which the three neighbours of sublattice 1 stand away.
+_BESIDE = NEIGHBOUR_CELLS[0, :, 0], NEIGHBOUR_CELLS[0, :, 1]
 
 
 def state_likelihood(
@@ -77,30 +76,33 @@ class Columns:
 
     Attributes
     ----------
-    table
+    grid
         Sites of the m columns in the session's gauge.
     ratio
         (m, k) log likelihood ratio of each amount that may be missing, least first, against the
         undisturbed column.
     """
 
-    table: SiteTable
+    grid: SiteGrid
     ratio: np.ndarray
 
-    def at(self, keys: np.ndarray) -> np.ndarray:
-        """Ratios (k, ...) at sites (...); 0, which says nothing, where none was judged."""
-        row = self.table.find(keys)
-        if not len(self.table):
+    def beside(self, cells: np.ndarray) -> np.ndarray:
+        """Ratios (k, 3, n) of the neighbours of sublattice-0 cells (n, 2).
+
+        0, which says nothing, where none was judged.
+        """
+        row = self.grid.rows[neighbour_entries(self.grid, self.grid.entries(cells, 0)).T]
+        if not len(self.ratio):
             return np.zeros((self.ratio.shape[1], *row.shape))
         return np.where(row >= 0, self.ratio.T[:, row], 0.0)
 
-    def likelihood(self, keys: np.ndarray) -> np.ndarray:
-        """`column_likelihood` of dopants with neighbours (n, 3) on these sites.
+    def likelihood(self, cells: np.ndarray) -> np.ndarray:
+        """`column_likelihood` of dopants in sublattice-0 cells (n, 2).
 
         Beside a dopant, too, more than one atom missing is `RARER`.
         """
         shares = tuple(RARER**amount for amount in range(self.ratio.shape[1]))
-        return column_likelihood(self.at(keys.T), shares)
+        return column_likelihood(self.beside(cells), shares)
 
 
 def column_likelihood(ratio: np.ndarray, shares: tuple[float, ...]) -> np.ndarray:
@@ -116,13 +118,13 @@ def column_likelihood(ratio: np.ndarray, shares: tuple[float, ...]) -> np.ndarra
     odds = np.exp(ratio - most).reshape(len(shares), -1)
     result[1:] = (np.array(shares) / sum(shares) @ odds).reshape(3, -1)
     result /= result.max(axis=0)
-    return np.ascontiguousarray(result.T)
+    return result.T
 
 
 def with_detections(likelihood: np.ndarray, detected: np.ndarray) -> np.ndarray:
     """Raise the likelihood (n, 4) where a vacancy was detected on its own, bool (n, 3)."""
-    raised = likelihood.copy()
-    raised[:, 1:][detected] *= DETECTED
+    raised = likelihood.copy("K")
+    raised[:, 1:] *= np.where(detected, DETECTED, 1.0)
     return raised
 
 
@@ -131,6 +133,6 @@ def neighbour_sites(cells: np.ndarray) -> np.ndarray:
     return np.asarray(np.asarray(cells)[:, None, :] + NEIGHBOUR_CELLS[0])
 
 
-def neighbour_keys(keys: np.ndarray) -> np.ndarray:
-    """Site keys (n, 3) of these neighbours by those of the sublattice-0 sites (n,)."""
-    return np.asarray(keys[:, None] + _TO_NEIGHBOURS)
+def neighbour_entries(grid: SiteGrid, entries: np.ndarray) -> np.ndarray:
+    """Entries (n, 3) of these neighbours by those of the sublattice-0 sites (n,)."""
+    return np.asarray(entries[:, None] + grid.moves(*_BESIDE, 1))

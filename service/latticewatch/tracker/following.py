@@ -12,7 +12,7 @@ from latticewatch_models.crystal import Crystal
 from .clustering import add_detections
 from .counting import count
 from .handover import handed_over
-from .links import LinkCosts, Party, link, track_doubt
+from .links import LinkCosts, Party, link, reach, track_doubt
 from .memory import Memory
 from .observation import Observation
 from .settings import TrackerSettings
@@ -86,13 +86,29 @@ def _settle(tracks: TrackArray, seen: Observation, info: FrameInfo) -> None:
     tracks["species_seen"][np.arange(len(tracks)), seen.species] += 1
 
 
-def _partners(
-    before: TrackArray, frame: int, seen: Observation, crystal: Crystal, settings: TrackerSettings
-) -> tuple[np.ndarray, np.ndarray]:
-    """Find the detection that continues each track, -1 for none, and the tracks taken over."""
-    costs = LinkCosts(
+def _costs(settings: TrackerSettings) -> LinkCosts:
+    return LinkCosts(
         settings.hop_cost, settings.change_cost, settings.sublattice_cost, settings.end_cost
     )
+
+
+def margin(settings: TrackerSettings) -> int:
+    """Cells by which the entries of an `Observation` are moved to follow tracks."""
+    return reach(settings.max_gap_frames + 1, _costs(settings))
+
+
+def _partners(
+    before: TrackArray,
+    entries: np.ndarray,
+    frame: int,
+    seen: Observation,
+    crystal: Crystal,
+    settings: TrackerSettings,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Find the detection that continues each track, -1 for none, and the tracks taken over."""
+    costs = _costs(settings)
+    unseen = np.zeros(len(seen))
+    unseen[seen.found :] = costs.unseen
     may_hop = mobile(crystal, before["species"], before["sublattice"])
     partner = link(
         Party(
@@ -107,23 +123,32 @@ def _partners(
             seen.sublattice,
             seen.species,
             mobile(crystal, seen.species, seen.sublattice),
-            costs.unseen * (np.arange(len(seen)) >= seen.found),
+            unseen,
         ),
         frame - before["last_frame"],
         costs,
+        (seen.grid, entries),
     )
     return handed_over(before, partner, frame, may_hop)
 
 
 def follow(
-    memory: Memory, info: FrameInfo, seen: Observation, crystal: Crystal, settings: TrackerSettings
+    memory: Memory,
+    info: FrameInfo,
+    seen: Observation,
+    crystal: Crystal,
+    settings: TrackerSettings,
+    entries: np.ndarray | None = None,
 ) -> tuple[np.ndarray, tuple[ClosedTrack, ...], list[Event]]:
     """Link a frame: track number of each defect, tracks that another took over, and events.
 
+    `entries` are those of the open tracks' sites in the observation's grid, if they are at hand.
     Changes `memory`: tracks, kinetics and the next track's number.
     """
     before, names = memory.tracks, species_names(crystal)
-    partner, absorbed = _partners(before, info.frame, seen, crystal, settings)
+    if entries is None:
+        entries = seen.grid.entries(before["cell"], before["sublattice"])
+    partner, absorbed = _partners(before, entries, info.frame, seen, crystal, settings)
     linked = np.flatnonzero(partner >= 0)
     tracks, fresh = continued(before, linked, partner[linked], len(seen))
     tracks["track"][fresh] = memory.next_track + np.arange(len(fresh))
@@ -138,7 +163,7 @@ def follow(
     )
     _settle(tracks, seen, info)
     memory.tracks = gathered(before, partner, tracks, fresh, absorbed)
-    closed, ended = _ended(memory, before[absorbed], crystal)
+    closed, ended = _ended(memory, picked(before, absorbed), crystal)
     events += [
         Event(info.frame, "birth", t, after=names[s])
         for t, s in zip(tracks["track"][fresh].tolist(), seen.species[fresh].tolist(), strict=True)
@@ -152,7 +177,7 @@ def close(
     """End the chosen open tracks; they and their events."""
     if not chosen.any():
         return (), []
-    tracks, memory.tracks = memory.tracks[chosen], picked(memory.tracks, ~chosen)
+    tracks, memory.tracks = picked(memory.tracks, chosen), picked(memory.tracks, ~chosen)
     return _ended(memory, tracks, crystal)
 
 

@@ -17,11 +17,11 @@ from latticewatch.vacancies import (
 )
 from latticewatch_models.crystal import Crystal
 
-from .anchor import ALIKE, Alignment, site_keys
+from .anchor import ALIKE, Alignment
 from .dopants import Columns
 from .series import Series
 from .site_filter import HOP_CHANCES, SiteFilter, mean_chance, observe_sites
-from .site_table import SiteTable
+from .site_grid import SiteGrid
 from .species import Readings
 
 
@@ -102,12 +102,12 @@ def fuse(
     known, lacking, before = observe_sites(known, frame, cells, seen.ratio, seen.odd, seen.shares)
     probability = lacking.sum(axis=1)
     least = best_threshold(probability) if threshold is None else threshold
-    table = SiteTable.of(site_keys(cells, SUBLATTICE))
-    site = table.find(site_keys(*alignment.sites(detections.cells, detections.sublattice)))
+    grid = SiteGrid.of(cells, SUBLATTICE, 1)
+    site = grid.find(*alignment.sites(detections.cells, detections.sublattice))
     merged, site, bare = _merged(detections, seen, site, probability, least)
     fused = site >= 0
     told = np.where(fused[:, None], lacking[site], 0.0)
-    columns = Columns(table, seen.ratio)
+    columns = Columns(grid, seen.ratio)
     return known, merged, Told(told, fused, bare, float(probability.sum()), columns, before)
 
 

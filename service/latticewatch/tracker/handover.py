@@ -41,10 +41,11 @@ def handed_over(
         before younger; and bool (n,) the young tracks that are thereby ended.
     """
     absorbed = np.zeros(len(tracks), bool)
-    first = tracks["first_frame"]
-    gone, young = (np.flatnonzero(mobile & chosen) for chosen in (partner < 0, partner >= 0))
-    gone = gone[(tracks["missed"][gone] == 0) & (first[gone] < frame - 1)]
-    young = young[(first[young] >= frame - OVERLAP) & (first[young] < frame)]
+    first, lone = tracks["first_frame"], partner < 0
+    gone = np.flatnonzero(mobile & lone & (tracks["missed"] == 0))
+    gone = gone[first[gone] < frame - 1]
+    young = np.flatnonzero(mobile & ~lone & (first >= frame - OVERLAP))
+    young = young[first[young] < frame]
     if not len(gone) or not len(young):
         return partner, absorbed
     old, new = (tracks["cell"][chosen].astype(np.int64) for chosen in (gone, young))

@@ -130,11 +130,12 @@ class _Around:
 
 
 @lru_cache(maxsize=64)
-def _around(step: float, costs: LinkCosts) -> _Around:
-    """Sites to which the walk costs less than an end where a step costs so much or more.
+def _around(lag: int, costs: LinkCosts) -> _Around:
+    """Sites to which a walk of so many frames costs less than an end.
 
     All sites together are one triangular lattice: each has as many around it at every distance.
     """
+    step = float(step_costs(np.array(lag), costs.hop))
     reach = int(costs.end / step)
     side = np.arange(-reach - 2, reach + 3)
     grid = np.meshgrid(side, side, np.arange(SUBLATTICES), indexing="ij")
@@ -154,7 +155,10 @@ def _around(step: float, costs: LinkCosts) -> _Around:
 
 @dataclass(frozen=True)
 class _Walks:
-    """What links to other sites cost: the `entries` (n,) are those of the tracks in `grid`."""
+    """What links to other sites cost.
+
+    The `entries` (n,) are those of the tracks in `grid`, `moves` (3, k) lead to those `around`.
+    """
 
     before: Party
     after: Party
@@ -163,20 +167,29 @@ class _Walks:
     around: _Around
     grid: SiteGrid
     entries: np.ndarray
+    moves: np.ndarray
 
     def between(self, tracks: np.ndarray, defects: np.ndarray) -> Pairs:
         """Links that gain anything from some tracks, bool (n,), to some defects, bool (m,)."""
         before, after, costs, around = self.before, self.after, self.costs, self.around
         start = np.flatnonzero(tracks & (before.doubt + self.step < costs.end))
-        moves = self.grid.moves(around.i, around.j, around.sublattice)[before.sublattice[start]]
+        moves = self.moves[before.sublattice[start]]
         found = self.grid.rows[moves + self.entries[start, None]].ravel()
         hit = np.flatnonzero(found >= 0)
-        hit = hit[defects[found[hit]]]
-        walk, rows, columns = hit % len(around.steps), start[hit // len(around.steps)], found[hit]
+        columns = found[hit].astype(np.intp)
+        meant = defects[columns]
+        hit, columns = hit[meant], columns[meant]
+        from_, walk = np.divmod(hit, len(around.steps))
+        rows = start[from_]
         cost = around.steps[walk] * self.step[rows] + around.apart[walk]
         cost += costs.change * (before.species[rows] != after.species[columns])
         gain = costs.end - cost - before.doubt[rows] - after.doubt[columns]
         return chosen((rows, columns, gain), gain > 0)
+
+
+def reach(lag: int, costs: LinkCosts) -> int:
+    """Cells by which a track may move at most in so many frames: the margin that `link` needs."""
+    return _around(lag, costs).margin
 
 
 def track_doubt(missed: np.ndarray, seen: np.ndarray, costs: LinkCosts) -> np.ndarray:
@@ -184,7 +197,13 @@ def track_doubt(missed: np.ndarray, seen: np.ndarray, costs: LinkCosts) -> np.nd
     return np.asarray(costs.wait * missed + costs.lone * ((missed > 0) & (seen == 1)))
 
 
-def link(before: Party, after: Party, lag: np.ndarray, costs: LinkCosts) -> np.ndarray:
+def link(
+    before: Party,
+    after: Party,
+    lag: np.ndarray,
+    costs: LinkCosts,
+    sites: tuple[SiteGrid, np.ndarray] | None = None,
+) -> np.ndarray:
     """Link open tracks to the defects of a frame.
 
     Parameters
@@ -195,6 +214,9 @@ def link(before: Party, after: Party, lag: np.ndarray, costs: LinkCosts) -> np.n
         Frames since each track was last seen, 1 for the frame before.
     costs
         Costs in nats.
+    sites
+        Grid of the defects, and the tracks' entries in it; made if they are not at hand, or the
+        margin is less than `reach`.
 
     Returns
     -------
@@ -206,15 +228,18 @@ def link(before: Party, after: Party, lag: np.ndarray, costs: LinkCosts) -> np.n
     partner = np.full(n, -1)
     if n == 0 or m == 0:
         return partner
-    step = step_costs(np.maximum(lag, 1), costs.hop)
-    around = _around(float(step[before.mobile].min(initial=costs.hop)), costs)
-    grid = SiteGrid.of(after.cells, after.sublattice, around.margin)
-    entries = grid.entries(before.cells, before.sublattice)
+    step = step_costs(lag, costs.hop)
+    around = _around(int(lag.max()), costs)
+    if sites is None or sites[0].margin < around.margin:
+        grid = SiteGrid.of(after.cells, after.sublattice, around.margin)
+        sites = grid, grid.entries(before.cells, before.sublattice)
+    grid, entries = sites
     rows, columns, gain = stay = _stays(before, after, grid.rows[entries], costs)
     alone = np.bincount(columns, minlength=m)[columns] == 1
     most = (costs.end - before.doubt - step)[before.mobile].max(initial=0.0)
     firm = alone & (gain >= FIRM * most)
-    walks = _Walks(before, after, step, costs, around, grid, entries)
+    moves = grid.moves(around.i, around.j, around.sublattice)
+    walks = _Walks(before, after, step, costs, around, grid, entries, moves)
     hops = _useful(stay, firm, most, walks)
     away, onto = np.zeros(n), np.zeros(m)
     np.maximum.at(away, hops[0], hops[2])
@@ -250,7 +275,7 @@ def _useful(stay: Pairs, firm: np.ndarray, most: float, walks: _Walks) -> Pairs:
 def _stays(before: Party, after: Party, at: np.ndarray, costs: LinkCosts) -> Pairs:
     """Links on one site that gain anything; `at` (n,) is the defect on each track's site, or -1."""
     rows = np.flatnonzero(at >= 0)
-    columns = at[rows]
+    columns = at[rows].astype(np.intp)  # as indices are: others are turned into them at each use
     cost = costs.change * (before.species[rows] != after.species[columns])
     gain = costs.end - cost - before.doubt[rows] - after.doubt[columns]
     return chosen((rows, columns, gain), gain > 0)

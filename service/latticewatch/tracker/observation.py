@@ -16,7 +16,7 @@ from .binding import bind, vacancy_codes
 from .dopants import Columns
 from .samples import Sample
 from .settings import TrackerSettings
-from .site_table import SiteTable
+from .site_grid import SiteGrid
 from .species import HOLE_EDGE, UNKNOWN, Readings, by_species, fresh_prior, single_posterior
 from .tracks import MAX_READINGS, STATES
 
@@ -30,7 +30,7 @@ class Observation:
     and ``state_belief`` are the posteriors behind species and state; ``single`` (n, s) the
     likelihood of the states in this frame alone, zeros where there is none; ``soft_steps`` (s, s)
     the steps between states that the filter infers from this frame, ``doubt`` the mean probability
-    that a state told is wrong (NaN without dopants).
+    that a state told is wrong (NaN without dopants). ``grid`` holds them by site.
     """
 
     cells: np.ndarray
@@ -47,6 +47,7 @@ class Observation:
     found: int
     soft_steps: np.ndarray
     doubt: float
+    grid: SiteGrid
 
     def __len__(self) -> int:
         return len(self.species)
@@ -100,7 +101,7 @@ def name_species(
 
 
 def observe(
-    sites: tuple[np.ndarray, np.ndarray, SiteTable],
+    sites: tuple[np.ndarray, np.ndarray, SiteGrid],
     named: tuple[np.ndarray, np.ndarray],
     neighbours: np.ndarray,
     classes: tuple[np.ndarray, np.ndarray],
@@ -113,13 +114,13 @@ def observe(
 ) -> Observation:
     """Settle the dopants' states and which defects have a row of their own.
 
-    `sites` are cells, sublattice and table of n detections, no two on one site; `named` their
+    `sites` are cells, sublattice and grid of n detections, no two on one site; `named` their
     species and the posterior (n, 1 + entries) behind it; `classes` their class and its probability;
     `neighbours` (n, 3) by anchored direction; `columns` what the frame says of the judged columns.
     """
     (cells, sublattice, _), (species, posterior) = sites, named
     bound = bind(sites, species, (neighbours, noise), table, crystal, settings, past, columns)
-    codes = vacancy_codes(crystal, table) or (0,)
+    codes = vacancy_codes(crystal) or (0,)
     n, total = len(species), len(species) + len(bound.cells)
     seen = Observation(
         cells=np.concatenate([cells, bound.cells]),
@@ -136,6 +137,7 @@ def observe(
         found=n,
         soft_steps=bound.soft_steps,
         doubt=bound.doubt,
+        grid=bound.grid,
     )
     seen.belief[:n, : posterior.shape[1]] = posterior
     # A vacancy that is told only by a state has no measurement of its own: it will be fresh.

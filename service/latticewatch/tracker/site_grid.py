@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -14,13 +14,16 @@ SUBLATTICES = 3
 class SiteGrid:
     """Rows of n sites by entry of a table that goes with the area in which they lie.
 
-    For thousands of look-ups a frame: bisection of sorted keys (`site_table.SiteTable`) needs no
-    room for the empty sites between, but every step of it is a branch that cannot be foreseen.
+    For thousands of look-ups a frame: bisection of sorted keys needs no room for the empty sites
+    between, but every step of it is a branch that cannot be foreseen. Made once a frame for all
+    that is looked up.
 
     Attributes
     ----------
     rows
         By entry, -1 where there is none.
+    own
+        (n,), the rows' entries.
     low, high
         Least and greatest cell (i, j) with entries of their own; no site stands there, and all
         that lies beyond shares them.
@@ -29,25 +32,74 @@ class SiteGrid:
     """
 
     rows: np.ndarray
+    own: np.ndarray
     low: tuple[int, int]
     high: tuple[int, int]
     margin: int
     width: int
 
     @classmethod
-    def of(cls, cells: np.ndarray, sublattice: np.ndarray, margin: int) -> SiteGrid:
-        """Enter sites (n, 2) and (n,), n > 0, all different; entries may be moved by `margin`."""
-        i, j = cells[:, 0], cells[:, 1]
-        low = int(i.min()) - margin - 1, int(j.min()) - margin - 1
-        high = int(i.max()) + margin + 1, int(j.max()) + margin + 1
-        height, width = (high[axis] - low[axis] + 2 * margin + 1 for axis in range(2))
-        # half the width of a number is half the time to blank the table
-        kind = np.int16 if len(cells) <= np.iinfo(np.int16).max else np.int64
-        grid = cls(np.full(height * width * SUBLATTICES, -1, kind), low, high, margin, width)
-        grid.rows[grid.entries(cells, sublattice)] = np.arange(len(cells))
+    def of(cls, cells: np.ndarray, sublattice: np.ndarray | int, margin: int) -> SiteGrid:
+        """Enter sites (n, 2) and (n,), all different; some in the cells beside may join later.
+
+        Entries may be moved by `margin` cells or one.
+        """
+        grid = cls._blank(cells, sublattice, margin)
+        grid.rows[grid.own] = np.arange(len(cells))
         return grid
 
-    def entries(self, cells: np.ndarray, sublattice: np.ndarray) -> np.ndarray:
+    @classmethod
+    def of_first(
+        cls, cells: np.ndarray, sublattice: np.ndarray, margin: int
+    ) -> tuple[SiteGrid, np.ndarray]:
+        """Enter the first on each site, where several may be on one, and tell which these are."""
+        blank = cls._blank(cells, sublattice, margin)
+        return blank._with(blank.rows, blank.own[:0], blank.own)
+
+    @classmethod
+    def _blank(cls, cells: np.ndarray, sublattice: np.ndarray | int, margin: int) -> SiteGrid:
+        """Room for sites, and their entries."""
+        i, j = cells.T if len(cells) else np.zeros((2, 1), int)
+        margin = max(margin, 1)
+        low = int(i.min()) - margin - 2, int(j.min()) - margin - 2
+        high = int(i.max()) + margin + 2, int(j.max()) + margin + 2
+        height, width = (high[axis] - low[axis] + 2 * margin + 1 for axis in range(2))
+        # Half the width of a number is half the time to blank the table. A state tells of one more
+        # site beside each at most.
+        kind = np.int16 if 2 * len(cells) <= np.iinfo(np.int16).max else np.int64
+        rows = np.full(height * width * SUBLATTICES, -1, kind)
+        blank = cls(rows, np.zeros(0, np.int64), low, high, margin, width)
+        if not len(cells):
+            return blank
+        i, j = i - (low[0] - margin), j - (low[1] - margin)
+        return replace(blank, own=blank.moves(i, j, sublattice))
+
+    def joined(self, entries: np.ndarray) -> tuple[SiteGrid, np.ndarray]:
+        """Grid with further rows at these entries, and which of them it took.
+
+        Of several on one site that is the first; their numbers go on from the others'.
+        """
+        return self._with(self.rows.copy(), self.own, entries)
+
+    def _with(
+        self, rows: np.ndarray, own: np.ndarray, entries: np.ndarray
+    ) -> tuple[SiteGrid, np.ndarray]:
+        """Write what joins into `rows`, which hold those at entries `own`."""
+        number = np.arange(len(entries))
+        # what is written last stays
+        rows[entries[::-1]] = number[::-1]
+        first = np.flatnonzero(rows[entries] == number)
+        if len(own) or len(first) < len(entries):
+            entries = entries[first]
+            rows[entries] = len(own) + number[: len(first)]
+            entries = np.concatenate([own, entries])
+        return SiteGrid(rows, entries, self.low, self.high, self.margin, self.width), first
+
+    def find(self, cells: np.ndarray, sublattice: np.ndarray | int) -> np.ndarray:
+        """Row (n,) on each site, -1 where there is none."""
+        return np.asarray(self.rows[self.entries(cells, sublattice)].astype(np.intp))
+
+    def entries(self, cells: np.ndarray, sublattice: np.ndarray | int) -> np.ndarray:
         """Entry (n,) of each site."""
         i, j = (
             np.minimum(np.maximum(cells[:, axis], self.low[axis]), self.high[axis])
@@ -56,6 +108,6 @@ class SiteGrid:
         )
         return self.moves(i, j, sublattice)
 
-    def moves(self, i: np.ndarray, j: np.ndarray, sublattice: np.ndarray) -> np.ndarray:
+    def moves(self, i: np.ndarray, j: np.ndarray, sublattice: np.ndarray | int) -> np.ndarray:
         """Return what leads from an entry to that of a site so many cells and sublattices away."""
         return np.asarray((i.astype(np.int64) * self.width + j) * SUBLATTICES + sublattice)

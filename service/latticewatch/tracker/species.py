@@ -83,9 +83,15 @@ def species_names(crystal: Crystal) -> tuple[str, ...]:
 
 def one_of(species: np.ndarray, wanted: tuple[int, ...] | list[int]) -> np.ndarray:
     """Whether each species code is one of those wanted; codes count from 0."""
+    return np.asarray(_wanted(tuple(wanted)).take(species))
+
+
+@lru_cache(maxsize=64)
+def _wanted(codes: tuple[int, ...]) -> np.ndarray:
+    """Whether each code that a species may have is one of these."""
     table = np.zeros(np.iinfo(np.int8).max + 1, bool)
-    table[list(wanted)] = True
-    return np.asarray(table[species])
+    table[list(codes)] = True
+    return table
 
 
 def host_heights(crystal: Crystal, measured: float | None) -> np.ndarray:

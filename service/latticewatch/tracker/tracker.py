@@ -18,7 +18,7 @@ from .beliefs import Past, recall
 from .class_changes import settle_classes
 from .clustering import no_windows
 from .column_evidence import TURN_OF_LOOKS, TURN_OF_MEMBERS, TURNS, look_again
-from .following import close, follow
+from .following import close, follow, margin
 from .fusion import Told, fuse, named
 from .interpretation import class_moments
 from .newest import newest
@@ -30,7 +30,7 @@ from .observation import (
     observe,
 )
 from .settings import TrackerSettings
-from .site_table import SiteTable
+from .site_grid import SiteGrid
 from .species import Readings, class_posterior, host_heights, readings, species_names
 from .statistics import infer, statistics
 from .update import ClosedTrack, Event, Update, defect_table, empty_table
@@ -132,10 +132,12 @@ class Tracker:
         self._settle_pixel_size(info, detections)
         detections, told = self._fuse(info.frame, detections, alignment)
         warm = self._memory.classifier.mixture is not None
-        seen, keep = self._observe(info.frame, detections, alignment, told)
+        seen, keep, entries = self._observe(info.frame, detections, alignment, told)
         if not warm and self._memory.classifier.mixture is not None:
             events.append(Event(info.frame, "warm"))
-        track, absorbed, happened = follow(self._memory, info, seen, self.crystal, self.settings)
+        track, absorbed, happened = follow(
+            self._memory, info, seen, self.crystal, self.settings, entries
+        )
         self._memory.displacements = crystallography.look(
             self._memory.displacements, detections, keep, seen, track, alignment, self.crystal
         )
@@ -197,16 +199,17 @@ class Tracker:
 
     def _observe(
         self, frame: int, detections: Detections, alignment: Alignment, fused: Told
-    ) -> tuple[Observation, np.ndarray]:
-        """Sites, classes, species and states; and which detections were kept."""
+    ) -> tuple[Observation, np.ndarray, np.ndarray]:
+        """Sites, classes, species and states; which detections were kept; where the tracks are."""
         now = self._memory
         cells, sublattice, sample = anchored(detections, alignment)
-        sites = SiteTable.of(sample.site)
-        keep = sites.first()
+        grid, keep = SiteGrid.of_first(cells, sublattice, margin(self.settings))
         now.duplicates += len(cells) - len(keep)
         if len(keep) < len(cells):
             cells, sublattice, sample = cells[keep], sublattice[keep], sample.take(keep)
-            fused, sites = fused.take(keep), SiteTable.of(sample.site)
+            fused = fused.take(keep)
+        entries = grid.entries(now.tracks["cell"], now.tracks["sublattice"])
+        known = recall(now.tracks, grid.rows[entries], len(keep), frame)
         table = self._readings(detections)
         look = now.classifier.look(sample)
         told, classes = None, (np.full(len(keep), -1), np.zeros(len(keep)))
@@ -215,7 +218,7 @@ class Tracker:
             told = (of_class.T @ look.probability.T).T
             best, probability = look.best()
             classes = (np.where(fused.bare, -1, best), np.where(fused.bare, 0.0, probability))
-        past = Past(now.tracks, recall(now.tracks, sites, frame), now.soft_steps)
+        past = Past(now.tracks, known, now.soft_steps)
         species, posterior = name_species(
             table, told, (cells, sample), (detections, keep), past, self.settings
         )
@@ -233,7 +236,7 @@ class Tracker:
             r, members = taught[1].probability, taught[0]
             now.columns = now.columns.with_members(r, members, detections.noise, self.crystal)
         seen = observe(
-            (cells, sublattice, sites),
+            (cells, sublattice, grid),
             (species, posterior),
             sample.neighbours,
             classes,
@@ -247,7 +250,7 @@ class Tracker:
         now.soft_steps = now.soft_steps + seen.soft_steps
         if math.isfinite(seen.doubt):
             now.doubt = now.doubt.add(np.array([seen.doubt]))
-        return seen, keep
+        return seen, keep, entries
 
     def _floor(self, noise: float) -> float:
         """Least class variance: that of the measurement, from the mean noise of all frames."""

@@ -17,7 +17,9 @@ STATES = 4
 #: that a step across a gap is counted at its true lag. ``missed`` counts the frames with a result
 #: since the last one in which it was seen. ``step*`` are the diffusion estimator's memory of the
 #: last displacement, in lattice vectors. ``word*`` are the last labels of single frames
-#: as the digits of a number, and when the last of them was seen.
+#: as the digits of a number, and when the last of them was seen. The widest fields come first and
+#: all make up whole words, so that each is aligned: numpy copies others to a buffer before it
+#: computes.
 TRACK = np.dtype(
     [
         ("track", "<i8"),
@@ -25,26 +27,26 @@ TRACK = np.dtype(
         ("last_frame", "<i8"),
         ("first_time", "<f8"),
         ("last_time", "<f8"),
-        ("cell", "<i4", (2,)),
-        ("sublattice", "<i1"),
-        ("species", "<i1"),
-        ("bound", "<i1"),
         ("seen", "<i8"),
         ("rows", "<i8"),
         ("missed", "<i8"),
-        ("species_seen", "<i4", (MAX_SPECIES,)),
-        ("state", "<i1"),
         ("state_frame", "<i8"),
         ("dwell", "<i8"),
-        ("word", "<i4"),
         ("word_frame", "<i8"),
         ("word_time", "<f8"),
-        ("belief", "<f4", (MAX_READINGS,)),
-        ("state_belief", "<f4", (STATES,)),
-        ("class_id", "<i2"),
         ("class_frame", "<i8"),
         ("step", "<f8", (2,)),
-        ("step_known", "<i1"),
+        ("cell", "<i4", (2,)),
+        ("species_seen", "<i4", (MAX_SPECIES,)),
+        ("word", "<i4"),
+        ("belief", "<f4", (MAX_READINGS,)),
+        ("state_belief", "<f4", (STATES,)),
+        ("class_id", "<i4"),
+        ("step_known", "<i4"),
+        ("sublattice", "<i1"),
+        ("species", "<i1"),
+        ("bound", "<i1"),
+        ("state", "<i1"),
     ]
 )
 
