@@ -147,7 +147,7 @@ def _session(data: Path, query: dict[str, Any]) -> Session:
     if not (data / stream / SESSION_FILE).is_file():
         mend = "ask for 'streams' to see those that there are"
         raise FrameError("stream", f"{stream!r} is not known", mend)
-    return Session.open_read(data / stream)
+    return Session.open_read(data / stream / SESSION_FILE)
 
 
 def _span(query: dict[str, Any], session: Session) -> tuple[int, int]:

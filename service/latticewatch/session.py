@@ -18,15 +18,18 @@ from latticewatch.reorder import REMEMBERED, Position
 from latticewatch.schema import (
     ALERT_COLUMNS,
     CHECK_COLUMNS,
+    DAMAGED,
     EVENT_COLUMNS,
     FRAME_COLUMNS,
     MODEL_COLUMNS,
     PICTURE_COLUMNS,
     SETTINGS_COLUMNS,
     TRACK_COLUMNS,
+    StoreError,
     check_version,
     explained,
 )
+from latticewatch.seal import unsealed
 
 SESSION_FILE = "session.sqlite"
 
@@ -208,9 +211,18 @@ class Session:
         return Position(epoch, seq, frame, ranges, ended, *newest_last)
 
     def state(self) -> bytes | None:
-        """Return the tracker's state as of `position`; None before the first frame."""
+        """Return the tracker's state as of `position`; None before the first frame.
+
+        Raises
+        ------
+        StoreError
+            It is damaged.
+        """
         rows = self._all("SELECT state FROM checkpoint", ())
-        return bytes(rows[0][0]) if rows else None
+        state = unsealed(bytes(rows[0][0])) if rows else None
+        if rows and state is None:
+            raise StoreError(f"{self.path}: the tracker's state in it is damaged; {DAMAGED}")
+        return state
 
     def _all(self, query: str, values: tuple[Any, ...]) -> list[tuple[Any, ...]]:
         with self._guard, explained(self.path):

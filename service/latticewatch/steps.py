@@ -71,3 +71,8 @@ class Outcome:
     standing: Standing | None = None
     model: ModelRecord | None = None
     committed_s: float = 0.0
+
+    @property
+    def stream(self) -> str:
+        """Name of the step's stream."""
+        return self.step.arrival.stream if isinstance(self.step, Analysed) else self.step.stream
