@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
-import re
+import contextlib
 import signal
 import sqlite3
 import subprocess
@@ -311,18 +311,16 @@ def test_a_damaged_page_is_told_before_the_session_is_written_on(tmp_path, fill)
         for frame in range(20):
             store.commit([result(frame, table=table(frame, 50))], b"%d" % frame * 3000, {})
     path = tmp_path / "session.sqlite"
-    whole = path.read_bytes()
+    whole, harmless = path.read_bytes(), 0
     for page in range(len(whole) // 4096):
         at = page * 4096
         path.write_bytes(whole[:at] + bytes([fill]) * 4096 + whole[at + 4096 :])
-        try:
-            with Store.open(tmp_path) as store:
-                # the page held nothing but bytes of the state, which has a checksum of its own
-                with pytest.raises(StoreError, match="state in it is damaged"):
-                    store.state()
-                assert store.defects() == DefectTable.concat([table(k, 50) for k in range(20)])
-        except StoreError as error:
-            assert re.search("move it away|some other program's", str(error))
+        # else the page was free, or held bytes of the state, which has a checksum of its own
+        with contextlib.suppress(StoreError), Store.open(tmp_path) as store:
+            assert store.defects() == DefectTable.concat([table(k, 50) for k in range(20)])
+            assert store.state() == b"19" * 3000
+            harmless += 1
+    assert harmless <= len(whole) // 4096 // 10
     path.write_bytes(whole)
     with Store.open(tmp_path) as store:
         assert store.position().frame == 20
