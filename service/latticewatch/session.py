@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import sqlite3
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
@@ -209,6 +210,28 @@ class Session:
         ranges = tuple(_ranges(row[0] for row in missing))
         newest_last = (tuple(reversed(closed)), tuple(reversed(rejected)))
         return Position(epoch, seq, frame, ranges, ended, *newest_last)
+
+    def frame_of(self, epoch: int, seq: int) -> int | None:
+        """Return the number of the first committed frame of an epoch from `seq` on.
+
+        Past its last it is the number that comes next, be it of another epoch; None where the
+        session has no such epoch.
+        """
+        query = "SELECT MAX(frame) + 1 FROM frames WHERE epoch = ? AND seq < ?"
+        ((after,),) = self._all(query, (epoch, seq))
+        if after is None:
+            ((after,),) = self._all("SELECT MIN(frame) FROM frames WHERE epoch = ?", (epoch,))
+        return None if after is None else int(after)
+
+    @contextmanager
+    def at_once(self: S) -> Iterator[S]:
+        """All that is read inside is of one moment, whatever is committed meanwhile."""
+        with self._guard:
+            self._all("BEGIN", ())
+            try:
+                yield self
+            finally:
+                self._all("COMMIT", ())
 
     def state(self) -> bytes | None:
         """Return the tracker's state as of `position`; None before the first frame.
