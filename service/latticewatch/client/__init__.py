@@ -1,6 +1,7 @@
 """The client half: what runs on the acquisition PC. numpy, pyzmq and msgpack only."""
 
 from latticewatch.client.asking import QueryClient
+from latticewatch.client.counts import PublisherStats
 from latticewatch.client.errors import (
     FrameError,
     MessageError,
@@ -19,7 +20,7 @@ from latticewatch.client.messages import (
     Overlay,
     Statistics,
 )
-from latticewatch.client.publisher import Publisher, PublisherStats
+from latticewatch.client.publisher import Publisher
 from latticewatch.client.subscriber import Subscriber
 
 __all__ = [

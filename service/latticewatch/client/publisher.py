@@ -6,7 +6,6 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
@@ -15,13 +14,15 @@ import numpy as np
 
 from latticewatch.client import checks
 from latticewatch.client.addresses import check_endpoint
+from latticewatch.client.counts import PublisherStats
 from latticewatch.client.epochs import continued
-from latticewatch.client.errors import FrameError, PublisherError, PublisherFullError
+from latticewatch.client.errors import FrameError, PublisherError
 from latticewatch.client.frames import EndHeader, encode_frame, pack_header
 from latticewatch.client.keys import Keys, keys_of
 from latticewatch.client.link import Link
 from latticewatch.client.outbox import Outbox
 from latticewatch.client.replies import Ack, Ended, ErrorReply, Reply
+from latticewatch.client.room import Gate, Policy, Stock, step_over
 from latticewatch.client.spool import Entry, Spool, no_sync, sync_to_disk
 
 log = logging.getLogger(__name__)
@@ -40,35 +41,6 @@ IN_FLIGHT = 16
 KEPT_ERRORS = 1000
 
 
-@dataclass(frozen=True)
-class PublisherStats:
-    """Counts since the publisher was made.
-
-    Attributes
-    ----------
-    sent
-        Frames handed over to `Publisher.send`.
-    acked, rejected
-        Frames that the service has committed, and refused for good.
-    resent
-        Repetitions on the wire after a lost connection or a silent service.
-    spooled
-        Frames that went through the spool on disk.
-    pending
-        Frames (and the end message) not settled yet.
-    connected
-        Whether the service is there now.
-    """
-
-    sent: int
-    acked: int
-    rejected: int
-    resent: int
-    spooled: int
-    pending: int
-    connected: bool
-
-
 class Publisher:
     """Sends the frames of one stream to the service; `send` hands over a copy and returns.
 
@@ -84,8 +56,11 @@ class Publisher:
     memory_bytes
         Frames kept in memory until acknowledged; while frames move to the spool, as much again.
     spool_dir, spool_bytes
-        Folder for frames beyond that, and their limit on disk. Without a folder, `send` raises
-        when memory is full.
+        Folder for frames beyond that, and their limit on disk.
+    when_full, thin_every
+        ``refuse``: `send` raises when spool (without one: memory) is full. ``thin``: from half full
+        on, only every `thin_every`-th frame is kept, and none while it is full; the others count as
+        missing at the service.
     spool_fsync
         ``always``: a frame in the spool is on the disk before it is sent; ``never``: as the system
         pleases, and after a power cut the next publisher must be given a new `epoch`.
@@ -107,7 +82,8 @@ class Publisher:
     SpoolError
         Another publisher uses the spool, or it is damaged.
     ValueError
-        The endpoint is no address, or the keys cannot be used (`KeyFileError`).
+        The endpoint is no address, the policy is not known, or the keys cannot be used
+        (`KeyFileError`).
     """
 
     def __init__(
@@ -120,6 +96,8 @@ class Publisher:
         spool_dir: str | Path | None = None,
         spool_bytes: int = SPOOL_BYTES,
         spool_fsync: Literal["always", "never"] = "always",
+        when_full: Policy = "refuse",
+        thin_every: int = 10,
         in_flight: int = IN_FLIGHT,
         ack_timeout_s: float = 30.0,
         on_error: Callable[[ErrorReply], None] | None = None,
@@ -128,6 +106,7 @@ class Publisher:
         check_endpoint(endpoint)
         known = keys_of(keys)
         self.stream = checks.stream_name(stream)
+        self._gate = Gate(self.stream, when_full, thin_every)
         self.errors: deque[ErrorReply] = deque(maxlen=KEPT_ERRORS)
         self._memory_bytes = memory_bytes
         self._on_error = on_error
@@ -143,6 +122,7 @@ class Publisher:
                 spool.close()
             raise
         self._changed = threading.Condition()
+        self._last_kept = self._next_seq - 1
         self._sent = self._acked = self._rejected = 0
         self._pending = len(self._outbox)
         self._pending_bytes = spool.live_bytes if spool else 0
@@ -180,7 +160,8 @@ class Publisher:
         FrameError
             The service would reject the frame; nothing was sent.
         PublisherFullError
-            Neither memory nor spool has room; the frame was not taken, its number is still free.
+            Neither memory nor spool has room, and the policy is to refuse; the frame was not taken,
+            its number is still free.
         PublisherError
             The publisher is closed, its epoch has ended, or its thread has failed.
         """
@@ -203,9 +184,12 @@ class Publisher:
                 metadata=dict(metadata or {}),
             )
             entry = Entry(self.epoch, number, header, buffer)
-            self._check_room(entry.nbytes)
-            self._hand_over(entry)
-            self._sent += 1
+            if self._gate.takes(self._stock(), entry.nbytes):
+                self._hand_over(entry)
+                self._last_kept = number
+                self._sent += 1
+            else:
+                self._next_seq = step_over(number, self._last_kept)
             return number
 
     def end(self) -> None:
@@ -276,6 +260,7 @@ class Publisher:
                 rejected=self._rejected,
                 resent=self._outbox.resent,
                 spooled=self._outbox.spooled,
+                left_out=self._gate.left_out,
                 pending=self._pending,
                 connected=self._link.connected,
             )
@@ -297,27 +282,12 @@ class Publisher:
                 f"the publisher's thread failed: {self._link.failure}"
             ) from self._link.failure
 
-    def _check_room(self, nbytes: int) -> None:
-        spool, handed = self._outbox.spool, self._link.handed_bytes
+    def _stock(self) -> Stock:
+        spool, trouble = self._outbox.spool, self._link.spool_failure
+        held = (self._memory_bytes, self._pending_bytes, self._link.handed_bytes)
         if spool is None:
-            if self._pending_bytes + nbytes > self._memory_bytes:
-                cause = "the service does not acknowledge" if self._pending else "a frame is larger"
-                raise PublisherFullError(
-                    f"memory for {self._memory_bytes} bytes of frames is full ({cause}): "
-                    "start the service, give a spool_dir, or raise memory_bytes"
-                )
-        elif not spool.has_room(handed + nbytes) and (
-            not spool.empty or self._pending_bytes + nbytes > self._memory_bytes
-        ):
-            raise PublisherFullError(
-                f"the spool has reached its limit of {spool.limit_bytes} bytes: "
-                "start the service, or raise spool_bytes"
-            )
-        elif handed + nbytes > self._memory_bytes:
-            cause = str(self._link.spool_failure or "the disk is slower than the frames")
-            raise PublisherFullError(
-                f"the spool does not take frames in time ({cause}): use a faster or larger disk"
-            )
+            return Stock(*held)
+        return Stock(*held, spool.limit_bytes, spool.used_bytes, spool.empty, str(trouble or ""))
 
     def _hand_over(self, entry: Entry) -> None:
         self._next_seq = entry.seq + 1

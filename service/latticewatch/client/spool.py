@@ -88,7 +88,7 @@ class Spool:
     stream
         Name of the stream, part of the file names.
     limit_bytes
-        Size on disk that `has_room` keeps to.
+        Size on disk that it is not to grow beyond; who appends sees to it (`room.Stock`).
     segment_bytes
         Size of a file beyond which the next begins.
     sync
@@ -138,9 +138,10 @@ class Spool:
         """Whether every entry is settled."""
         return not self._segments
 
-    def has_room(self, nbytes: int) -> bool:
-        """Whether so many bytes may be added."""
-        return self.size_bytes + nbytes + _RECORD.size + _BODY.size <= self.limit_bytes
+    @property
+    def used_bytes(self) -> int:
+        """Size on disk once the heads of one more record are added."""
+        return self.size_bytes + _RECORD.size + _BODY.size
 
     def append(self, entry: Entry) -> None:
         """Add an entry at the end; raises OSError where the disk does not take it."""
