@@ -103,7 +103,9 @@ class Publishing(Port):
                 continue
             if not ready:
                 continue
-            (request,) = await self._socket.recv_multipart()
+            request, *more = await self._socket.recv_multipart()
+            if more:
+                continue  # no subscription: an XSUB socket can send anything
             wish, prefix = request[:1], request[1:]
             if wish == bytes([_SUBSCRIBE]):
                 self._socket.set(zmq.SUBSCRIBE, prefix)
