@@ -19,9 +19,10 @@ import numpy as np
 from latticewatch.client.epochs import continued
 from latticewatch.client.frames import EndHeader, encode_frame, pack_header
 from latticewatch.client.outbox import Outbox
+from latticewatch.client.records import Entry
 from latticewatch.client.replies import Ack, Ended, ErrorReply, parse_reply
 from latticewatch.client.room import Gate, Stock
-from latticewatch.client.spool import Entry, Spool
+from latticewatch.client.spool import Spool
 from latticewatch.deliveries import Arrival, Delivery, End, Gap, Refusal
 from latticewatch.ingest import Ingest
 from latticewatch.reorder import Position
@@ -246,7 +247,8 @@ class Source:
             )
         self.outbox = Outbox(16, MEMORY_BYTES, self.spool)
         last = self.spool.last if self.spool else None
-        self.epoch, self.next_seq = continued(last, None)
+        doubtful = self.spool is not None and self.spool.doubtful
+        self.epoch, self.next_seq = continued(last, None, doubtful=doubtful)
         if last is None:
             self.epoch = self._rng.randrange(2**40)
         # what was left out at the end of a process that died has no number: nothing came after it

@@ -7,10 +7,10 @@ import secrets
 from latticewatch.client import checks
 from latticewatch.client.errors import FrameError
 from latticewatch.client.frames import EndHeader, parse_message
-from latticewatch.client.spool import Entry
+from latticewatch.client.records import Entry
 
 
-def continued(last: Entry | None, epoch: int | None) -> tuple[int, int]:
+def continued(last: Entry | None, epoch: int | None, *, doubtful: bool = False) -> tuple[int, int]:
     """Give the epoch and the next sequence number.
 
     Parameters
@@ -20,6 +20,9 @@ def continued(last: Entry | None, epoch: int | None) -> tuple[int, int]:
         unless it has ended.
     epoch
         What the user asks for; drawn anew when None and there is none to continue.
+    doubtful
+        Whether messages after the last may be lost that the service has: its epoch is then not
+        continued, since the service would take new frames of their numbers for repetitions.
 
     Raises
     ------
@@ -27,6 +30,12 @@ def continued(last: Entry | None, epoch: int | None) -> tuple[int, int]:
         The epoch has ended, or is no number that an epoch can have.
     """
     if last is not None and epoch in (None, last.epoch):
+        if doubtful:
+            if epoch is None:
+                return secrets.randbits(63), 0
+            raise FrameError(
+                "epoch", f"{epoch} waits in a spool whose end is damaged", "give another, or None"
+            )
         if not isinstance(parse_message(last.header), EndHeader):
             return last.epoch, last.seq + 1
         if epoch is not None:

@@ -21,9 +21,10 @@ from latticewatch.client.frames import EndHeader, encode_frame, pack_header
 from latticewatch.client.keys import Keys, keys_of
 from latticewatch.client.link import Link
 from latticewatch.client.outbox import Outbox
+from latticewatch.client.records import Entry
 from latticewatch.client.replies import Ack, Ended, ErrorReply, Reply
 from latticewatch.client.room import Gate, Policy, Stock, step_over
-from latticewatch.client.spool import Entry, Spool, no_sync, sync_to_disk
+from latticewatch.client.spool import Spool, no_sync, sync_to_disk
 
 log = logging.getLogger(__name__)
 
@@ -116,7 +117,12 @@ class Publisher:
             spool = Spool(Path(spool_dir), stream, spool_bytes, sync=sync)
         self._outbox = Outbox(in_flight, memory_bytes, spool)
         try:
-            self.epoch, self._next_seq = continued(spool.last if spool else None, epoch)
+            last, doubtful = (spool.last, spool.doubtful) if spool else (None, False)
+            self.epoch, self._next_seq = continued(last, epoch, doubtful=doubtful)
+            if spool is not None and (spool.damaged or spool.torn):
+                text = "%s: the spool in %s was damaged: %d places passed over, whose frames are "
+                text += "lost and count as missing; %d torn tails cut off, never sent"
+                log.warning(text, stream, spool_dir, spool.damaged, spool.torn)
         except BaseException:
             if spool is not None:
                 spool.close()
