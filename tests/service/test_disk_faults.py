@@ -184,8 +184,8 @@ def _mounted(folder: Path) -> bool:
 
 
 @pytest.fixture
-def small_disk(scene) -> Iterator[Path]:
-    folder = scene.data / "small"
+def small_disk(scene, request) -> Iterator[Path]:
+    folder = scene.data / request.node.name  # the stream's name, too
     folder.mkdir()
     if not _mounted(folder):
         pytest.skip("a file system of its own needs the right to mount one")
@@ -201,7 +201,26 @@ def test_a_full_disk(scene, small_disk):
                 file.write(bytes(4096))
         return ballast.unlink
 
-    check_fault(scene, "small", "make room", fill)
+    check_fault(scene, small_disk.name, "make room", fill)
+
+
+def test_a_read_only_disk(scene, small_disk):
+    def remounted(how: str) -> None:
+        command = ["mount", "-o", f"remount,{how}", str(small_disk)]
+        subprocess.run(command, check=True, capture_output=True)
+
+    remounted("ro")
+    with (
+        Subscriber(scene.ports["results"], topics=("health",)) as results,
+        scene.publisher(small_disk.name) as publisher,
+    ):
+        send(publisher, 0, FRAMES)
+        publisher.end()
+        assert "mend its rights" in wait_for_trouble(results, small_disk.name)
+        assert publisher.stats.acked == 0
+        remounted("rw")
+        assert publisher.flush(WAIT_S)
+    assert stored(scene.ports, small_disk.name) == scene.undisturbed
 
 
 def test_a_damaged_last_page_is_told_and_nothing_counts_on_it(scene):

@@ -19,9 +19,9 @@ from typing import Any
 import numpy as np
 
 from latticewatch.cli import FAILURE, MisuseError
-from latticewatch.client.counts import PublisherStats
 from latticewatch.client.errors import PublisherFullError
 from latticewatch.client.publisher import Publisher
+from latticewatch.client.publisher_stats import PublisherStats
 from latticewatch.client.replies import ErrorReply
 
 #: How long a full publisher is given before `send` tries again, seconds.

@@ -1,7 +1,6 @@
 """The client half: what runs on the acquisition PC. numpy, pyzmq and msgpack only."""
 
 from latticewatch.client.asking import QueryClient
-from latticewatch.client.counts import PublisherStats
 from latticewatch.client.errors import (
     FrameError,
     MessageError,
@@ -21,6 +20,7 @@ from latticewatch.client.messages import (
     Statistics,
 )
 from latticewatch.client.publisher import Publisher
+from latticewatch.client.publisher_stats import PublisherStats
 from latticewatch.client.subscriber import Subscriber
 
 __all__ = [

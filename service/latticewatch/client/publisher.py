@@ -14,13 +14,13 @@ import numpy as np
 
 from latticewatch.client import checks
 from latticewatch.client.addresses import check_endpoint
-from latticewatch.client.counts import PublisherStats
 from latticewatch.client.epochs import continued
 from latticewatch.client.errors import FrameError, PublisherError
 from latticewatch.client.frames import EndHeader, encode_frame, pack_header
 from latticewatch.client.keys import Keys, keys_of
 from latticewatch.client.link import Link
 from latticewatch.client.outbox import Outbox
+from latticewatch.client.publisher_stats import PublisherStats
 from latticewatch.client.records import Entry
 from latticewatch.client.replies import Ack, Ended, ErrorReply, Reply
 from latticewatch.client.room import Gate, Policy, Stock, step_over

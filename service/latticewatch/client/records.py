@@ -50,10 +50,8 @@ def next_whole(file: BinaryIO, start: int, last: Entry | None) -> int | None:
     """
     file.seek(start)
     data = file.read()
-    if last is not None:
-        sign = struct.pack("<Q", last.epoch)
-    else:
-        sign = data[RECORD.size : RECORD.size + 8]
+    named = data[RECORD.size : RECORD.size + 8]
+    sign = named if last is None else struct.pack("<Q", last.epoch)
     at = data.find(sign, 2 * RECORD.size) if len(sign) == 8 else -1
     while at >= 0:
         begin = at - RECORD.size
