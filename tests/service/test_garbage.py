@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import pytest
 import zmq
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "bench"))
@@ -16,6 +17,7 @@ import garbage
 
 from latticewatch.client import Subscriber
 from latticewatch.processes import running_service, until_subscribed
+from latticewatch.publishing import _possible
 from latticewatch.session import Session
 from latticewatch.store import Store
 
@@ -35,6 +37,19 @@ def test_good_frames_are_undisturbed_on_a_live_port(tmp_path):
     assert live.answers > 1000
     with Session.open_read(tmp_path / "amid") as session:
         assert {row["status"] for row in session.frames()} == {"ok"}
+
+
+@pytest.mark.parametrize(
+    ("prefix", "possible"),
+    [
+        (b"", True), (b"def", True), (b"defects/", True), (b"defects/a.b", True), (b"health", True),
+        (b"alert/" + b"x" * 64, True), (b"defectsx", False), (b"other/a", False),
+        (b"defects/.a", False), (b"defects/a/b", False), (b"\xff\x00", False),
+        (b"defects/\xff", False), (b"health/a", False), (b"alert/" + b"x" * 65, False),
+    ],
+)  # fmt: skip
+def test_subscriptions_that_fit_no_topic_are_not_kept(prefix, possible):
+    assert _possible(prefix) == possible
 
 
 def test_what_is_no_subscription_does_not_end_the_results_port(tmp_path):
