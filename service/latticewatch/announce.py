@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from latticewatch.client.messages import (
 from latticewatch.deliveries import Arrival, Gap
 from latticewatch.detections import Detections, FrameInfo
 from latticewatch.results import FrameResult
-from latticewatch.steps import Analysed, Step
+from latticewatch.steps import Analysed, Outcome, Step
 from latticewatch.tracker import Update
 
 
@@ -122,6 +123,17 @@ def alert_message(alarm: Alarm, common: Mapping[str, Any]) -> Alert:
 def statistics_message(step: Step, data: Mapping[str, Any]) -> Statistics:
     """Return the statistics after a step."""
     return Statistics(**_common(step), data=data)
+
+
+def timed(message: Message, outcome: Outcome) -> Message:
+    """Add to a frame's defects what each stage took, to an alert when its frame was committed."""
+    step = outcome.step
+    if isinstance(message, Alert):
+        return replace(message, values={**message.values, "committed_s": outcome.committed_s})
+    if not isinstance(message, Defects) or not isinstance(step, Analysed):
+        return message
+    analysis = step.detections.timings_ms if step.detections is not None else {}
+    return replace(message, timings_ms={**analysis, **outcome.timings_ms})
 
 
 def _common(step: Step) -> dict[str, Any]:

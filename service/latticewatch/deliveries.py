@@ -45,6 +45,33 @@ class Arrival:
 
 
 @dataclass(frozen=True)
+class Part:
+    """A frame that is being acquired; it is none of the deliveries, and nothing waits for it.
+
+    Attributes
+    ----------
+    stream, epoch, seq
+        Identity on the wire.
+    frame
+        Number in the session that it will have.
+    header
+        Of the newest block of rows.
+    image
+        (rows, columns) of the whole frame, the lower ones yet to come.
+    rows_done
+        Rows from the top that are there.
+    """
+
+    stream: str
+    frame: int
+    epoch: int
+    seq: int
+    header: FrameHeader
+    image: np.ndarray
+    rows_done: int
+
+
+@dataclass(frozen=True)
 class Refusal:
     """A frame that was rejected on arrival; it keeps its place, to be recorded as rejected.
 

@@ -6,7 +6,7 @@ import logging
 import time
 from collections import Counter, OrderedDict
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import zmq
 
@@ -18,8 +18,8 @@ from latticewatch.client.frames import (
     frame_array,
     parse_message,
 )
-from latticewatch.client.replies import ErrorReply, Reply, pack_reply
-from latticewatch.deliveries import Delivery, Gap, StreamUnavailableError
+from latticewatch.client.replies import ErrorReply, Reply, SendAgain, pack_reply
+from latticewatch.deliveries import Delivery, Gap, Part, StreamUnavailableError
 from latticewatch.intake import StreamIntake, Taken
 from latticewatch.port import Port
 from latticewatch.reorder import WINDOW, Position, Verdict
@@ -53,6 +53,8 @@ class IngestCounters:
     ----------
     received
         Frames that passed every check and were new, by stream.
+    blocks
+        Blocks of rows that passed every check, by stream.
     duplicate
         Frames that had come before, by stream.
     missing
@@ -61,15 +63,20 @@ class IngestCounters:
         Messages answered with an error on arrival, by the field at fault.
     unavailable
         Messages left unanswered because the stream's session could not be opened, by stream.
+    asked_again
+        Requests to send a frame again, since rows of it were lost or since it came before the
+        session could be opened, by stream.
     received_bytes
         Pixels of the frames received.
     """
 
     received: Counter[str] = field(default_factory=Counter)
+    blocks: Counter[str] = field(default_factory=Counter)
     duplicate: Counter[str] = field(default_factory=Counter)
     missing: Counter[str] = field(default_factory=Counter)
     rejected: Counter[str] = field(default_factory=Counter)
     unavailable: Counter[str] = field(default_factory=Counter)
+    asked_again: Counter[str] = field(default_factory=Counter)
     received_bytes: int = 0
 
 
@@ -89,6 +96,8 @@ class Ingest(Port):
         Called for each stream that is new, with its name; returns where its store stands. It may
         raise FrameError to refuse the stream for good, or StreamUnavailableError: then nothing is
         answered, the source keeps its frames, and the next message tries again.
+    growing
+        Called with every `Part`, a frame that is being acquired; it must not wait.
     window, gap_timeout_s
         How many later frames, and how long, wait for a missing one.
     counters
@@ -110,6 +119,7 @@ class Ingest(Port):
         deliver: Callable[[Delivery], Awaitable[None]],
         *,
         resume: Callable[[str], Awaitable[Position]] | None = None,
+        growing: Callable[[Part], None] | None = None,
         window: int = WINDOW,
         gap_timeout_s: float = GAP_TIMEOUT_S,
         max_streams: int = MAX_STREAMS,
@@ -121,12 +131,14 @@ class Ingest(Port):
         self.counters = counters or IngestCounters()
         self._deliver = deliver
         self._resume = resume
+        self._growing = growing
         self._window = window
         self._gap_timeout_s = gap_timeout_s
         self._max_streams = max_streams
         self._streams: dict[str, StreamIntake] = {}
         self._stalled: dict[str, tuple[int, float]] = {}
         self._peers: OrderedDict[tuple[str, int], bytes] = OrderedDict()
+        self._unanswered: dict[tuple[str, int], int] = {}  # the first of them
 
     async def run(self) -> None:
         """Receive until cancelled."""
@@ -170,6 +182,11 @@ class Ingest(Port):
             return
         if taken.reply is not None:
             await self._answer(peer, taken.reply)
+        for request in taken.again:
+            self.counters.asked_again[request.stream] += 1
+            await self._answer(self._peers.get((request.stream, request.epoch)), request)
+        if taken.part is not None and self._growing is not None:
+            self._growing(taken.part)
         await self._hand_on(taken.deliveries)
 
     async def _parsed(self, peer: bytes, parts: list[memoryview], received_s: float) -> Taken:
@@ -178,19 +195,24 @@ class Ingest(Port):
             raise FrameError("header", reason, "send two parts, see docs/wire-format.md")
         header = parse_message(parts[0])
         if isinstance(header, EndHeader):
-            intake = await self._intake(header.stream, header.epoch, peer)
-            return intake.end(header)
+            intake = await self._intake(header.stream, header.epoch, header.seq, peer)
+            lacking = self._left_unanswered(header.stream, header.epoch)
+            return Taken(None, None, [], again=lacking) if lacking else intake.end(header)
         image = frame_array(header, parts[1] if len(parts) == HEADER_AND_BUFFER else b"")
-        intake = await self._intake(header.stream, header.epoch, peer)
-        taken = intake.frame(header, image, received_s)
-        self._count(header.stream, taken, image.nbytes)
+        intake = await self._intake(header.stream, header.epoch, header.seq, peer)
+        lacking = self._left_unanswered(header.stream, header.epoch)
+        take = intake.rows if header.is_part else intake.frame
+        taken = take(header, image, received_s)
+        taken = replace(taken, again=lacking + taken.again)
+        self.counters.blocks[header.stream] += header.is_part
+        self._count(header.stream, taken, header.whole().nbytes)
         return taken
 
     async def _refused(self, peer: bytes, error: FrameError) -> Taken:
         """Give a bad frame its place in the order where its identity could be read."""
         if error.stream is not None and error.epoch is not None and error.seq is not None:
             try:
-                intake = await self._intake(error.stream, error.epoch, peer)
+                intake = await self._intake(error.stream, error.epoch, error.seq, peer)
                 taken = intake.refusal(error, error.epoch, error.seq)
                 self._count(error.stream, taken, 0)
             except StreamUnavailableError:
@@ -203,7 +225,12 @@ class Ingest(Port):
         self._count_rejection(error.field)
         return Taken(None, ErrorReply.of(error), [])
 
-    async def _intake(self, stream: str, epoch: int, peer: bytes) -> StreamIntake:
+    def _left_unanswered(self, stream: str, epoch: int) -> tuple[SendAgain, ...]:
+        """Ask for what came before the session could be opened, once it is."""
+        first = self._unanswered.pop((stream, epoch), None)
+        return () if first is None else (SendAgain(stream, epoch, first),)
+
+    async def _intake(self, stream: str, epoch: int, seq: int, peer: bytes) -> StreamIntake:
         """Intake of the stream, made where it is new; remembers whom to answer."""
         if stream not in self._streams:
             # those that could not be opened count: their names are kept too
@@ -211,7 +238,12 @@ class Ingest(Port):
             if stream not in known and len(known) >= self._max_streams:
                 reason = f"the service has {self._max_streams} streams already"
                 raise FrameError("stream", reason, "use one of them, or raise the limit")
-            position = await self._resume(stream) if self._resume else Position()
+            try:
+                position = await self._resume(stream) if self._resume else Position()
+            except StreamUnavailableError:
+                if len(self._unanswered) < KEPT_PEERS:
+                    self._unanswered.setdefault((stream, epoch), seq)
+                raise
             self._streams[stream] = StreamIntake(stream, position, self._window)
         self._peers[stream, epoch] = peer
         self._peers.move_to_end((stream, epoch))

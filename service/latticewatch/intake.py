@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from latticewatch.assembly import Assembly, Key
 from latticewatch.client.errors import FrameError
 from latticewatch.client.frames import EndHeader, FrameHeader
-from latticewatch.client.replies import Ack, Ended, ErrorReply, Reply
-from latticewatch.deliveries import Arrival, Delivery, End, Gap, Refusal
+from latticewatch.client.replies import Ack, Ended, ErrorReply, Reply, SendAgain
+from latticewatch.deliveries import Arrival, Delivery, End, Gap, Part, Refusal
 from latticewatch.reorder import (
     MAX_JUMP,
     WINDOW,
@@ -32,13 +33,17 @@ Pixels = tuple[FrameHeader, np.ndarray, float]
 class Taken:
     """What came of a message: an answer for the source, and what is ready for the pipeline.
 
-    `error` is set where a new frame was refused; it is answered once that is committed.
+    `error` is set where a new frame was refused; it is answered once that is committed. `part` is
+    the frame that rows were added to, while it is incomplete; `again` are the frames whose rows
+    were dropped, to be asked for.
     """
 
     verdict: Verdict | None
     reply: Reply | None
     deliveries: list[Delivery]
     error: FrameError | None = None
+    part: Part | None = None
+    again: tuple[SendAgain, ...] = ()
 
 
 class StreamIntake:
@@ -59,6 +64,7 @@ class StreamIntake:
         self._buffer: ReorderBuffer[Pixels | FrameError] = ReorderBuffer(
             window, position or Position()
         )
+        self._assembly = Assembly()
         self._format: tuple[int, tuple[int, int], str] | None = None
         self._rejected: OrderedDict[tuple[int, int], ErrorReply] = OrderedDict()
         if position is not None and position.epoch is not None:
@@ -87,12 +93,35 @@ class StreamIntake:
             self._format = self._format_of(header)
         return taken
 
+    def rows(self, header: FrameHeader, rows: np.ndarray, received_s: float) -> Taken:
+        """Take rows of a frame; with the last of them the frame is taken like a whole one."""
+        place = (header.epoch, header.seq)
+        verdict = self._buffer.judge(*place)
+        if verdict is not Verdict.FRESH:
+            return Taken(verdict, self._repeated(*place, verdict), [])
+        try:
+            self._check_format(header)
+        except FrameError as error:
+            return self.refusal(error, *place)
+        growing, dropped = self._assembly.take(header, rows)
+        again = self._ask(dropped)
+        if growing.complete:
+            taken = self.frame(header.whole(), growing.image, received_s)
+            return replace(taken, again=again + taken.again)
+        frame = self._buffer.number(*place)
+        part = Part(self.stream, frame, *place, header, growing.image, growing.rows_done)
+        return Taken(None, None, [], part=part, again=again)
+
     def refusal(self, error: FrameError, epoch: int, seq: int) -> Taken:
         """Take a frame that failed a check; it keeps its place in the order."""
         return self._push(epoch, seq, error.of(self.stream, epoch, seq))
 
     def end(self, header: EndHeader) -> Taken:
-        """Take the end of an epoch."""
+        """Take the end of an epoch; it must be sent again where a frame before it must be."""
+        lacking = self._assembly.drop(lambda key: key[0] == header.epoch and self._is_fresh(key))
+        again = self._ask([key for key in lacking if key[1] < header.seq])
+        if again:
+            return Taken(None, None, [], again=again)
         verdict, outcomes = self._buffer.end(header.epoch, header.seq)
         reply: Reply | None = None
         if verdict is Verdict.COMMITTED:
@@ -131,7 +160,19 @@ class StreamIntake:
         verdict, outcomes = self._buffer.push(epoch, seq, item)
         reply = self._repeated(epoch, seq, verdict)
         refused = item if isinstance(item, FrameError) and verdict is Verdict.FRESH else None
-        return Taken(verdict, reply, self._deliveries(outcomes), refused)
+        again = self._overtaken(epoch, seq) if verdict is Verdict.FRESH else ()
+        return Taken(verdict, reply, self._deliveries(outcomes), refused, again=again)
+
+    def _overtaken(self, epoch: int, seq: int) -> tuple[SendAgain, ...]:
+        """Let go of what a new frame leaves behind: earlier frames that lack rows are asked for."""
+        self._assembly.drop(lambda key: not self._is_fresh(key))
+        return self._ask(self._assembly.drop(lambda key: key[0] == epoch and key[1] < seq))
+
+    def _is_fresh(self, key: Key) -> bool:
+        return self._buffer.judge(*key) is Verdict.FRESH
+
+    def _ask(self, keys: list[Key]) -> tuple[SendAgain, ...]:
+        return tuple(SendAgain(self.stream, *key) for key in keys)
 
     def _repeated(self, epoch: int, seq: int, verdict: Verdict) -> Reply | None:
         if verdict is Verdict.COMMITTED:

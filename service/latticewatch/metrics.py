@@ -62,6 +62,7 @@ class _IngestCollector(Collector):
             ("duplicate", "Frames sent again", "stream", counts.duplicate),
             ("missing", "Frames that never came", "stream", counts.missing),
             ("unanswered", "Left for a session that would not open", "stream", counts.unavailable),
+            ("asked_again", "Frames asked for again for lost rows", "stream", counts.asked_again),
         ):
             family = CounterMetricFamily(f"latticewatch_frames_{name}", text, labels=[label])
             for value, count in values.copy().items():
@@ -138,7 +139,10 @@ class Metrics:
         self.trainings = counter(
             "self_trainings", "Trainings that are over, by what came of them", "stream", "outcome"
         )
-
+        self.strips = counter(
+            "strips", "Strips of frames that were being acquired, by what came of them",
+            "stream", "outcome",
+        )  # fmt: skip
         self.alerts = counter("alerts", "Alerts that were raised", "stream", "rule", "severity")
         self.alert_active = gauge(
             "alert_active", "1 while an alert is raised", "stream", "rule", "severity"
@@ -157,6 +161,10 @@ class Metrics:
         self._seen[stream].update(now)
         for class_id, count in Counter_(table.class_id.tolist()).items():
             self.class_defects.labels(stream, class_id).inc(count)
+
+    def count_strip(self, stream: str, outcome: str) -> None:
+        """Count a strip of a frame that was being acquired, by what became of it."""
+        self.strips.labels(stream, outcome).inc()
 
     def observe_standing(self, stream: str, standing: Standing) -> None:
         """Set agreement and what is said of it."""

@@ -11,6 +11,7 @@ from latticewatch.config import AnalysisSettings, Settings
 from latticewatch.placement import Placement
 from latticewatch.recipe import recipe
 from latticewatch.segmenters import Model, ModelInUse, resumed
+from latticewatch.strip_reader import Reader
 from latticewatch.writer import StreamWriter, tracker_settings
 from latticewatch_models.crystal import crystal_named
 from latticewatch_models.runtime import Segmenter
@@ -78,3 +79,9 @@ def analyser_for(
         crystal_named(options.crystal),
         placement=placement or Placement(),
     )
+
+
+def strip_reader(analyser: Analyser, settings: Settings) -> Reader:
+    """Make what frames are analysed with while they are acquired."""
+    crystal = crystal_named(settings.analysis.crystal)
+    return Reader(analyser, tracker_settings(settings), crystal, settings.limits.overlay_px)

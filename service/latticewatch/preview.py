@@ -17,7 +17,7 @@ def block_of(shape: tuple[int, ...], longest_px: int) -> int:
     return -(-max(shape) // longest_px)
 
 
-def preview(frame: np.ndarray, longest_px: int) -> np.ndarray:
+def preview(frame: np.ndarray, longest_px: int, shape: tuple[int, int] | None = None) -> np.ndarray:
     """Shrink a frame by whole blocks until its longest side fits, and map it to 0..255.
 
     Parameters
@@ -26,13 +26,15 @@ def preview(frame: np.ndarray, longest_px: int) -> np.ndarray:
         (rows, columns), any real dtype.
     longest_px
         Bound on the longer side of the result.
+    shape
+        Rows and columns of the frame that these are rows of; None for a whole one.
 
     Returns
     -------
     ndarray
         uint8; one pixel covers `block_of` the shape pixels of the frame a side.
     """
-    block = block_of(frame.shape, longest_px)
+    block = block_of(shape or frame.shape, longest_px)
     rows, columns = (side // block * block for side in frame.shape)
     image = frame[:rows, :columns].astype(np.float32)
     if block > 1:

@@ -137,6 +137,13 @@ class ReorderBuffer(Generic[T]):
         """Number in the session of the frame that comes next."""
         return self._frame
 
+    def number(self, epoch: int, seq: int) -> int:
+        """Tell the number in the session that a fresh frame will have, as things stand."""
+        if epoch == self._epoch:
+            return self._frame + seq - self._next
+        before = max(self._waiting) + 1 - self._next if self._waiting else 0
+        return self._frame + before + seq
+
     def judge(self, epoch: int, seq: int) -> Verdict:
         """Say what `push` would make of a frame, without taking it."""
         if any(epoch == its and seq in gap for its, gap in self._missing):

@@ -12,19 +12,21 @@ import logging
 import time
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from latticewatch import __version__
 from latticewatch.about import about
 from latticewatch.analysis import Stopwatch
-from latticewatch.client.messages import Alert, Defects, Health, Message
+from latticewatch.announce import timed
+from latticewatch.client.messages import Alert, Defects, Health, PartialOverlay
 from latticewatch.config import Settings
 from latticewatch.deliveries import Delivery, End, Refusal, StreamUnavailableError
 from latticewatch.ingest import Ingest
 from latticewatch.metrics import Metrics
-from latticewatch.opening import open_stream
+from latticewatch.opening import open_stream, strip_reader
+from latticewatch.partials import Partials
 from latticewatch.pipeline import StreamPipeline
 from latticewatch.placement import Placement, gpu_for
 from latticewatch.publishing import Publishing
@@ -114,10 +116,12 @@ class Service:
         ends, limits = self.settings.endpoints, self.settings.limits
         self._failed = asyncio.get_running_loop().create_future()
         self._workers = ThreadPoolExecutor(self.settings.analysis.workers, "latticewatch-analysis")
+        self._partials = Partials(self._publish_partial, self.metrics.count_strip)
         self._ingest = Ingest(
             ends.frames,
             self._deliver,
             resume=self._resume,
+            growing=self._partials.grow,
             window=limits.reorder,
             max_streams=limits.streams,
             counters=self.metrics.ingest,
@@ -137,12 +141,16 @@ class Service:
                         self._ingest.endpoint, self._publishing.endpoint, queries.endpoint,
                         metrics_url,
                     )  # fmt: skip
-                    for part in (self._ingest.run(), self._publishing.run(), queries.run()):
+                    for part in (
+                        self._ingest.run(), self._publishing.run(), queries.run(),
+                        self._partials.run(),
+                    ):  # fmt: skip
                         self._start(part)
                     self._start(self._report_health())
                     ready(listening)
                     await self._until(stop)
         finally:
+            self._partials.close()
             self._workers.shutdown(wait=True, cancel_futures=True)
 
     async def _until(self, stop: asyncio.Event) -> None:
@@ -193,6 +201,7 @@ class Service:
             self.settings.limits.queue, self.settings.limits.overlay_px,
         )  # fmt: skip
         self._pipelines[stream] = pipeline
+        self._partials.open(stream, lambda: strip_reader(models.analyser, self.settings))
         self.metrics.observe_alerts(stream, writer.watch)
         if writer.standing.checks or writer.standing.low:
             self._take_standing(stream, writer.standing)
@@ -211,6 +220,7 @@ class Service:
                 log.warning("stream %s waits: %s", stream, error)
             # what is in hand was not acknowledged: it comes again, and opens the session anew
             self._ingest.forget(stream)
+            self._partials.dropped(stream)
             del self._pipelines[stream]
             self.metrics.streams.set(len(self._pipelines))
             self.metrics.queue_depth.labels(stream).set(0)
@@ -234,9 +244,14 @@ class Service:
         self._falls.append(fall)
         self.metrics.provider_falls.labels(fall.before, fall.after).inc()
 
+    async def _publish_partial(self, overlay: PartialOverlay) -> None:
+        await self._publishing.publish(overlay)
+        self.metrics.published.labels(overlay.kind).inc()
+
     async def _deliver(self, delivery: Delivery) -> None:
         pipeline = self._pipelines.get(delivery.stream)
         if pipeline is not None:  # else its file has just failed, and the frame comes again
+            self._partials.delivered(delivery.stream, delivery.frame)
             await pipeline.put(delivery)
 
     async def _settled(self, outcome: Outcome) -> None:
@@ -246,8 +261,9 @@ class Service:
         watch = Stopwatch()
         with watch.stage("publish"):
             for message in outcome.messages:
-                await self._publishing.publish(_timed(message, outcome))
+                await self._publishing.publish(timed(message, outcome))
                 self.metrics.published.labels(message.kind).inc()
+        self._partials.settled(outcome.stream)
         self._measure(outcome, watch)
         if self._training is not None:
             self._training.observe(outcome)
@@ -323,14 +339,3 @@ class Service:
             state = "degraded" if degraded else "ok"
             await self._publishing.publish(Health(state=state, values=values))
             await asyncio.sleep(HEALTH_EVERY_S)
-
-
-def _timed(message: Message, outcome: Outcome) -> Message:
-    """Add to a frame's defects what each stage took, to an alert when its frame was committed."""
-    step = outcome.step
-    if isinstance(message, Alert):
-        return replace(message, values={**message.values, "committed_s": outcome.committed_s})
-    if not isinstance(message, Defects) or not isinstance(step, Analysed):
-        return message
-    analysis = step.detections.timings_ms if step.detections is not None else {}
-    return replace(message, timings_ms={**analysis, **outcome.timings_ms})

@@ -74,5 +74,5 @@ class Outcome:
 
     @property
     def stream(self) -> str:
-        """Name of the step's stream."""
+        """Name of the stream."""
         return self.step.arrival.stream if isinstance(self.step, Analysed) else self.step.stream

@@ -102,8 +102,12 @@ BAD = [
     ("frame_time_s", math.inf),
     ("dose_e_per_A2", math.nan),
     ("detector", 5),
-    ("row_start", 8),
-    ("rows", 32),
+    ("row_start", 64),
+    ("row_start", -1),
+    ("row_start", True),
+    ("rows", 0),
+    ("rows", 65),
+    ("rows", 2.0),
     ("metadata", [1]),
     ("metadata", {"a": math.nan}),
     ("metadata", {"a": b"bytes"}),
@@ -119,6 +123,31 @@ def test_a_bad_field_is_named(field, value):
     assert caught.value.field == field
     assert caught.value.reason
     assert caught.value.mend
+
+
+def test_rows_must_lie_within_the_frame():
+    with pytest.raises(FrameError) as caught:
+        parse_header(packed(row_start=8))
+    assert caught.value.field == "rows"
+    with pytest.raises(FrameError) as caught:
+        parse_header(packed(row_start=40, rows=25))
+    assert caught.value.field == "rows"
+
+
+def test_a_part_of_a_frame_has_the_pixels_of_its_rows_alone():
+    header = parse_header(packed(row_start=40, rows=24))
+    assert (header.is_part, header.buffer_shape) == (True, (24, header.shape[1]))
+    array = frame_array(header, bytes(header.nbytes))
+    assert array.shape == header.buffer_shape
+    for length in (header.nbytes - 1, header.whole().nbytes):
+        with pytest.raises(FrameError) as caught:
+            frame_array(header, bytes(length))
+        assert caught.value.field == "buffer"
+
+
+def test_all_rows_are_a_whole_frame():
+    header = parse_header(packed(row_start=0, rows=64))
+    assert (header.is_part, header) == (False, parse_header(packed()))
 
 
 @pytest.mark.parametrize("field", GOOD)

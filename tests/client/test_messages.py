@@ -21,11 +21,19 @@ from latticewatch.client.messages import (
     DefectTable,
     Health,
     Overlay,
+    PartialOverlay,
     Statistics,
     decode,
     encode,
 )
-from latticewatch.client.replies import Ack, Ended, ErrorReply, pack_reply, parse_reply
+from latticewatch.client.replies import (
+    Ack,
+    Ended,
+    ErrorReply,
+    SendAgain,
+    pack_reply,
+    parse_reply,
+)
 
 
 def table(n=5, frame=3):
@@ -68,6 +76,40 @@ def test_overlay_round_trip():
     np.testing.assert_array_equal(got.image, image)
     np.testing.assert_array_equal(got.points, points)
     np.testing.assert_array_equal(got.tracks, [4, 5])
+
+
+def partial(rows_done=80, **fields):
+    image = np.random.default_rng(3).integers(0, 256, (8, 50), dtype=np.uint8)
+    points = np.array([[1.5, 2.5], [3.0, 4.0]], np.float32)
+    return PartialOverlay(
+        stream="a", frame_shape=(400, 500), image=image, points=points,
+        labels=("VS", "MoW+VS/1"), rows_done=rows_done, analysis_ms=31.5, **fields,
+    )  # fmt: skip
+
+
+def test_rows_of_a_frame_round_trip():
+    sent = partial(frame=3, seq=2)
+    parts = encode(sent)
+    assert parts[0] == b"partial/a"  # who subscribes to overlays is not sent them
+    got = decode(parts)
+    assert isinstance(got, PartialOverlay)
+    assert (got.rows_done, got.analysis_ms, got.frame, got.seq) == (80, 31.5, 3, 2)
+    assert (got.frame_shape, tuple(got.labels)) == ((400, 500), ("VS", "MoW+VS/1"))
+    np.testing.assert_array_equal(got.image, sent.image)
+    np.testing.assert_array_equal(got.points, sent.points)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("rows_done", 0), ("rows_done", 401), ("rows_done", True), ("rows_done", 8.0),
+     ("analysis_ms", "long"), ("labels", ["VS"]), ("image_shape", [8, 51]), ("surplus", 1)],
+)  # fmt: skip
+def test_damaged_rows_of_a_frame_are_refused(name, value):
+    topic, header, payload = encode(partial())
+    fields = wire.unpack(header)
+    fields["body"][name] = value
+    with pytest.raises(MessageError):
+        decode([topic, wire.pack(fields), payload])
 
 
 def test_overlay_of_the_wrong_length_is_refused():
@@ -200,6 +242,7 @@ def test_table_refuses_what_does_not_fit(column, values):
     [
         Ack("a", 5, (1, 2, 3)),
         Ended("a", 5),
+        SendAgain("a", 5, 7),
         ErrorReply("shape", "changed", "start anew", "a", 5, 4),
         ErrorReply("header", "garbage", "send a map"),
     ],

@@ -12,7 +12,6 @@ import pytest
 
 from latticewatch.alerting import Watch, parse_rule
 from latticewatch.alerting.quantities import Names
-from latticewatch.board import Board
 from latticewatch.cli import main
 from latticewatch.client import Alert, QueryClient, Statistics, Subscriber
 from latticewatch.client.publisher import Publisher
@@ -191,16 +190,3 @@ def test_metrics_count_alerts_by_rule():
     for active, expected in ((True, [1, 1]), (False, [1, 0]), (True, [2, 1])):
         metrics.count_alert(Alert(**alert, active=active))
         assert values() == expected
-
-
-def test_the_board_shows_what_was_raised_and_that_it_is_over():
-    from rich.console import Console
-
-    board, console = Board(), Console(record=True, width=100)
-    board.take(Statistics(stream="s", data={"frames": 3}))
-    board.take(Alert(stream="s", rule="[holes]", text="5 %", frame=2))
-    board.take(Alert(stream="s", rule="[holes]", text="2 %", frame=3, active=False))
-    console.print(board.render())
-    text = console.export_text()
-    assert "frame 2 [holes]: 5 %" in text
-    assert "frame 3 [holes]: 2 %" in text

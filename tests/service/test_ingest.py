@@ -14,8 +14,8 @@ import zmq.asyncio
 from latticewatch.binding import BindingError, check_binding
 from latticewatch.client.errors import FrameError
 from latticewatch.client.frames import EndHeader, encode_frame, pack_header
-from latticewatch.client.replies import Ack, Ended, ErrorReply, parse_reply
-from latticewatch.deliveries import Arrival, End, Gap, Refusal
+from latticewatch.client.replies import Ack, Ended, ErrorReply, SendAgain, parse_reply
+from latticewatch.deliveries import Arrival, End, Gap, Refusal, StreamUnavailableError
 from latticewatch.ingest import Ingest
 from latticewatch.reorder import Position
 
@@ -151,7 +151,8 @@ HEADERS = {
     "shape": {"shape": [4096]},
     "shape ": {"shape": [20_000, 20_000]},
     "buffer": {"shape": [64, 65]},
-    "rows": {"rows": 8},
+    "rows": {"rows": 80},
+    "row_start": {"row_start": 64},
     "time_s": {"time_s": float("nan")},
     "pixel_size_nm": {"pixel_size_nm": -1.0},
     "version": {"version": 2},
@@ -331,3 +332,78 @@ def test_loopback_needs_none(endpoint):
 def test_what_is_no_address_is_told(endpoint):
     with pytest.raises(BindingError, match="no address"):
         check_binding(endpoint)
+
+
+class Locked:
+    """A session that cannot be opened until it is let go."""
+
+    def __init__(self):
+        self.held = True
+
+    async def resume(self, stream):
+        if self.held:
+            raise StreamUnavailableError(stream, "held by another")
+        return Position()
+
+
+@run
+async def test_what_came_before_the_session_was_open_is_asked_for_with_the_first_that_follows():
+    lock = Locked()
+    async with port(resume=lock.resume) as (ingest, queue, source):
+        for seq in range(3):
+            await source.send(seq)
+        await source.raw(b"barrier")
+        await source.reply()
+        lock.held = False
+        await source.send(3)
+        assert await source.reply() == SendAgain("a", 1, 0)
+        for seq in range(4):
+            await source.send(seq)
+        assert [(await get(queue)).seq for _ in range(4)] == [0, 1, 2, 3]
+        assert ingest.counters.asked_again["a"] == 1
+
+
+@run
+async def test_an_end_does_not_give_up_what_came_before_the_session_was_open():
+    lock = Locked()
+    async with port(resume=lock.resume) as (_, queue, source):
+        await source.send(0)
+        await source.raw(b"barrier")
+        await source.reply()
+        lock.held = False
+        await source.end(1)
+        assert await source.reply() == SendAgain("a", 1, 0)
+        await source.send(0)
+        await source.end(1)
+        assert (await get(queue)).seq == 0
+        assert await get(queue) == End("a", 1, 1, 1)
+
+
+@run
+async def test_rows_make_a_frame_and_a_bad_block_refuses_it():
+    async with port() as (ingest, queue, source):
+        image = np.arange(64 * 64, dtype=np.uint8).reshape(64, 64)
+
+        async def block(seq, start, stop, **changes):
+            header, _ = encode_frame(image, stream="a", epoch=1, seq=seq, time_s=0.5 * seq)
+            fields = {
+                **msgpack.unpackb(header),
+                "row_start": start,
+                "rows": stop - start,
+                **changes,
+            }
+            await source.raw(msgpack.packb(fields), image[start:stop].tobytes())
+
+        await block(0, 32, 64)
+        await block(0, 0, 32)
+        arrival = await get(queue)
+        np.testing.assert_array_equal(arrival.image, image)
+        assert (arrival.header.row_start, arrival.header.rows) == (None, None)
+        await block(1, 0, 32)
+        await block(1, 32, 64, rows=33)
+        refusal = await get(queue)
+        assert (refusal.seq, refusal.error.field) == (1, "rows")
+        await block(2, 0, 32, rows=16)
+        refusal = await get(queue)
+        assert (refusal.seq, refusal.error.field) == (2, "buffer")
+        assert ingest.counters.received["a"] == 1

@@ -1,9 +1,8 @@
-"""What people see: the board, the score against truth, the preview and the picture."""
+"""What people see: the score against truth, the preview and the picture."""
 
 from __future__ import annotations
 
 import io
-from functools import reduce
 
 import numpy as np
 import pytest
@@ -12,15 +11,12 @@ from hypothesis import strategies as st
 from PIL import Image
 from rich.console import Console
 
-from latticewatch.agreement import Counts
-from latticewatch.board import Board
-from latticewatch.client.messages import Alert, Defects, DefectTable, Statistics
+from latticewatch.board import transition_table
+from latticewatch.client.messages import DefectTable
 from latticewatch.palette import style_of
 from latticewatch.picture import save_overlay
 from latticewatch.preview import preview
 from latticewatch.scorecard import score_by_species
-from latticewatch.standing import Check, Rule, Standing
-from latticewatch.tracker import Tracker, TrackerSettings
 from latticewatch_models.crystal import CRYSTALS
 from latticewatch_models.microscope import Microscope, SpecimenConfig
 
@@ -34,42 +30,19 @@ def table_of(points, species, state=None) -> DefectTable:
     return DefectTable.from_dict(columns)
 
 
-def shown(board: Board) -> str:
-    console = Console(file=io.StringIO(), width=140, force_terminal=False)
-    console.print(board.render())
-    return console.file.getvalue()
-
-
-def test_the_board_shows_the_matrix_behind_the_labels_and_whether_it_is_kinetics():
+def test_the_table_shows_the_matrix_behind_the_labels_and_whether_it_is_kinetics():
     row = {"probabilities": [[0.25]], "low": [[0.1]], "high": [[0.4]]}
-    memory = {"verdict": "the matrix is not kinetics"}
     plain = {**row, "states": ["MoW"], "counts": [[[9]]]}
+    memory = {"verdict": "the matrix is not kinetics"}
     told = {**plain, "hidden": {**row, "probabilities": [[0.875]]}, "memory": memory}
-    board = Board()
-    board.take(Statistics(stream="titan", frame=0, data={"transitions": plain}))
-    assert "0.250" in shown(board)
-    board.take(Statistics(stream="titan", frame=1, data={"transitions": told}))
-    assert "0.875" in shown(board)
-    assert "not kinetics" in shown(board)
-
-
-def test_the_board_waits_then_shows_what_came():
-    board = Board()
-    assert "waiting" in shown(board)
-    data = Tracker(TrackerSettings(), CRYSTALS["WS2"]).statistics()
-    board.take(Statistics(stream="titan", frame=0, data=data))
-    points = np.array([[1.0, 2.0], [3.0, 4.0]])
-    board.take(Defects(stream="titan", table=table_of(points, ["VW", "VW"]), missed=3))
-    board.take(Alert(stream="titan", rule="holes", text="hole fraction 0.06"))
-    text = shown(board)
-    assert "agreement" in text
-    assert "LOW" not in text
-    low = reduce(lambda now, k: now.after(Check(k, Counts(1, 20, 0)), Rule()), range(9), Standing())
-    data = {**data, "calibration": low.summary(Rule())}
-    board.take(Statistics(stream="titan", frame=1, data=data))
-    assert "LOW 0.0909 0.0" in shown(board)
-    for piece in ("titan", "VW", "MoW+VS/0", "hole fraction 0.06", "3 messages"):
-        assert piece in text
+    shown = []
+    for transitions in (plain, told):
+        console = Console(file=io.StringIO(), width=140, force_terminal=False)
+        console.print(transition_table({"transitions": transitions}))
+        shown.append(console.file.getvalue())
+    assert "0.250" in shown[0]
+    assert "0.875" in shown[1]
+    assert "not kinetics" in shown[1]
 
 
 def test_a_perfect_report_scores_one_and_a_wrong_name_does_not():

@@ -13,6 +13,7 @@ from latticewatch.client.messages import (
     DefectTable,
     Message,
     Overlay,
+    PartialOverlay,
     Statistics,
     decode,
     encode,
@@ -63,6 +64,21 @@ def overlay(frame: int, of: DefectTable | None = None, shape=SHAPE, block=1, **f
             points=np.stack([of.x_px, of.y_px], axis=-1).astype(np.float32),
             labels=[state or name for name, state in zip(of.species, of.state, strict=True)],
             tracks=of.track,
+            **common(frame, **fields),
+        )
+    )
+
+
+def partial(frame: int, rows_done: int, block=1, rows=ROWS, **fields) -> PartialOverlay:
+    image = np.random.default_rng(frame).integers(0, 255, (rows_done // block, SHAPE[1]), np.uint8)
+    seen = [(x, y, state or name) for _, x, y, name, state in rows if y < rows_done]
+    return through_the_wire(
+        PartialOverlay(
+            image=image,
+            frame_shape=(SHAPE[0] * block, SHAPE[1] * block),
+            points=np.array([[x, y] for x, y, _ in seen], np.float32).reshape(-1, 2),
+            labels=[label for _, _, label in seen],
+            rows_done=rows_done,
             **common(frame, **fields),
         )
     )

@@ -67,6 +67,10 @@ def test_the_table_is_read_rightly():
 def test_the_page_is_served_on_loopback_alone():
     with opened(web=True, port=0, memory_limit="64MiB") as screen:
         pids = [os.getpid(), *family(screen.process.pid)]
+        # whatever it wants to ask of others goes to a proxy that nobody listens at
+        environment = Path(f"/proc/{pids[-1]}/environ").read_bytes().split(b"\0")
+        for name in (b"HTTPS_PROXY", b"https_proxy", b"ALL_PROXY"):
+            assert name + b"=http://127.0.0.1:9" in environment
         found = listening(pids)
         assert len(found) == 3  # the page, Rerun's files, and the data
         assert {address for address, _ in found} == {"127.0.0.1"}

@@ -16,6 +16,9 @@ from published import defects, overlay, statistics
 from test_live import DATA
 from test_screen import family
 
+from latticewatch.benchmark import simulated_frames
+from latticewatch.client.publisher import Publisher
+from latticewatch.client.subscriber import Subscriber
 from latticewatch.processes import running, running_service
 from latticewatch.viewer.drawing import Drawing
 from latticewatch.viewer.recording import Recording
@@ -135,6 +138,42 @@ def test_a_viewer_that_comes_late_catches_up(tmp_path):
     assert set(frames(file, "populations/MoW")) == {11}
     (status,) = [row for row in rows(file)["status"] if row.get("frame") == 11]
     assert "12 counted" in status["TextDocument:text"][0]
+
+
+@pytest.mark.timeout(120)
+def test_a_viewer_that_is_killed_and_started_again_in_mid_session_catches_up(tmp_path):
+    file, half = tmp_path / "second.rrd", 8
+    images, header = simulated_frames(128, 2 * half)
+    options = ("--web", "--port", "0", "--timeout", "30")
+    with (
+        running_service(tmp_path / "data") as (_, ports),
+        Publisher(ports["frames"], "s") as publisher,
+        Subscriber(ports["results"], "s", ("statistics",)) as subscriber,
+    ):
+
+        def send(numbers):
+            for k in numbers:
+                publisher.send(images[k], time_s=k * header["frame_time_s"], **header)
+
+        with running("view", ports["results"], *options, pipe=True) as first:
+            first.stdout.readline()
+            send(range(half))
+            while subscriber.receive(60).frame < half - 1:
+                pass
+            first.kill()
+            first.wait(30)
+        again = (*options, "--record", str(file), "--until-end")
+        with running("view", ports["results"], *again, pipe=True) as second:
+            second.stdout.readline()
+            send(range(half, 2 * half))
+            publisher.end()
+            publisher.flush(60)
+            assert second.wait(60) == 0
+    drawn = frames(file, "frame/image")
+    # with the newest frame at its start, which on a busy machine may be the last of all
+    assert half - 1 <= drawn[0] <= drawn[-1] == 2 * half - 1
+    last = [row for row in rows(file)["status"] if row.get("frame") == 2 * half - 1]
+    assert f"{2 * half} counted" in last[-1]["TextDocument:text"][0]
 
 
 @pytest.mark.timeout(120)

@@ -61,6 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--size", type=int, default=256, help="pixels a side (%(default)s)")
     parser.add_argument("--seed", type=int, default=1, help="of the simulation (%(default)s)")
     parser.add_argument("--rate", type=float, default=5.0, help="frames a second (%(default)s)")
+    parser.add_argument("--rows", type=int, metavar="N", help="send frames N rows at a time")
     parser.add_argument("--dose", type=float, help="electrons a pixel (1600)")
     parser.add_argument("--data", type=Path, help="keep the session here")
 
@@ -180,7 +181,7 @@ def _score_table(frames: list[tuple[Truth, DefectTable]]) -> Table:
 
 def _sender(options: argparse.Namespace, ports: dict[str, str]) -> tuple[str, ...]:
     command = ["send", "--simulate", "--stream", STREAM, "--to", ports["frames"]]
-    for name in ("frames", "size", "seed", "rate", "dose"):
+    for name in ("frames", "size", "seed", "rate", "rows", "dose"):
         value = getattr(options, name)
         if value is not None:
             command += [f"--{name}", str(value)]

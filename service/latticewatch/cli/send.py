@@ -4,6 +4,10 @@ For example::
 
   latticewatch send movie.tif --to tcp://127.0.0.1:7701 --rate 2
   latticewatch send --simulate --frames 60 --seed 1 --stream demo
+  latticewatch send --simulate --rate 0.5 --rows 32
+
+With --rows every frame is handed over while it is acquired, so many rows at a time, paced over the
+time of a frame.
 """
 
 from __future__ import annotations
@@ -21,8 +25,8 @@ import numpy as np
 from latticewatch.cli import FAILURE, MisuseError
 from latticewatch.client.errors import PublisherFullError
 from latticewatch.client.publisher import Publisher
-from latticewatch.client.publisher_stats import PublisherStats
 from latticewatch.client.replies import ErrorReply
+from latticewatch.client.tally import PublisherStats
 
 #: How long a full publisher is given before `send` tries again, seconds.
 _ROOM_WAIT_S = 1.0
@@ -42,6 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--stream", default="stem", help="name of the stream (%(default)s)")
     parser.add_argument("--frames", type=int, help="stop after so many (simulation: 60)")
     parser.add_argument("--rate", type=float, help="frames a second; default: as they are taken")
+    parser.add_argument("--rows", type=int, metavar="N", help="hand frames over N rows at a time")
     parser.add_argument("--pixel-size", type=float, metavar="NM", help="overrides the file's")
     parser.add_argument("--frame-time", type=float, metavar="S", help="overrides the file's")
     parser.add_argument("--spool", type=Path, metavar="DIR", help="keep what waits on disk")
@@ -61,6 +66,8 @@ def run(options: argparse.Namespace) -> int:
         raise MisuseError("give either a movie or --simulate")
     if options.rate is not None and options.rate <= 0:
         raise MisuseError(f"--rate {options.rate} is no rate: give frames a second above 0")
+    if options.rows is not None and options.rows < 1:
+        raise MisuseError(f"--rows {options.rows}: give 1 or more")
     frames = _simulated(options) if options.simulate else _recorded(options)
     publisher = Publisher(
         options.to,
@@ -70,7 +77,7 @@ def run(options: argparse.Namespace) -> int:
         keys=options.keys,
     )
     try:
-        _send_all(publisher, frames, options.rate)
+        _send_all(publisher, frames, options.rate, options.rows)
         publisher.end()
         publisher.flush(options.timeout)
         stats = publisher.stats
@@ -80,19 +87,39 @@ def run(options: argparse.Namespace) -> int:
     return 0 if stats.pending == 0 and stats.rejected == 0 else FAILURE
 
 
-def _send_all(publisher: Publisher, frames: Iterator[_Outgoing], rate: float | None) -> None:
+def _send_all(
+    publisher: Publisher, frames: Iterator[_Outgoing], rate: float | None, rows: int | None
+) -> None:
     start = time.monotonic()
     for number, frame in enumerate(frames):
         if rate is not None:
             time.sleep(max(0.0, start + number / rate - time.monotonic()))
         while True:
             try:
-                publisher.send(frame.image, **frame.fields)
+                if rows is None:
+                    publisher.send(frame.image, **frame.fields)
+                else:
+                    _send_rows(publisher, frame, rows, 1 / rate if rate else None)
             except PublisherFullError:
                 publisher.flush(_ROOM_WAIT_S)
             else:
                 break
         _progress(f"sent {number + 1}")
+
+
+def _send_rows(
+    publisher: Publisher, outgoing: _Outgoing, rows: int, period_s: float | None
+) -> None:
+    """Hand a frame over as a microscope acquires it, in `period_s` or else its frame time."""
+    image, fields = outgoing.image, outgoing.fields
+    period_s = period_s or fields.get("frame_time_s") or 0.0
+    begin, height = time.monotonic(), image.shape[0]
+    with publisher.frame(image.shape, image.dtype, **fields) as frame:
+        for top in range(0, height, rows):
+            block = image[top : top + rows]
+            acquired = begin + period_s * (top + len(block)) / height
+            time.sleep(max(0.0, acquired - time.monotonic()))
+            frame.rows(block)
 
 
 def _recorded(options: argparse.Namespace) -> Iterator[_Outgoing]:

@@ -9,6 +9,7 @@ from latticewatch.client.errors import (
     QueryError,
     SpoolError,
 )
+from latticewatch.client.growing import GrowingFrame
 from latticewatch.client.keys import KeyFileError, Keys
 from latticewatch.client.messages import (
     Alert,
@@ -17,23 +18,26 @@ from latticewatch.client.messages import (
     Health,
     Message,
     Overlay,
+    PartialOverlay,
     Statistics,
 )
 from latticewatch.client.publisher import Publisher
-from latticewatch.client.publisher_stats import PublisherStats
 from latticewatch.client.subscriber import Subscriber
+from latticewatch.client.tally import PublisherStats
 
 __all__ = [
     "Alert",
     "DefectTable",
     "Defects",
     "FrameError",
+    "GrowingFrame",
     "Health",
     "KeyFileError",
     "Keys",
     "Message",
     "MessageError",
     "Overlay",
+    "PartialOverlay",
     "Publisher",
     "PublisherError",
     "PublisherFullError",

@@ -126,13 +126,20 @@ def dtype(value: Any, allowed: tuple[str, ...]) -> str:
     return value
 
 
-def whole_frame(fields: dict[str, Any], frame_shape: tuple[int, int]) -> None:
-    """Check that row_start and rows, where given, speak of the whole frame."""
-    for name, whole in (("row_start", 0), ("rows", frame_shape[0])):
-        value = fields.get(name)
-        if value is not None and (type(value) is not int or value != whole):
-            mend = "collect the rows and send the frame when it is complete"
-            raise FrameError(name, "parts of frames are not accepted yet", mend)
+def row_range(fields: dict[str, Any], frame_shape: tuple[int, int]) -> tuple[int, int]:
+    """First row and number of rows that a message holds; the whole frame where neither is given."""
+    all_rows = frame_shape[0]
+    start = fields.get("row_start")
+    start = 0 if start is None else natural("row_start", start)
+    if start >= all_rows:
+        reason = f"{start} is below the last of {all_rows} rows"
+        raise FrameError("row_start", reason, "count rows from 0")
+    count = fields.get("rows")
+    count = all_rows if count is None else natural("rows", count)
+    if not 1 <= count <= all_rows - start:
+        reason = f"{_shown(count)} rows from row {start} do not fit into {all_rows}"
+        raise FrameError("rows", reason, "send at least one row, and none beyond the frame")
+    return start, count
 
 
 def metadata(value: Any, depth: int = 0) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import msgpack
@@ -48,7 +48,7 @@ class FrameHeader:
     sent_s
         Unix time at which the source handed the frame over, for measuring latency.
     row_start, rows
-        Part of a frame: reserved, 0 and all rows for now.
+        First row and number of rows of a part of a frame; None for a whole one.
     pixel_size_nm, frame_time_s, dose_e_per_A2
         nm a pixel, seconds a frame, electrons per square angstrom and frame, where known.
     detector, metadata
@@ -72,9 +72,23 @@ class FrameHeader:
     version: int = VERSION
 
     @property
+    def is_part(self) -> bool:
+        """Whether the message holds some of the frame's rows only."""
+        return self.rows is not None and self.rows < self.shape[0]
+
+    @property
+    def buffer_shape(self) -> tuple[int, int]:
+        """Rows and columns in the buffer."""
+        return (self.shape[0] if self.rows is None else self.rows, self.shape[1])
+
+    @property
     def nbytes(self) -> int:
         """Length that the buffer must have."""
-        return math.prod(self.shape) * np.dtype(self.dtype).itemsize
+        return math.prod(self.buffer_shape) * np.dtype(self.dtype).itemsize
+
+    def whole(self) -> FrameHeader:
+        """Header of the frame that a part belongs to."""
+        return replace(self, row_start=None, rows=None)
 
 
 @dataclass(frozen=True)
@@ -153,7 +167,8 @@ def _parse_frame(fields: dict[str, Any]) -> FrameHeader:
         checks.version(fields["version"], VERSION)
     checks.known_fields(fields, _REQUIRED, _OPTIONAL)
     shape = checks.shape(fields["shape"], MIN_SIDE, MAX_SIDE)
-    checks.whole_frame(fields, shape)
+    row_start, rows = checks.row_range(fields, shape)
+    part = rows < shape[0]
     return FrameHeader(
         stream=checks.stream_name(fields["stream"]),
         epoch=checks.natural("epoch", fields["epoch"]),
@@ -162,8 +177,8 @@ def _parse_frame(fields: dict[str, Any]) -> FrameHeader:
         dtype=checks.dtype(fields["dtype"], DTYPES),
         time_s=checks.finite("time_s", fields["time_s"]),
         sent_s=checks.optional_finite("sent_s", fields),
-        row_start=fields.get("row_start"),
-        rows=fields.get("rows"),
+        row_start=row_start if part else None,
+        rows=rows if part else None,
         pixel_size_nm=checks.optional_positive("pixel_size_nm", fields),
         frame_time_s=checks.optional_positive("frame_time_s", fields),
         dose_e_per_A2=checks.optional_positive("dose_e_per_A2", fields),
@@ -183,18 +198,21 @@ def pack_header(header: FrameHeader | EndHeader) -> bytes:
 
 
 def frame_array(header: FrameHeader, buffer: bytes | memoryview) -> np.ndarray:
-    """Pixels as a read-only array over `buffer`; raises FrameError naming ``buffer``."""
+    """Pixels as a read-only array over `buffer`; raises FrameError naming ``buffer``.
+
+    Of a part of a frame, the rows that it holds.
+    """
     length = memoryview(buffer).nbytes
     if length != header.nbytes:
-        rows, columns = header.shape
+        rows, columns = header.buffer_shape
         reason = (
             f"{length} bytes, but {rows} x {columns} pixels of {header.dtype} are {header.nbytes}"
         )
-        mend = "send the whole frame in C order with the shape and dtype that it has"
+        mend = "send the rows in C order with the shape and dtype that they have"
         raise FrameError(
             "buffer", reason, mend, stream=header.stream, epoch=header.epoch, seq=header.seq
         )
-    array = np.frombuffer(buffer, little_endian(header.dtype)).reshape(header.shape)
+    array = np.frombuffer(buffer, little_endian(header.dtype)).reshape(header.buffer_shape)
     array.flags.writeable = False
     return array
 
@@ -236,10 +254,20 @@ def encode_frame(
         sent_s=now,
         **fields,
     )
+    return checked_header(header), raw_pixels(frame)
+
+
+def checked_header(header: FrameHeader) -> bytes:
+    """Encode a header that the service will accept; raises FrameError for any other."""
     try:
         packed = pack_header(header)
     except (TypeError, OverflowError, ValueError) as error:
         mend = "use plain numbers, text, lists and maps"
         raise FrameError("metadata", f"cannot be encoded ({error})", mend) from None
     parse_header(packed)
-    return packed, np.asarray(frame, little_endian(frame.dtype)).tobytes(order="C")
+    return packed
+
+
+def raw_pixels(pixels: np.ndarray) -> bytes:
+    """Copy of the pixels as they go on the wire."""
+    return np.asarray(pixels, little_endian(pixels.dtype)).tobytes(order="C")

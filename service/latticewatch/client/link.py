@@ -15,7 +15,7 @@ from zmq.utils.monitor import recv_monitor_message
 
 from latticewatch.client.errors import MessageError, SpoolError
 from latticewatch.client.keys import Keys
-from latticewatch.client.outbox import Outbox
+from latticewatch.client.outbox import Block, Outbox
 from latticewatch.client.records import Entry
 from latticewatch.client.replies import Reply, parse_reply
 
@@ -78,7 +78,7 @@ class Link:
         self._on_reply = on_reply
         self._on_failure = on_failure
         self._ack_timeout_s = ack_timeout_s
-        self._handed: deque[Entry] = deque()
+        self._handed: deque[Entry | Block] = deque()
         self._lock = threading.Lock()
         self._stopping = threading.Event()
         self._left = 0
@@ -96,8 +96,8 @@ class Link:
         """Start the thread."""
         self._thread.start()
 
-    def hand_over(self, entry: Entry) -> None:
-        """Queue a message, from any thread."""
+    def hand_over(self, entry: Entry | Block) -> None:
+        """Queue a message, or rows of the next, from any thread."""
         with self._lock:
             self._handed.append(entry)
             self.handed_bytes += entry.nbytes
@@ -136,7 +136,9 @@ class Link:
         """Keep what is not settled for the next process."""
         try:
             while self._handed:
-                self._outbox.put(self._handed.popleft())
+                entry = self._handed.popleft()
+                if isinstance(entry, Entry):
+                    self._outbox.put(entry)
             self._left = self._outbox.save()
         except (OSError, SpoolError) as error:
             self.failure = self.failure or error
@@ -191,6 +193,8 @@ class Link:
             self._heard = time.monotonic()
         if socket in ready:
             self._receive(socket)
+        if not self._outbox.in_flight:
+            self._heard = time.monotonic()  # silence counts from the first unanswered message
         self._collect()
         if self.connected:
             self._transmit(socket)
@@ -235,7 +239,10 @@ class Link:
         while self._handed:
             entry = self._handed[0]
             try:
-                self._outbox.put(entry)
+                if isinstance(entry, Block):
+                    self._outbox.put_rows(entry, connected=self.connected)
+                else:
+                    self._outbox.put(entry)
             except OSError as error:
                 self.spool_failure = error
                 self._retry_at = time.monotonic() + RETRY_S
@@ -246,10 +253,8 @@ class Link:
         self.spool_failure = None
 
     def _transmit(self, socket: zmq.Socket[bytes]) -> None:
-        if not self._outbox.in_flight:
-            self._heard = time.monotonic()  # silence counts from the first unanswered message
-        while (entry := self._outbox.take()) is not None:
-            parts = [entry.header, entry.buffer] if entry.buffer else [entry.header]
+        while (message := self._outbox.take_rows() or self._outbox.take()) is not None:
+            parts = [message.header, message.buffer] if message.buffer else [message.header]
             try:
                 socket.send_multipart(parts, zmq.NOBLOCK)
             except zmq.Again:  # the peer has gone; its DISCONNECTED event is on the way

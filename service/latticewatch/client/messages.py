@@ -9,10 +9,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-import numpy as np
-
 from latticewatch.client import checks
 from latticewatch.client.errors import FrameError, MessageError
+from latticewatch.client.message import Message
+from latticewatch.client.overlays import Overlay, PartialOverlay
 from latticewatch.client.table import COLUMN_TYPES, COLUMNS, DefectTable
 from latticewatch.client.wire import MAX_MESSAGE_BYTES, pack, unpack
 
@@ -26,6 +26,7 @@ __all__ = [
     "Health",
     "Message",
     "Overlay",
+    "PartialOverlay",
     "Statistics",
     "decode",
     "encode",
@@ -35,59 +36,6 @@ VERSION = 1
 
 #: Largest topic: the longest kind, a slash and a stream's name.
 MAX_TOPIC_BYTES = 80
-
-
-@dataclass(frozen=True, kw_only=True)
-class Message:
-    """What every result message carries.
-
-    Attributes
-    ----------
-    stream, epoch, frame, time_s
-        The frame that the message is about; `frame` counts through the session, -1 for none.
-    seq, run
-        Publication number on this topic, from 1, and the number of the service's run that counts
-        it: a service that was restarted counts anew. Set by the publishing side.
-    sent_s, published_s
-        Unix times at which the source sent the frame and the service published the message.
-    snapshot
-        The message repeats the topic's last value for somebody who has just subscribed.
-    missed, gap
-        Messages of this topic that were lost before this one, and the first and last frame that
-        `Subscriber.fetch_gap` can ask for; both set by the Subscriber.
-    """
-
-    kind: ClassVar[str] = ""
-
-    stream: str = ""
-    epoch: int = 0
-    frame: int = -1
-    time_s: float = 0.0
-    seq: int = 0
-    run: int = 0
-    sent_s: float | None = None
-    published_s: float | None = None
-    snapshot: bool = False
-    missed: int = 0
-    gap: tuple[int, int] | None = None
-
-    @property
-    def topic(self) -> str:
-        """Topic that the message is published on."""
-        return f"{self.kind}/{self.stream}"
-
-    def body(self) -> dict[str, Any]:
-        """Fields of the particular kind, as `wire.pack` takes them."""
-        raise NotImplementedError
-
-    def payload(self) -> bytes | None:
-        """Third part of the message, or None."""
-        return None
-
-    @classmethod
-    def read_body(cls, body: dict[str, Any], payload: memoryview | None) -> dict[str, Any]:  # noqa: ARG003
-        """Give the constructor arguments from what `body` and `payload` gave."""
-        return body
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,63 +89,6 @@ class Statistics(Message):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Overlay(Message):
-    """Preview of a frame and what was found in it.
-
-    Attributes
-    ----------
-    image
-        uint8 (rows, columns), the frame at reduced size.
-    frame_shape
-        Rows and columns of the frame as acquired.
-    points
-        float32 (n, 2), (x, y) of the defects in pixels of the frame as acquired.
-    labels, tracks
-        Species or state, and the track, of each point.
-    """
-
-    kind: ClassVar[str] = "overlay"
-
-    image: np.ndarray
-    frame_shape: tuple[int, int]
-    points: np.ndarray = field(default_factory=lambda: np.empty((0, 2), np.float32))
-    labels: Sequence[str] = ()
-    tracks: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
-
-    def __post_init__(self) -> None:
-        if self.image.dtype != np.uint8 or self.image.ndim != 2:
-            raise ValueError(f"an overlay's image is 2-D uint8, not {self.image.dtype}")
-        if self.points.shape != (len(self.labels), 2) or len(self.tracks) != len(self.labels):
-            raise ValueError("an overlay has one label and one track for each point")
-
-    def body(self) -> dict[str, Any]:
-        """Everything but the pixels."""
-        return {
-            "image_shape": list(self.image.shape),
-            "frame_shape": list(self.frame_shape),
-            "points": np.asarray(self.points, np.float32),
-            "labels": list(self.labels),
-            "tracks": np.asarray(self.tracks, np.int64),
-        }
-
-    def payload(self) -> bytes | None:
-        """Pixels in C order."""
-        return self.image.tobytes()
-
-    @classmethod
-    def read_body(cls, body: dict[str, Any], payload: memoryview | None) -> dict[str, Any]:
-        """Rebuild the preview, its points and labels."""
-        rows, columns = body.pop("image_shape")
-        if payload is None or type(rows) is not int or type(columns) is not int:
-            raise MessageError("an overlay lacks its pixels or their shape")
-        if min(rows, columns) < 0 or rows * columns != payload.nbytes:
-            raise MessageError(f"an overlay of {rows} x {columns} has {payload.nbytes} bytes")
-        image = np.frombuffer(payload, np.uint8).reshape(rows, columns)
-        height, width = body["frame_shape"]
-        return {**body, "image": image, "frame_shape": (int(height), int(width))}
-
-
-@dataclass(frozen=True, kw_only=True)
 class Alert(Message):
     """A rule of the configuration has come true (or has ceased to: `active` False)."""
 
@@ -243,7 +134,7 @@ def _numbers(values: Mapping[str, Any], place: str) -> Iterator[tuple[str, float
 
 
 KINDS: dict[str, type[Message]] = {
-    kind.kind: kind for kind in (Defects, Statistics, Overlay, Alert, Health)
+    kind.kind: kind for kind in (Defects, Statistics, PartialOverlay, Overlay, Alert, Health)
 }
 
 _COMMON = ("stream", "epoch", "frame", "time_s", "seq", "run", "sent_s", "published_s", "snapshot")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from dataclasses import replace
+from collections import OrderedDict, deque
+from dataclasses import dataclass, replace
 
 from latticewatch.client.records import Entry
 from latticewatch.client.spool import Spool
@@ -11,8 +11,32 @@ from latticewatch.client.spool import Spool
 Key = tuple[int, int]
 
 
+@dataclass(frozen=True)
+class Block:
+    """Some rows of a frame that is being acquired, as they go on the wire."""
+
+    epoch: int
+    seq: int
+    header: bytes
+    buffer: bytes
+
+    @property
+    def key(self) -> Key:
+        """Epoch and sequence number of the frame."""
+        return self.epoch, self.seq
+
+    @property
+    def nbytes(self) -> int:
+        """Length of header and buffer."""
+        return len(self.header) + len(self.buffer)
+
+
 class Outbox:
     """Messages in order, first to last: in flight, waiting in memory, waiting in the spool.
+
+    Rows of a frame that is being acquired go out ahead of it, if nothing stands before them. A
+    frame all of whose rows went out over the same connection is in flight as soon as it is put, and
+    is only sent whole if it must be sent again.
 
     Parameters
     ----------
@@ -33,6 +57,9 @@ class Outbox:
         self._memory_bytes = memory_bytes
         self._flight: OrderedDict[Key, Entry] = OrderedDict()
         self._waiting: OrderedDict[Key, Entry] = OrderedDict()
+        self._blocks: deque[Block] = deque()
+        self._acquired: Key | None = None
+        self._rows_go = False
 
     def __len__(self) -> int:
         unread = self.spool.unread if self.spool else 0
@@ -43,6 +70,24 @@ class Outbox:
         """Messages that are sent and not settled."""
         return len(self._flight)
 
+    def put_rows(self, block: Block, *, connected: bool) -> bool:
+        """Take rows of the frame that comes next; False where it will go whole instead.
+
+        Rows are never kept: what stands before them, or a lost connection, makes an end of them.
+        """
+        if block.key != self._acquired:
+            self._acquired = block.key
+            behind = bool(self._waiting) or (self.spool is not None and not self.spool.empty)
+            self._rows_go = len(self._flight) < self._window and not behind
+        self._rows_go = self._rows_go and connected
+        if self._rows_go:
+            self._blocks.append(block)
+        return self._rows_go
+
+    def take_rows(self) -> Block | None:
+        """Return the next rows to send, or None."""
+        return self._blocks.popleft() if self._blocks else None
+
     def put(self, entry: Entry) -> None:
         """Add a message at the end; raises OSError where the spool's disk does not take it."""
         full = self.memory_used + entry.nbytes > self._memory_bytes
@@ -51,6 +96,9 @@ class Outbox:
         if self.spool is not None and (full or not self.spool.empty):
             self.spool.append(entry)
             self.spooled += 1
+        elif entry.in_rows and self._rows_go and entry.key == self._acquired:
+            self._flight[entry.key] = replace(entry, attempts=1)
+            self.memory_used += entry.nbytes
         else:
             self._waiting[entry.key] = entry
             self.memory_used += entry.nbytes
@@ -70,6 +118,8 @@ class Outbox:
     def settle(self, key: Key) -> Entry | None:
         """Forget a message that was acknowledged or rejected; None if it was not held."""
         entry = self._flight.pop(key, None) or self._waiting.pop(key, None)
+        if entry is None and key == self._acquired:
+            self._stop_rows()  # it was answered before it was complete: sent whole, it is again
         if entry is not None:
             self.memory_used -= entry.nbytes
             if self.spool is not None:
@@ -82,10 +132,30 @@ class Outbox:
 
     def rewind(self) -> None:
         """Put all that is in flight back to the front, in order: the connection was lost."""
-        while self._flight:
+        self._go_back(None)
+
+    def again(self, key: Key) -> None:
+        """Send a frame again, whole, and all that was sent after it, in order.
+
+        The frame that is being acquired will go whole, too, so that the order is kept.
+        """
+        if key in self._flight:
+            self._go_back(key)
+        elif key == self._acquired:
+            self._stop_rows()
+
+    def _go_back(self, first: Key | None) -> None:
+        key: Key | None = None
+        while self._flight and (key is None or key != first):
             key, entry = self._flight.popitem(last=True)
             self._waiting[key] = entry
             self._waiting.move_to_end(key, last=False)
+        self._stop_rows()
+
+    def _stop_rows(self) -> None:
+        """Let the frame that is being acquired go whole; rows of one in flight are all it has."""
+        self._rows_go = False
+        self._blocks = deque(block for block in self._blocks if block.key in self._flight)
 
     def save(self) -> int:
         """Write what only memory holds to the spool, at the end; return how many are left behind.

@@ -7,36 +7,35 @@ import threading
 from collections import deque
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 
 from latticewatch.client import checks
 from latticewatch.client.addresses import check_endpoint
 from latticewatch.client.epochs import continued
 from latticewatch.client.errors import FrameError, PublisherError
-from latticewatch.client.frames import EndHeader, encode_frame, pack_header
+from latticewatch.client.frames import EndHeader, checked_header, encode_frame, pack_header
+from latticewatch.client.growing import GrowingFrame, growing_header
 from latticewatch.client.keys import Keys, keys_of
 from latticewatch.client.link import Link
-from latticewatch.client.outbox import Outbox
-from latticewatch.client.publisher_stats import PublisherStats
+from latticewatch.client.outbox import Block, Outbox
 from latticewatch.client.records import Entry
-from latticewatch.client.replies import Ack, Ended, ErrorReply, Reply
-from latticewatch.client.room import Gate, Policy, Stock, step_over
+from latticewatch.client.replies import Ack, Ended, ErrorReply, Reply, SendAgain
+from latticewatch.client.room import (
+    IN_FLIGHT,
+    MEMORY_BYTES,
+    SPOOL_BYTES,
+    Gate,
+    Policy,
+    Room,
+    step_over,
+)
 from latticewatch.client.spool import Spool, no_sync, sync_to_disk
+from latticewatch.client.tally import PublisherStats
 
 log = logging.getLogger(__name__)
-
-#: 256 frames of 512 x 512 float32: four minutes of a service that is away, at one frame a second.
-MEMORY_BYTES = 256 * 2**20
-
-#: Ten hours of the same feed.
-SPOOL_BYTES = 40 * 2**30
-
-#: Unacknowledged frames on the wire: a round trip is far shorter than a frame, so a few suffice to
-#: keep the service busy, and the service's reorder window (8) must be smaller.
-IN_FLIGHT = 16
 
 #: Rejections that `Publisher.errors` keeps.
 KEPT_ERRORS = 1000
@@ -61,7 +60,7 @@ class Publisher:
     when_full, thin_every
         ``refuse``: `send` raises when spool (without one: memory) is full. ``thin``: from half full
         on, only every `thin_every`-th frame is kept, and none while it is full; the others count as
-        missing at the service.
+        missing at the service. Frames handed over row by row are refused in either case.
     spool_fsync
         ``always``: a frame in the spool is on the disk before it is sent; ``never``: as the system
         pleases, and after a power cut the next publisher must be given a new `epoch`.
@@ -83,8 +82,7 @@ class Publisher:
     SpoolError
         Another publisher uses the spool, or it is damaged.
     ValueError
-        The endpoint is no address, the policy is not known, or the keys cannot be used
-        (`KeyFileError`).
+        The endpoint is no address, or the keys cannot be used (`KeyFileError`).
     """
 
     def __init__(
@@ -109,20 +107,14 @@ class Publisher:
         self.stream = checks.stream_name(stream)
         self._gate = Gate(self.stream, when_full, thin_every)
         self.errors: deque[ErrorReply] = deque(maxlen=KEPT_ERRORS)
-        self._memory_bytes = memory_bytes
         self._on_error = on_error
         sync = sync_to_disk if spool_fsync == "always" else no_sync
-        spool = None
-        if spool_dir is not None:
-            spool = Spool(Path(spool_dir), stream, spool_bytes, sync=sync)
+        folder = Path(spool_dir) if spool_dir is not None else None
+        spool = Spool(folder, stream, spool_bytes, sync=sync) if folder is not None else None
         self._outbox = Outbox(in_flight, memory_bytes, spool)
         try:
             last, doubtful = (spool.last, spool.doubtful) if spool else (None, False)
             self.epoch, self._next_seq = continued(last, epoch, doubtful=doubtful)
-            if spool is not None and (spool.damaged or spool.torn):
-                text = "%s: the spool in %s was damaged: %d places passed over, whose frames are "
-                text += "lost and count as missing; %d torn tails cut off, never sent"
-                log.warning(text, stream, spool_dir, spool.damaged, spool.torn)
         except BaseException:
             if spool is not None:
                 spool.close()
@@ -134,6 +126,9 @@ class Publisher:
         self._pending_bytes = spool.live_bytes if spool else 0
         self._ended = self._closed = False
         self._link = Link(endpoint, self._outbox, self._settle, ack_timeout_s, self._failed, known)
+        self._growing: GrowingFrame | None = None
+        self._reserved = 0
+        self._room = Room(memory_bytes, self._outbox, self._link)
         self._link.start()
 
     def send(
@@ -164,19 +159,15 @@ class Publisher:
         Raises
         ------
         FrameError
-            The service would reject the frame; nothing was sent.
+            The service would reject the frame.
         PublisherFullError
-            Neither memory nor spool has room, and the policy is to refuse; the frame was not taken,
-            its number is still free.
+            Neither memory nor spool has room, and the policy is to refuse; its number is still free.
         PublisherError
             The publisher is closed, its epoch has ended, or its thread has failed.
         """
         with self._changed:
             self._check_open()
-            number = self._next_seq if seq is None else checks.natural("seq", seq)
-            if number < self._next_seq:
-                reason = f"{number} was used before, the next is {self._next_seq}"
-                raise FrameError("seq", reason, "count upwards, or start a new epoch")
+            number = self._number(seq)
             header, buffer = encode_frame(
                 frame,
                 stream=self.stream,
@@ -190,13 +181,42 @@ class Publisher:
                 metadata=dict(metadata or {}),
             )
             entry = Entry(self.epoch, number, header, buffer)
-            if self._gate.takes(self._stock(), entry.nbytes):
+            if self._gate.takes(self._room.stock(self._pending_bytes), entry.nbytes):
                 self._hand_over(entry)
-                self._last_kept = number
                 self._sent += 1
             else:
                 self._next_seq = step_over(number, self._last_kept)
             return number
+
+    def frame(
+        self, shape: tuple[int, int], dtype: npt.DTypeLike, *, seq: int | None = None, **fields: Any
+    ) -> GrowingFrame:
+        """Begin a frame that is handed over while it is acquired: ``with publisher.frame(...)``.
+
+        It counts when it is complete, and is kept, and sent again, as a whole. Rows that come while
+        the service is away or behind do not go ahead of it.
+
+        Parameters
+        ----------
+        shape, dtype
+            Of the whole frame.
+        seq, **fields
+            As in `send`, by name; `time_s` is the time at which the frame begins.
+
+        Raises
+        ------
+        FrameError, PublisherFullError, PublisherError
+            As in `send`, for the whole frame; or the one before is not complete.
+        """
+        with self._changed:
+            self._check_open()
+            place = (self.stream, self.epoch, self._number(seq))
+            header = growing_header(place, shape, dtype, fields)
+            self._reserved = len(checked_header(header)) + header.nbytes
+            self._room.check(self._reserved, self._pending_bytes)
+            self._pending_bytes += self._reserved
+            self._growing = GrowingFrame(header, self._hand_rows, self._finish)
+            return self._growing
 
     def end(self) -> None:
         """Say that the epoch is over; the service closes the tracks and writes the statistics.
@@ -248,12 +268,7 @@ class Publisher:
     def __enter__(self) -> Publisher:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self.close(timeout=10.0 if kind is None else 0.0)
 
     @property
@@ -276,26 +291,42 @@ class Publisher:
         """Sequence number that the next frame will have."""
         return self._next_seq
 
-    def _check_open(self) -> None:
+    def _check_open(self, *, growing: bool = False) -> None:
         self._check_thread()
+        if self._growing is not None and not growing and not self._closed:
+            raise PublisherError(f"frame {self._growing.seq} is being acquired: complete it first")
         if self._closed or self._ended:
             state = "closed" if self._closed else "at its end"
             raise PublisherError(f"the publisher of {self.stream} is {state}: make a new one")
 
     def _check_thread(self) -> None:
-        if self._link.failure is not None:
-            raise PublisherError(
-                f"the publisher's thread failed: {self._link.failure}"
-            ) from self._link.failure
+        failure = self._link.failure
+        if failure is not None:
+            raise PublisherError(f"the publisher's thread failed: {failure}") from failure
 
-    def _stock(self) -> Stock:
-        spool, trouble = self._outbox.spool, self._link.spool_failure
-        held = (self._memory_bytes, self._pending_bytes, self._link.handed_bytes)
-        if spool is None:
-            return Stock(*held)
-        return Stock(*held, spool.limit_bytes, spool.used_bytes, spool.empty, str(trouble or ""))
+    def _number(self, seq: int | None) -> int:
+        number = self._next_seq if seq is None else checks.natural("seq", seq)
+        if number < self._next_seq:
+            reason = f"{number} was used before, the next is {self._next_seq}"
+            raise FrameError("seq", reason, "count upwards, or start a new epoch")
+        return number
+
+    def _hand_rows(self, block: Block) -> None:
+        self._check_open(growing=True)
+        self._link.hand_over(block)
+
+    def _finish(self, entry: Entry | None) -> None:
+        """Take the frame that was acquired; None gives it up."""
+        with self._changed:
+            self._growing = None
+            self._pending_bytes -= self._reserved
+            if entry is not None:
+                self._check_open()
+                self._hand_over(entry)
+                self._sent += 1
 
     def _hand_over(self, entry: Entry) -> None:
+        self._last_kept = entry.seq
         self._next_seq = entry.seq + 1
         self._pending += 1
         self._pending_bytes += entry.nbytes
@@ -307,6 +338,8 @@ class Publisher:
             return
         if isinstance(reply, Ack):
             self._forget([(reply.epoch, seq) for seq in reply.seqs], acked=True)
+        elif isinstance(reply, SendAgain):
+            self._outbox.again((reply.epoch, reply.seq))
         elif isinstance(reply, Ended):
             self._forget(self._outbox.end_keys(reply.epoch), acked=None)
         else:

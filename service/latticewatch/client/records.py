@@ -16,7 +16,8 @@ BODY = struct.Struct("<QQI")  # epoch, seq, length of the header
 class Entry:
     """A message of the source: header and buffer as they go on the wire.
 
-    `segment` is the spool segment that also holds it, or None.
+    `segment` is the spool segment that also holds it, or None; `in_rows` says that the frame's rows
+    were handed over ahead of it.
     """
 
     epoch: int
@@ -25,6 +26,7 @@ class Entry:
     buffer: bytes
     segment: int | None = None
     attempts: int = 0
+    in_rows: bool = False
 
     @property
     def key(self) -> tuple[int, int]:

@@ -49,12 +49,22 @@ class Ended:
     epoch: int
 
 
-Reply = Ack | ErrorReply | Ended
+@dataclass(frozen=True)
+class SendAgain:
+    """Rows of this frame are lost: send it again, whole, and what came after it."""
+
+    stream: str
+    epoch: int
+    seq: int
+
+
+Reply = Ack | ErrorReply | Ended | SendAgain
 
 
 def pack_reply(reply: Reply) -> bytes:
     """Encode a reply as a msgpack map with its ``type``."""
-    kind = {Ack: "ack", ErrorReply: "error", Ended: "ended"}[type(reply)]
+    kinds = {Ack: "ack", ErrorReply: "error", Ended: "ended", SendAgain: "again"}
+    kind = kinds[type(reply)]
     fields = {key: value for key, value in vars(reply).items() if value is not None}
     return bytes(msgpack.packb({"type": kind, **fields}))
 
@@ -79,4 +89,6 @@ def _parse(fields: dict[str, Any]) -> Reply:
         return Ack(stream, epoch, tuple(checks.natural("seq", seq) for seq in fields["seqs"]))
     if kind == "ended":
         return Ended(stream, epoch)
+    if kind == "again":
+        return SendAgain(stream, epoch, checks.natural("seq", fields["seq"]))
     raise MessageError(f"a reply of type {kind!r} is not known: update latticewatch")

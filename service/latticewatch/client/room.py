@@ -1,6 +1,6 @@
 """Whether the publisher takes a frame: what it holds, what it may hold, and the policy when full.
 
-No threads, no disk: numbers in, a decision out.
+`Stock` and `Gate` know no threads and no disk: numbers in, a decision out.
 """
 
 from __future__ import annotations
@@ -10,8 +10,20 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from latticewatch.client.errors import PublisherFullError
+from latticewatch.client.link import Link
+from latticewatch.client.outbox import Outbox
 
 log = logging.getLogger(__name__)
+
+#: 256 frames of 512 x 512 float32: four minutes of a service that is away, at one frame a second.
+MEMORY_BYTES = 256 * 2**20
+
+#: Ten hours of the same feed.
+SPOOL_BYTES = 40 * 2**30
+
+#: Unacknowledged frames on the wire: a round trip is far shorter than a frame, so a few suffice to
+#: keep the service busy, and the service's reorder window (8) must be smaller.
+IN_FLIGHT = 16
 
 Policy = Literal["refuse", "thin"]
 
@@ -80,6 +92,36 @@ class Stock:
         if self.spool_limit is None:
             return self.pending_bytes / self.memory_bytes
         return max(self.handed_bytes / self.memory_bytes, self.spool_size / self.spool_limit)
+
+
+@dataclass(frozen=True)
+class Room:
+    """Memory and spool of a publisher.
+
+    Attributes
+    ----------
+    memory_bytes
+        Most that is kept in memory.
+    outbox, link
+        What holds it.
+    """
+
+    memory_bytes: int
+    outbox: Outbox
+    link: Link
+
+    def stock(self, pending_bytes: int) -> Stock:
+        """Give what is held now; `pending_bytes` are not settled."""
+        spool, trouble = self.outbox.spool, self.link.spool_failure
+        held = (self.memory_bytes, pending_bytes, self.link.handed_bytes)
+        if spool is None:
+            return Stock(*held)
+        return Stock(*held, spool.limit_bytes, spool.used_bytes, spool.empty, str(trouble or ""))
+
+    def check(self, nbytes: int, pending_bytes: int) -> None:
+        """Raise PublisherFullError where `nbytes` more do not fit beside what is not settled."""
+        if shortage := self.stock(pending_bytes).shortage(nbytes):
+            raise PublisherFullError(shortage)
 
 
 class Gate:

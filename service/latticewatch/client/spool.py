@@ -12,6 +12,7 @@ frames, and the service would take those for repetitions.
 
 from __future__ import annotations
 
+import logging
 import os
 import zlib
 from collections.abc import Callable
@@ -29,6 +30,8 @@ from latticewatch.client.records import (
     records,
     was_whole,
 )
+
+log = logging.getLogger(__name__)
 
 MAGIC = b"LWSPOOL1"
 
@@ -200,6 +203,12 @@ class Spool:
             self.size_bytes += segment.size
             self.live_bytes += segment.live_bytes
             self.last = last
+        if self.damaged or self.torn:
+            text = (
+                "%s: the spool in %s was damaged: %d places passed over, whose frames are lost and "
+            )
+            text += "count as missing; %d torn tails cut off, never sent"
+            log.warning(text, self._stream, self._directory, self.damaged, self.torn)
 
 
 class _Segment:

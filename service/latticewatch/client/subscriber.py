@@ -45,7 +45,7 @@ class Subscriber:
     stream
         Name of a stream, or ``*`` for all.
     topics
-        Any of ``overlay``, ``defects``, ``statistics``, ``alert``, ``health``.
+        Any of ``overlay``, ``partial``, ``defects``, ``statistics``, ``alert``, ``health``.
     query_endpoint
         The query port, for `fetch_gap` and `queries`.
     timeout

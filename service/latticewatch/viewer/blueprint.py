@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import rerun.blueprint as rrb
 
-from latticewatch.viewer import spectrum
+from latticewatch.viewer import dopants, rosette, spectrum
 from latticewatch.viewer.chain import REACH
 from latticewatch.viewer.drawing import FRAME
 from latticewatch.viewer.scene import LEGEND_SHARE
@@ -41,10 +41,20 @@ def blueprint(sizes: Sizes) -> rrb.Blueprint:
                 row_shares=[2.05, 1.0],
             ),
             rrb.Vertical(
-                rrb.Horizontal(
-                    _picture("transitions", "Transitions, %", sizes.transitions),
-                    _graph(),
-                    _picture("spectrum", "Bragg peaks", (spectrum.SIDE, spectrum.SIDE)),
+                rrb.Tabs(
+                    rrb.Horizontal(
+                        _picture("transitions", "Transitions, %", sizes.transitions),
+                        _graph(),
+                        _picture("spectrum", "Bragg peaks", (spectrum.SIDE, spectrum.SIDE)),
+                        name="States and lattice",
+                    ),
+                    _picture("dopants", "Dopants", (dopants.HEIGHT, dopants.WIDTH)),
+                    rrb.Horizontal(
+                        _rosette(),
+                        rrb.TextDocumentView(origin="rates", name="Rates"),
+                        column_shares=[1.0, 1.9],
+                        name="Rates and directions",
+                    ),
                 ),
                 _picture("classes", "Mean image of every class", sizes.classes),
                 _series(),
@@ -85,10 +95,20 @@ def _graph() -> rrb.GraphView:
     )
 
 
+def _rosette() -> rrb.Spatial2DView:
+    bounds = rrb.VisualBounds2D(
+        x_range=[-rosette.REACH, rosette.REACH], y_range=[-rosette.REACH, rosette.REACH]
+    )
+    return rrb.Spatial2DView(
+        origin="rosette", name="Hops and D by direction", background=_BLACK, visual_bounds=bounds
+    )
+
+
 def _series() -> rrb.Vertical:
     return rrb.Vertical(
         rrb.Horizontal(
-            _lines("populations", "Defects in the frame"),
+            # its colours are those of the frame's legend, which would hide half of it
+            _lines("populations", "Defects; grey: Σp(vacancy)", legend=False),
             _lines("fractions", "Area, %"),
             _lines("rate", "Frames/s", legend=False),
             column_shares=[1.6, 1.0, 0.8],
@@ -112,5 +132,5 @@ def _status() -> rrb.TextDocumentView:
 
 
 def _alerts() -> rrb.TextLogView:
-    columns = rrb.TextLogColumns(timeline_columns=[FRAME], text_log_columns=["loglevel", "body"])
+    columns = rrb.TextLogColumns(timeline_columns=[FRAME], text_log_columns=["body"])
     return rrb.TextLogView(origin="alerts", name="Alerts", columns=columns)

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-
-@dataclass(frozen=True)
-class Band:
-    """An estimate and its credible interval."""
-
-    value: float
-    low: float
-    high: float
+from latticewatch.viewer.keys import Band, at, band, floats, matrix, number, rows, text
+from latticewatch.viewer.motion import Directions, Rate, read_directions, read_rates
+from latticewatch.viewer.surroundings import Surroundings, read_surroundings
+from latticewatch.viewer.turns import Turn, read_turns
 
 
 @dataclass(frozen=True)
@@ -77,6 +72,15 @@ class Facts:
         What the test says of the transitions: whether they are kinetics at all.
     agreement, disagreeing
         Of segmenter and labels, and whether it is low for long.
+    means
+        Means over the session with their intervals, by the place of the statistics:
+        ``populations.VS``, ``fractions.hole``, ``defect_density_nm2``.
+    rates, directions
+        Per second and per dose; whether vacancies move alike in all directions.
+    surroundings
+        Of the dopants, by state.
+    turns
+        The last change points.
     """
 
     frames: int = 0
@@ -96,71 +100,69 @@ class Facts:
     chain: Chain | None = None
     memory: str | None = None
     classes: tuple[ClassFact, ...] = ()
+    means: Mapping[str, Band] = field(default_factory=dict)
+    rates: tuple[Rate, ...] = ()
+    directions: Directions | None = None
+    surroundings: tuple[Surroundings, ...] = ()
+    turns: tuple[Turn, ...] = ()
     ended: bool = False
 
 
 def read_facts(data: Mapping[str, Any]) -> Facts:
     """Take what is drawn from the statistics; a key that is missing or odd is left out."""
-    free = _at(data, "diffusion", "free")
+    free = at(data, "diffusion", "free")
     return Facts(
-        frames=int(_number(_at(data, "frames")) or 0),
-        missing=int(_number(_at(data, "missing")) or 0),
-        credible=_number(_at(data, "credible")) or 0.95,
-        populations=_now(_at(data, "populations")),
-        states=_now(_at(data, "states")),
-        fractions=_now(_at(data, "fractions")),
-        expected_vacancies=_number(_at(data, "fusion", "expected_vacancies", "now")),
-        diffusion=_band(_at(free, "D_nm2_s")),
-        hop_rate=_band(_at(free, "hop_rate_per_s")),
-        density=_number(_at(data, "defect_density_nm2", "now")),
-        constant_px=_number(_at(data, "lattice", "constant_px", "mean")),
-        pixel_size_nm=_number(_at(data, "pixel_size_nm")),
-        agreement=_band(_at(data, "calibration", "agreement"), "mean"),
-        disagreeing=_at(data, "calibration", "low") is True,
-        chain=_chain(_at(data, "transitions")),
-        memory=_text(_at(data, "transitions", "memory", "verdict")),
-        classes=_classes(_at(data, "classes")),
-        ended=_at(data, "ended") is True,
+        frames=int(number(at(data, "frames")) or 0),
+        missing=int(number(at(data, "missing")) or 0),
+        credible=number(at(data, "credible")) or 0.95,
+        populations=_now(at(data, "populations")),
+        states=_now(at(data, "states")),
+        fractions=_now(at(data, "fractions")),
+        expected_vacancies=number(at(data, "fusion", "expected_vacancies", "now")),
+        diffusion=band(at(free, "D_nm2_s")),
+        hop_rate=band(at(free, "hop_rate_per_s")),
+        density=number(at(data, "defect_density_nm2", "now")),
+        constant_px=number(at(data, "lattice", "constant_px", "mean")),
+        pixel_size_nm=number(at(data, "pixel_size_nm")),
+        agreement=band(at(data, "calibration", "agreement"), "mean"),
+        disagreeing=at(data, "calibration", "low") is True,
+        chain=_chain(at(data, "transitions")),
+        memory=text(at(data, "transitions", "memory", "verdict")),
+        classes=_classes(at(data, "classes")),
+        means=_means(data),
+        rates=read_rates(data),
+        directions=read_directions(data),
+        surroundings=read_surroundings(data),
+        turns=read_turns(data),
+        ended=at(data, "ended") is True,
     )
-
-
-def _at(data: Any, *keys: str) -> Any:
-    for key in keys:
-        data = data.get(key) if isinstance(data, Mapping) else None
-    return data
-
-
-def _number(value: Any) -> float | None:
-    known = isinstance(value, (int, float)) and not isinstance(value, bool)
-    return float(value) if known and math.isfinite(value) else None
-
-
-def _text(value: Any) -> str | None:
-    return value if isinstance(value, str) else None
 
 
 def _now(series: Any) -> dict[str, float] | None:
     """Values of the last frame by name."""
     if not isinstance(series, Mapping):
         return None
-    values = {str(name): _number(_at(row, "now")) for name, row in series.items()}
+    values = {str(name): number(at(row, "now")) for name, row in series.items()}
     return {name: value for name, value in values.items() if value is not None}
 
 
-def _band(row: Any, key: str = "value") -> Band | None:
-    value, low, high = (_number(_at(row, name)) for name in (key, "low", "high"))
-    if value is None or low is None or high is None:
-        return None
-    return Band(value, low, high)
+def _means(data: Mapping[str, Any]) -> dict[str, Band]:
+    found = {"defect_density_nm2": band(at(data, "defect_density_nm2"), "mean")}
+    for group in ("populations", "fractions"):
+        series = at(data, group)
+        for name, row in series.items() if isinstance(series, Mapping) else ():
+            found[f"{group}.{name}"] = band(row, "mean")
+    return {place: mean for place, mean in found.items() if mean is not None}
 
 
 def _chain(transitions: Any) -> Chain | None:
     """Of the states behind the labels where they are told, else of the labels."""
-    states = _at(transitions, "states")
-    if not isinstance(states, Sequence) or isinstance(states, str) or not states:
+    states = rows(at(transitions, "states"))
+    if not states:
         return None
-    for source, hidden in ((_at(transitions, "hidden"), True), (transitions, False)):
-        matrices = [_square(_at(source, k), len(states)) for k in ("probabilities", "low", "high")]
+    side = len(states)
+    for source, hidden in ((at(transitions, "hidden"), True), (transitions, False)):
+        matrices = [matrix(at(source, k), side, side) for k in ("probabilities", "low", "high")]
         probabilities, low, high = matrices
         if probabilities is None or low is None or high is None:
             continue
@@ -169,28 +171,14 @@ def _chain(transitions: Any) -> Chain | None:
     return None
 
 
-def _square(rows: Any, side: int) -> np.ndarray | None:
-    matrix = _floats(rows)
-    return matrix if matrix is not None and matrix.shape == (side, side) else None
-
-
-def _floats(rows: Any) -> np.ndarray | None:
-    """Two-dimensional array, None in it as NaN; None for what is no such thing."""
-    try:
-        array = np.array(rows, dtype=np.float64)
-    except (TypeError, ValueError):
-        return None
-    return array if array.ndim == 2 and array.size else None
-
-
-def _classes(rows: Any) -> tuple[ClassFact, ...]:
+def _classes(told: Any) -> tuple[ClassFact, ...]:
     known = []
-    for row in rows if isinstance(rows, Sequence) and not isinstance(rows, str) else ():
-        image, number = _floats(_at(row, "mean_image")), _number(_at(row, "class_id"))
-        if image is None or number is None or not np.isfinite(image).all():
+    for row in rows(told):
+        image, place = floats(at(row, "mean_image")), number(at(row, "class_id"))
+        if image is None or place is None or not np.isfinite(image).all():
             continue
-        species = str(_at(row, "species") or "unknown")
-        posterior = _number(_at(row, "posterior", species))
-        weight = _number(_at(row, "weight")) or 0.0
-        known.append(ClassFact(int(number), species, posterior, weight, image))
+        species = str(at(row, "species") or "unknown")
+        posterior = number(at(row, "posterior", species))
+        weight = number(at(row, "weight")) or 0.0
+        known.append(ClassFact(int(place), species, posterior, weight, image))
     return tuple(known)

@@ -12,6 +12,7 @@ from latticewatch.client.messages import (
     Health,
     Message,
     Overlay,
+    PartialOverlay,
     Statistics,
 )
 from latticewatch.viewer import series
@@ -21,7 +22,9 @@ from latticewatch.viewer.classes import class_entries, montage_size
 from latticewatch.viewer.drawing import Drawing, Entry
 from latticewatch.viewer.facts import Facts, read_facts
 from latticewatch.viewer.pairing import Pairing
+from latticewatch.viewer.rows import preview_shape, rows_entries
 from latticewatch.viewer.scene import frame_entries
+from latticewatch.viewer.session_views import SessionViews
 from latticewatch.viewer.spectrum import spectrum_entries
 from latticewatch.viewer.status import (
     Losses,
@@ -66,6 +69,7 @@ class Live:
         self._pairing = Pairing()
         self._trails: Trails = {}
         self._styled: set[str] = set()
+        self._session = SessionViews()
         self._arrivals: deque[float] = deque(maxlen=WINDOW)
         self._drawn_s: deque[float] = deque(maxlen=WINDOW)
         self._spectrum_s: float | None = None
@@ -85,6 +89,8 @@ class Live:
         if not self._shows(message):
             self.lost(other_streams=1)
             return []
+        if isinstance(message, PartialOverlay):
+            return self._take_rows(message)
         self.stream, self._run = message.stream, message.run
         self.lost(missed=message.missed)
         if isinstance(message, (Overlay, Defects)):
@@ -149,6 +155,15 @@ class Live:
             Drawing(overlay.frame, overlay.time_s, tuple(entries), overlay=overlay, sent_s=sent_s)
         ]
 
+    def _take_rows(self, partial: PartialOverlay) -> list[Drawing]:
+        """Draw what there is of a frame that is being acquired, unless it is there as a whole."""
+        if self._run in (None, partial.run) and partial.frame <= self._frame:
+            return []
+        self.stream, self._run = partial.stream, partial.run
+        self.sizes = replace(self.sizes, frame=preview_shape(partial))
+        entries = rows_entries(partial, self._facts.constant_px)
+        return [Drawing(partial.frame, partial.time_s, tuple(entries))]
+
     def _pace(self, overlay: Overlay) -> list[Entry]:
         if overlay.published_s is None:
             return []
@@ -176,6 +191,7 @@ class Live:
         if facts.classes:
             self.sizes = replace(self.sizes, classes=montage_size(facts.classes))
             entries += class_entries(facts.classes)
+        entries += self._session.entries(facts)
         # the end of a stream belongs to no frame, and a missing frame has no time of its own
         frame = self._frame if facts.ended and self._frame >= 0 else message.frame
         told = tuple(self._drawn_s)
@@ -184,7 +200,8 @@ class Live:
             entries.append(memory_entry(facts.memory))
             self._memory = facts.memory
         static = tuple(series.species_style(name) for name in sorted(fresh))
-        return [Drawing(frame, self._time_s, tuple(entries), static)]
+        changes = self._session.changes(facts, frame, self._time_s)
+        return [Drawing(frame, self._time_s, tuple(entries), static), *changes]
 
     def _take_health(self, health: Health) -> list[Drawing]:
         if health.state == self._health:
@@ -208,12 +225,13 @@ def left_to_draw(batch: Sequence[Message], now_s: float) -> tuple[list[Message],
         return list(batch), 0
     # of the newest frame only a part may have come: the one before it is whole
     newest: dict[tuple[str, int], int] = {}
-    for message in batch:
+    whole = [message for message in batch if not isinstance(message, PartialOverlay)]
+    for message in whole:
         key = (message.stream, message.run)
         newest[key] = max(newest.get(key, -1), message.frame)
     kept: list[Message] = []
     left_out = set()
-    for message in batch:
+    for message in whole:
         if (
             isinstance(message, (Alert, Health))
             or message.frame >= newest[message.stream, message.run] - 1

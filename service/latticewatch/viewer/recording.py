@@ -9,6 +9,7 @@ import rerun as rr
 from latticewatch.viewer.blueprint import Sizes, blueprint
 from latticewatch.viewer.drawing import ACQUIRED, EARLIEST_UNIX_S, FRAME, Drawing
 from latticewatch.viewer.series import line_styles
+from latticewatch.viewer.turn_marks import mark_styles
 
 APPLICATION = "latticewatch"
 
@@ -39,7 +40,7 @@ class Recording:
         self._stream.set_log_tick_enabled(False)
         self._sizes = Sizes()
         self._stream.send_blueprint(blueprint(self._sizes))
-        for entity, style in line_styles():
+        for entity, style in (*line_styles(), *mark_styles()):
             self._stream.log(entity, style, static=True)
 
     def draw(self, drawing: Drawing) -> None:

@@ -31,9 +31,9 @@ _LEGEND_COLUMNS = 4
 _LETTER_SHARE = 0.0145
 
 #: Widths on the screen, in points of the interface: lines half of, dots and paths.
-_LINE = rr.Radius.ui_points(1.0)
+LINE = rr.Radius.ui_points(1.0)
 _PATH = rr.Radius.ui_points(0.75)
-_DOT = rr.Radius.ui_points(1.5)
+DOT = rr.Radius.ui_points(1.5)
 
 _INK = (230, 230, 230)
 
@@ -72,7 +72,7 @@ def frame_entries(
     styles = [style_of(s, t) for s, t in _names(table)]
     colours = rgbs([colour for colour, _ in styles])
     labels = hover_labels(table, trails, overlay.frame)
-    size = MARKER_RADIUS * (constant_px / block if constant_px else _CONSTANT_SHARE * rows)
+    size = marker_size(constant_px, block, rows)
     strips = [
         OUTLINES[marker] * size + place
         for (_, marker), place in zip(styles, places.tolist(), strict=True)
@@ -82,16 +82,16 @@ def frame_entries(
         ("frame/image", rr.Image(overlay.image, color_model="L")),
         ("frame/border", rr.Boxes2D(
             array=[[0, 0, overlay.image.shape[1], rows]], array_format=rr.Box2DFormat.XYWH,
-            colors=BORDER, radii=_LINE,
+            colors=BORDER, radii=LINE,
         )),
         ("frame/outlines", rr.LineStrips2D(
-            strips, colors=colours, radii=_LINE, labels=labels, show_labels=False, draw_order=20
+            strips, colors=colours, radii=LINE, labels=labels, show_labels=False, draw_order=20
         )),
         ("frame/defects", rr.Points2D(
-            places, colors=colours, radii=_DOT, labels=labels, show_labels=False, draw_order=30
+            places, colors=colours, radii=DOT, labels=labels, show_labels=False, draw_order=30
         )),
         *_paths(table, trails, pixel_size_nm, block, colours),
-        *_legend(table, overlay.image.shape),
+        *legend(_names(table), overlay.image.shape),
         *_scale_bar(overlay.image.shape, pixel_size_nm, block),
     ]  # fmt: skip
 
@@ -99,6 +99,11 @@ def frame_entries(
 def block_of(overlay: Overlay) -> int:
     """Pixels of the frame as acquired along a pixel of its preview."""
     return max(1, int(overlay.frame_shape[0] // max(1, overlay.image.shape[0])))
+
+
+def marker_size(constant_px: float | None, block: int, rows: int) -> float:
+    """Radius of a marker in a preview of so many rows, in its pixels."""
+    return MARKER_RADIUS * (constant_px / block if constant_px else _CONSTANT_SHARE * rows)
 
 
 def to_view(points: np.ndarray, block: int) -> np.ndarray:
@@ -154,11 +159,9 @@ def _paths(
     return [("frame/paths", drawn)]
 
 
-def _legend(table: DefectTable, shape: tuple[int, ...]) -> list[Entry]:
-    """One marker and one name with the count for each kind below the frame."""
-    counts = Counter(
-        f"{species} + vac." if "+" in state else species for species, state in _names(table)
-    )
+def legend(kinds: list[tuple[str, str]], shape: tuple[int, ...]) -> list[Entry]:
+    """One marker and one name with the count for each species and state below the frame."""
+    counts = Counter(f"{species} + vac." if "+" in state else species for species, state in kinds)
     names = sorted(counts)
     height, width = shape
     line = LEGEND_SHARE * height / 2
@@ -174,7 +177,7 @@ def _legend(table: DefectTable, shape: tuple[int, ...]) -> list[Entry]:
         left = x + 0.03 * width + 0.5 * _LETTER_SHARE * width * len(texts[-1])
         places.append((left, y - 0.55 * line))
     return [
-        ("frame/legend/markers", rr.LineStrips2D(strips, colors=rgbs(colours), radii=_LINE)),
+        ("frame/legend/markers", rr.LineStrips2D(strips, colors=rgbs(colours), radii=LINE)),
         ("frame/legend/names", rr.Points2D(
             places, colors=[_INK] * len(places), radii=rr.Radius.ui_points(0.0), labels=texts,
             show_labels=True,

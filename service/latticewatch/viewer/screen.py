@@ -22,6 +22,10 @@ _START_S = 60.0
 
 _POLL_S = 0.05
 
+#: Proxies, at the discard port.
+_PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
+_NOBODY = f"http://{LOOPBACK}:9"
+
 
 @dataclass(frozen=True)
 class Screen:
@@ -108,8 +112,14 @@ def _binary() -> Path:
 
 
 def _environment() -> dict[str, str]:
-    """Rerun sends usage statistics to its makers unless told that it runs in a test."""
-    return {**os.environ, "CI": "1", "RUST_LOG": os.environ.get("RUST_LOG", "warn")}
+    """Keep Rerun on this machine: no usage statistics, which it sends unless in a test, no news.
+
+    Its window asks its makers for a newer version when it starts; there is no switch for that, so
+    it is told of a proxy that nobody listens at.
+    """
+    proxies = {name: _NOBODY for kind in _PROXIES for name in (kind, kind.lower())}
+    quiet = {"CI": "1", "RUST_LOG": os.environ.get("RUST_LOG", "warn")}
+    return {**os.environ, **proxies, **quiet}
 
 
 def _free_ports() -> tuple[int, int]:

@@ -7,7 +7,8 @@ import rerun as rr
 
 from latticewatch.palette import style_of
 from latticewatch.viewer.drawing import Entry, path, rgb
-from latticewatch.viewer.facts import Band, Facts
+from latticewatch.viewer.facts import Facts
+from latticewatch.viewer.keys import Band
 
 #: Okabe and Ito's colours for what is no species; the palette of species is of the same eight.
 _BLUE, _VERMILION, _GREEN, _GREY = "#56B4E9", "#D55E00", "#009E73", "#999999"

@@ -16,7 +16,7 @@ from latticewatch.viewer.recording import Recording
 
 log = logging.getLogger(__name__)
 
-TOPICS = ("overlay", "defects", "statistics", "alert", "health")
+TOPICS = ("partial", "overlay", "defects", "statistics", "alert", "health")
 
 #: Seconds without a message after which the window is looked at again.
 _LOOK_S = 0.25

@@ -10,10 +10,16 @@ import rerun as rr
 
 from latticewatch.client.messages import Alert, Health
 from latticewatch.viewer.drawing import Entry
-from latticewatch.viewer.facts import Band, Facts
+from latticewatch.viewer.facts import Facts
+from latticewatch.viewer.keys import Band
 
 #: Rerun's levels by an alert's severity; any other severity is a warning.
 _LEVELS = {"info": "INFO", "warning": "WARN", "error": "ERROR", "critical": "CRITICAL"}
+
+#: Colours of the lines by level, Okabe and Ito's; the page has no room for the level's name.
+_COLOURS = {
+    "INFO": (200, 200, 200), "WARN": (230, 159, 0), "ERROR": (213, 94, 0), "CRITICAL": (213, 94, 0),
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -94,24 +100,28 @@ def alert_entry(alert: Alert) -> Entry:
     """Return an alert's line in the log."""
     level = _LEVELS.get(alert.severity, "WARN") if alert.active else "INFO"
     over = "" if alert.active else " (over)"
-    return ("alerts", rr.TextLog(f"{alert.rule}{over}: {alert.text}", level=level))
+    return _line(f"{alert.rule}{over}: {alert.text}", level)
 
 
 def health_entry(health: Health) -> Entry:
     """Return the line that says that the service's state has changed."""
     if health.state == "ok":
-        return ("alerts", rr.TextLog("service: ok again", level="INFO"))
+        return _line("service: ok again", "INFO")
     texts = [
         str(text)
         for name in ("unavailable", "disagreeing")
         for text in _texts(health.values.get(name))
     ]
-    return ("alerts", rr.TextLog(f"service {health.state}: {'; '.join(texts)}", level="WARN"))
+    return _line(f"service {health.state}: {'; '.join(texts)}", "WARN")
 
 
 def memory_entry(verdict: str) -> Entry:
     """Return the line that says what the memory test says now."""
-    return ("alerts", rr.TextLog(f"transitions: {verdict}", level="INFO"))
+    return _line(f"transitions: {verdict}", "INFO")
+
+
+def _line(text: str, level: str) -> Entry:
+    return ("alerts", rr.TextLog(text, level=level, color=_COLOURS[level]))
 
 
 def _texts(value: object) -> list[object]:

@@ -12,7 +12,7 @@ class PublisherStats:
     Attributes
     ----------
     sent
-        Frames handed over to `Publisher.send`.
+        Frames handed over, whole or row by row.
     acked, rejected
         Frames that the service has committed, and refused for good.
     resent

@@ -1,0 +1,1 @@
+"""What `latticewatch watch` shows: messages in, lines of text out."""
