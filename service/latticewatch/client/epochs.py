@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import secrets
+from pathlib import Path
 
 from latticewatch.client import checks
 from latticewatch.client.errors import FrameError
 from latticewatch.client.frames import EndHeader, parse_message
 from latticewatch.client.records import Entry
+from latticewatch.client.spool import Spool, Sync
 
 
 def continued(last: Entry | None, epoch: int | None, *, doubtful: bool = False) -> tuple[int, int]:
@@ -44,3 +46,23 @@ def continued(last: Entry | None, epoch: int | None, *, doubtful: bool = False) 
     if epoch is None:
         return secrets.randbits(63), 0
     return checks.natural("epoch", epoch), 0
+
+
+def begun(
+    folder: Path | None, stream: str, limit_bytes: int, sync: Sync, epoch: int | None
+) -> tuple[Spool | None, int, int]:
+    """Open the spool, where there is a folder for one; give it, epoch and next sequence number.
+
+    Raises
+    ------
+    FrameError, SpoolError, OSError
+        As `continued` and `Spool` do.
+    """
+    if folder is None:
+        return (None, *continued(None, epoch))
+    spool = Spool(folder, stream, limit_bytes, sync=sync)
+    try:
+        return (spool, *continued(spool.last, epoch, doubtful=spool.doubtful))
+    except BaseException:
+        spool.close()
+        raise

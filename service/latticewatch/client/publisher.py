@@ -12,9 +12,9 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from latticewatch.client import checks
+from latticewatch.client import checks, room
 from latticewatch.client.addresses import check_endpoint
-from latticewatch.client.epochs import continued
+from latticewatch.client.epochs import begun
 from latticewatch.client.errors import FrameError, PublisherError
 from latticewatch.client.frames import EndHeader, checked_header, encode_frame, pack_header
 from latticewatch.client.growing import GrowingFrame, growing_header
@@ -23,16 +23,7 @@ from latticewatch.client.link import Link
 from latticewatch.client.outbox import Block, Outbox
 from latticewatch.client.records import Entry
 from latticewatch.client.replies import Ack, Ended, ErrorReply, Reply, SendAgain
-from latticewatch.client.room import (
-    IN_FLIGHT,
-    MEMORY_BYTES,
-    SPOOL_BYTES,
-    Gate,
-    Policy,
-    Room,
-    step_over,
-)
-from latticewatch.client.spool import Spool, no_sync, sync_to_disk
+from latticewatch.client.spool import no_sync, sync_to_disk
 from latticewatch.client.tally import PublisherStats
 
 log = logging.getLogger(__name__)
@@ -91,13 +82,13 @@ class Publisher:
         stream: str = "stem",
         epoch: int | None = None,
         *,
-        memory_bytes: int = MEMORY_BYTES,
+        memory_bytes: int = room.MEMORY_BYTES,
         spool_dir: str | Path | None = None,
-        spool_bytes: int = SPOOL_BYTES,
+        spool_bytes: int = room.SPOOL_BYTES,
         spool_fsync: Literal["always", "never"] = "always",
-        when_full: Policy = "refuse",
+        when_full: room.Policy = "refuse",
         thin_every: int = 10,
-        in_flight: int = IN_FLIGHT,
+        in_flight: int = room.IN_FLIGHT,
         ack_timeout_s: float = 30.0,
         on_error: Callable[[ErrorReply], None] | None = None,
         keys: Keys | str | Path | None = None,
@@ -105,20 +96,13 @@ class Publisher:
         check_endpoint(endpoint)
         known = keys_of(keys)
         self.stream = checks.stream_name(stream)
-        self._gate = Gate(self.stream, when_full, thin_every)
+        self._gate = room.Gate(self.stream, when_full, thin_every)
         self.errors: deque[ErrorReply] = deque(maxlen=KEPT_ERRORS)
         self._on_error = on_error
         sync = sync_to_disk if spool_fsync == "always" else no_sync
         folder = Path(spool_dir) if spool_dir is not None else None
-        spool = Spool(folder, stream, spool_bytes, sync=sync) if folder is not None else None
+        spool, self.epoch, self._next_seq = begun(folder, stream, spool_bytes, sync, epoch)
         self._outbox = Outbox(in_flight, memory_bytes, spool)
-        try:
-            last, doubtful = (spool.last, spool.doubtful) if spool else (None, False)
-            self.epoch, self._next_seq = continued(last, epoch, doubtful=doubtful)
-        except BaseException:
-            if spool is not None:
-                spool.close()
-            raise
         self._changed = threading.Condition()
         self._last_kept = self._next_seq - 1
         self._sent = self._acked = self._rejected = 0
@@ -128,7 +112,7 @@ class Publisher:
         self._link = Link(endpoint, self._outbox, self._settle, ack_timeout_s, self._failed, known)
         self._growing: GrowingFrame | None = None
         self._reserved = 0
-        self._room = Room(memory_bytes, self._outbox, self._link)
+        self._room = room.Room(memory_bytes, self._outbox, self._link)
         self._link.start()
 
     def send(
@@ -161,7 +145,7 @@ class Publisher:
         FrameError
             The service would reject the frame.
         PublisherFullError
-            Neither memory nor spool has room, and the policy is to refuse; its number is still free.
+            Neither memory nor spool has room, and the policy is to refuse: nothing was taken.
         PublisherError
             The publisher is closed, its epoch has ended, or its thread has failed.
         """
@@ -185,7 +169,7 @@ class Publisher:
                 self._hand_over(entry)
                 self._sent += 1
             else:
-                self._next_seq = step_over(number, self._last_kept)
+                self._next_seq = room.step_over(number, self._last_kept)
             return number
 
     def frame(
