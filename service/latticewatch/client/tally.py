@@ -19,12 +19,12 @@ class PublisherStats:
         Repetitions on the wire after a lost connection or a silent service.
     spooled
         Frames that went through the spool on disk.
-    left_out
-        Frames that were handed over and not kept, since room was scarce; not among `sent`.
     pending
         Frames (and the end message) not settled yet.
     connected
         Whether the service is there now.
+    left_out
+        Frames that were handed over and not kept, since room was scarce; not among `sent`.
     """
 
     sent: int
@@ -32,6 +32,6 @@ class PublisherStats:
     rejected: int
     resent: int
     spooled: int
-    left_out: int
     pending: int
     connected: bool
+    left_out: int = 0
