@@ -150,6 +150,11 @@ class Ingest(Port):
                     await self._take(frames[0].bytes, [frame.buffer for frame in frames[1:]])
             await self._give_up()
 
+    def forget(self, stream: str) -> None:
+        """Let the stream's next message open its session anew, as `resume` finds it then."""
+        self._streams.pop(stream, None)
+        self._stalled.pop(stream, None)
+
     async def ack(self, stream: str, epoch: int, seqs: list[int]) -> None:
         """Tell the source that these frames are committed."""
         reply = self._streams[stream].acked(epoch, seqs)
@@ -228,7 +233,9 @@ class Ingest(Port):
     async def _intake(self, stream: str, epoch: int, seq: int, peer: bytes) -> StreamIntake:
         """Intake of the stream, made where it is new; remembers whom to answer."""
         if stream not in self._streams:
-            if len(self._streams) >= self._max_streams:
+            # those that could not be opened count: their names are kept too
+            known = self._streams.keys() | self.counters.unavailable.keys()
+            if stream not in known and len(known) >= self._max_streams:
                 reason = f"the service has {self._max_streams} streams already"
                 raise FrameError("stream", reason, "use one of them, or raise the limit")
             try:
@@ -253,7 +260,7 @@ class Ingest(Port):
     async def _give_up(self) -> None:
         """Declare gaps that have been waited for long enough."""
         now = time.monotonic()
-        for stream, intake in self._streams.items():
+        for stream, intake in tuple(self._streams.items()):
             awaited, since = self._stalled.get(stream, (-1, now))
             if not intake.waiting:
                 self._stalled.pop(stream, None)

@@ -6,10 +6,12 @@ two together.
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections import Counter as Counter_
 from collections.abc import Iterator
 from threading import Thread
+from urllib.parse import urlsplit
 from wsgiref.simple_server import WSGIServer
 
 from prometheus_client import (
@@ -26,8 +28,10 @@ from prometheus_client.registry import Collector
 
 from latticewatch.agreement import Counts
 from latticewatch.alerting import Watch
+from latticewatch.binding import check_binding
 from latticewatch.client.messages import Alert, DefectTable
 from latticewatch.ingest import IngestCounters
+from latticewatch.port import PortError
 from latticewatch.standing import Standing
 
 # a second series beside each counter that nobody queries
@@ -199,3 +203,32 @@ class Metrics:
             The address is taken.
         """
         return start_http_server(port, addr=host, registry=self.registry)
+
+    @contextlib.contextmanager
+    def port(self, url: str) -> Iterator[str]:
+        """Serve metrics while inside; gives the address, empty where none is wanted.
+
+        Raises
+        ------
+        BindingError
+            The address may be reached by strangers.
+        PortError
+            It is taken.
+        """
+        if not url:
+            yield ""
+            return
+        parts = urlsplit(url)
+        check_binding(f"tcp://{parts.netloc}")
+        try:
+            server, thread = self.serve(parts.hostname or "127.0.0.1", parts.port or 0)
+        except OSError as error:
+            raise PortError(
+                f"{url} cannot be bound ({error.strerror}): give another port, or none at all"
+            ) from error
+        try:
+            yield f"http://{parts.hostname}:{server.server_port}/metrics"
+        finally:
+            server.shutdown()
+            server.server_close()
+            thread.join()

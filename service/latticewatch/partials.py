@@ -95,6 +95,12 @@ class Partials:
         self._streams[stream].in_hand -= 1
         self._changed.set()
 
+    def dropped(self, stream: str) -> None:
+        """Note that what was in hand of a stream will not be settled."""
+        state = self._streams[stream]
+        state.in_hand, state.part = 0, None
+        self._changed.set()
+
     async def run(self) -> None:
         """Analyse what comes until cancelled."""
         while True:

@@ -101,6 +101,7 @@ class StreamPipeline:
         self._steps: deque[asyncio.Future[Step]] = deque()
         self._room = asyncio.Semaphore(queue)
         self._filled = asyncio.Event()
+        self._closed = False
         self._writing = ThreadPoolExecutor(1, f"latticewatch-writer-{writer.stream}")
 
     @property
@@ -109,8 +110,11 @@ class StreamPipeline:
         return len(self._steps)
 
     async def put(self, delivery: Delivery) -> None:
-        """Take the next delivery; waits while the queue is full."""
+        """Take the next delivery; waits while the queue is full. A closed one takes nothing."""
         await self._room.acquire()
+        if self._closed:
+            self._room.release()  # for the next that waits
+            return
         loop = asyncio.get_running_loop()
         step: asyncio.Future[Step]
         if isinstance(delivery, Arrival):
@@ -125,7 +129,13 @@ class StreamPipeline:
         self._filled.set()
 
     async def run(self) -> None:
-        """Write what is analysed, in order, until cancelled."""
+        """Write what is analysed, in order, until cancelled.
+
+        Raises
+        ------
+        StoreError
+            A commit failed: what is in hand was not acknowledged, and the pipeline is to be closed.
+        """
         loop = asyncio.get_running_loop()
         while True:
             await self._filled.wait()
@@ -146,5 +156,7 @@ class StreamPipeline:
 
     def close(self) -> None:
         """Let the writer finish what it holds and close the store."""
+        self._closed = True
+        self._room.release()
         self._writing.shutdown(wait=True)
         self._writer.close()

@@ -10,7 +10,8 @@ from typing import TypeVar
 
 import zmq
 
-from latticewatch.client.messages import MAX_TOPIC_BYTES, Message, encode
+from latticewatch.client.checks import STREAM_PATTERN
+from latticewatch.client.messages import KINDS, MAX_TOPIC_BYTES, Health, Message, encode
 from latticewatch.port import Port
 from latticewatch.security import Admission
 from latticewatch.security.admission import LOOK_EVERY_S
@@ -103,8 +104,10 @@ class Publishing(Port):
                 continue
             if not ready:
                 continue
-            (request,) = await self._socket.recv_multipart()
+            request, *more = await self._socket.recv_multipart()
             wish, prefix = request[:1], request[1:]
+            if more or not _possible(prefix):
+                continue  # an XSUB socket can send anything, and ZeroMQ keeps every subscription
             if wish == bytes([_SUBSCRIBE]):
                 self._socket.set(zmq.SUBSCRIBE, prefix)
                 await self._greet(prefix)
@@ -117,3 +120,13 @@ class Publishing(Port):
             if topic.encode().startswith(prefix):
                 self.snapshots += 1
                 await self._socket.send_multipart(encode(replace(message, snapshot=True)))
+
+
+def _possible(prefix: bytes) -> bool:
+    """Whether a topic may begin so."""
+    kind, slash, stream = prefix.partition(b"/")
+    if not slash:
+        return any(name.encode().startswith(kind) for name in KINDS)
+    name = stream.decode("ascii", "replace")
+    streams = kind.decode("ascii", "replace") in KINDS.keys() - {Health.kind}
+    return streams and (not name or STREAM_PATTERN.fullmatch(name) is not None)

@@ -23,6 +23,9 @@ MAX_QUERY_BYTES = 64 * 1024
 #: Frames that one answer covers; who wants more asks again. At 150 defects a frame some 4 MB.
 MAX_FRAMES = 250
 
+#: What ``since`` tells of each frame.
+_PLACE = ("frame", "epoch", "seq", "time_s", "status")
+
 Handler = Callable[[dict[str, Any]], dict[str, Any]]
 
 
@@ -92,7 +95,9 @@ def store_handlers(data: Path) -> dict[str, Handler]:
 
     ``streams``: names. ``snapshot``: statistics and place of a stream. ``defects``, ``frames``,
     ``checks`` and ``alerts``: of the frames from ``first`` to ``last``; the answer's ``last`` says
-    how far it goes. With the checks come the models that the session had.
+    how far it goes. With the checks come the models that the session had. ``since``: defects and
+    alerts of the frames from ``first``, or from ``epoch`` and ``seq``, on, all of one moment; with
+    the newest of them come the statistics.
     """
 
     def streams(_: dict[str, Any]) -> dict[str, Any]:
@@ -132,7 +137,23 @@ def store_handlers(data: Path) -> dict[str, Handler]:
             first, last = _span(query, session)
             return {"first": first, "last": last, "alerts": session.alerts(first, last)}
 
+    def since(query: dict[str, Any]) -> dict[str, Any]:
+        with _session(data, query) as session, session.at_once():
+            place = session.place() or (0, 0, 0, False)
+            first, last = _span({**query, "first": _first(query, session), "last": None}, session)
+            rows = session.frames(first, last)
+            return {
+                "epoch": place[0],
+                "first": first,
+                "last": last,
+                "frames": [{name: row[name] for name in _PLACE} for row in rows],
+                "table": session.defects(first, last).to_wire(),
+                "alerts": session.alerts(first, last),
+                "statistics": session.statistics() if first <= place[2] == last + 1 else {},
+            }
+
     return {
+        "since": since,
         "streams": streams,
         "snapshot": snapshot,
         "defects": defects,
@@ -147,7 +168,19 @@ def _session(data: Path, query: dict[str, Any]) -> Session:
     if not (data / stream / SESSION_FILE).is_file():
         mend = "ask for 'streams' to see those that there are"
         raise FrameError("stream", f"{stream!r} is not known", mend)
-    return Session.open_read(data / stream)
+    return Session.open_read(data / stream / SESSION_FILE)
+
+
+def _first(query: dict[str, Any], session: Session) -> int:
+    """Frame that a query begins with: by its number, or by epoch and sequence number."""
+    if "epoch" not in query and "seq" not in query:
+        return checks.natural("first", query.get("first", 0))
+    epoch, seq = (checks.natural(name, query.get(name)) for name in ("epoch", "seq"))
+    first = session.frame_of(epoch, seq)
+    if first is None:
+        mend = "ask from a frame's number, or from 0"
+        raise FrameError("epoch", f"{epoch} is not in the session", mend)
+    return first
 
 
 def _span(query: dict[str, Any], session: Session) -> tuple[int, int]:

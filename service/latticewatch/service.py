@@ -8,7 +8,6 @@ ingest -> condition -> register -> segment -> localise -> describe   (`analysis`
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import time
 from collections.abc import Callable, Coroutine
@@ -16,14 +15,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from latticewatch import __version__
 from latticewatch.about import about
 from latticewatch.allocation import keep_freed_memory
 from latticewatch.analysis import Stopwatch
 from latticewatch.announce import timed
-from latticewatch.binding import check_binding
 from latticewatch.client.messages import Alert, Defects, Health, PartialOverlay
 from latticewatch.config import Settings
 from latticewatch.deliveries import Delivery, End, Refusal, StreamUnavailableError
@@ -33,7 +30,6 @@ from latticewatch.opening import open_stream, strip_reader
 from latticewatch.partials import Partials
 from latticewatch.pipeline import StreamPipeline
 from latticewatch.placement import Placement, gpu_for
-from latticewatch.port import PortError
 from latticewatch.publishing import Publishing
 from latticewatch.queries import Queries, store_handlers
 from latticewatch.reorder import Position
@@ -45,6 +41,7 @@ from latticewatch.standing import Standing, describe
 from latticewatch.steps import Analysed, Outcome
 from latticewatch.threads import blas_threads
 from latticewatch.training_process import Trainer, check_trainable, latticewatch_train
+from latticewatch.waiting import Waiting
 from latticewatch_models.runtime import Fall, Segmenter
 
 log = logging.getLogger(__name__)
@@ -105,7 +102,7 @@ class Service:
         self._standings: dict[str, Standing] = {}
         self._training: SelfTraining | None = None
         self._pipelines: dict[str, StreamPipeline] = {}
-        self._unavailable: dict[str, str] = {}
+        self._waiting = Waiting()
         self._tasks: set[asyncio.Task[None]] = set()
         self._failed: asyncio.Future[None]
 
@@ -114,8 +111,6 @@ class Service:
 
         Raises
         ------
-        StoreError
-            A session could not be written: its frames are not acknowledged, the sources keep them.
         PortError, OSError
             A port is taken.
         """
@@ -143,7 +138,7 @@ class Service:
         keep_freed_memory()
         try:
             async with self._ingest, self._publishing, queries:
-                with blas_threads(), self._metrics_port() as metrics_url:
+                with blas_threads(), self.metrics.port(ends.metrics) as metrics_url:
                     listening = Listening(
                         self._ingest.endpoint, self._publishing.endpoint, queries.endpoint,
                         metrics_url,
@@ -190,17 +185,17 @@ class Service:
 
     async def _resume(self, stream: str) -> Position:
         """Open a stream's session, new or as it was left, and start its pipeline."""
+        self._waiting.check(stream)
         try:
             writer, models = await asyncio.to_thread(
                 open_stream, stream, self.settings, self._configured, self._load, self._about,
                 self._placement,
             )  # fmt: skip
         except (StoreError, ValueError) as error:
-            if stream not in self._unavailable:
+            if self._waiting.not_opened(stream, error):
                 log.warning("stream %s waits: %s", stream, error)
-            self._unavailable[stream] = str(error)
             raise StreamUnavailableError(stream, str(error)) from error
-        self._unavailable.pop(stream, None)
+        self._waiting.opened(stream)
         for message in writer.latest():
             self._publishing.seed(message)
         pipeline = StreamPipeline(
@@ -215,8 +210,23 @@ class Service:
         if self._training is not None:
             self._training.follow(stream, writer.directory, models)
         self.metrics.streams.set(len(self._pipelines))
-        self._start(pipeline.run())
+        self._start(self._write(stream, pipeline))
         return writer.position
+
+    async def _write(self, stream: str, pipeline: StreamPipeline) -> None:
+        """Move a stream's frames through; when its file fails, they wait at their source."""
+        try:
+            await pipeline.run()
+        except StoreError as error:
+            if self._waiting.not_written(stream, error):
+                log.warning("stream %s waits: %s", stream, error)
+            # what is in hand was not acknowledged: it comes again, and opens the session anew
+            self._ingest.forget(stream)
+            self._partials.dropped(stream)
+            del self._pipelines[stream]
+            self.metrics.streams.set(len(self._pipelines))
+            self.metrics.queue_depth.labels(stream).set(0)
+            pipeline.close()
 
     def _admission(self, right: str) -> Admission | None:
         """Make who is let in at a port; None where the settings ask for no keys."""
@@ -241,11 +251,15 @@ class Service:
         self.metrics.published.labels(overlay.kind).inc()
 
     async def _deliver(self, delivery: Delivery) -> None:
-        self._partials.delivered(delivery.stream, delivery.frame)
-        await self._pipelines[delivery.stream].put(delivery)
+        pipeline = self._pipelines.get(delivery.stream)
+        if pipeline is not None:  # else its file has just failed, and the frame comes again
+            self._partials.delivered(delivery.stream, delivery.frame)
+            await pipeline.put(delivery)
 
     async def _settled(self, outcome: Outcome) -> None:
         """Publish what is committed, then tell the source."""
+        if self._waiting.committed(outcome.stream):
+            log.info("stream %s goes on: its session is written again", outcome.stream)
         watch = Stopwatch()
         with watch.stage("publish"):
             for message in outcome.messages:
@@ -316,7 +330,7 @@ class Service:
                 "received": dict(self.metrics.ingest.received),
                 "rejected": dict(self.metrics.ingest.rejected),
                 "missing": dict(self.metrics.ingest.missing),
-                "unavailable": dict(self._unavailable),
+                "unavailable": self._waiting.reasons,
                 "disagreeing": self._disagreeing(),
                 "self_training": {} if self._training is None else self._training.status(),
                 "arrays": "host" if self._placement.gpu is None else f"cuda:{self._placement.gpu}",
@@ -327,25 +341,3 @@ class Service:
             state = "degraded" if degraded else "ok"
             await self._publishing.publish(Health(state=state, values=values))
             await asyncio.sleep(HEALTH_EVERY_S)
-
-    @contextlib.contextmanager
-    def _metrics_port(self) -> Any:
-        """Serve metrics while inside; gives the address, empty where none is wanted."""
-        url = self.settings.endpoints.metrics
-        if not url:
-            yield ""
-            return
-        parts = urlsplit(url)
-        check_binding(f"tcp://{parts.netloc}")
-        try:
-            server, thread = self.metrics.serve(parts.hostname or "127.0.0.1", parts.port or 0)
-        except OSError as error:
-            raise PortError(
-                f"{url} cannot be bound ({error.strerror}): give another port, or none at all"
-            ) from error
-        try:
-            yield f"http://{parts.hostname}:{server.server_port}/metrics"
-        finally:
-            server.shutdown()
-            server.server_close()
-            thread.join()

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import sqlite3
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
@@ -18,15 +19,18 @@ from latticewatch.reorder import REMEMBERED, Position
 from latticewatch.schema import (
     ALERT_COLUMNS,
     CHECK_COLUMNS,
+    DAMAGED,
     EVENT_COLUMNS,
     FRAME_COLUMNS,
     MODEL_COLUMNS,
     PICTURE_COLUMNS,
     SETTINGS_COLUMNS,
     TRACK_COLUMNS,
+    StoreError,
     check_version,
     explained,
 )
+from latticewatch.seal import unsealed
 
 SESSION_FILE = "session.sqlite"
 
@@ -207,10 +211,41 @@ class Session:
         newest_last = (tuple(reversed(closed)), tuple(reversed(rejected)))
         return Position(epoch, seq, frame, ranges, ended, *newest_last)
 
+    def frame_of(self, epoch: int, seq: int) -> int | None:
+        """Return the number of the first committed frame of an epoch from `seq` on.
+
+        Past its last it is the number that comes next, be it of another epoch; None where the
+        session has no such epoch.
+        """
+        query = "SELECT MAX(frame) + 1 FROM frames WHERE epoch = ? AND seq < ?"
+        ((after,),) = self._all(query, (epoch, seq))
+        if after is None:
+            ((after,),) = self._all("SELECT MIN(frame) FROM frames WHERE epoch = ?", (epoch,))
+        return None if after is None else int(after)
+
+    @contextmanager
+    def at_once(self: S) -> Iterator[S]:
+        """All that is read inside is of one moment, whatever is committed meanwhile."""
+        with self._guard:
+            self._all("BEGIN", ())
+            try:
+                yield self
+            finally:
+                self._all("COMMIT", ())
+
     def state(self) -> bytes | None:
-        """Return the tracker's state as of `position`; None before the first frame."""
+        """Return the tracker's state as of `position`; None before the first frame.
+
+        Raises
+        ------
+        StoreError
+            It is damaged.
+        """
         rows = self._all("SELECT state FROM checkpoint", ())
-        return bytes(rows[0][0]) if rows else None
+        state = unsealed(bytes(rows[0][0])) if rows else None
+        if rows and state is None:
+            raise StoreError(f"{self.path}: the tracker's state in it is damaged; {DAMAGED}")
+        return state
 
     def _all(self, query: str, values: tuple[Any, ...]) -> list[tuple[Any, ...]]:
         with self._guard, explained(self.path):

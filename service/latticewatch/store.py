@@ -32,9 +32,11 @@ from latticewatch.schema import (
     Fsync,
     StoreError,
     check_version,
+    check_whole,
     explained,
     upgrade,
 )
+from latticewatch.seal import sealed
 from latticewatch.session import BUSY_S, Session, session_path
 
 if TYPE_CHECKING:
@@ -245,7 +247,7 @@ class Store(Session):
         self._db.execute(
             "INSERT OR REPLACE INTO checkpoint (id, epoch, seq, frame, ended, state) "
             "VALUES (1, ?, ?, ?, ?, ?)",
-            (*place, state),
+            (*place, sealed(state)),
         )
         self._db.execute(
             "INSERT OR REPLACE INTO statistics (id, frame, data) VALUES (1, ?, ?)",
@@ -264,6 +266,7 @@ def _connect(path: Path, fsync: Fsync) -> sqlite3.Connection:
             if fresh:
                 db.executescript(f"BEGIN IMMEDIATE;{SCHEMA}COMMIT;")
         check_version(db, path)
+        check_whole(db, path)
         upgrade(db, path)
     except BaseException:
         db.close()

@@ -32,8 +32,9 @@ from latticewatch.deliveries import End, Gap, Refusal
 from latticewatch.detections import FrameInfo
 from latticewatch.reorder import Position
 from latticewatch.results import FrameResult, SessionEnd, missing_frames, refused_frame
-from latticewatch.schema import Fsync
+from latticewatch.schema import Fsync, StoreError
 from latticewatch.segmenters import ModelRecord
+from latticewatch.session import SESSION_FILE
 from latticewatch.standing import Rule, Standing, describe
 from latticewatch.steps import Analysed, Outcome, Step
 from latticewatch.store import Store
@@ -93,7 +94,7 @@ class StreamWriter:
         self.stream = stream
         self.directory = directory
         self._about = dict(about or {})
-        self._store = Store.open(directory, fsync=fsync)
+        self._store = Store.open(directory / SESSION_FILE, fsync=fsync)
         try:
             state = self._store.state()
             self._tracker = (
@@ -298,8 +299,12 @@ class StreamWriter:
 
     def _write_statistics(self, statistics: Mapping[str, Any]) -> None:
         fresh = self.directory / (STATISTICS_FILE + ".new")
-        fresh.write_text(json.dumps(statistics, indent=1), encoding="utf-8")
-        fresh.replace(self.directory / STATISTICS_FILE)
+        try:
+            fresh.write_text(json.dumps(statistics, indent=1), encoding="utf-8")
+            fresh.replace(self.directory / STATISTICS_FILE)
+        except OSError as error:
+            # the end is committed; this file is written when the session is opened next
+            raise StoreError(f"{fresh} cannot be written ({error}): make room") from error
 
 
 @dataclass(frozen=True)

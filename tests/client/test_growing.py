@@ -12,8 +12,9 @@ from scripted import WAIT_S, Service
 
 from latticewatch.client import FrameError, Publisher, PublisherError, PublisherFullError
 from latticewatch.client.outbox import Block, Outbox
+from latticewatch.client.records import Entry
 from latticewatch.client.replies import Ack, Ended, SendAgain
-from latticewatch.client.spool import Entry, Spool
+from latticewatch.client.spool import Spool
 
 SHAPE = (64, 70)
 IMAGE = np.arange(64 * 70, dtype=np.uint16).reshape(SHAPE)

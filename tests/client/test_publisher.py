@@ -11,7 +11,8 @@ import pytest
 from scripted import WAIT_S, Service
 
 from latticewatch.client import FrameError, Publisher, PublisherError, PublisherFullError, link
-from latticewatch.client.frames import EndHeader
+from latticewatch.client.frames import EndHeader, encode_frame
+from latticewatch.client.records import Entry
 from latticewatch.client.replies import Ack, Ended, ErrorReply
 from latticewatch.client.spool import Spool
 
@@ -229,6 +230,23 @@ def test_ended_epoch_in_the_spool_goes_out_before_a_new_one(tmp_path):
         service.reply(Ended("a", 1))
         service.reply(Ack("a", 2, (0,)))
         assert second.flush(WAIT_S)
+
+
+def test_a_damaged_spool_is_told_and_the_rest_of_it_is_sent(service, tmp_path, caplog):
+    spool = Spool(tmp_path, "a", 10**6)
+    for seq in range(3):
+        header, pixels = encode_frame(FRAME, stream="a", epoch=5, seq=seq, time_s=0.0)
+        spool.append(Entry(5, seq, header, pixels))
+    spool.close()
+    (path,) = tmp_path.glob("*.spool")
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1  # in the second of three
+    path.write_bytes(data)
+    publisher = Publisher(service.endpoint, "a", spool_dir=tmp_path)
+    assert "1 places passed over" in caplog.text
+    assert (publisher.epoch, publisher.next_seq) == (5, 3)
+    assert service.seqs(2) == [0, 2]
+    publisher.close()
 
 
 def test_sequence_numbers_go_upwards_only(service):

@@ -8,9 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from latticewatch.client.errors import SpoolError
+from latticewatch.client.epochs import continued
+from latticewatch.client.errors import FrameError, SpoolError
 from latticewatch.client.outbox import Outbox
-from latticewatch.client.spool import Entry, Spool
+from latticewatch.client.records import Entry
+from latticewatch.client.spool import Spool
 
 BIG = 10**9
 
@@ -70,6 +72,71 @@ def test_torn_tail_is_cut_off_and_counted(tmp_path, cut):
     assert again.torn == 1
     again.append(entry(7))
     assert [e.seq for e in drain(again)] == [0, 1, 7]
+    again.close()
+
+
+@pytest.mark.parametrize("size", [0, 100, 5000])
+@pytest.mark.parametrize("at", [0, 3, 5, 8, 12, 20, 28, 33])
+@pytest.mark.parametrize("damaged", [0, 1, 3])
+def test_a_damaged_record_before_whole_ones_is_passed_over(tmp_path, size, at, damaged):
+    """At the length, the checksum, epoch, seq, length of the header, or what follows."""
+    spool = Spool(tmp_path, "a", BIG)
+    for seq in range(6):
+        spool.append(entry(seq, size, epoch=2**40 + 7))
+    spool.close()
+    (path,) = tmp_path.glob("*.spool")
+    data = bytearray(path.read_bytes())
+    each = (len(data) - 8) // 6
+    data[8 + damaged * each + at] ^= 0x40
+    path.write_bytes(data)
+    again = Spool(tmp_path, "a", BIG)
+    left = [seq for seq in range(6) if seq != damaged]
+    if damaged == 0 and 8 <= at < 16:  # nothing says any more which epoch to look for
+        left = []
+    again.append(entry(6, size, epoch=2**40 + 7))
+    got = drain(again)
+    assert [e.seq for e in got] == [*left, 6]
+    assert (again.damaged, again.torn) == ((1, 0) if left else (0, 1))
+    for one in got:
+        again.settle(one)
+    assert again.empty
+    again.close()
+
+
+@pytest.mark.parametrize("at", [0, 5, 9, 20, 40])
+def test_after_a_damaged_last_record_its_epoch_is_not_continued(tmp_path, at):
+    """The service may have counted its frame: another of the same number would be a repetition."""
+    spool = Spool(tmp_path, "a", BIG)
+    for seq in range(3):
+        spool.append(entry(seq))
+    spool.close()
+    (path,) = tmp_path.glob("*.spool")
+    data = bytearray(path.read_bytes())
+    data[8 + 2 * ((len(data) - 8) // 3) + at] ^= 0x40
+    path.write_bytes(data)
+    again = Spool(tmp_path, "a", BIG)
+    assert [e.seq for e in drain(again)] == [0, 1]
+    assert again.doubtful
+    epoch, seq = continued(again.last, None, doubtful=again.doubtful)
+    assert (epoch != 1, seq) == (True, 0)
+    with pytest.raises(FrameError, match="end is damaged"):
+        continued(again.last, 1, doubtful=again.doubtful)
+    again.close()
+
+
+@pytest.mark.parametrize("left", [1, 8, 27, 60, 133])
+@pytest.mark.parametrize("zeros", [0, 500])
+def test_a_record_that_was_not_written_to_its_end_leaves_no_doubt(tmp_path, left, zeros):
+    spool = Spool(tmp_path, "a", BIG)
+    for seq in range(3):
+        spool.append(entry(seq))
+    spool.close()
+    (path,) = tmp_path.glob("*.spool")
+    data = path.read_bytes()
+    whole = 8 + 2 * ((len(data) - 8) // 3)
+    path.write_bytes(data[:whole] + (bytes(zeros) if zeros else data[whole : whole + left]))
+    again = Spool(tmp_path, "a", BIG)
+    assert (again.torn, again.doubtful, again.last.seq) == (1, False, 1)
     again.close()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import signal
 import sqlite3
 import subprocess
@@ -275,6 +276,66 @@ def test_checks_and_models_are_committed_with_their_frames(store):
     first = {"frame": 0, "digest": "ab", "origin": "configured", "file": "", "reason": ""}
     second = {"frame": 2, **{name: value for name, value in vars(own).items() if name != "facts"}}
     assert store.models() == [first, second]
+
+
+def committed_session(folder, frames=4):
+    """Session whose frames each stand in the log by a commit of their own, as a kill leaves it."""
+    with Store.open(folder / "source") as store:
+        for frame in range(frames):
+            store.commit([result(frame)], b"%d" % frame * 3000, {"frame": frame})
+        main = store.path.read_bytes()
+        return main, store.path.with_name("session.sqlite-wal").read_bytes()
+
+
+@pytest.mark.parametrize("seed", range(24))
+def test_a_torn_log_leaves_whole_commits(tmp_path, seed):
+    main, log = committed_session(tmp_path)
+    rng = np.random.default_rng(seed)
+    at = int(rng.integers(len(log)))
+    torn = log[:at] + (rng.bytes(int(rng.integers(5000))) if seed % 2 else b"")
+    (tmp_path / "session.sqlite").write_bytes(main)
+    (tmp_path / "session.sqlite-wal").write_bytes(torn)
+    with Store.open(tmp_path) as store:
+        frame = store.position().frame
+        assert len(store.frames()) == frame <= 4, f"seed {seed}"
+        assert store.defects() == DefectTable.concat([table(k) for k in range(frame)])
+        if frame:
+            assert store.state() == b"%d" % (frame - 1) * 3000
+            assert store.statistics() == {"frame": frame - 1}
+        store.commit([result(frame)], b"", {})
+
+
+@pytest.mark.parametrize("fill", [0x00, 0xA5, 0xFF])
+def test_a_damaged_page_is_told_before_the_session_is_written_on(tmp_path, fill):
+    with Store.open(tmp_path) as store:
+        for frame in range(20):
+            store.commit([result(frame, table=table(frame, 50))], b"%d" % frame * 3000, {})
+    path = tmp_path / "session.sqlite"
+    whole, harmless = path.read_bytes(), 0
+    for page in range(len(whole) // 4096):
+        at = page * 4096
+        path.write_bytes(whole[:at] + bytes([fill]) * 4096 + whole[at + 4096 :])
+        # else the page was free, or held bytes of the state, which has a checksum of its own
+        with contextlib.suppress(StoreError), Store.open(tmp_path) as store:
+            assert store.defects() == DefectTable.concat([table(k, 50) for k in range(20)])
+            assert store.state() == b"19" * 3000
+            harmless += 1
+    assert harmless <= len(whole) // 4096 // 10
+    path.write_bytes(whole)
+    with Store.open(tmp_path) as store:
+        assert store.position().frame == 20
+
+
+def test_a_flipped_bit_of_the_state_is_told(store):
+    store.commit([result(0)], b"state" * 100, {})
+    (kept,) = store._db.execute("SELECT state FROM checkpoint").fetchone()
+    flipped = bytes([*kept[:99], kept[99] ^ 1, *kept[100:]])
+    store._db.execute("UPDATE checkpoint SET state = ?", (flipped,))
+    with pytest.raises(StoreError, match="state in it is damaged"):
+        store.state()
+    # as an older latticewatch wrote it, without a checksum
+    store._db.execute("UPDATE checkpoint SET state = ?", (b"\x81\xa1a\x01",))
+    assert store.state() == b"\x81\xa1a\x01"
 
 
 def test_one_writer_a_session(store):

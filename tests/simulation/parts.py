@@ -19,13 +19,18 @@ import numpy as np
 from latticewatch.client.epochs import continued
 from latticewatch.client.frames import EndHeader, encode_frame, pack_header
 from latticewatch.client.outbox import Outbox
+from latticewatch.client.records import Entry
 from latticewatch.client.replies import Ack, Ended, ErrorReply, parse_reply
-from latticewatch.client.spool import Entry, Spool
+from latticewatch.client.room import Gate, Stock
+from latticewatch.client.spool import Spool
 from latticewatch.deliveries import Arrival, Delivery, End, Gap, Refusal
 from latticewatch.ingest import Ingest
 from latticewatch.reorder import Position
 
 STREAM = "s"
+
+#: Of a source that has a spool besides: five frames.
+MEMORY_BYTES = 5 * 4500
 
 
 @dataclass
@@ -219,8 +224,13 @@ class Disk:
 class Source:
     """A publisher: its outbox and spool; what it sends and what it takes in."""
 
-    def __init__(self, network: Network, disk: Disk | None, rng: Random) -> None:
+    def __init__(
+        self, network: Network, disk: Disk | None, rng: Random, room_bytes: int, every: int
+    ) -> None:
         self._network, self._disk, self._rng = network, disk, rng
+        self._room_bytes = room_bytes
+        self._gate = Gate(STREAM, "thin", every)
+        self.left_out: set[tuple[int, int]] = set()
         self.given: dict[tuple[int, int], tuple[str, int]] = {}  # kind and checksum of each frame
         self.acked: set[tuple[int, int]] = set()
         self.told: set[tuple[int, int]] = set()  # that a frame was refused
@@ -232,12 +242,20 @@ class Source:
         """Begin as a new process does: with what the spool holds."""
         self.spool = None
         if self._disk is not None:
-            self.spool = Spool(self._disk.folder, STREAM, 10**9, 20_000, sync=self._disk.sync)
-        self.outbox = Outbox(16, 5 * 4500, self.spool)
+            self.spool = Spool(
+                self._disk.folder, STREAM, self._room_bytes, 20_000, sync=self._disk.sync
+            )
+        self.outbox = Outbox(16, MEMORY_BYTES, self.spool)
         last = self.spool.last if self.spool else None
-        self.epoch, self.next_seq = continued(last, None)
+        doubtful = self.spool is not None and self.spool.doubtful
+        self.epoch, self.next_seq = continued(last, None, doubtful=doubtful)
         if last is None:
             self.epoch = self._rng.randrange(2**40)
+        # what was left out at the end of a process that died has no number: nothing came after it
+        self.left_out -= {
+            (epoch, seq) for epoch, seq in self.left_out
+            if epoch == self.epoch and seq >= self.next_seq
+        }  # fmt: skip
         self.closed = False
 
     def hand_over(self, *, good: bool = True, skip: int = 0) -> None:
@@ -248,9 +266,18 @@ class Source:
         header, buffer = encode_frame(
             image.reshape(64, 64), stream=STREAM, epoch=self.epoch, seq=seq, time_s=0.0
         )
+        self.next_seq = seq + 1
+        if not self._gate.takes(self._stock(), len(header) + len(buffer)):
+            self.left_out.add((self.epoch, seq))
+            return
         self.given[self.epoch, seq] = ("frame", zlib.crc32(buffer))
         self.outbox.put(Entry(self.epoch, seq, header, bytes(buffer)))
-        self.next_seq = seq + 1
+
+    def _stock(self) -> Stock:
+        if self.spool is None:
+            return Stock(self._room_bytes, self.outbox.memory_used, 0)
+        held, spool = (MEMORY_BYTES, self.outbox.memory_used, 0), self.spool
+        return Stock(*held, spool.limit_bytes, spool.used_bytes, spool.empty)
 
     def end(self) -> None:
         header = pack_header(EndHeader(STREAM, self.epoch, self.next_seq))

@@ -37,7 +37,10 @@ class Session:
         self.clock, self.network, self.ledger = Clock(), Network(), Ledger()
         disk = Disk(folder) if self.rng.random() < 0.6 else None
         self.service = Service(self.network, self.ledger)
-        self.source = Source(self.network, disk, self.rng)
+        # by numbers of their own, so that what else happens stays the same; without: room for all
+        room = Random(~seed)
+        room_bytes = room.choice([10**9, 10**9, room.randint(4, 30) * 4500])
+        self.source = Source(self.network, disk, self.rng, room_bytes, room.randint(1, 6))
         # how rough this session is: nothing, a little, a lot
         rough = self.rng.choice([0.0, 0.3, 1.0, 3.0])
         self.events: list[tuple[float, Callable[[], None]]] = [
@@ -185,6 +188,11 @@ class Session:
         for key in source.acked:
             assert key in rows, f"{key} was acknowledged and is not there"
             assert rows[key].kind == "frame", f"{key} was acknowledged and is {rows[key].kind}"
+        for key in source.left_out:
+            # passed over by a later frame, or by the end, it is known to be missing
+            assert key not in rows or rows[key].kind == "missing", f"{key} is {rows[key].kind}"
+            last = max((seq for epoch, seq in rows if epoch == key[0]), default=-1)
+            assert key in rows or key[1] > last, f"{key} was left out and is not missing"
         for key, (kind, crc) in source.given.items():
             row = rows.get(key)
             if kind == "end":

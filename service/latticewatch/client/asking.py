@@ -90,5 +90,5 @@ def _checked(answer: bytes) -> dict[str, Any]:
         raise QueryError("the answer is no map: is this the query port?")
     if not fields.get("ok"):
         parts = (str(fields.get(name)) for name in ("field", "reason", "mend"))
-        raise QueryError("refused: {}: {}; {}".format(*parts))
+        raise QueryError("refused: {}: {}; {}".format(*parts), str(fields.get("field")))
     return dict(fields)

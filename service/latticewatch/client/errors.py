@@ -65,4 +65,14 @@ class SpoolError(RuntimeError):
 
 
 class QueryError(RuntimeError):
-    """The service did not answer a query, or refused it."""
+    """The service did not answer a query, or refused it.
+
+    Attributes
+    ----------
+    field
+        Field of the query that was refused; None where there was no answer.
+    """
+
+    def __init__(self, message: str, field: str | None = None) -> None:
+        super().__init__(message)
+        self.field = field

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from latticewatch.client.errors import FrameError
 from latticewatch.client.frames import FrameHeader, checked_header, raw_pixels
 from latticewatch.client.outbox import Block
-from latticewatch.client.spool import Entry
+from latticewatch.client.records import Entry
 
 _FIELDS = (
     "time_s", "pixel_size_nm", "frame_time_s", "dose_e_per_A2", "detector", "metadata"

@@ -16,8 +16,8 @@ from zmq.utils.monitor import recv_monitor_message
 from latticewatch.client.errors import MessageError, SpoolError
 from latticewatch.client.keys import Keys
 from latticewatch.client.outbox import Block, Outbox
+from latticewatch.client.records import Entry
 from latticewatch.client.replies import Reply, parse_reply
-from latticewatch.client.spool import Entry
 
 log = logging.getLogger(__name__)
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import OrderedDict, deque
 from dataclasses import dataclass, replace
 
-from latticewatch.client.spool import Entry, Spool
+from latticewatch.client.records import Entry
+from latticewatch.client.spool import Spool
 
 Key = tuple[int, int]
 

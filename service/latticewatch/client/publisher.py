@@ -12,28 +12,21 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from latticewatch.client import checks
+from latticewatch.client import checks, room
 from latticewatch.client.addresses import check_endpoint
-from latticewatch.client.epochs import continued
+from latticewatch.client.epochs import begun
 from latticewatch.client.errors import FrameError, PublisherError
 from latticewatch.client.frames import EndHeader, checked_header, encode_frame, pack_header
 from latticewatch.client.growing import GrowingFrame, growing_header
 from latticewatch.client.keys import Keys, keys_of
 from latticewatch.client.link import Link
 from latticewatch.client.outbox import Block, Outbox
+from latticewatch.client.records import Entry
 from latticewatch.client.replies import Ack, Ended, ErrorReply, Reply, SendAgain
-from latticewatch.client.room import MEMORY_BYTES, Room
-from latticewatch.client.spool import Entry, Spool, no_sync, sync_to_disk
+from latticewatch.client.spool import no_sync, sync_to_disk
 from latticewatch.client.tally import PublisherStats
 
 log = logging.getLogger(__name__)
-
-#: Ten hours of the same feed.
-SPOOL_BYTES = 40 * 2**30
-
-#: Unacknowledged frames on the wire: a round trip is far shorter than a frame, so a few suffice to
-#: keep the service busy, and the service's reorder window (8) must be smaller.
-IN_FLIGHT = 16
 
 #: Rejections that `Publisher.errors` keeps.
 KEPT_ERRORS = 1000
@@ -54,8 +47,11 @@ class Publisher:
     memory_bytes
         Frames kept in memory until acknowledged; while frames move to the spool, as much again.
     spool_dir, spool_bytes
-        Folder for frames beyond that, and their limit on disk. Without a folder, `send` raises
-        when memory is full.
+        Folder for frames beyond that, and their limit on disk.
+    when_full, thin_every
+        ``refuse``: `send` raises when spool (without one: memory) is full. ``thin``: from half full
+        on, only every `thin_every`-th frame is kept, and none while it is full; the others count as
+        missing at the service. Frames handed over row by row are refused in either case.
     spool_fsync
         ``always``: a frame in the spool is on the disk before it is sent; ``never``: as the system
         pleases, and after a power cut the next publisher must be given a new `epoch`.
@@ -86,11 +82,13 @@ class Publisher:
         stream: str = "stem",
         epoch: int | None = None,
         *,
-        memory_bytes: int = MEMORY_BYTES,
+        memory_bytes: int = room.MEMORY_BYTES,
         spool_dir: str | Path | None = None,
-        spool_bytes: int = SPOOL_BYTES,
+        spool_bytes: int = room.SPOOL_BYTES,
         spool_fsync: Literal["always", "never"] = "always",
-        in_flight: int = IN_FLIGHT,
+        when_full: room.Policy = "refuse",
+        thin_every: int = 10,
+        in_flight: int = room.IN_FLIGHT,
         ack_timeout_s: float = 30.0,
         on_error: Callable[[ErrorReply], None] | None = None,
         keys: Keys | str | Path | None = None,
@@ -98,19 +96,15 @@ class Publisher:
         check_endpoint(endpoint)
         known = keys_of(keys)
         self.stream = checks.stream_name(stream)
+        self._gate = room.Gate(self.stream, when_full, thin_every)
         self.errors: deque[ErrorReply] = deque(maxlen=KEPT_ERRORS)
         self._on_error = on_error
         sync = sync_to_disk if spool_fsync == "always" else no_sync
         folder = Path(spool_dir) if spool_dir is not None else None
-        spool = Spool(folder, stream, spool_bytes, sync=sync) if folder is not None else None
+        spool, self.epoch, self._next_seq = begun(folder, stream, spool_bytes, sync, epoch)
         self._outbox = Outbox(in_flight, memory_bytes, spool)
-        try:
-            self.epoch, self._next_seq = continued(spool.last if spool else None, epoch)
-        except BaseException:
-            if spool is not None:
-                spool.close()
-            raise
         self._changed = threading.Condition()
+        self._last_kept = self._next_seq - 1
         self._sent = self._acked = self._rejected = 0
         self._pending = len(self._outbox)
         self._pending_bytes = spool.live_bytes if spool else 0
@@ -118,7 +112,7 @@ class Publisher:
         self._link = Link(endpoint, self._outbox, self._settle, ack_timeout_s, self._failed, known)
         self._growing: GrowingFrame | None = None
         self._reserved = 0
-        self._room = Room(memory_bytes, self._outbox, self._link)
+        self._room = room.Room(memory_bytes, self._outbox, self._link)
         self._link.start()
 
     def send(
@@ -151,7 +145,7 @@ class Publisher:
         FrameError
             The service would reject the frame.
         PublisherFullError
-            Neither memory nor spool has room; the frame was not taken, its number is still free.
+            Neither memory nor spool has room, and the policy is to refuse: nothing was taken.
         PublisherError
             The publisher is closed, its epoch has ended, or its thread has failed.
         """
@@ -171,9 +165,11 @@ class Publisher:
                 metadata=dict(metadata or {}),
             )
             entry = Entry(self.epoch, number, header, buffer)
-            self._room.check(entry.nbytes, self._pending_bytes)
-            self._hand_over(entry)
-            self._sent += 1
+            if self._gate.takes(self._room.stock(self._pending_bytes), entry.nbytes):
+                self._hand_over(entry)
+                self._sent += 1
+            else:
+                self._next_seq = room.step_over(number, self._last_kept)
             return number
 
     def frame(
@@ -269,6 +265,7 @@ class Publisher:
                 rejected=self._rejected,
                 resent=self._outbox.resent,
                 spooled=self._outbox.spooled,
+                left_out=self._gate.left_out,
                 pending=self._pending,
                 connected=self._link.connected,
             )
@@ -313,6 +310,7 @@ class Publisher:
                 self._sent += 1
 
     def _hand_over(self, entry: Entry) -> None:
+        self._last_kept = entry.seq
         self._next_seq = entry.seq + 1
         self._pending += 1
         self._pending_bytes += entry.nbytes

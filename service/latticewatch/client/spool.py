@@ -2,7 +2,8 @@
 
 A spool is a row of segment files, each a head (magic, version) and records of a length, a CRC-32
 and the record's bytes. It is appended to, read once in order, and a segment is deleted when all of
-its records are settled. A tail that a crash tore off is recognised by its length or checksum.
+its records are settled. A tail that a crash tore off is recognised by its length or checksum, and
+cut off: its frame was never sent. A damaged record before whole ones is passed over.
 
 A record is on the disk before its frame may be sent. Were it not, a power cut could take back
 records of frames that the service has counted; the next process would give their numbers to new
@@ -11,20 +12,28 @@ frames, and the service would take those for repetitions.
 
 from __future__ import annotations
 
+import logging
 import os
-import struct
 import zlib
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
 from latticewatch.client.errors import SpoolError
 from latticewatch.client.filelock import FileLock, HeldError
+from latticewatch.client.records import (
+    BODY,
+    RECORD,
+    Entry,
+    next_whole,
+    read_record,
+    records,
+    was_whole,
+)
+
+log = logging.getLogger(__name__)
 
 MAGIC = b"LWSPOOL1"
-_RECORD = struct.Struct("<II")  # length and CRC-32 of the body
-_BODY = struct.Struct("<QQI")  # epoch, seq, length of the header
 
 #: A segment is deleted as a whole: small enough to give disk back soon, large enough that 10 GB
 #: are some 160 files.
@@ -53,33 +62,6 @@ def no_sync(_: BinaryIO) -> None:
     """Leave it to the system when a file reaches the disk."""
 
 
-@dataclass(frozen=True)
-class Entry:
-    """A message of the source: header and buffer as they go on the wire.
-
-    `segment` is the spool segment that also holds it, or None; `in_rows` says that the frame's rows
-    were handed over ahead of it.
-    """
-
-    epoch: int
-    seq: int
-    header: bytes
-    buffer: bytes
-    segment: int | None = None
-    attempts: int = 0
-    in_rows: bool = False
-
-    @property
-    def key(self) -> tuple[int, int]:
-        """Epoch and sequence number."""
-        return self.epoch, self.seq
-
-    @property
-    def nbytes(self) -> int:
-        """Length of header and buffer."""
-        return len(self.header) + len(self.buffer)
-
-
 class Spool:
     """First in, first out on disk; for one stream and one process at a time.
 
@@ -90,7 +72,7 @@ class Spool:
     stream
         Name of the stream, part of the file names.
     limit_bytes
-        Size on disk that `has_room` keeps to.
+        Size on disk that it is not to grow beyond; who appends sees to it (`room.Stock`).
     segment_bytes
         Size of a file beyond which the next begins.
     sync
@@ -113,7 +95,9 @@ class Spool:
         sync: Sync = sync_to_disk,
     ) -> None:
         self.limit_bytes = limit_bytes
-        self.torn = 0
+        self.torn = 0  # tails that were cut off
+        self.doubtful = False  # whether what was cut off may have been a whole record, and sent
+        self.damaged = 0  # places at which records were passed over
         self.unread = 0
         self.size_bytes = 0  # on disk; a plain number, since the sending thread reads it too
         self.live_bytes = 0  # headers and buffers found on opening
@@ -140,9 +124,10 @@ class Spool:
         """Whether every entry is settled."""
         return not self._segments
 
-    def has_room(self, nbytes: int) -> bool:
-        """Whether so many bytes may be added."""
-        return self.size_bytes + nbytes + _RECORD.size + _BODY.size <= self.limit_bytes
+    @property
+    def used_bytes(self) -> int:
+        """Size on disk once the heads of one more record are added."""
+        return self.size_bytes + RECORD.size + BODY.size
 
     def append(self, entry: Entry) -> None:
         """Add an entry at the end; raises OSError where the disk does not take it."""
@@ -207,6 +192,8 @@ class Spool:
                 continue
             segment, last, torn = _Segment.load(path)
             self.torn += torn
+            self.damaged += len(segment.skips)
+            self.doubtful = segment.doubtful
             if segment.live == 0:
                 segment.close()
                 path.unlink()
@@ -216,6 +203,12 @@ class Spool:
             self.size_bytes += segment.size
             self.live_bytes += segment.live_bytes
             self.last = last
+        if self.damaged or self.torn:
+            text = (
+                "%s: the spool in %s was damaged: %d places passed over, whose frames are lost and "
+            )
+            text += "count as missing; %d torn tails cut off, never sent"
+            log.warning(text, self._stream, self._directory, self.damaged, self.torn)
 
 
 class _Segment:
@@ -227,6 +220,8 @@ class _Segment:
         self.live = live
         self.live_bytes = 0
         self.position = len(MAGIC)
+        self.skips: dict[int, int] = {}  # from a damaged place to the next whole record
+        self.doubtful = False
         self.file = file
 
     @classmethod
@@ -247,21 +242,27 @@ class _Segment:
         if magic != MAGIC[: len(magic)]:
             file.close()
             raise SpoolError(f"{path} is no spool of this version: move it away")
-        end, live, live_bytes, last = len(MAGIC), 0, 0, None
-        for entry in _records(file):
-            end, live, last = file.tell(), live + 1, entry
-            live_bytes += entry.nbytes
-        if end < total:
-            file.truncate(end)
-        segment = cls(path, file, end, live)
-        segment.live_bytes = live_bytes
-        return segment, last, int(end < total)
+        segment, last = cls(path, file, len(MAGIC), 0), None
+        while True:
+            for entry in records(file):
+                segment.size, last = file.tell(), entry
+                segment.live += 1
+                segment.live_bytes += entry.nbytes
+            whole = next_whole(file, segment.size, last) if segment.size < total else None
+            if whole is None:
+                break
+            segment.skips[segment.size] = whole
+            file.seek(whole)
+        if segment.size < total:
+            segment.doubtful = was_whole(file, segment.size)
+            file.truncate(segment.size)
+        return segment, last, int(segment.size < total)
 
     def append(self, entry: Entry, sync: Sync) -> None:
-        body_head = _BODY.pack(entry.epoch, entry.seq, len(entry.header))
+        body_head = BODY.pack(entry.epoch, entry.seq, len(entry.header))
         crc = zlib.crc32(entry.buffer, zlib.crc32(entry.header, zlib.crc32(body_head)))
         length = len(body_head) + entry.nbytes
-        record = b"".join((_RECORD.pack(length, crc), body_head, entry.header, entry.buffer))
+        record = b"".join((RECORD.pack(length, crc), body_head, entry.header, entry.buffer))
         try:
             self.file.seek(self.size)
             self.file.write(record)
@@ -276,8 +277,9 @@ class _Segment:
         self.live += 1
 
     def read(self, number: int) -> Entry:
+        self.position = self.skips.get(self.position, self.position)
         self.file.seek(self.position)
-        entry = _read_record(self.file, number)
+        entry = read_record(self.file, number)
         if entry is None:
             raise SpoolError(
                 f"{self.path} is damaged at byte {self.position}: check the disk, move it away"
@@ -287,21 +289,3 @@ class _Segment:
 
     def close(self) -> None:
         self.file.close()
-
-
-def _records(file: BinaryIO) -> Iterator[Entry]:
-    while (entry := _read_record(file, None)) is not None:
-        yield entry
-
-
-def _read_record(file: BinaryIO, segment: int | None) -> Entry | None:
-    head = file.read(_RECORD.size)
-    if len(head) < _RECORD.size:
-        return None
-    length, crc = _RECORD.unpack(head)
-    body = file.read(length)
-    if len(body) < length or length < _BODY.size or zlib.crc32(body) != crc:
-        return None
-    epoch, seq, split = _BODY.unpack_from(body)
-    header = body[_BODY.size : _BODY.size + split]
-    return Entry(epoch, seq, header, body[_BODY.size + split :], segment)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -14,13 +16,20 @@ from latticewatch.client import checks
 from latticewatch.client.addresses import connect
 from latticewatch.client.asking import TIMEOUT_S, QueryClient
 from latticewatch.client.errors import MessageError, QueryError
+from latticewatch.client.following import Following, Since, lasting
 from latticewatch.client.keys import Keys, keys_of
 from latticewatch.client.messages import KINDS, Defects, Health, Message, decode
 from latticewatch.client.table import DefectTable
 from latticewatch.client.wire import MAX_MESSAGE_BYTES
 
+log = logging.getLogger(__name__)
+
 #: Messages that wait in this process before new ones are dropped.
 RECEIVE_AHEAD = 1000
+
+#: `Subscriber.follow` asks the store this often, seconds, when nothing is published: the message
+#: that told of the last frame may have been lost.
+LOOK_AGAIN_S = 2.0
 
 
 class Subscriber:
@@ -136,6 +145,57 @@ class Subscriber:
         if message.gap is None:
             return DefectTable.empty()
         return self.queries.defects(message.stream, *message.gap)
+
+    def follow(self, since: Since = 0) -> Iterator[Message]:
+        """Every frame's alerts and defects from a place on, once and in order, and the statistics.
+
+        All of it is answered from the store; what is published only says that there is more. So a
+        subscriber that was away loses nothing, and a service that does not answer is asked again.
+        Frames that never came or were refused have no `Defects`. After the newest frame come the
+        `Statistics`, whenever they have changed. Who stops takes ``message.frame + 1`` of the last
+        `Defects` as the next `since`.
+
+        Parameters
+        ----------
+        since
+            Number of the first frame wanted, or its epoch and sequence number.
+
+        Yields
+        ------
+        Message
+            `Alert`, `Defects` or `Statistics`. Ends after `timeout` seconds without any.
+
+        Raises
+        ------
+        QueryError
+            No `query_endpoint` was given, or the session knows no such epoch.
+        ValueError
+            The subscriber is not of one stream.
+        """
+        if self.stream == "*":
+            raise ValueError("follow() needs a Subscriber of one stream: give it a stream's name")
+        queries, place = self.queries, Following(self.stream, since)
+        heard = time.monotonic()
+        while self.timeout is None or time.monotonic() - heard < self.timeout:
+            try:
+                answer = queries.ask("since", **place.question())
+            except QueryError as error:
+                if lasting(error):
+                    raise
+                log.info("following %s: %s", self.stream, error)
+                answer = None
+            for message in place.take(answer) if answer else ():
+                yield message
+                heard = time.monotonic()
+            if answer is None or answer["last"] < answer["first"] or answer["statistics"]:
+                self._wait_for_news()
+
+    def _wait_for_news(self) -> None:
+        """Wait for the next message, or for as long as one may be lost; let all that came go."""
+        if self._socket.poll(round(1000 * LOOK_AGAIN_S)):
+            with contextlib.suppress(zmq.Again):
+                while True:
+                    self._socket.recv_multipart(zmq.NOBLOCK)
 
     def close(self) -> None:
         """Close the connection."""

@@ -23,6 +23,8 @@ class PublisherStats:
         Frames (and the end message) not settled yet.
     connected
         Whether the service is there now.
+    left_out
+        Frames that were handed over and not kept, since room was scarce; not among `sent`.
     """
 
     sent: int
@@ -32,3 +34,4 @@ class PublisherStats:
     spooled: int
     pending: int
     connected: bool
+    left_out: int = 0
