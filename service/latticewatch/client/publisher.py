@@ -22,8 +22,8 @@ from latticewatch.client.keys import Keys, keys_of
 from latticewatch.client.link import Link
 from latticewatch.client.outbox import Block, Outbox
 from latticewatch.client.replies import Ack, Ended, ErrorReply, Reply, SendAgain
-from latticewatch.client.room import MEMORY_BYTES, Room
-from latticewatch.client.spool import Entry, Spool, no_sync, sync_to_disk
+from latticewatch.client.room import MEMORY_BYTES, Room, spool_in
+from latticewatch.client.spool import Entry
 from latticewatch.client.tally import PublisherStats
 
 log = logging.getLogger(__name__)
@@ -56,6 +56,8 @@ class Publisher:
     spool_dir, spool_bytes
         Folder for frames beyond that, and their limit on disk. Without a folder, `send` raises
         when memory is full.
+    spool_first
+        Every frame goes through the spool: what was sent by a process that is killed is there.
     spool_fsync
         ``always``: a frame in the spool is on the disk before it is sent; ``never``: as the system
         pleases, and after a power cut the next publisher must be given a new `epoch`.
@@ -77,7 +79,8 @@ class Publisher:
     SpoolError
         Another publisher uses the spool, or it is damaged.
     ValueError
-        The endpoint is no address, or the keys cannot be used (`KeyFileError`).
+        The endpoint is no address, the keys cannot be used (`KeyFileError`), or `spool_first` is
+        asked for without a spool.
     """
 
     def __init__(
@@ -89,6 +92,7 @@ class Publisher:
         memory_bytes: int = MEMORY_BYTES,
         spool_dir: str | Path | None = None,
         spool_bytes: int = SPOOL_BYTES,
+        spool_first: bool = False,
         spool_fsync: Literal["always", "never"] = "always",
         in_flight: int = IN_FLIGHT,
         ack_timeout_s: float = 30.0,
@@ -100,10 +104,8 @@ class Publisher:
         self.stream = checks.stream_name(stream)
         self.errors: deque[ErrorReply] = deque(maxlen=KEPT_ERRORS)
         self._on_error = on_error
-        sync = sync_to_disk if spool_fsync == "always" else no_sync
-        folder = Path(spool_dir) if spool_dir is not None else None
-        spool = Spool(folder, stream, spool_bytes, sync=sync) if folder is not None else None
-        self._outbox = Outbox(in_flight, memory_bytes, spool)
+        spool = spool_in(spool_dir, stream, spool_bytes, spool_fsync, needed=spool_first)
+        self._outbox = Outbox(in_flight, 0 if spool_first else memory_bytes, spool)
         try:
             self.epoch, self._next_seq = continued(spool.last if spool else None, epoch)
         except BaseException:

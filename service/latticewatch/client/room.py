@@ -3,13 +3,33 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
 
 from latticewatch.client.errors import PublisherFullError
 from latticewatch.client.link import Link
 from latticewatch.client.outbox import Outbox
+from latticewatch.client.spool import Spool, no_sync, sync_to_disk
 
 #: 256 frames of 512 x 512 float32: four minutes of a service that is away, at one frame a second.
 MEMORY_BYTES = 256 * 2**20
+
+
+def spool_in(
+    folder: str | Path | None,
+    stream: str,
+    limit_bytes: int,
+    fsync: Literal["always", "never"],
+    *,
+    needed: bool,
+) -> Spool | None:
+    """Open the spool in a folder, None without one; raises ValueError where one is needed."""
+    if folder is not None:
+        sync = sync_to_disk if fsync == "always" else no_sync
+        return Spool(Path(folder), stream, limit_bytes, sync=sync)
+    if needed:
+        raise ValueError("spool_first needs a spool: give a spool_dir")
+    return None
 
 
 @dataclass(frozen=True)
