@@ -48,8 +48,8 @@ class Blow:
     stopped_s: float
 
 
-def drawn(seed: int, count: int, frames: int) -> list[Blow]:
-    """Draw so many blows over a movie of so many frames; two of three kill."""
+def drawn(seed: int, count: int, frames: int, pace: float = 1.0) -> list[Blow]:
+    """Draw so many blows over a movie of so many frames; two of three kill. Times go by `pace`."""
     rng = Random(seed)  # noqa: S311 - drawn moments, no secrets
     due = sorted(rng.randrange(round(DUE_SHARE * frames)) for _ in range(count))
     return [
@@ -57,8 +57,8 @@ def drawn(seed: int, count: int, frames: int) -> list[Blow]:
             role=rng.choice(NAMES),
             kill=rng.random() < 2 / 3,
             frame=frame,
-            pause_s=rng.uniform(0, LONG_PAUSE_S if rng.random() < LONG_SHARE else PAUSE_S),
-            stopped_s=rng.uniform(0, STOPPED_S),
+            pause_s=pace * rng.uniform(0, LONG_PAUSE_S if rng.random() < LONG_SHARE else PAUSE_S),
+            stopped_s=pace * rng.uniform(0, STOPPED_S),
         )
         for frame in due
     ]

@@ -86,9 +86,9 @@ def to_and_fro(images: np.ndarray) -> Iterator[np.ndarray]:
     return itertools.cycle([*images, *images[-2:0:-1]])
 
 
-def soaked(folder: Path, frames: int, warm_up: int) -> Iterator[Tenth]:
+def soaked(movie: Path, folder: Path, frames: int, warm_up: int) -> Iterator[Tenth]:
     """Send so many frames after a warm-up; give what was seen, tenth by tenth."""
-    images = to_and_fro(np.load(make_movie(folder / "movie.npy", MOVIE_FRAMES)))
+    images = to_and_fro(np.load(movie))
     with (
         running_service(folder / "data", *SERVE[:-2]) as (service, ports),
         Subscriber(ports["results"], STREAM, ("defects", "health")) as results,
@@ -171,7 +171,8 @@ def main(long: bool, frames: int | None = None) -> bool:
     print(f"{count} frames after {warm_up} of warm-up\n\n{HEAD}")
     tenths = []
     with TemporaryDirectory() as name:
-        for tenth in soaked(Path(name), count, warm_up):
+        movie = make_movie(Path(name) / "movie.npy", MOVIE_FRAMES)
+        for tenth in soaked(movie, Path(name), count, warm_up):
             print(row(tenth), flush=True)
             tenths.append(tenth)
     held = verdicts(tenths)

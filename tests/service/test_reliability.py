@@ -36,7 +36,7 @@ def peace(movie, tmp_path_factory):
 
 @pytest.mark.timeout(300)
 def test_killed_and_stopped_processes_change_nothing(movie, peace, tmp_path):
-    blows = kills.drawn(SEED, KILLS, FRAMES)
+    blows = kills.drawn(SEED, KILLS, FRAMES, pace=0.3)
     assert {blow.role for blow in blows} == {"service", "source", "subscriber"}
     war, fallen = kills.disturbed(movie, tmp_path / "war", blows)
     assert not peace.differences(war), f"seed {SEED}: {blows}"
@@ -63,8 +63,8 @@ def test_a_bad_neighbour_changes_nothing(movie, peace, tmp_path):
 
 
 @pytest.mark.timeout(180)
-def test_a_short_soak_leaves_no_handle_open(tmp_path):
-    tenths = list(soak.soaked(tmp_path, 20, 10))
+def test_a_short_soak_leaves_no_handle_open(movie, tmp_path):
+    tenths = list(soak.soaked(movie, tmp_path, 20, 10))
     assert [len(tenth.latency_ms) for tenth in tenths] == [2] * 10
     assert soak.verdicts(tenths)["file handles"][0]
 

@@ -79,8 +79,7 @@ class Publisher:
     SpoolError
         Another publisher uses the spool, or it is damaged.
     ValueError
-        The endpoint is no address, the keys cannot be used (`KeyFileError`), or `spool_first` is
-        asked for without a spool.
+        The endpoint is no address, keys cannot be used (`KeyFileError`), `spool_first` lacks a spool.
     """
 
     def __init__(
