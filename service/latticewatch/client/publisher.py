@@ -79,7 +79,7 @@ class Publisher:
     SpoolError
         Another publisher uses the spool, or it is damaged.
     ValueError
-        The endpoint is no address, keys cannot be used (`KeyFileError`), `spool_first` lacks a spool.
+        The endpoint is no address, `spool_first` lacks a spool, keys are wrong (`KeyFileError`).
     """
 
     def __init__(
