@@ -7,7 +7,7 @@ import itertools
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -15,6 +15,7 @@ import numpy as np
 from latticewatch.client.errors import FrameError
 from latticewatch.deliveries import Arrival, Delivery
 from latticewatch.detections import Detections
+from latticewatch.fairness import FairWorkers
 from latticewatch.pictures import Picture, picture_of
 from latticewatch.preview import block_of, preview
 from latticewatch.segmenters import ModelInUse, ModelRecord
@@ -75,7 +76,7 @@ class StreamPipeline:
     models
         What each frame is analysed with, on `workers`.
     workers
-        Threads shared by all streams.
+        Threads shared by all streams, in turn.
     settled
         Awaited with each outcome, in order, once it is committed.
     queue
@@ -88,7 +89,7 @@ class StreamPipeline:
         self,
         writer: StreamWriter,
         models: ModelInUse,
-        workers: Executor,
+        workers: FairWorkers,
         settled: Callable[[Outcome], Awaitable[None]],
         queue: int,
         overlay_px: int,
@@ -115,15 +116,14 @@ class StreamPipeline:
         if self._closed:
             self._room.release()  # for the next that waits
             return
-        loop = asyncio.get_running_loop()
         step: asyncio.Future[Step]
         if isinstance(delivery, Arrival):
             analyser, model = self._models.pick(delivery.frame)
-            step = loop.run_in_executor(
-                self._workers, analyse, delivery, analyser, self._overlay_px, model
+            step = self._workers.submit(
+                delivery.stream, analyse, delivery, analyser, self._overlay_px, model
             )
         else:
-            step = loop.create_future()
+            step = asyncio.get_running_loop().create_future()
             step.set_result(delivery)
         self._steps.append(step)
         self._filled.set()

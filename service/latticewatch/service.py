@@ -11,7 +11,6 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Coroutine
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ from latticewatch.announce import timed
 from latticewatch.client.messages import Alert, Defects, Health, PartialOverlay
 from latticewatch.config import Settings
 from latticewatch.deliveries import Delivery, End, Refusal, StreamUnavailableError
+from latticewatch.fairness import FairWorkers
 from latticewatch.ingest import Ingest
 from latticewatch.metrics import Metrics
 from latticewatch.opening import open_stream, strip_reader
@@ -116,7 +116,7 @@ class Service:
         """
         ends, limits = self.settings.endpoints, self.settings.limits
         self._failed = asyncio.get_running_loop().create_future()
-        self._workers = ThreadPoolExecutor(self.settings.analysis.workers, "latticewatch-analysis")
+        self._workers = FairWorkers(self.settings.analysis.workers, "latticewatch-analysis")
         self._partials = Partials(self._publish_partial, self.metrics.count_strip)
         self._ingest = Ingest(
             ends.frames,
@@ -153,7 +153,7 @@ class Service:
                     await self._until(stop)
         finally:
             self._partials.close()
-            self._workers.shutdown(wait=True, cancel_futures=True)
+            self._workers.close()
 
     async def _until(self, stop: asyncio.Event) -> None:
         """Wait for `stop` or for a part to fail; then let the writers finish and close."""

@@ -186,6 +186,24 @@ def test_overflow_goes_through_the_spool_in_order(service, tmp_path):
     assert not list(tmp_path.glob("*.spool"))
 
 
+def test_spool_first_has_every_frame_on_disk_when_the_service_gets_it(service, tmp_path):
+    with Publisher(service.endpoint, "a", spool_dir=tmp_path, spool_first=True) as publisher:
+        for k in range(3):
+            publisher.send(frame(k))
+            assert service.receive()[0].seq == k
+            assert publisher.stats.spooled == k + 1
+            kept = b"".join(path.read_bytes() for path in tmp_path.glob("*.spool"))
+            assert bytes([k]) * FRAME.size in kept
+            service.reply(Ack("a", publisher.epoch, (k,)))
+        assert publisher.flush(WAIT_S)
+    assert not list(tmp_path.glob("*.spool"))
+
+
+def test_spool_first_needs_a_spool(service):
+    with pytest.raises(ValueError, match="give a spool_dir"):
+        Publisher(service.endpoint, "a", spool_first=True)
+
+
 def test_spool_limit_is_named(service, tmp_path):
     room = {"memory_bytes": 8 * FRAME.nbytes, "spool_bytes": 6 * FRAME.nbytes}
     publisher = Publisher(service.endpoint, "a", spool_dir=tmp_path, **room)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 import sys
 import threading
-from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
 
@@ -15,6 +15,7 @@ import pytest
 
 from latticewatch.client.frames import encode_frame, frame_array, parse_header
 from latticewatch.deliveries import Arrival, End, Gap
+from latticewatch.fairness import FairWorkers
 from latticewatch.pipeline import StreamPipeline
 from latticewatch.session import Session
 from latticewatch.steps import Analysed
@@ -121,7 +122,8 @@ async def flow(folder, shots, workers, conductor) -> None:
             ended.set()
 
     models = Models([shot.detections for shot in shots], conductor)
-    with ThreadPoolExecutor(workers) as pool:
+    pool = FairWorkers(workers, "test")
+    with contextlib.closing(pool):
         pipeline = StreamPipeline(writer(folder), models, pool, settled, FRAMES + 2, 64)
         running = asyncio.create_task(pipeline.run())
         for delivery in deliveries(shots):

@@ -52,6 +52,8 @@ class Publisher:
         ``refuse``: `send` raises when spool (without one: memory) is full. ``thin``: from half full
         on, only every `thin_every`-th frame is kept, and none while it is full; the others count as
         missing at the service. Frames handed over row by row are refused in either case.
+    spool_first
+        Every frame goes through the spool: what was sent by a process that is killed is there.
     spool_fsync
         ``always``: a frame in the spool is on the disk before it is sent; ``never``: as the system
         pleases, and after a power cut the next publisher must be given a new `epoch`.
@@ -73,7 +75,7 @@ class Publisher:
     SpoolError
         Another publisher uses the spool, or it is damaged.
     ValueError
-        The endpoint is no address, or the keys cannot be used (`KeyFileError`).
+        The endpoint is no address, `spool_first` lacks a spool, keys are wrong (`KeyFileError`).
     """
 
     def __init__(
@@ -85,6 +87,7 @@ class Publisher:
         memory_bytes: int = room.MEMORY_BYTES,
         spool_dir: str | Path | None = None,
         spool_bytes: int = room.SPOOL_BYTES,
+        spool_first: bool = False,
         spool_fsync: Literal["always", "never"] = "always",
         when_full: room.Policy = "refuse",
         thin_every: int = 10,
@@ -99,10 +102,12 @@ class Publisher:
         self._gate = room.Gate(self.stream, when_full, thin_every)
         self.errors: deque[ErrorReply] = deque(maxlen=KEPT_ERRORS)
         self._on_error = on_error
+        if spool_first and spool_dir is None:
+            raise ValueError("spool_first needs a spool: give a spool_dir")
         sync = sync_to_disk if spool_fsync == "always" else no_sync
         folder = Path(spool_dir) if spool_dir is not None else None
         spool, self.epoch, self._next_seq = begun(folder, stream, spool_bytes, sync, epoch)
-        self._outbox = Outbox(in_flight, memory_bytes, spool)
+        self._outbox = Outbox(in_flight, 0 if spool_first else memory_bytes, spool)
         self._changed = threading.Condition()
         self._last_kept = self._next_seq - 1
         self._sent = self._acked = self._rejected = 0
