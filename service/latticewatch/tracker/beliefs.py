@@ -49,7 +49,7 @@ def recall(tracks: TrackArray, row: np.ndarray, n: int, frame: int) -> Recall:
     `row` is the defect on each track's site, -1 where there is none.
     """
     track, elapsed = np.full(n, -1), np.ones(n, np.int64)
-    here = np.flatnonzero(row >= 0)
+    here = (row >= 0).nonzero()[0]
     last = tracks["last_frame"][here]
     # what is written last stays
     late = np.argsort(last, kind="stable")
@@ -145,7 +145,7 @@ def state_posterior(
         np.multiply(tracks["state_belief"].take(known.track, axis=0).T, known.track >= 0, out=past)
     moved = matrix.T @ past
     for elapsed in set(waited[waited > 1].tolist()):
-        chosen = np.flatnonzero(waited == elapsed)
+        chosen = (waited == elapsed).nonzero()[0]
         moved[:, chosen] = np.linalg.matrix_power(matrix, elapsed).T @ past[:, chosen]
     # a step's probability is past * matrix * likelihood / total
     joint = moved * now

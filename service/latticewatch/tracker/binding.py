@@ -75,7 +75,7 @@ def _vacant_entries(crystal: Crystal) -> tuple[int, ...]:
     table = readings(crystal, host_heights(crystal, None), 0.0)
     second = table.sublattice == 1
     of_kind = [*(table.code == code for code in vacancy_codes(crystal)), table.host]
-    return tuple(int(np.flatnonzero(kind & second)[0]) for kind in of_kind)
+    return tuple(int((kind & second).nonzero()[0][0]) for kind in of_kind)
 
 
 def _measured(
@@ -131,7 +131,7 @@ def bind(
     (cells, sublattice, grid), codes = sites, vacancy_codes(crystal)
     if not crystal.dopant or not codes:
         return Bound.none(grid)
-    dopants = np.flatnonzero((species == table.names.index(crystal.dopant)) & (sublattice == 0))
+    dopants = ((species == table.names.index(crystal.dopant)) & (sublattice == 0)).nonzero()[0]
     if not len(dopants):
         return Bound.none(grid)
     around = neighbour_entries(grid, grid.own[dopants])
@@ -148,7 +148,7 @@ def bind(
     belief, steps = _filtered(likelihood, past.known.take(dopants), past, settings, repeat)
     state = belief.argmax(axis=1)
     doubt = 1.0 - float(belief.T.max(axis=0).sum()) / len(state)
-    held = np.flatnonzero(state > 0)
+    held = (state > 0).nonzero()[0]
     told = beside[held, state[held] - 1]
     held, told = held[told < 0], told[told >= 0]
     told = told[one_of(species[told], (*codes, table.names.index(UNKNOWN)))]

@@ -74,7 +74,7 @@ def add_detections(
     keys, known = _keys(at), np.append(_keys(windows["at"]), NO_WINDOW)
     order = np.argsort(known)
     row = order[np.searchsorted(known, keys, sorter=order)]
-    new = np.flatnonzero(known[row] != keys)
+    new = (known[row] != keys).nonzero()[0]
     merged = windows.copy()
     if len(new):
         fresh = np.unique(keys[new])
@@ -86,7 +86,7 @@ def add_detections(
         born["first_frame"], born["first_time"] = frame, time_s
     n = len(merged)
     counts = np.bincount(row, minlength=n)
-    held = np.flatnonzero(counts)
+    held = counts.nonzero()[0]
     merged["last_frame"][held], merged["last_time"][held] = frame, time_s
     merged["n"] += counts
     for axis in range(2):
@@ -112,9 +112,7 @@ def summary(windows: WindowArray, constant_nm: float, credible: float) -> dict[s
     The interval is what the formula's own assumption gives (detections independent and normal: a
     chi-square with two degrees of freedom a detection); it does not hold the bias.
     """
-    usable = np.flatnonzero(
-        (windows["n"] >= LEAST) & (windows["last_time"] > windows["first_time"])
-    )
+    usable = ((windows["n"] >= LEAST) & (windows["last_time"] > windows["first_time"])).nonzero()[0]
     # Equal counts go to the window that was there first.
     order = usable[np.argsort(-windows["n"][usable], kind="stable")][:TOLD]
     return {

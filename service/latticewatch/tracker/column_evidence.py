@@ -87,7 +87,7 @@ class ColumnEvidence:
         parts[:, :3] = sublattice[:, None] == SITES
         parts[:, 3:] = parts[:, :3] * centre[:, None]
         sums = by_group(site, r, parts)
-        here = np.flatnonzero(sublattice == 0)
+        here = (sublattice == 0).nonzero()[0]
         k, levels = len(dark_levels(crystal)), _own_levels(crystal)
         each = density(less_tails(centre[here], 1.0), levels, noise_pair(noise, 0, 1.0))
         each /= max(k, 1)
@@ -213,7 +213,7 @@ def look_again(
     if host <= LEAST_HEIGHT:
         return sums
     number = tracks["class_id"]
-    classed = np.flatnonzero((tracks["sublattice"] == SUBLATTICE) & (number >= 0))
+    classed = ((tracks["sublattice"] == SUBLATTICE) & (number >= 0)).nonzero()[0]
     cells = tracks["cell"][classed]
     site, column = site_keys(cells, SUBLATTICE), columns.grid.find(cells, SUBLATTICE)
     # A track that went unseen may stand where another does: the column counts once.

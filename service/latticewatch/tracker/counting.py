@@ -61,7 +61,7 @@ def count_states(
     counts: TransitionCounts, tracks: TrackArray, state: np.ndarray, frame: int
 ) -> TransitionCounts:
     """Count state steps and completed stays of linked tracks; updates the tracks' memory."""
-    seen = np.flatnonzero(state >= 0)
+    seen = (state >= 0).nonzero()[0]
     if not len(seen):
         return counts
     now, before, dwell = state[seen], tracks["state"][seen], tracks["dwell"][seen]
@@ -82,7 +82,7 @@ def count_classes(
     counts: TransitionCounts, tracks: TrackArray, class_id: np.ndarray, frame: int
 ) -> TransitionCounts:
     """Count class steps of linked tracks; updates the tracks' memory."""
-    seen = np.flatnonzero(class_id >= 0)
+    seen = (class_id >= 0).nonzero()[0]
     if not len(seen):
         return counts
     now, before = class_id[seen], tracks["class_id"][seen]
@@ -102,7 +102,7 @@ def count_steps(
     distortion, and a wrong site for one frame is flicker that the estimator cancels. Steps across
     frames in which the vacancy was missed count with their own duration.
     """
-    use = np.flatnonzero((tracks["species"] == vacancy) & (seen.species == vacancy))
+    use = ((tracks["species"] == vacancy) & (seen.species == vacancy)).nonzero()[0]
     time, lag = info.time_s - tracks["last_time"][use], info.frame - tracks["last_frame"][use]
     fits = time > 0
     if info.frame_time_s is not None:

@@ -152,7 +152,7 @@ def look(
     `keep` are the detections that `seen` begins with, `track` the track of each. A dopant counts
     where all seven columns were measured.
     """
-    rows = np.flatnonzero(seen.state[: seen.found] >= 0)
+    rows = (seen.state[: seen.found] >= 0).nonzero()[0]
     if not len(rows):
         return sums
     state, source = seen.state[rows], keep[rows]

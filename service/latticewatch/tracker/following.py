@@ -56,7 +56,7 @@ def _changes(tracks: TrackArray, seen: Observation, frame: int, crystal: Crystal
     turned = (was != seen.state) & (was >= 0) & (seen.state >= 0)
     changed = tracks["species"] != seen.species
     events = []
-    some = np.flatnonzero((moved | turned | changed) & (tracks["seen"] > 0))
+    some = ((moved | turned | changed) & (tracks["seen"] > 0)).nonzero()[0]
     some = some[np.argsort(tracks["track"][some])]
     columns = (
         tracks["track"], moved, turned, changed,
@@ -149,7 +149,7 @@ def follow(
     if entries is None:
         entries = seen.grid.entries(before["cell"], before["sublattice"])
     partner, absorbed = _partners(before, entries, info.frame, seen, crystal, settings)
-    linked = np.flatnonzero(partner >= 0)
+    linked = (partner >= 0).nonzero()[0]
     tracks, fresh = continued(before, linked, partner[linked], len(seen))
     tracks["track"][fresh] = memory.next_track + np.arange(len(fresh))
     tracks["first_frame"][fresh], tracks["first_time"][fresh] = info.frame, info.time_s

@@ -42,9 +42,9 @@ def handed_over(
     """
     absorbed = np.zeros(len(tracks), bool)
     first, lone = tracks["first_frame"], partner < 0
-    gone = np.flatnonzero(mobile & lone & (tracks["missed"] == 0))
+    gone = (mobile & lone & (tracks["missed"] == 0)).nonzero()[0]
     gone = gone[first[gone] < frame - 1]
-    young = np.flatnonzero(mobile & ~lone & (first >= frame - OVERLAP))
+    young = (mobile & ~lone & (first >= frame - OVERLAP)).nonzero()[0]
     young = young[first[young] < frame]
     if not len(gone) or not len(young):
         return partner, absorbed

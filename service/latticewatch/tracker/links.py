@@ -146,7 +146,7 @@ def _around(lag: int, costs: LinkCosts) -> _Around:
         steps = np.ceil(distance - SLACK)
         straight = (steps == 2) & (distance > 2 - SLACK)
         apart = STRAIGHT * straight + costs.sublattice * other
-        able = np.flatnonzero((distance > SLACK) & (steps * step + apart < costs.end))
+        able = ((distance > SLACK) & (steps * step + apart < costs.end)).nonzero()[0]
         near = able[np.lexsort((other[able], np.rint(3 * distance[able] ** 2)))]
         ways.append((i[near], j[near], to[near] - own))
     along, across, over = (np.array(way) for way in zip(*ways, strict=True))
@@ -172,10 +172,10 @@ class _Walks:
     def between(self, tracks: np.ndarray, defects: np.ndarray) -> Pairs:
         """Links that gain anything from some tracks, bool (n,), to some defects, bool (m,)."""
         before, after, costs, around = self.before, self.after, self.costs, self.around
-        start = np.flatnonzero(tracks & (before.doubt + self.step < costs.end))
+        start = (tracks & (before.doubt + self.step < costs.end)).nonzero()[0]
         moves = self.moves[before.sublattice[start]]
         found = self.grid.rows[moves + self.entries[start, None]].ravel()
-        hit = np.flatnonzero(found >= 0)
+        hit = (found >= 0).nonzero()[0]
         columns = found[hit].astype(np.intp)
         meant = defects[columns]
         hit, columns = hit[meant], columns[meant]
@@ -274,7 +274,7 @@ def _useful(stay: Pairs, firm: np.ndarray, most: float, walks: _Walks) -> Pairs:
 
 def _stays(before: Party, after: Party, at: np.ndarray, costs: LinkCosts) -> Pairs:
     """Links on one site that gain anything; `at` (n,) is the defect on each track's site, or -1."""
-    rows = np.flatnonzero(at >= 0)
+    rows = (at >= 0).nonzero()[0]
     columns = at[rows].astype(np.intp)  # as indices are: others are turned into them at each use
     cost = costs.change * (before.species[rows] != after.species[columns])
     gain = costs.end - cost - before.doubt[rows] - after.doubt[columns]

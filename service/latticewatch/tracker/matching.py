@@ -58,7 +58,7 @@ def _numbered(which: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
     """Those of 0 ... n - 1 that occur, and for each of `which` its number among them."""
     occurs = np.zeros(n, bool)
     occurs[which] = True
-    return np.flatnonzero(occurs), np.cumsum(occurs)[which] - 1
+    return occurs.nonzero()[0], np.cumsum(occurs)[which] - 1
 
 
 def _dense(r: np.ndarray, c: np.ndarray, gain: np.ndarray, p: int, q: int) -> np.ndarray:

@@ -88,7 +88,7 @@ class SiteGrid:
         number = np.arange(len(entries))
         # what is written last stays
         rows[entries[::-1]] = number[::-1]
-        first = np.flatnonzero(rows[entries] == number)
+        first = (rows[entries] == number).nonzero()[0]
         if len(own) or len(first) < len(entries):
             entries = entries[first]
             rows[entries] = len(own) + number[: len(first)]

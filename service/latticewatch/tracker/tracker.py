@@ -223,7 +223,7 @@ class Tracker:
             table, told, (cells, sample), (detections, keep), past, self.settings
         )
         species, posterior = named(fused, table, species, posterior, self.crystal)
-        inner = np.flatnonzero(~(detections.in_hole[keep] | fused.bare))
+        inner = (~(detections.in_hole[keep] | fused.bare)).nonzero()[0]
         taught = sample, look
         if len(inner) < len(sample):
             taught = sample.take(inner), None if look is None else look.take(inner)

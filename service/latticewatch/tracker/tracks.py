@@ -94,7 +94,7 @@ def continued(
     """
     tracks, fresh = np.empty(n, TRACK), np.ones(n, bool)
     fresh[index] = False
-    new, whole = np.flatnonzero(fresh), blocks(tracks)
+    new, whole = fresh.nonzero()[0], blocks(tracks)
     whole[index], whole[new] = blocks(before)[linked], _BLANK
     return tracks, new
 
@@ -112,7 +112,7 @@ def gathered(
     those `before`; where it is -1 the track has missed one frame more.
     """
     tracks = np.empty(len(before) + len(fresh), TRACK)
-    linked, lone = np.flatnonzero(partner >= 0), np.flatnonzero(partner < 0)
+    linked, lone = (partner >= 0).nonzero()[0], (partner < 0).nonzero()[0]
     whole, new = blocks(tracks), blocks(now)
     whole[linked], whole[lone] = new[partner[linked]], blocks(before)[lone]
     whole[len(before) :] = new[fresh]

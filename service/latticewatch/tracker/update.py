@@ -82,7 +82,7 @@ def defect_table(
 
     `names` are the species and the dopant states by code.
     """
-    rows = np.flatnonzero(seen.row[: seen.found])
+    rows = seen.row[: seen.found].nonzero()[0]
     source = keep[rows]
     x, y = detections.x_px[source], detections.y_px[source]
     species, labels = np.array(names[0]), np.array([*names[1], ""])

@@ -119,7 +119,7 @@ def count_words(
     """
     # numpy takes ten times as long to add up rows of four
     total = single[:, 0] + single[:, 1] + single[:, 2] + single[:, 3]
-    seen = np.flatnonzero(total > 0)
+    seen = (total > 0).nonzero()[0]
     if not len(seen):
         return counts
     lag, time = info.frame - tracks["word_frame"][seen], info.time_s - tracks["word_time"][seen]
@@ -135,7 +135,7 @@ def count_words(
     words = np.bincount(context * LETTERS + letter - 1, minlength=counts.words.size)
     evidence = counts.evidence.copy()
     np.add.at(evidence.reshape(-1), (cell[:, None] * STATES + _COLUMNS).ravel(), share.ravel())
-    step = np.flatnonzero(context % ALPHABET)
+    step = (context % ALPHABET).nonzero()[0]
     dosed = 0 if info.dose_e_per_A2 is None else len(step)
     clock = (len(step), time[step].sum(), dosed, dosed * (info.dose_e_per_A2 or 0.0))
     tracks["word"][seen] = (context * ALPHABET + letter) % WORDS
