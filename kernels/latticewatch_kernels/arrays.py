@@ -112,6 +112,11 @@ def of_device(error: BaseException) -> bool:
     return type(error).__module__.partition(".")[0] in ("cupy", "cupy_backends", "cupyx")
 
 
+def first_line(error: BaseException) -> str:
+    """Return an exception's message in one line; its name where it says nothing."""
+    return (str(error) or type(error).__name__).splitlines()[0]
+
+
 def cupy_trouble(index: int = 0) -> tuple[str, str]:
     """Reason and mend if CuPy cannot compute on CUDA device `index`; two empty strings if it can.
 
@@ -125,7 +130,7 @@ def cupy_trouble(index: int = 0) -> tuple[str, str]:
         with cupy.cuda.Device(index):
             total = int((cupy.arange(4) ** 2).sum())
     except Exception as error:  # noqa: BLE001  (CUDA's, NVRTC's and the loader's share no base)
-        reason = f"CuPy {cupy.__version__} cannot compute ({str(error).splitlines()[0]})"
+        reason = f"CuPy {cupy.__version__} cannot compute ({first_line(error)})"
         return reason, "match driver, CUDA libraries and cupy-cuda13x of the gpu extra"
     if total != sum(k * k for k in range(4)):
         return f"CuPy {cupy.__version__} computes wrongly", "check the GPU with nvidia-smi"

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import onnxruntime
 
-from latticewatch_kernels.arrays import array_module, on_device, pointer, to_host, wait
+from latticewatch_kernels.arrays import array_module, first_line, on_device, pointer, to_host, wait
 from latticewatch_kernels.lattice import Array
 from latticewatch_models.providers import (
     ON_CUDA,
@@ -43,6 +43,11 @@ class Fall:
     after: str
     reason: str
     time_s: float
+
+    @classmethod
+    def of(cls, before: str, after: str, error: Exception) -> Fall:
+        """Tell of a failure that has just been met."""
+        return cls(before, after, first_line(error), time.time())
 
 
 class FallingSession:
@@ -148,15 +153,15 @@ class FallingSession:
             return self._open(names), ""
         except Exception as error:
             if tuple(names) == ("cpu",):
-                raise UnreadableModelError(_first_line(error)) from error
+                raise UnreadableModelError(first_line(error)) from error
             self._on_cpu()  # what the CPU cannot read either is the model's fault
-            return None, _first_line(error)
+            return None, first_line(error)
 
     def _on_cpu(self) -> Any:
         try:
             return self._open(["cpu"])
         except Exception as error:
-            raise UnreadableModelError(_first_line(error)) from error
+            raise UnreadableModelError(first_line(error)) from error
 
     def _open(self, names: Sequence[str]) -> Any:
         options = onnxruntime.SessionOptions()
@@ -180,7 +185,7 @@ class FallingSession:
                 raise error
             rest = [name for name in before[1:] if name != "cpu"]
             self._session = self._next(rest)
-            fall = Fall(before[0], self.providers[0], _first_line(error), time.time())
+            fall = Fall.of(before[0], self.providers[0], error)
             self.falls += (fall,)
         logger.error(
             "provider %s failed (%s): frames go on with %s; restart the service to go back",
@@ -193,7 +198,7 @@ class FallingSession:
             try:
                 return self._open([*names[k:], "cpu"])
             except Exception as error:  # noqa: BLE001  (they share no base class)
-                self.passed_over += (self._machine.why_failed(names[k], _first_line(error)),)
+                self.passed_over += (self._machine.why_failed(names[k], first_line(error)),)
         return self._on_cpu()
 
 
@@ -221,7 +226,3 @@ def _run(
 def _used(session: Any) -> tuple[str, ...]:
     short = {full: name for name, full in PROVIDERS.items()}
     return tuple(short[full] for full in session.get_providers() if full in short)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0]

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -17,7 +16,7 @@ import onnx
 import torch
 from torch.utils.dlpack import from_dlpack
 
-from latticewatch_kernels.arrays import array_module, on_device, to_host
+from latticewatch_kernels.arrays import array_module, first_line, on_device, to_host
 from latticewatch_kernels.lattice import Array
 from latticewatch_models.devices import Device
 from latticewatch_models.providers import TORCH_CUDA, PassedOver, ProviderError
@@ -56,7 +55,7 @@ class TorchSession:
             proto = onnx.load_from_string(model)
         except Exception as error:
             # protobuf's DecodeError is not public, and its message varies
-            raise UnreadableModelError(str(error).splitlines()[0]) from error
+            raise UnreadableModelError(first_line(error)) from error
         unknown = {node.op_type for node in proto.graph.node} - set(OPERATORS)
         if unknown:
             raise UnreadableModelError(f"operators {sorted(unknown)} are not known to this backend")
@@ -118,8 +117,7 @@ class TorchSession:
             before = self.providers[0]
             cpu = torch.device("cpu")
             self._weights, self._place = self._on(cpu), cpu
-            reason = str(error).splitlines()[0]
-            fall = Fall(before, self.providers[0], reason, time.time())
+            fall = Fall.of(before, self.providers[0], error)
             self.falls += (fall,)
         logger.error(
             "%s failed (%s): frames go on with %s; restart the service to go back",

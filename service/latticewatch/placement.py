@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -64,12 +63,12 @@ class Placement:
             if self._gpu is None:
                 return
             self._gpu = None
-        reason = (str(error) or type(error).__name__).splitlines()[0]
+        fall = Fall.of(f"cuda:{gpu}", "host", error)
         log.error(
             "cuda:%d failed (%s): frames go on on the host; restart the service to go back",
-            gpu, reason,
+            gpu, fall.reason,
         )  # fmt: skip
-        self._told(Fall(f"cuda:{gpu}", "host", reason, time.time()))
+        self._told(fall)
 
 
 def gpu_for(

@@ -20,7 +20,8 @@ from published import (
 
 from latticewatch.client.messages import Alert, Health
 from latticewatch.palette import style_of
-from latticewatch.viewer.live import BEHIND_S, LEAST_FOR_RATE, Live, left_to_draw
+from latticewatch.viewer.live import BEHIND_S, Live, left_to_draw
+from latticewatch.viewer.pace import LEAST_FOR_RATE
 
 DATA = {
     "frames": 4,

@@ -10,6 +10,7 @@ import numpy as np
 
 from latticewatch.client.messages import Alert, Defects, Health, Message, Statistics
 from latticewatch.viewer.facts import Facts, read_facts
+from latticewatch.viewer.pace import per_second
 from latticewatch.viewer.turns import Turn
 
 #: Frames that sparklines reach back.
@@ -17,9 +18,6 @@ HISTORY = 240
 
 #: Frames over which latencies and the rate are told.
 WINDOW = 100
-
-#: Frames that it takes to tell a rate: frames that were committed together come together.
-LEAST_FOR_RATE = 10
 
 #: Alerts and change points that are shown.
 LAST = 4
@@ -87,10 +85,7 @@ class Readout:
     @property
     def rate(self) -> float | None:
         """Frames a second."""
-        if len(self._arrivals) < LEAST_FOR_RATE:
-            return None
-        span = self._arrivals[-1] - self._arrivals[0]
-        return (len(self._arrivals) - 1) / span if span > 0 else None
+        return per_second(self._arrivals)
 
     def latency_ms(self, which: str) -> tuple[float, float] | None:
         """Return median and p99 of one of three times.

@@ -21,6 +21,7 @@ from latticewatch.viewer.chain import chain_entries, matrix_size
 from latticewatch.viewer.classes import class_entries, montage_size
 from latticewatch.viewer.drawing import Drawing, Entry
 from latticewatch.viewer.facts import Facts, read_facts
+from latticewatch.viewer.pace import per_second
 from latticewatch.viewer.pairing import Pairing
 from latticewatch.viewer.rows import preview_shape, rows_entries
 from latticewatch.viewer.scene import frame_entries
@@ -35,9 +36,8 @@ from latticewatch.viewer.status import (
 )
 from latticewatch.viewer.trails import Trails, extend
 
-#: Frames over which rate and latency are told, and how many it takes to tell a rate: frames that
-#: were committed together are published together.
-WINDOW, LEAST_FOR_RATE = 50, 10
+#: Frames over which rate and latency are told.
+WINDOW = 50
 
 #: Seconds of the service's time between two Fourier planes: one takes 31 ms at 512 x 512, and
 #: focus and drift are not read off it faster.
@@ -171,14 +171,8 @@ class Live:
         entries = []
         if overlay.sent_s is not None:
             entries.append(series.latency_entry("published", overlay.published_s - overlay.sent_s))
-        rate = self._rate()
+        rate = per_second(self._arrivals)
         return entries if rate is None else [*entries, series.rate_entry(rate)]
-
-    def _rate(self) -> float | None:
-        if len(self._arrivals) < LEAST_FOR_RATE:
-            return None
-        span = self._arrivals[-1] - self._arrivals[0]
-        return (len(self._arrivals) - 1) / span if span > 0 else None
 
     def _take_statistics(self, message: Statistics) -> list[Drawing]:
         facts = self._facts = read_facts(message.data)
@@ -195,7 +189,9 @@ class Live:
         # the end of a stream belongs to no frame, and a missing frame has no time of its own
         frame = self._frame if facts.ended and self._frame >= 0 else message.frame
         told = tuple(self._drawn_s)
-        entries.append(status_entry(self.stream, frame, facts, self.losses, told, self._rate()))
+        entries.append(
+            status_entry(self.stream, frame, facts, self.losses, told, per_second(self._arrivals))
+        )
         if facts.memory is not None and facts.memory != self._memory:
             entries.append(memory_entry(facts.memory))
             self._memory = facts.memory
