@@ -67,10 +67,9 @@ class StreamIntake:
         self._assembly = Assembly()
         self._format: tuple[int, tuple[int, int], str] | None = None
         self._rejected: OrderedDict[tuple[int, int], ErrorReply] = OrderedDict()
-        if position is not None and position.epoch is not None:
-            for seq, reason in position.rejected:
-                error = FrameError.parsed(reason).of(stream, position.epoch, seq)
-                self._rejected[position.epoch, seq] = ErrorReply.of(error)
+        for epoch, seq, reason in position.rejected if position else ():
+            error = FrameError.parsed(reason).of(stream, epoch, seq)
+            self._rejected[epoch, seq] = ErrorReply.of(error)
 
     @property
     def waiting(self) -> int:

@@ -45,9 +45,9 @@ class Position:
     frame
         Next frame number of the session.
     missing
-        Ranges of the epoch's sequence numbers that were recorded as missing.
+        Sequence numbers that were recorded as missing, the latest of them: epoch and range.
     rejected
-        Sequence numbers of the epoch that were rejected, the latest of them, and why.
+        Frames that were rejected, the latest of them: epoch, sequence number and why.
     ended
         The epoch has ended.
     closed
@@ -57,10 +57,10 @@ class Position:
     epoch: int | None = None
     seq: int = 0
     frame: int = 0
-    missing: tuple[range, ...] = ()
+    missing: tuple[tuple[int, range], ...] = ()
     ended: bool = False
     closed: tuple[tuple[int, int], ...] = ()
-    rejected: tuple[tuple[int, str], ...] = ()
+    rejected: tuple[tuple[int, int, str], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ class ReorderBuffer(Generic[T]):
         self._ended = start.ended
         self._end_committed = start.ended
         self._waiting: dict[int, T] = {}
-        self._missing = [(start.epoch, gap) for gap in start.missing]
+        self._missing = list(start.missing)
         self._closed: OrderedDict[int, int] = OrderedDict(start.closed)
         self._uncommitted: OrderedDict[int, int] = OrderedDict()  # closed, not yet all committed
 

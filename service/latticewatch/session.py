@@ -188,7 +188,7 @@ class Session:
     def position(self) -> Position:
         """Where the session stands: the first frame that is not committed, and what led there.
 
-        Reads through the epoch's frames: for the beginning of a run, not for every frame.
+        Reads through all frames: for the beginning of a run, not for every frame.
         """
         place = self.place()
         if place is None:
@@ -200,14 +200,14 @@ class Session:
             (epoch, REMEMBERED),
         )
         missing = self._all(
-            "SELECT seq FROM frames WHERE epoch = ? AND status = 'missing' ORDER BY seq", (epoch,)
+            "SELECT epoch, seq FROM frames WHERE status = 'missing' ORDER BY frame", ()
         )
         rejected = self._all(
-            "SELECT seq, reason FROM frames WHERE epoch = ? AND status = 'rejected' "
-            "ORDER BY seq DESC LIMIT ?",
-            (epoch, REMEMBERED),
+            "SELECT epoch, seq, reason FROM frames WHERE status = 'rejected' "
+            "ORDER BY frame DESC LIMIT ?",
+            (REMEMBERED,),
         )
-        ranges = tuple(_ranges(row[0] for row in missing))
+        ranges = tuple(_ranges(missing))[-REMEMBERED:]
         newest_last = (tuple(reversed(closed)), tuple(reversed(rejected)))
         return Position(epoch, seq, frame, ranges, ended, *newest_last)
 
@@ -293,12 +293,12 @@ def _column(name: str, values: tuple[Any, ...]) -> Any:
     return values
 
 
-def _ranges(numbers: Iterable[int]) -> list[range]:
-    """Gather runs of consecutive numbers."""
-    runs: list[range] = []
-    for number in numbers:
-        if runs and runs[-1].stop == number:
-            runs[-1] = range(runs[-1].start, number + 1)
+def _ranges(numbers: Iterable[tuple[int, int]]) -> list[tuple[int, range]]:
+    """Gather runs of consecutive numbers of the same epoch."""
+    runs: list[tuple[int, range]] = []
+    for epoch, number in numbers:
+        if runs and runs[-1][0] == epoch and runs[-1][1].stop == number:
+            runs[-1] = epoch, range(runs[-1][1].start, number + 1)
         else:
-            runs.append(range(number, number + 1))
+            runs.append((epoch, range(number, number + 1)))
     return runs

@@ -60,6 +60,47 @@ def test_reopening_gives_what_was_not_settled(tmp_path):
     again.close()
 
 
+def test_given_numbers_are_known_while_anything_is_left(tmp_path):
+    spool = Spool(tmp_path, "a", BIG, segment_bytes=300)
+    for seq in range(10):
+        spool.append(entry(seq))
+    for one in drain(spool)[1:]:
+        spool.settle(one)
+    spool.close()
+    again = Spool(tmp_path, "a", BIG)
+    assert again.last == entry(9)
+    for one in drain(again):
+        again.settle(one)
+    assert again.empty
+    again.close()
+
+
+def test_numbers_that_were_settled_before_the_saved_ones_are_not_given_again(tmp_path):
+    spool = Spool(tmp_path, "a", BIG)
+    outbox = Outbox(16, BIG, spool)
+    for seq in range(4):
+        outbox.put(entry(seq))
+        outbox.take()
+    for seq in (1, 2, 3):
+        outbox.settle((1, seq))
+    outbox.save()
+    spool.close()
+    again = Spool(tmp_path, "a", BIG)
+    assert again.last == entry(3)
+    assert [one.seq for one in drain(again)] == [0, 3]
+    again.close()
+
+
+def test_what_was_not_saved_to_its_end_is_not_there(tmp_path):
+    of_another = tmp_path / "a-b-000999999.unfinished"
+    for path in (of_another, tmp_path / "a-000999999.unfinished"):
+        path.write_bytes(b"LWSPOOL1 and half a record")
+    spool = Spool(tmp_path, "a", BIG)
+    assert (spool.empty, spool.torn) == (True, 0)
+    assert list(tmp_path.glob("*.unfinished")) == [of_another]
+    spool.close()
+
+
 @pytest.mark.parametrize("cut", [1, 50, 125])
 def test_torn_tail_is_cut_off_and_counted(tmp_path, cut):
     spool = Spool(tmp_path, "a", BIG)

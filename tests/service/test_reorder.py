@@ -158,12 +158,15 @@ def test_nonsense_numbers_are_not_gaps():
         (1, 2, Verdict.LATE),
         (1, 5, Verdict.FRESH),
         (9, 0, Verdict.COMMITTED),
+        (9, 1, Verdict.LATE),
         (9, 3, Verdict.CLOSED),
         (2, 0, Verdict.FRESH),
     ],
 )
 def test_resumes_where_the_store_stands(epoch, seq, verdict):
-    position = Position(epoch=1, seq=5, frame=8, missing=(range(2, 3),), closed=((9, 3),))
+    position = Position(
+        epoch=1, seq=5, frame=8, missing=((9, range(1, 2)), (1, range(2, 3))), closed=((9, 3),)
+    )
     buffer = ReorderBuffer(8, position)
     got, outcomes = push(buffer, seq, epoch)
     assert got is verdict

@@ -15,7 +15,7 @@ import pytest
 
 from latticewatch.alerting import Alarm
 from latticewatch.client.errors import FrameError
-from latticewatch.client.replies import ErrorReply
+from latticewatch.client.replies import Ack, ErrorReply
 from latticewatch.client.table import DefectTable
 from latticewatch.deliveries import Gap, Refusal
 from latticewatch.intake import StreamIntake
@@ -100,18 +100,29 @@ def test_position_remembers_gaps_epochs_and_the_end(store):
     assert store.position() == Position(epoch=7, seq=2, frame=2, ended=True)
     gap = missing_frames(Gap("stem", 3, 8, 1, 3))
     store.commit([result(2, 8, 0), *gap, result(6, 8, 4)], b"", {})
-    assert store.position() == Position(8, 5, 7, (range(1, 4),), closed=((7, 2),))
+    assert store.position() == Position(8, 5, 7, ((8, range(1, 4)),), closed=((7, 2),))
     assert [row["status"] for row in store.frames(2)] == ["ok", *["missing"] * 3, "ok"]
+
+
+def test_what_an_earlier_epoch_lacks_is_not_acknowledged_later(store):
+    error = FrameError("frame", "constant: 7; all of it", "mend the detector")
+    bad = refused_frame(Refusal("stem", 1, 7, 1, error))
+    gap = missing_frames(Gap("stem", 2, 7, 2, 1))
+    store.commit([result(0), bad, *gap, result(3, 7, 3), result(4, 8, 0)], b"", {})
+    intake = StreamIntake("stem", store.position())
+    replies = [intake.refusal(error, 7, seq).reply for seq in range(4)]
+    assert [type(reply) for reply in replies] == [Ack, ErrorReply, ErrorReply, Ack]
+    assert "missing" in replies[2].reason
 
 
 def test_position_remembers_why_frames_were_rejected(store):
     error = FrameError("frame", "constant: 7; all of it", "mend the detector")
     bad = refused_frame(Refusal("stem", 1, 7, 1, error))
     store.commit([result(0), bad], b"", {})
-    ((seq, reason),) = store.position().rejected
+    ((epoch, seq, reason),) = store.position().rejected
     intake = StreamIntake("stem", store.position())
     again = intake.refusal(error, 7, 1)
-    assert seq == 1
+    assert (epoch, seq) == (7, 1)
     assert again.reply == ErrorReply(error.field, error.reason, error.mend, "stem", 7, 1)
     assert str(FrameError.parsed(reason)) == str(error)
 

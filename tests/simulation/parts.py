@@ -126,12 +126,16 @@ class Ledger:
             epoch=epoch,
             seq=mine[-1].seq + 1,
             frame=len(self.rows),
-            missing=tuple(range(r.seq, r.seq + 1) for r in mine if r.kind == "missing"),
+            missing=tuple(
+                (r.epoch, range(r.seq, r.seq + 1)) for r in self.rows if r.kind == "missing"
+            ),
             ended=epoch in self.ended,
             closed=tuple(
                 (e, max(r.seq for r in self.rows if r.epoch == e) + 1) for e in epochs[:-1]
             ),
-            rejected=tuple((r.seq, "dtype: x; y") for r in mine if r.kind == "refused"),
+            rejected=tuple(
+                (r.epoch, r.seq, "dtype: x; y") for r in self.rows if r.kind == "refused"
+            ),
         )
 
 

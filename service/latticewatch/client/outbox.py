@@ -57,6 +57,7 @@ class Outbox:
         self._memory_bytes = memory_bytes
         self._flight: OrderedDict[Key, Entry] = OrderedDict()
         self._waiting: OrderedDict[Key, Entry] = OrderedDict()
+        self._last: Entry | None = None
         self._blocks: deque[Block] = deque()
         self._acquired: Key | None = None
         self._rows_go = False
@@ -90,6 +91,7 @@ class Outbox:
 
     def put(self, entry: Entry) -> None:
         """Add a message at the end; raises OSError where the spool's disk does not take it."""
+        self._last = entry
         full = self.memory_used + entry.nbytes > self._memory_bytes
         # Once there is a spool everything goes through it until it is empty: what only memory holds
         # then always comes before what the disk holds, and `save` can put it in front.
@@ -164,8 +166,20 @@ class Outbox:
         """
         self.rewind()
         if self.spool is not None:
-            self.spool.put_in_front([e for e in self._waiting.values() if e.segment is None])
+            self.spool.put_in_front(self._unsaved(self.spool))
         return len(self)
+
+    def _unsaved(self, spool: Spool) -> list[Entry]:
+        """Give what only memory holds, and the last message, be it settled.
+
+        The next process goes on after the last number that it finds in the spool. Were that one
+        left unsettled before others that are settled, it would give their numbers again.
+        """
+        held = [entry for entry in self._waiting.values() if entry.segment is None]
+        last = self._last
+        if held and spool.empty and last is not None and last.key != held[-1].key:
+            held.append(last)
+        return held
 
     def _refill(self) -> None:
         """Read from the spool until memory is full; at least one, whatever its size."""

@@ -39,6 +39,9 @@ MAGIC = b"LWSPOOL1"
 #: are some 160 files.
 SEGMENT_BYTES = 64 * 2**20
 
+#: Ending of a file that is being written at the end of a process.
+UNFINISHED = ".unfinished"
+
 #: The first segment's number; what is put in front of it counts down from here.
 FIRST_SEGMENT = 1_000_000
 
@@ -153,27 +156,45 @@ class Spool:
         return None
 
     def settle(self, entry: Entry) -> None:
-        """Forget an entry that came from here; a segment without live entries is deleted."""
+        """Forget an entry that came from here; a segment without live entries is deleted.
+
+        The newest is the last to go: it tells the next process which numbers are given.
+        """
         segment = self._segments.get(entry.segment) if entry.segment is not None else None
         if segment is None:
             return
         segment.live -= 1
         if segment.live == 0:
-            del self._segments[entry.segment]  # type: ignore[arg-type]
-            self.size_bytes -= segment.size
-            segment.close()
-            segment.path.unlink()
+            *earlier, newest = sorted(self._segments)
+            for number in earlier:
+                if self._segments[number].live == 0:
+                    self._delete(number)
+            if len(self._segments) == 1 and self._segments[newest].live == 0:
+                self._delete(newest)
+
+    def _delete(self, number: int) -> None:
+        segment = self._segments.pop(number)
+        self.size_bytes -= segment.size
+        segment.close()
+        segment.path.unlink()
 
     def put_in_front(self, entries: list[Entry]) -> None:
-        """Keep entries that come before all others, at the end of the process."""
+        """Keep entries that come before all others, at the end of the process.
+
+        The file has its name once all are on the disk: the first of them alone would not tell which
+        numbers are given.
+        """
         if not entries:
             return
-        number = min(self._segments, default=FIRST_SEGMENT) - 1
-        segment = _Segment.create(self._path(number))
-        self._segments[number] = segment
+        path = self._path(min(self._segments, default=FIRST_SEGMENT) - 1)
+        segment = _Segment.create(path.with_suffix(UNFINISHED))
         for entry in entries:
             segment.append(entry, no_sync)
         self._sync(segment.file)
+        segment.close()
+        segment.path.rename(path)
+        with path.open("r+b") as file:
+            self._sync(file)  # its name
 
     def close(self) -> None:
         """Close the files; what is in them stays for the next publisher."""
@@ -185,11 +206,15 @@ class Spool:
     def _path(self, number: int) -> Path:
         return self._directory / f"{self._stream}-{number:09d}.spool"
 
+    def _paths(self, ending: str) -> list[Path]:
+        """List this stream's files; those of a stream whose name begins with its name are not."""
+        paths = sorted(self._directory.glob(f"{self._stream}-*{ending}"))
+        return [path for path in paths if path.stem[len(self._stream) + 1 :].isdigit()]
+
     def _load(self) -> None:
-        for path in sorted(self._directory.glob(f"{self._stream}-*.spool")):
-            digits = path.stem[len(self._stream) + 1 :]
-            if not digits.isdigit():  # another stream whose name begins with this one's
-                continue
+        for path in self._paths(UNFINISHED):
+            path.unlink()
+        for path in self._paths(".spool"):
             segment, last, torn = _Segment.load(path)
             self.torn += torn
             self.damaged += len(segment.skips)
@@ -198,7 +223,7 @@ class Spool:
                 segment.close()
                 path.unlink()
                 continue
-            self._segments[int(digits)] = segment
+            self._segments[int(path.stem[len(self._stream) + 1 :])] = segment
             self.unread += segment.live
             self.size_bytes += segment.size
             self.live_bytes += segment.live_bytes
