@@ -40,7 +40,7 @@ def test_killed_and_stopped_processes_change_nothing(movie, peace, tmp_path):
     assert {blow.role for blow in blows} == {"service", "source", "subscriber"}
     war, fallen = kills.disturbed(movie, tmp_path / "war", blows)
     assert not peace.differences(war), f"seed {SEED}: {blows}"
-    assert fallen >= KILLS - 2  # the machine may be done before the last of them
+    assert len(fallen) >= KILLS - 2  # the machine may be done before the last of them
     assert peace.frames.count("'ok'") == FRAMES
 
 
