@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from latticewatch.cli import main
-from latticewatch.report import keys, movement, surroundings
+from latticewatch.report import movement, surroundings, values
 from latticewatch.report.contents import read_contents
 from latticewatch.report.page import html
 from latticewatch.report.parts import FONTS
@@ -87,7 +87,7 @@ def test_the_page_is_whole_and_loads_nothing(folder, tmp_path, capsys):
     drawn = {"overlays", "alert-overlays", "space-time", "series"}
     contents = read_contents(folder)
     for part, names in FIGURES.items():
-        drawn |= set() if isinstance(getattr(contents, part), keys.Absent) else names
+        drawn |= set() if isinstance(getattr(contents, part), values.Absent) else names
     assert set(page.figures) == drawn
     assert len(page.references) == len(page.figures)
     assert all(one.startswith("data:image/png;base64,") for one in page.references)
@@ -101,12 +101,12 @@ def test_missing_statistics_leave_out_figures_and_say_why(folder):
     whole = read_contents(folder)
     for statistics in ({}, dict.fromkeys(whole.statistics), dict.fromkeys(whole.statistics, 3)):
         parts = {
-            "classes": keys.classes(statistics), "matrices": keys.matrices(statistics),
+            "classes": values.classes(statistics), "matrices": values.matrices(statistics),
             "motion": movement.motion(statistics), "fields": surroundings.fields(statistics),
             "believed": surroundings.believed(statistics), "modes": surroundings.modes(statistics),
         }  # fmt: skip
         assert set(parts) == set(FIGURES)
-        assert all(isinstance(part, keys.Absent) for part in parts.values())
+        assert all(isinstance(part, values.Absent) for part in parts.values())
         dose, none = float("nan"), {"pictures": {}, "alerted": ()}
         bare = replace(whole, statistics=statistics, frame_dose=dose, **parts, **none)
         page = Page(text := html("a <b> & c", build(bare)))

@@ -12,12 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from latticewatch.client.table import COLUMN_TYPES, DefectTable
-from latticewatch.report import changes, keys, methods, movement, pdf, tables
+from latticewatch.published import Estimate
+from latticewatch.report import changes, methods, movement, pdf, tables, values
 from latticewatch.report.contents import Contents
 from latticewatch.report.defect_figures import Shot, overlays
-from latticewatch.report.keys import Absent, Estimate
 from latticewatch.report.parts import WIDTH, Table
 from latticewatch.report.setting import column_widths, width_of, wrapped
+from latticewatch.report.values import Absent
 from latticewatch.report.words import probability, told
 
 NAN = float("nan")
@@ -200,15 +201,15 @@ def test_the_tensor_and_the_test_of_isotropy_are_told():
 def test_rates_are_told_per_second_and_per_dose_where_there_is_one():
     part = {"rates": [[9, 1], [2, 9]], "low": [[9, 0.5], [1, 9]], "high": [[9, 1.5], [3, 9]]}
     data = {"transitions": {"states": ["A", "B"], "rates": {"per_s": part, "per_dose": None}}}
-    found = keys.rates(data)
+    found = values.rates(data)
     assert tables.rates(found).rows == (
         ("A to B", "1.00 (0.50 to 1.50)", "not known"),
         ("B to A", "2.0 (1.0 to 3.0)", "not known"),
     )
     data["transitions"]["rates"]["per_dose"] = part
-    assert tables.rates(keys.rates(data)).rows[0][2] == "1.00 (0.50 to 1.50)"
+    assert tables.rates(values.rates(data)).rows[0][2] == "1.00 (0.50 to 1.50)"
     nothing = {"transitions": {"rates": {"reason": "too fast"}}}
-    assert keys.rates(nothing) == Absent("too fast")
+    assert values.rates(nothing) == Absent("too fast")
 
 
 @pytest.mark.parametrize("pixel_nm", [0.03, NAN])

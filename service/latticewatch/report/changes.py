@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from latticewatch.report.contents import Contents
-from latticewatch.report.keys import estimate
+from latticewatch.report.values import estimate
 from latticewatch.report.words import told
 
 #: Units of the series whose names do not tell them.

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from latticewatch.report.keys import ClassImage
 from latticewatch.report.parts import WIDTH
 from latticewatch.report.surroundings import Field
+from latticewatch.report.values import ClassImage
 
 #: The longest arrow, lattice constants; and what a picometre is drawn as at most, so that noise
 #: does not look like a displacement.

@@ -11,8 +11,8 @@ import numpy as np
 
 from latticewatch.client.table import DefectTable
 from latticewatch.pictures import Picture
-from latticewatch.report import keys, movement, surroundings
-from latticewatch.report.keys import Absent
+from latticewatch.report import movement, surroundings, values
+from latticewatch.report.values import Absent
 from latticewatch.session import Session
 from latticewatch.tracker import codec
 
@@ -54,12 +54,12 @@ class Contents:
     alerts: tuple[Mapping[str, Any], ...]
     changes: tuple[Mapping[str, Any], ...]
     models: tuple[Mapping[str, Any], ...]
-    classes: tuple[keys.ClassImage, ...] | Absent
+    classes: tuple[values.ClassImage, ...] | Absent
     motion: movement.Motion | Absent
     fields: tuple[surroundings.Field, ...] | Absent
     believed: tuple[surroundings.Field, ...] | Absent
     modes: tuple[surroundings.Field, ...] | Absent
-    matrices: tuple[keys.Matrix, ...] | Absent
+    matrices: tuple[values.Matrix, ...] | Absent
     settings: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
     refused: Mapping[str, int] = field(default_factory=dict)
     pictures: Mapping[int, Picture] = field(default_factory=dict)
@@ -110,17 +110,17 @@ def read_contents(path: Path) -> Contents:
             name: _floats(rows, name)
             for name in ("crystalline", "disordered", "hole", "constant_nm")
         },
-        keys.number(statistics, "transitions.rates.frame_dose_e_per_A2"),
+        values.number(statistics, "transitions.rates.frame_dose_e_per_A2"),
         defects,
         alerts,
         changes,
         models,
-        keys.classes(statistics),
+        values.classes(statistics),
         movement.motion(statistics),
         surroundings.fields(statistics),
         surroundings.believed(statistics),
         surroundings.modes(statistics),
-        keys.matrices(statistics),
+        values.matrices(statistics),
         settings,
         _refused(every),
         # one that is gone meanwhile gave way to a later one

@@ -8,8 +8,8 @@ from typing import Any
 from latticewatch import __version__
 from latticewatch.report import tables
 from latticewatch.report.contents import Contents
-from latticewatch.report.keys import dig
 from latticewatch.report.parts import Table
+from latticewatch.report.values import dig
 from latticewatch.report.words import shown, word
 
 #: What each group of the settings is called in the report.

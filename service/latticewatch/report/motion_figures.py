@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from latticewatch.client.table import DefectTable
-from latticewatch.report.keys import Estimate
+from latticewatch.published import Estimate
 from latticewatch.report.movement import Motion, Walk
 from latticewatch.report.parts import WIDTH
 from latticewatch.report.words import ten_to

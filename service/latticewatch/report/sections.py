@@ -12,16 +12,16 @@ from latticewatch.report import (
     changes,
     class_figures,
     defect_figures,
-    keys,
     methods,
     motion_figures,
     series_figures,
     state_figures,
     tables,
+    values,
 )
 from latticewatch.report.contents import Contents
-from latticewatch.report.keys import Absent
 from latticewatch.report.parts import FONTS, Plate, Section, Table
+from latticewatch.report.values import Absent
 
 #: Frames that are drawn: spread over the session, and of alerts.
 _MOST_SHOWN = 4
@@ -124,7 +124,7 @@ def _overlays(
         time = f", {at:.6g} s" if np.isfinite(at) else ""
         name = f"frame {frame}{time}: {len(table)} defects"
         shots.append(defect_figures.Shot(frame, name, picture.image, picture.block, table))
-    return defect_figures.overlays(shots, keys.number(contents.statistics, "pixel_size_nm"))
+    return defect_figures.overlays(shots, values.number(contents.statistics, "pixel_size_nm"))
 
 
 def _classes(contents: Contents) -> Section:
@@ -225,7 +225,7 @@ def _states(contents: Contents) -> Section:
         "Left: chances from frame to frame; those below 0.005 are left out. Right: mean stay in "
         f"every state, frames; bars are {level} intervals.",
     )
-    text, found = [tables.memory(data)], keys.rates(data)
+    text, found = [tables.memory(data)], values.rates(data)
     listed = [tables.dwell(data)]
     if isinstance(found, Absent):
         text.append(f"Rates: none ({found.reason}).")

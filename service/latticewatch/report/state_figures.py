@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from latticewatch.report.keys import Matrix
 from latticewatch.report.parts import WIDTH
+from latticewatch.report.values import Matrix
 
 #: Chances below this are not drawn in the graph; they stand in the matrix.
 _LEAST_SHOWN = 0.005

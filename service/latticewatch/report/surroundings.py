@@ -8,15 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from latticewatch.report.keys import (
-    Absent,
-    Estimate,
-    array,
-    dig,
-    estimate,
-    number,
-    read_or_absent,
-)
+from latticewatch.published import Estimate
+from latticewatch.report.values import Absent, array, dig, estimate, number, read_or_absent
 
 
 @dataclass(frozen=True, eq=False)

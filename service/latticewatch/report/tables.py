@@ -9,10 +9,10 @@ import numpy as np
 
 from latticewatch.report.changes import Jump
 from latticewatch.report.contents import Contents
-from latticewatch.report.keys import ClassImage, Rate, dig, estimate, number
 from latticewatch.report.movement import Motion, Walk
 from latticewatch.report.parts import Table
 from latticewatch.report.surroundings import amplitudes, shifts
+from latticewatch.report.values import ClassImage, Rate, dig, estimate, number
 from latticewatch.report.words import plain, probability, shown, told, word
 
 #: Below this p-value a test is said to speak against what it tests.

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from latticewatch.report.keys import Estimate, dig
+from latticewatch.published import Estimate
+from latticewatch.report.values import dig
 
 NOT_KNOWN = "not known"
 

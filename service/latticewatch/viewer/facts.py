@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from latticewatch.viewer.keys import Band, at, band, floats, matrix, number, rows, text
+from latticewatch.published import Estimate, at, number
 from latticewatch.viewer.motion import Directions, Rate, read_directions, read_rates
 from latticewatch.viewer.surroundings import Surroundings, read_surroundings
 from latticewatch.viewer.turns import Turn, read_turns
+from latticewatch.viewer.values import band, floats, matrix, rows, text
 
 
 @dataclass(frozen=True)
@@ -90,17 +91,17 @@ class Facts:
     states: Mapping[str, float] | None = None
     fractions: Mapping[str, float] | None = None
     expected_vacancies: float | None = None
-    diffusion: Band | None = None
-    hop_rate: Band | None = None
+    diffusion: Estimate | None = None
+    hop_rate: Estimate | None = None
     density: float | None = None
     constant_px: float | None = None
     pixel_size_nm: float | None = None
-    agreement: Band | None = None
+    agreement: Estimate | None = None
     disagreeing: bool = False
     chain: Chain | None = None
     memory: str | None = None
     classes: tuple[ClassFact, ...] = ()
-    means: Mapping[str, Band] = field(default_factory=dict)
+    means: Mapping[str, Estimate] = field(default_factory=dict)
     rates: tuple[Rate, ...] = ()
     directions: Directions | None = None
     surroundings: tuple[Surroundings, ...] = ()
@@ -146,7 +147,7 @@ def _now(series: Any) -> dict[str, float] | None:
     return {name: value for name, value in values.items() if value is not None}
 
 
-def _means(data: Mapping[str, Any]) -> dict[str, Band]:
+def _means(data: Mapping[str, Any]) -> dict[str, Estimate]:
     found = {"defect_density_nm2": band(at(data, "defect_density_nm2"), "mean")}
     for group in ("populations", "fractions"):
         series = at(data, group)

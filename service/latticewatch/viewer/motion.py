@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from latticewatch.viewer.keys import Band, at, band, matrix, number, rows, text
+from latticewatch.published import Estimate, at, number
+from latticewatch.viewer.values import band, matrix, rows, text
 
 
 @dataclass(frozen=True)
@@ -25,8 +26,8 @@ class Rate:
 
     name: str
     of: str
-    per_s: Band | None
-    per_dose: Band | None
+    per_s: Estimate | None
+    per_dose: Estimate | None
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class Line:
 
     name: str
     angle_deg: float
-    rate: Band
+    rate: Estimate
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ class Directions:
     tensor: np.ndarray
     errors: np.ndarray
     p_value: float | None = None
-    ratio: Band | None = None
+    ratio: Estimate | None = None
     axis_deg: float | None = None
     axis_error_deg: float | None = None
 
@@ -93,7 +94,7 @@ def _leaving(transitions: Any) -> Iterator[Rate]:
         yield Rate(f"leaving {state}", "", per_s, per_dose)
 
 
-def _diagonal(part: Any, side: int) -> list[Band | None] | None:
+def _diagonal(part: Any, side: int) -> list[Estimate | None] | None:
     found = [matrix(at(part, name), side, side) for name in ("rates", "low", "high")]
     value, low, high = (None if one is None else np.diag(one).tolist() for one in found)
     if value is None or low is None or high is None:
@@ -131,8 +132,8 @@ def _line(row: Any) -> Iterator[Line]:
         yield Line(name, angle, rate)
 
 
-def _ratio(row: Any) -> Band | None:
+def _ratio(row: Any) -> Estimate | None:
     value, low, high = (number(at(row, name)) for name in ("value", "low", "high"))
     if value is None or low is None:
         return None
-    return Band(value, low, np.inf if high is None else high)
+    return Estimate(value, low, np.inf if high is None else high)

@@ -6,9 +6,9 @@ import numpy as np
 import rerun as rr
 
 from latticewatch.palette import style_of
+from latticewatch.published import Estimate
 from latticewatch.viewer.drawing import Entry, path, rgb
 from latticewatch.viewer.facts import Facts
-from latticewatch.viewer.keys import Band
 
 #: Okabe and Ito's colours for what is no species; the palette of species is of the same eight.
 _BLUE, _VERMILION, _GREEN, _GREY = "#56B4E9", "#D55E00", "#009E73", "#999999"
@@ -74,7 +74,7 @@ def rate_entry(frames_per_s: float) -> Entry:
     return ("rate/frames", rr.Scalars(frames_per_s))
 
 
-def _band(entity: str, group: str, band: Band | None) -> list[Entry]:
+def _band(entity: str, group: str, band: Estimate | None) -> list[Entry]:
     if band is None:
         return []
     return [

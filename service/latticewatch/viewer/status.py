@@ -9,9 +9,9 @@ import numpy as np
 import rerun as rr
 
 from latticewatch.client.messages import Alert, Health
+from latticewatch.published import Estimate
 from latticewatch.viewer.drawing import Entry
 from latticewatch.viewer.facts import Facts
-from latticewatch.viewer.keys import Band
 
 #: Rerun's levels by an alert's severity; any other severity is a warning.
 _LEVELS = {"info": "INFO", "warning": "WARN", "error": "ERROR", "critical": "CRITICAL"}
@@ -135,7 +135,7 @@ def _defects(facts: Facts) -> str:
     return f"{count:.0f}{density}" + ("" if expected is None else f"; vacancies {expected:.1f}")
 
 
-def _banded(band: Band | None, unit: str) -> str:
+def _banded(band: Estimate | None, unit: str) -> str:
     return "-" if band is None else f"{band.value:.2g} [{band.low:.2g}, {band.high:.2g}]{unit}"
 
 

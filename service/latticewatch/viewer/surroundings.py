@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from latticewatch.viewer.keys import Band, at, band, floats, matrix, number, rows
+from latticewatch.published import Estimate, at, number
+from latticewatch.viewer.values import band, floats, matrix, rows
 
 #: A dopant and its six neighbours of the other kind of site.
 COLUMNS = 7
@@ -58,7 +59,7 @@ class Surroundings:
     image: np.ndarray | None
     mean: Field | None
     modes: tuple[Field, ...]
-    toward: Band | None
+    toward: Estimate | None
 
 
 def read_surroundings(data: Mapping[str, Any]) -> tuple[Surroundings, ...]:

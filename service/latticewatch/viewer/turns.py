@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from latticewatch.viewer.keys import Band, at, band, number, rows, text
+from latticewatch.published import Estimate, at, number
+from latticewatch.viewer.values import band, rows, text
 
 
 @dataclass(frozen=True)
@@ -26,8 +27,8 @@ class Turn:
     series: str
     frame: int
     reported: int
-    before: Band
-    after: Band
+    before: Estimate
+    after: Estimate
 
     @property
     def name(self) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from latticewatch.viewer.keys import Band
+from latticewatch.published import Estimate
 
 
 def brief(value: float | None, digits: int = 3) -> str:
@@ -21,14 +21,14 @@ def brief(value: float | None, digits: int = 3) -> str:
     return f"{value:.{digits}g}"
 
 
-def interval(band: Band | None, *, factor: float = 1.0, digits: int = 3) -> str:
+def interval(band: Estimate | None, *, factor: float = 1.0, digits: int = 3) -> str:
     """Write the ends of an interval times a factor, empty for none."""
     if band is None:
         return ""
     return f"[{brief(factor * band.low, digits)}, {brief(factor * band.high, digits)}]"
 
 
-def banded(band: Band | None, *, factor: float = 1.0, digits: int = 3) -> str:
+def banded(band: Estimate | None, *, factor: float = 1.0, digits: int = 3) -> str:
     """Write an estimate with its interval."""
     if band is None:
         return "-"

@@ -1,35 +1,13 @@
-"""Values out of the published statistics; what is missing or of another form is None."""
+"""Published statistics in the forms that the viewer wants; what is missing or unfit is None."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-
-@dataclass(frozen=True)
-class Band:
-    """An estimate and its interval."""
-
-    value: float
-    low: float
-    high: float
-
-
-def at(data: Any, *keys: str) -> Any:
-    """Return what lies below these keys."""
-    for key in keys:
-        data = data.get(key) if isinstance(data, Mapping) else None
-    return data
-
-
-def number(value: Any) -> float | None:
-    """Return a finite number."""
-    known = isinstance(value, (int, float)) and not isinstance(value, bool)
-    return float(value) if known and math.isfinite(value) else None
+from latticewatch.published import Estimate, at, number
 
 
 def text(value: Any) -> str | None:
@@ -42,12 +20,12 @@ def rows(value: Any) -> Sequence[Any]:
     return value if isinstance(value, Sequence) and not isinstance(value, str) else ()
 
 
-def band(row: Any, key: str = "value") -> Band | None:
+def band(row: Any, key: str = "value") -> Estimate | None:
     """Return an estimate with its interval; the estimate's own name is `key`."""
     value, low, high = (number(at(row, name)) for name in (key, "low", "high"))
     if value is None or low is None or high is None:
         return None
-    return Band(value, low, high)
+    return Estimate(value, low, high)
 
 
 def floats(value: Any) -> np.ndarray | None:

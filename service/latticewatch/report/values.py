@@ -12,6 +12,9 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from latticewatch import published
+from latticewatch.published import Estimate
+
 T = TypeVar("T")
 
 
@@ -20,15 +23,6 @@ class Absent:
     """Something that the session does not hold, and why."""
 
     reason: str
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A number with its interval; NaN where it is not known."""
-
-    value: float
-    low: float
-    high: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,20 +66,17 @@ class Rate:
 
 def dig(data: Any, path: str) -> Any:
     """Return what lies at a dotted path; None where anything on the way is missing."""
-    for key in path.split("."):
-        data = data.get(key) if isinstance(data, Mapping) else None
-    return data
+    return published.at(data, *path.split("."))
 
 
 def number(data: Any, path: str) -> float:
     """Return the number at a dotted path; NaN where there is none."""
-    found = dig(data, path)
-    known = isinstance(found, (int, float)) and not isinstance(found, bool)
-    return float(found) if known else float("nan")
+    found = published.number(dig(data, path))
+    return float("nan") if found is None else found
 
 
 def estimate(data: Any, path: str = "", value: str = "value") -> Estimate:
-    """Return the estimate at a dotted path."""
+    """Return the estimate at a dotted path; NaN for what is not known of it."""
     inner = dig(data, path) if path else data
     return Estimate(number(inner, value), number(inner, "low"), number(inner, "high"))
 
