@@ -27,7 +27,10 @@ class DeviceError(ValueError):
 
 @dataclass(frozen=True)
 class Device:
-    """What a user asks for: ``auto``, ``cpu`` or a CUDA device by its number."""
+    """What a user asks for: ``auto``, ``cpu`` or a CUDA device by its number.
+
+    ``auto`` takes the CUDA device of that number where it can, else the CPU.
+    """
 
     kind: Literal["auto", "cpu", "cuda"] = "auto"
     index: int = 0
@@ -44,6 +47,16 @@ class Device:
 
     def __str__(self) -> str:
         return f"cuda:{self.index}" if self.kind == "cuda" else self.kind
+
+
+def parse_devices(text: str) -> tuple[Device, ...]:
+    """Read one device, or several CUDA devices with commas between; DeviceError for others."""
+    devices = tuple(Device.parse(part.strip()) for part in text.split(","))
+    if len(devices) > 1 and any(device.kind != "cuda" for device in devices):
+        raise DeviceError(f"devices {text!r}: only CUDA devices go together: give cuda:0,cuda:1")
+    if len(set(devices)) < len(devices):
+        raise DeviceError(f"devices {text!r}: one is named twice: name each once")
+    return devices
 
 
 @dataclass(frozen=True)

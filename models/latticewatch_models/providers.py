@@ -162,7 +162,7 @@ def choose(device: Device, providers: str | Sequence[str], machine: Machine) -> 
     usable = tuple(name for name in fit if reasons[name] is None)
     passed = tuple(reason for reason in reasons.values() if reason is not None)
     if device.kind != "cuda":
-        return Choice(usable, passed)
+        return Choice(usable, passed, device.index)
     if not any(name in ON_CUDA for name in usable):
         told = reasons["cuda"]
         raise ProviderError(

@@ -8,15 +8,22 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from latticewatch_kernels.arrays import array_module
 from latticewatch_kernels.lattice import Array
 from latticewatch_models.devices import Device
-from latticewatch_models.providers import Machine, PassedOver, ProviderError, choose
-from latticewatch_models.segmentation import Segmentation
+from latticewatch_models.providers import (
+    ON_CUDA,
+    TORCH_CUDA,
+    Machine,
+    PassedOver,
+    ProviderError,
+    choose,
+)
+from latticewatch_models.segmentation import RanOn, Segmentation
 from latticewatch_models.sessions import Fall, FallingSession, UnreadableModelError
 
 if TYPE_CHECKING:
@@ -35,6 +42,9 @@ COLUMN_OUTPUTS = ("column_heat", "column_offset")
 
 #: The model that ships with the package.
 ZOO_MODEL = Path(__file__).parent / "zoo" / "defects.onnx"
+
+#: Note of a model file that holds other weights than the trained ones; see `variants`.
+_VARIANT, _AS_TRAINED = "variant", "float32"
 
 #: Smallest side of a frame: one cell of the network's coarsest level.
 SMALLEST_SIDE = 16
@@ -134,12 +144,13 @@ class Segmenter:
         path: str | Path | None = None,
         providers: str | Sequence[str] = "auto",
         threads: int = 0,
-        device: str = "auto",
+        device: str | Device = "auto",
         told: Callable[[Fall], None] = lambda _: None,
         backend: str = "onnxruntime",
     ) -> None:
         file = Path(path) if path is not None else ZOO_MODEL
-        where, run_by_torch = Device.parse(device), backend == "torch"
+        where = Device.parse(device) if isinstance(device, str) else device
+        self.device, run_by_torch = where, backend == "torch"
         try:
             self._session: FallingSession | TorchSession
             if run_by_torch:
@@ -172,6 +183,14 @@ class Segmenter:
     def falls(self) -> tuple[Fall, ...]:
         """Providers that failed while they ran."""
         return self._session.falls
+
+    @property
+    def ran_on(self) -> RanOn:
+        """What the next frame is run on."""
+        provider = self.providers[0]
+        on_gpu = provider in (*ON_CUDA, TORCH_CUDA)
+        device = f"cuda:{self.device.index}" if on_gpu else "host"
+        return RanOn(provider, device, self.card.notes.get(_VARIANT, _AS_TRAINED))
 
     @property
     def stride(self) -> int:
@@ -215,9 +234,24 @@ class Segmenter:
         cells = tuple(side // self.stride for side in padded.shape)
         wanted = OUTPUTS + COLUMN_OUTPUTS if columns and self.card.columns else OUTPUTS
         shapes = {name: (1, 1 + name.endswith("offset"), *cells) for name in wanted}
-        outputs = self._session.run(padded[None, None], shapes)
+        outputs, ran_on = self._run(padded[None, None], shapes)
         heat, offset, *marked = (o[0, 0] if o.shape[1] == 1 else o[0] for o in outputs)
-        return Segmentation(heat, offset, self.stride, image.shape, *marked)
+        seen = Segmentation(heat, offset, self.stride, image.shape, *marked)
+        return replace(seen, ran_on=ran_on)
+
+    def _run(
+        self, image: Array, shapes: Mapping[str, tuple[int, ...]]
+    ) -> tuple[list[Array], RanOn]:
+        """Run once, and tell on what: again where a provider fell meanwhile.
+
+        Providers fall and never come back, so that one which is the same before and after was the
+        same throughout.
+        """
+        while True:
+            before = self.ran_on
+            outputs = self._session.run(image, shapes)
+            if self.ran_on == before:
+                return outputs, before
 
 
 def _by_torch(model: bytes, device: Device, told: Callable[[Fall], None]) -> TorchSession:

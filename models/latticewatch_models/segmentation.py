@@ -26,6 +26,18 @@ SUREST = 1e-6
 
 
 @dataclass(frozen=True)
+class RanOn:
+    """What the network ran on for one frame: provider, device, number format of its weights.
+
+    `device` is ``host`` or ``cuda:N``.
+    """
+
+    provider: str
+    device: str
+    precision: str
+
+
+@dataclass(frozen=True)
 class Segmentation:
     """What the network says of one frame.
 
@@ -45,6 +57,8 @@ class Segmentation:
         The same of atomic columns, host's and dopants' alike: probability that the centre of one
         lies within 3 px, and pixels to the nearest. None where the model does not tell, or was not
         asked.
+    ran_on
+        None where it was not run.
     """
 
     heat: Array
@@ -53,6 +67,7 @@ class Segmentation:
     shape: tuple[int, int]
     column_heat: Array | None = None
     column_offset: Array | None = None
+    ran_on: RanOn | None = None
 
     def detections(
         self, threshold: float = 0.5, merge_px: float = 4.2

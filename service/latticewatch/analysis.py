@@ -14,6 +14,7 @@ import numpy as np
 from scipy.ndimage import distance_transform_edt
 
 from latticewatch.agreement import DOUBTFUL_MARK, Counts, agreement
+from latticewatch.computed import Computed
 from latticewatch.detections import PATCH_SIZE, PATCH_SPAN, Detections
 from latticewatch.placement import Placement
 from latticewatch.vacancies import (
@@ -125,7 +126,15 @@ class Analyser:
             )
         with watch.stage("describe"):
             described = _describe(lattice, labels, points, probability, watch)
-        return replace(described, agreement=agreed, vacancies=vacancies)
+        computed = self._computed_on(frame, seen)
+        return replace(described, agreement=agreed, vacancies=vacancies, computed=computed)
+
+    def _computed_on(self, frame: Array, seen: Segmentation) -> Computed | None:
+        """Tell what a frame was computed on; None where the segmenter does not tell."""
+        if seen.ran_on is None:
+            return None
+        ran_on, arrays = seen.ran_on, self.placement.of(frame)
+        return Computed(ran_on.provider, ran_on.device, arrays, ran_on.precision)
 
     def _with_vacancies(
         self,

@@ -1,4 +1,4 @@
-"""What a stream's writer remembers of its segmenter: the model in use and how its checks stand.
+"""What a stream's writer remembers of its segmenter: the model, what it runs on, its checks.
 
 Applied to frames strictly in order, like the tracker; all of it is in the store with the frames, so
 that a session that is resumed goes on where it stood.
@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from latticewatch.agreement import Counts
+from latticewatch.computed import Computed
 from latticewatch.segmenters import ModelRecord
 from latticewatch.session import Session
 from latticewatch.standing import Check, Rule, Standing
@@ -31,6 +32,8 @@ class Calibration:
         That model and the first frame analysed with it; None before the first frame.
     facts
         Its description, for the statistics.
+    computed, computed_since
+        What the newest usable frame was computed on, and the first frame of which that held.
     """
 
     rule: Rule = field(default_factory=Rule)
@@ -38,13 +41,17 @@ class Calibration:
     model: ModelRecord | None = None
     since: int = 0
     facts: Mapping[str, Any] = field(default_factory=dict)
+    computed: Computed | None = None
+    computed_since: int = 0
 
     @classmethod
     def resumed(cls, session: Session, rule: Rule) -> Calibration:
         """Read back the state as of the last committed frame."""
+        *_, on = (None, *session.computed())
+        found = cls(rule) if on is None else cls(rule).on(on.pop("frame"), Computed(**on))
         records = history(session)
         if not records:
-            return cls(rule)
+            return found
         since, model = records[-1]
         checks = session.checks(since)
         counted = tuple(
@@ -56,7 +63,14 @@ class Calibration:
         else:
             before = session.checks(last=since - 1)
             standing = Standing(low=bool(before and before[-1]["low"]))
-        return cls(rule, standing, model, since, session.statistics().get("model", {}))
+        facts = session.statistics().get("model", {})
+        return replace(found, standing=standing, model=model, since=since, facts=facts)
+
+    def on(self, frame: int, computed: Computed) -> Calibration:
+        """Take in what a frame was computed on."""
+        if computed == self.computed:
+            return self
+        return replace(self, computed=computed, computed_since=frame)
 
     def after(self, step: Analysed) -> Calibration:
         """Take in an analysed frame; gives the state after it."""
@@ -66,10 +80,19 @@ class Calibration:
                 now = replace(now, model=step.model, since=frame, standing=self.standing.afresh())
             facts = {**step.model.facts, "digest": step.model.digest, "origin": step.model.origin}
             now = replace(now, facts={**facts, "since": now.since})
+        if step.detections is not None and step.detections.computed is not None:
+            now = now.on(frame, step.detections.computed)
         if step.detections is not None and step.detections.agreement is not None:
             check = Check(frame, step.detections.agreement)
             now = replace(now, standing=now.standing.after(check, self.rule))
         return now
+
+    def begun(self, frame: int) -> tuple[ModelRecord | None, Computed | None]:
+        """Give the model and what it is computed on, each where that frame is the first with it."""
+        return (
+            self.model if self.since == frame else None,
+            self.computed if self.computed_since == frame else None,
+        )
 
     def check_row(self, frame: int) -> dict[str, Any] | None:
         """Give `schema.CHECK_COLUMNS` but for the frame, if that frame was the last checked."""

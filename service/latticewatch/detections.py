@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from latticewatch.agreement import Counts
+from latticewatch.computed import Computed
 from latticewatch.vacancies import Vacancies
 from latticewatch_kernels.displacements import Displacements
 from latticewatch_kernels.lattice import Lattice
@@ -73,6 +74,8 @@ class Detections:
         Displacements (n, 7, 2) of the column and its six neighbours, pixels of the frame, where the
         detection is on sublattice 0; NaN elsewhere and where a column is missing. None: not
         measured.
+    computed
+        What it was computed on.
     """
 
     lattice: Lattice
@@ -92,6 +95,7 @@ class Detections:
     agreement: Counts | None = None
     vacancies: Vacancies | None = None
     displaced: Displacements | None = None
+    computed: Computed | None = None
 
     def __len__(self) -> int:
         return len(self.x_px)

@@ -9,7 +9,8 @@ from typing import TypeVar
 
 import numpy as np
 
-from latticewatch_kernels.arrays import cupy_trouble, device, of_device, upload
+from latticewatch.computed import HOST
+from latticewatch_kernels.arrays import cupy_trouble, device, of_device, on_device, upload
 from latticewatch_kernels.lattice import Array
 from latticewatch_models.devices import CudaReport, Device, cuda_report
 from latticewatch_models.providers import ON_CUDA, TORCH_CUDA
@@ -36,6 +37,7 @@ class Placement:
     def __init__(
         self, gpu: int | None = None, told: Callable[[Fall], None] = lambda _: None
     ) -> None:
+        self._device = HOST if gpu is None else f"cuda:{gpu}"
         self._gpu, self._told = gpu, told
         self._lock = threading.Lock()
 
@@ -43,6 +45,10 @@ class Placement:
     def gpu(self) -> int | None:
         """Number of the CUDA device in use now; None for the host."""
         return self._gpu
+
+    def of(self, frame: Array) -> str:
+        """Where a frame that `run` handed on lies: ``cuda:N``, or ``host``."""
+        return self._device if on_device(frame) else HOST
 
     def run(self, analyse: Callable[[Array], T], frame: np.ndarray) -> T:
         """Give what `analyse` makes of a frame; what is wrong with the frame itself is raised."""
@@ -63,7 +69,7 @@ class Placement:
             if self._gpu is None:
                 return
             self._gpu = None
-        fall = Fall.of(f"cuda:{gpu}", "host", error)
+        fall = Fall.of(self._device, HOST, error)
         log.error(
             "cuda:%d failed (%s): frames go on on the host; restart the service to go back",
             gpu, fall.reason,
@@ -72,7 +78,7 @@ class Placement:
 
 
 def gpu_for(
-    device_text: str,
+    wanted: str | Device,
     providers: tuple[str, ...],
     report: Callable[[], CudaReport] = cuda_report,
     trouble: Callable[[int], tuple[str, str]] = cupy_trouble,
@@ -81,9 +87,9 @@ def gpu_for(
 
     Parameters
     ----------
-    device_text
-        As in the settings. ``auto`` takes a GPU only where the segmenter runs on one, since the
-        frame would go up and down for nothing.
+    wanted
+        One device, as in the settings. ``auto`` takes a GPU only where the segmenter runs on one,
+        since the frame would go up and down for nothing.
     providers
         What the segmenter runs on.
     report, trouble
@@ -94,7 +100,7 @@ def gpu_for(
     ProviderError
         A CUDA device was asked for and CuPy cannot compute on it.
     """
-    asked = Device.parse(device_text)
+    asked = Device.parse(wanted) if isinstance(wanted, str) else wanted
     on_gpu = bool(providers) and providers[0] in (*ON_CUDA, TORCH_CUDA)
     if asked.kind == "cpu" or (asked.kind == "auto" and not on_gpu):
         return None

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from latticewatch.client.table import DefectTable
+from latticewatch.computed import Computed
 from latticewatch.deliveries import Gap, Refusal
 from latticewatch.pictures import Picture
 
@@ -40,6 +41,8 @@ class FrameResult:
         `schema.CHECK_COLUMNS` but for the frame.
     model
         The model that it was analysed with, where that is another than before.
+    computed
+        What it was computed on, where that is another than before.
     alerts
         Alerts that were raised or have ceased with it.
     picture
@@ -58,6 +61,7 @@ class FrameResult:
     events: tuple[Event, ...] = ()
     check: Mapping[str, Any] | None = None
     model: ModelRecord | None = None
+    computed: Computed | None = None
     alerts: tuple[Alarm, ...] = ()
     picture: Picture | None = None
 

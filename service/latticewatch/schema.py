@@ -14,8 +14,8 @@ from latticewatch.client.table import COLUMN_TYPES
 APPLICATION_ID = 0x4C575345
 
 #: 2: the tables ``checks`` and ``models``; 3: ``alerts`` and ``alert_state``; 4: ``pictures`` and
-#: ``settings``. Sessions of older versions get what they lack when they are written on.
-SCHEMA_VERSION = 4
+#: ``settings``; 5: ``computed``. Sessions of older versions get what they lack when they are written on.
+SCHEMA_VERSION = 5
 
 #: Numbers of a frame that `FrameResult.lattice` may hold: lattice vectors and the column nearest to
 #: the centre in pixels, lattice constant in pixels and nm, angle, strongest Bragg peak over the
@@ -47,6 +47,9 @@ CHECK_COLUMNS = (
 
 #: A model and the first frame that was analysed with it.
 MODEL_COLUMNS = ("frame", "digest", "origin", "file", "reason")
+
+#: What frames were computed on, and the first frame of which it holds.
+COMPUTED_COLUMNS = ("frame", "provider", "device", "arrays", "precision", "reason")
 
 #: An alert that was raised or has ceased with a frame, `data` the evidence as JSON.
 ALERT_COLUMNS = ("frame", "time_s", "rule", "severity", "active", "text", "data")
@@ -104,8 +107,16 @@ CREATE TABLE pictures (
 CREATE TABLE settings (frame INTEGER PRIMARY KEY, data TEXT NOT NULL);
 """
 
+#: What version 5 has more than version 4.
+COMPUTED_SCHEMA = """
+CREATE TABLE computed (
+    frame INTEGER PRIMARY KEY, provider TEXT NOT NULL, device TEXT NOT NULL, arrays TEXT NOT NULL,
+    precision TEXT NOT NULL, reason TEXT NOT NULL
+);
+"""
+
 #: Tables that came with each version.
-ADDED = {2: CALIBRATION_SCHEMA, 3: ALERT_SCHEMA, 4: REPORT_SCHEMA}
+ADDED = {2: CALIBRATION_SCHEMA, 3: ALERT_SCHEMA, 4: REPORT_SCHEMA, 5: COMPUTED_SCHEMA}
 
 SCHEMA = f"""
 CREATE TABLE frames (

@@ -19,6 +19,7 @@ from latticewatch.reorder import REMEMBERED, Position
 from latticewatch.schema import (
     ALERT_COLUMNS,
     CHECK_COLUMNS,
+    COMPUTED_COLUMNS,
     DAMAGED,
     EVENT_COLUMNS,
     FRAME_COLUMNS,
@@ -163,6 +164,11 @@ class Session:
         query = "SELECT frame, data FROM settings ORDER BY frame"
         rows = self._added(4, SETTINGS_COLUMNS, query, ())
         return [{**row, "data": json.loads(row["data"])} for row in rows]
+
+    def computed(self) -> list[dict[str, Any]]:
+        """Rows of `computed`: what the frames from each `frame` on were computed on."""
+        query = f"SELECT {', '.join(COMPUTED_COLUMNS)} FROM computed ORDER BY frame"  # noqa: S608
+        return self._added(5, COMPUTED_COLUMNS, query, ())
 
     def pictures(self) -> dict[int, bool]:
         """Frames of which a picture is kept, and whether for an alert that was raised then."""

@@ -20,6 +20,7 @@ from latticewatch.results import FrameResult, SessionEnd
 from latticewatch.schema import (
     ALERT_COLUMNS,
     CHECK_COLUMNS,
+    COMPUTED_COLUMNS,
     EVENT_COLUMNS,
     FRAME_COLUMNS,
     FSYNC,
@@ -55,6 +56,7 @@ _INSERT_TRACK = _insert("tracks", TRACK_COLUMNS)
 _INSERT_EVENT = _insert("events", EVENT_COLUMNS)
 _INSERT_CHECK = _insert("checks", CHECK_COLUMNS)
 _INSERT_MODEL = _insert("models", MODEL_COLUMNS)
+_INSERT_COMPUTED = _insert("computed", COMPUTED_COLUMNS)
 _INSERT_ALERT = _insert("alerts", ALERT_COLUMNS)
 _INSERT_PICTURE = _insert("pictures", PICTURE_COLUMNS)
 
@@ -237,6 +239,9 @@ class Store(Session):
         if result.model is not None:
             row = {"frame": result.frame, **vars(result.model)}
             self._db.execute(_INSERT_MODEL, _values(row, MODEL_COLUMNS))
+        if result.computed is not None:
+            row = {"frame": result.frame, **vars(result.computed)}
+            self._db.execute(_INSERT_COMPUTED, _values(row, COMPUTED_COLUMNS))
         if result.check is not None:
             row = {"frame": result.frame, **result.check}
             self._db.execute(_INSERT_CHECK, _values(row, CHECK_COLUMNS))

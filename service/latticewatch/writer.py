@@ -177,11 +177,11 @@ class StreamWriter:
             return applied
         now = self._calibration
         check = now.check_row(step.arrival.frame)
-        switched = now.model if now.since == step.arrival.frame else None
+        model, computed = now.begun(step.arrival.frame)
         (result,) = applied.results
         return replace(
             applied,
-            results=[replace(result, check=check, model=switched)],
+            results=[replace(result, check=check, model=model, computed=computed)],
             standing=None if check is None else now.standing,
             was_low=before.standing.low,
         )
@@ -254,6 +254,10 @@ class StreamWriter:
                 why = f"{result.model.origin} model {result.model.digest[:12]}"
                 text = "stream %s: from frame %d on the %s: %s"
                 log.info(text, self.stream, result.frame, why, result.model.reason)
+            if result.computed is not None:
+                text = "stream %s: from frame %d on %s: %s"
+                on = result.computed
+                log.info(text, self.stream, result.frame, on, on.reason)
         standing = applied.standing
         if standing is None or standing.low == applied.was_low:
             return
