@@ -20,7 +20,7 @@ from latticewatch.alerting.quantities import Names
 from latticewatch.alerting.rules import AlertRule
 from latticewatch.standing import Rule
 from latticewatch_models.crystal import crystal_named
-from latticewatch_models.devices import Device
+from latticewatch_models.devices import parse_devices
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -82,7 +82,11 @@ class AnalysisSettings(_Section):
     model: Path | None = Field(
         default=None, description="ONNX file of the segmenter; none: the one shipped"
     )
-    device: str = Field(default="auto", description="auto, cpu, cuda or cuda:N")
+    device: str = Field(
+        default="auto",
+        description="auto (every GPU that can be used, else the CPU), cpu, cuda:N, or several with "
+        "commas: cuda:0,cuda:1; each stream stays on one",
+    )
     backend: Literal["onnxruntime", "torch"] = Field(
         default="onnxruntime",
         description="what runs the segmenter; torch (the train extra) where onnxruntime-gpu is not "
@@ -101,7 +105,9 @@ class AnalysisSettings(_Section):
         description="the same for vacancies that their column's intensity tells; none: what makes "
         "the expected F1 of each frame greatest",
     )
-    workers: int = Field(default=2, ge=1, le=64, description="frames analysed at the same time")
+    workers: int = Field(
+        default=2, ge=1, le=64, description="frames analysed at the same time, on each device"
+    )
     threads: int = Field(
         default=1,
         ge=0,
@@ -112,7 +118,7 @@ class AnalysisSettings(_Section):
     @field_validator("device")
     @classmethod
     def _known_device(cls, text: str) -> str:
-        return str(Device.parse(text))
+        return ",".join(map(str, parse_devices(text)))
 
     @field_validator("crystal")
     @classmethod

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from latticewatch import __version__
+from latticewatch.computed import HOST
+from latticewatch.lane import candidates, is_gpu
 from latticewatch.placement import gpu_for
 from latticewatch_kernels.arrays import cupy_trouble
 from latticewatch_models.devices import CudaReport, Device, DeviceError, cuda_report
@@ -20,6 +22,37 @@ DISTRIBUTIONS = (
     "numpy", "scipy", "pyzmq", "msgpack", "onnxruntime", "onnxruntime-gpu",
     "onnxruntime-openvino", "cupy-cuda12x", "cupy-cuda13x", "torch", "rerun-sdk",
 )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Use:
+    """A device tried.
+
+    Attributes
+    ----------
+    device
+        Its name; ``auto`` where that found no GPU.
+    arrays
+        Why CuPy does not compute on it, and the mend; empty where it does.
+    providers
+        ONNX Runtime's in use, the one that counts first.
+    passed_over
+        Faster ones that are not.
+    placement
+        Where the rest of the analysis works: ``host`` or ``cuda:N``.
+    trouble
+        Why the device, the providers or the model cannot be used.
+    used
+        Whether a service would take it.
+    """
+
+    device: str
+    arrays: tuple[str, str]
+    providers: tuple[str, ...] = ()
+    passed_over: tuple[PassedOver, ...] = ()
+    placement: str = HOST
+    trouble: str = ""
+    used: bool = True
 
 
 @dataclass(frozen=True)
@@ -34,25 +67,16 @@ class Findings:
         Versions by name, of what is installed.
     gpus
         What NVIDIA's driver says.
-    arrays
-        Whether CuPy computes, and if not, reason and mend.
-    providers
-        ONNX Runtime's in use, the one that counts first.
-    passed_over
-        Faster ones that are not.
-    placement
-        Where the rest of the analysis works: ``host`` or ``cuda:N``.
+    uses
+        Every device that was asked for; of ``auto`` every GPU.
     trouble
-        Why the device, the providers or the model cannot be used.
+        Why what was asked for cannot be used.
     """
 
     device: str
     software: dict[str, str]
     gpus: CudaReport
-    arrays: tuple[str, str]
-    providers: tuple[str, ...] = ()
-    passed_over: tuple[PassedOver, ...] = ()
-    placement: str = "host"
+    uses: tuple[Use, ...] = ()
     trouble: str = ""
 
     def as_plain(self) -> dict[str, Any]:
@@ -100,22 +124,47 @@ def examine(
     probes = probes or Probes()
     gpus = probes.gpus()
     try:
-        index = Device.parse(device).index
-        without = gpus.why_not(index)
-        arrays = probes.cupy(index) if without is None else without
-        base = Findings(device, probes.software(), gpus, arrays)
-        segmenter = probes.segmenter(model, providers, 1, device, backend=backend)
-        gpu = gpu_for(device, segmenter.providers, lambda: gpus, lambda _: arrays)
+        devices = candidates(device, gpus)
     except DeviceError as error:
-        return Findings(device, probes.software(), gpus, ("", ""), trouble=str(error))
+        return Findings(device, probes.software(), gpus, trouble=str(error))
+
+    def opened(device: Device) -> Segmenter:
+        return probes.segmenter(model, providers, 1, device, backend=backend)
+
+    uses = tuple(_tried(device, gpus, probes, opened) for device in devices)
+    if devices[0].kind == "auto":
+        uses = _taken(uses)
+    trouble = next((use.trouble for use in uses if use.trouble and use.used), "")
+    return Findings(device, probes.software(), gpus, uses, trouble)
+
+
+def _tried(
+    device: Device, gpus: CudaReport, probes: Probes, opened: Callable[[Device], Segmenter]
+) -> Use:
+    """Try one device."""
+    without = gpus.why_not(device.index)
+    arrays = probes.cupy(device.index) if without is None else without
+    name = f"cuda:{device.index}" if device.kind == "auto" and gpus.devices else str(device)
+    use = Use(name, arrays)
+    try:
+        segmenter = opened(device)
+        gpu = gpu_for(device, segmenter.providers, lambda: gpus, lambda _: arrays)
     except (ModelError, ProviderError) as error:
-        return replace(base, trouble=str(error))
+        return replace(use, trouble=str(error))
     return replace(
-        base,
+        use,
         providers=segmenter.providers,
         passed_over=segmenter.passed_over,
-        placement="host" if gpu is None else f"cuda:{gpu}",
+        placement=HOST if gpu is None else f"cuda:{gpu}",
     )
+
+
+def _taken(uses: tuple[Use, ...]) -> tuple[Use, ...]:
+    """Mark what ``auto`` takes: every GPU that computes, or the host where none does."""
+    found = [use for use in uses if use.providers and is_gpu(use.providers[0])]
+    if not found:
+        return replace(uses[0], device="auto"), *(replace(u, used=False) for u in uses[1:])
+    return tuple(replace(use, used=use in found) for use in uses)
 
 
 def as_text(found: Findings) -> str:
@@ -132,17 +181,33 @@ def as_text(found: Findings) -> str:
         lines.append(_line("driver", f"serves CUDA {found.gpus.driver}"))
     if not found.gpus.devices:
         lines += [_line("GPU", found.gpus.reason), _mend(found.gpus.mend)]
-    reason, mend = found.arrays
+    if not found.uses:
+        return "\n".join([*lines, _line(f"device {found.device}", f"NOT USABLE: {found.trouble}")])
+    # what holds of all devices is said once
+    for told in dict.fromkeys(_passed(found, use) for use in found.uses):
+        lines += told
+    return "\n".join([*lines, *map(_verdict, found.uses)])
+
+
+def _passed(found: Findings, use: Use) -> tuple[str, ...]:
+    """Say what is not used on a device."""
+    lines: list[str] = []
+    reason, mend = use.arrays
     if found.gpus.devices and reason:
         lines += [_line("CuPy", reason), _mend(mend)]
-    for passed in found.passed_over:
-        if passed.reason == found.gpus.reason:
-            continue  # said above
-        lines += [_line("passed over", f"{passed.name}: {passed.reason}"), _mend(passed.mend)]
-    if found.trouble:
-        return "\n".join([*lines, _line(f"device {found.device}", f"NOT USABLE: {found.trouble}")])
-    used = f"segmenter on {found.providers[0]}, the rest on {found.placement}"
-    return "\n".join([*lines, _line(f"device {found.device}", used)])
+    for passed in use.passed_over:
+        if passed.reason != found.gpus.reason:  # said above
+            text = f"{passed.name}: {passed.reason}"
+            lines += [_line("passed over", text), _mend(passed.mend)]
+    return tuple(lines)
+
+
+def _verdict(use: Use) -> str:
+    name = f"device {use.device}"
+    if use.trouble:
+        return _line(name, f"NOT USABLE: {use.trouble}")
+    text = f"segmenter on {use.providers[0]}, the rest on {use.placement}"
+    return _line(name, text if use.used else f"passed over: it would be {text}")
 
 
 def _line(name: str, text: str) -> str:

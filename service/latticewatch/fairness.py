@@ -1,4 +1,7 @@
-"""Worker threads shared by streams in turn: no stream waits behind the queue of another."""
+"""Worker threads shared by streams in turn: no stream waits behind the queue of another.
+
+Every device has threads of its own, so that none waits for another device either.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +10,19 @@ from collections import OrderedDict, deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 T = TypeVar("T")
 
 #: Jobs that a pool has beyond those that run, so that no thread waits for the event loop.
 AHEAD = 1
+
+
+class Workers(Protocol):
+    """What runs the jobs of streams."""
+
+    def submit(self, stream: str, function: Callable[..., T], *values: Any) -> asyncio.Future[T]:
+        """Run a function on a thread."""
 
 
 class FairWorkers:
@@ -70,3 +80,33 @@ class FairWorkers:
             else:
                 future.set_exception(error)
         self._take_turns()
+
+
+class DeviceWorkers:
+    """Fair workers for each device, made when its first job comes; use it on one event loop.
+
+    Parameters
+    ----------
+    threads
+        How many jobs of a device run at a time.
+    name
+        Prefix of the threads' names.
+    device_of
+        Names the device of a stream now. Jobs that wait when it changes stay where they are.
+    """
+
+    def __init__(self, threads: int, name: str, device_of: Callable[[str], str]) -> None:
+        self._threads, self._name, self._device_of = threads, name, device_of
+        self._workers: dict[str, FairWorkers] = {}
+
+    def submit(self, stream: str, function: Callable[..., T], *values: Any) -> asyncio.Future[T]:
+        """Run a function on a thread of the stream's device when it is the stream's turn."""
+        device = self._device_of(stream)
+        if device not in self._workers:
+            self._workers[device] = FairWorkers(self._threads, f"{self._name}-{device}")
+        return self._workers[device].submit(stream, function, *values)
+
+    def close(self) -> None:
+        """Forget what waits, let what runs end."""
+        for workers in self._workers.values():
+            workers.close()

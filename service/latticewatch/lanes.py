@@ -11,82 +11,21 @@ import logging
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from latticewatch.computed import HOST
-from latticewatch.config import AnalysisSettings
-from latticewatch.placement import Placement, gpu_for
+from latticewatch.config import Settings
+from latticewatch.lane import Lane, Machine, candidates, is_gpu
 from latticewatch.segmenters import Model
 from latticewatch.spread import Spread
-from latticewatch_kernels.arrays import cupy_trouble, first_line
-from latticewatch_models.devices import CudaReport, Device, cuda_report, parse_devices
-from latticewatch_models.providers import ON_CUDA, TORCH_CUDA
-from latticewatch_models.runtime import Fall, ModelError, ProviderError, Segmenter
+from latticewatch_kernels.arrays import first_line
+from latticewatch_models.devices import Device
+from latticewatch_models.runtime import Fall, ModelError, ProviderError
 
 log = logging.getLogger(__name__)
 
-#: What a service says of the model that it was started with.
+#: What a service says of what it was started with.
 STARTED = "the service was started with it"
-
-
-@dataclass(frozen=True)
-class Lane:
-    """A device in use.
-
-    Attributes
-    ----------
-    device
-        As asked for.
-    segmenter
-        The configured one.
-    placement
-        Where the arrays are.
-    load
-        Makes another segmenter there of a file.
-    """
-
-    device: Device
-    segmenter: Segmenter
-    placement: Placement
-    load: Callable[[Path | None], Segmenter]
-
-    @property
-    def name(self) -> str:
-        """``cuda:N`` where anything runs on that device now, else ``host``."""
-        on_gpu = self.placement.gpu is not None or _is_gpu(self.segmenter.providers[0])
-        return f"cuda:{self.device.index}" if on_gpu else HOST
-
-    def status(self) -> dict[str, Any]:
-        """Return plain values: what segmenter and arrays are on now."""
-        gpu = self.placement.gpu
-        arrays = HOST if gpu is None else f"cuda:{gpu}"
-        return {"providers": list(self.segmenter.providers), "arrays": arrays}
-
-
-def open_lane(device: Device, options: AnalysisSettings, told: Callable[[Fall], None]) -> Lane:
-    """Take a device into use.
-
-    Raises
-    ------
-    ModelError, ProviderError
-        The segmenter cannot be had there.
-    """
-
-    def load(path: Path | None) -> Segmenter:
-        return Segmenter(path, options.providers, options.threads, device, told, options.backend)
-
-    segmenter = load(options.model)
-    return Lane(device, segmenter, Placement(gpu_for(device, segmenter.providers), told), load)
-
-
-@dataclass(frozen=True)
-class Machine:
-    """How devices are looked at and taken into use; tests give another one."""
-
-    gpus: Callable[[], CudaReport] = cuda_report
-    cupy: Callable[[int], tuple[str, str]] = cupy_trouble
-    open: Callable[[Device, AnalysisSettings, Callable[[Fall], None]], Lane] = open_lane
 
 
 @dataclass(frozen=True)
@@ -110,12 +49,14 @@ class Lanes:
 
     Parameters
     ----------
-    options
-        Which devices (`device`), and what runs there.
+    settings
+        Which devices (``analysis.device``), and what runs there.
     told
         Who hears of failures.
     machine
         This one.
+    reason
+        Why a stream that nothing has moved is analysed as it is.
 
     Raises
     ------
@@ -125,20 +66,21 @@ class Lanes:
 
     def __init__(
         self,
-        options: AnalysisSettings,
+        settings: Settings,
         told: Told | None = None,
         machine: Machine | None = None,
+        reason: str = STARTED,
     ) -> None:
-        self._options, self._told = options, told or Told()
+        self._settings, self._told = settings, told or Told()
         self._machine = machine or Machine()
         self._lock, self._opening = threading.Lock(), threading.Lock()
-        self._why: dict[str, str] = {}
+        self._why, self._reason = dict[str, str](), reason
         self._spread, self._devices = Spread(()), dict[str, Device]()
         self._first, rest = self._open_first(self._candidates())
         self._lanes = {self._first.name: self._first}
         self._devices = {_cuda(device): device for device in rest}
         self._spread = Spread((self._first.name, *self._devices))
-        self.model = Model.of(self._first.segmenter, reason=STARTED)
+        self.model = Model.of(self._first.segmenter, reason=reason)
 
     def device_of(self, stream: str) -> str:
         """Name of the stream's device; a stream that has none gets one."""
@@ -156,7 +98,7 @@ class Lanes:
 
     def why(self, stream: str) -> str:
         """Why the stream is analysed as it is."""
-        return self._why.get(stream, STARTED)
+        return self._why.get(stream, self._reason)
 
     def release(self, stream: str) -> None:
         """Forget a stream."""
@@ -179,14 +121,10 @@ class Lanes:
 
     def _candidates(self) -> tuple[Device, ...]:
         """Devices that may be used, in order; those that were named are looked at."""
-        devices = parse_devices(self._options.device)
-        if devices == (Device("auto"),):
-            there = len(self._machine.gpus().devices)
-            return tuple(Device("auto", k) for k in range(max(1, there)))
-        if len(devices) == 1:
-            return devices  # looked at when it is opened, which is at once
         report = self._machine.gpus()
-        for device in devices:
+        devices = candidates(self._settings.analysis.device, report)
+        # the first is opened at once
+        for device in devices[1:] if devices[0].kind == "cuda" else ():
             reason, mend = report.why_not(device.index) or self._machine.cupy(device.index)
             if reason:
                 raise ProviderError(f"device {device} cannot be used: {reason}: {mend}")
@@ -202,7 +140,7 @@ class Lanes:
         return lanes[0], ()
 
     def _open(self, device: Device) -> Lane:
-        return self._machine.open(device, self._options, lambda fall: self._fell(device, fall))
+        return self._machine.open(device, self._settings, lambda fall: self._fell(device, fall))
 
     def _lane(self, name: str) -> Lane | None:
         """Lane of a device; None where it cannot be had, which loses the device."""
@@ -241,7 +179,7 @@ class Lanes:
                 streams += self._spread.streams_on(HOST)
             self._why.update(dict.fromkeys(streams, f"{fall.before} failed ({fall.reason})"))
         self._told.fall(fall)
-        if _is_gpu(fall.before) and not _is_gpu(fall.after):
+        if is_gpu(fall.before) and not is_gpu(fall.after):
             self._lose(name, fall.reason)
 
     def _lose(self, name: str, reason: str) -> None:
@@ -259,8 +197,3 @@ class Lanes:
 
 def _cuda(device: Device) -> str:
     return f"cuda:{device.index}"
-
-
-def _is_gpu(name: str) -> bool:
-    """Whether a provider or a place of arrays, by its name in a fall, is a GPU's."""
-    return name in (*ON_CUDA, TORCH_CUDA) or name.startswith("cuda:")

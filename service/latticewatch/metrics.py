@@ -135,6 +135,10 @@ class Metrics:
             "provider_falls", "Times that a provider or device failed and another took over",
             "before", "after",
         )  # fmt: skip
+        self.device_moves = counter(
+            "device_moves", "Streams that went on on another device, since theirs failed",
+            "before", "after",
+        )  # fmt: skip
         self.training = gauge("self_training", "1 while a model is trained or judged", "stream")
         self.trainings = counter(
             "self_trainings", "Trainings that are over, by what came of them", "stream", "outcome"
@@ -165,6 +169,11 @@ class Metrics:
     def count_strip(self, stream: str, outcome: str) -> None:
         """Count a strip of a frame that was being acquired, by what became of it."""
         self.strips.labels(stream, outcome).inc()
+
+    def count_move(self, stream: str, before: str, after: str) -> None:
+        """Count a stream that goes on on another device; called by any thread."""
+        del stream  # in the log and in `health`
+        self.device_moves.labels(before, after).inc()
 
     def observe_standing(self, stream: str, standing: Standing) -> None:
         """Set agreement and what is said of it."""

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
 from latticewatch.analysis import Analyser
 from latticewatch.config import AnalysisSettings, Settings
 from latticewatch.placement import Placement
 from latticewatch.recipe import recipe
-from latticewatch.segmenters import Model, ModelInUse, resumed
+from latticewatch.seats import Seat
+from latticewatch.segmenters import Analysis, ModelInUse, resumed
 from latticewatch.strip_reader import Reader
 from latticewatch.writer import StreamWriter, tracker_settings
 from latticewatch_models.crystal import crystal_named
@@ -20,10 +20,8 @@ from latticewatch_models.runtime import Segmenter
 def open_stream(
     stream: str,
     settings: Settings,
-    configured: Model,
-    load: Callable[[Path], Segmenter],
+    seat: Seat,
     about: Mapping[str, Any],
-    placement: Placement | None = None,
 ) -> tuple[StreamWriter, ModelInUse]:
     """Open the writer of a stream and choose its model.
 
@@ -31,14 +29,10 @@ def open_stream(
     ----------
     stream, settings
         Name of the stream; what the service was started with.
-    configured
-        The model that the settings name.
-    load
-        Makes a segmenter of a file.
+    seat
+        What its frames are analysed on.
     about
         Versions, for the statistics.
-    placement
-        Where frames are analysed; the host by default.
 
     Raises
     ------
@@ -59,13 +53,13 @@ def open_stream(
         alerts=settings.alert_rules(),
     )
     try:
-        model = resumed(configured, writer.models(), folder, load)
-        writer.record(recipe(settings, model, placement))
+        model = resumed(seat.model, writer.models(), folder, seat.load)
+        writer.record(recipe(settings, model, seat.placement))
     except BaseException:
         writer.close()
         raise
-    analyser = analyser_for(model.segmenter, settings.analysis, placement)
-    return writer, ModelInUse(model, analyser, rule)
+    analyser = analyser_for(model.segmenter, settings.analysis, seat.placement)
+    return writer, ModelInUse(model, analyser, rule, seat.later)
 
 
 def analyser_for(
@@ -81,7 +75,7 @@ def analyser_for(
     )
 
 
-def strip_reader(analyser: Analyser, settings: Settings) -> Reader:
+def strip_reader(analyser: Analysis, settings: Settings) -> Reader:
     """Make what frames are analysed with while they are acquired."""
     crystal = crystal_named(settings.analysis.crystal)
     return Reader(analyser, tracker_settings(settings), crystal, settings.limits.overlay_px)

@@ -15,7 +15,7 @@ import numpy as np
 from latticewatch.client.errors import FrameError
 from latticewatch.deliveries import Arrival, Delivery
 from latticewatch.detections import Detections
-from latticewatch.fairness import FairWorkers
+from latticewatch.fairness import Workers
 from latticewatch.pictures import Picture, picture_of
 from latticewatch.preview import block_of, preview
 from latticewatch.segmenters import ModelInUse, ModelRecord
@@ -89,7 +89,7 @@ class StreamPipeline:
         self,
         writer: StreamWriter,
         models: ModelInUse,
-        workers: FairWorkers,
+        workers: Workers,
         settled: Callable[[Outcome], Awaitable[None]],
         queue: int,
         overlay_px: int,

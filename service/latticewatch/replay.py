@@ -17,18 +17,18 @@ from latticewatch.client.frames import encode_frame, frame_array, parse_header
 from latticewatch.client.messages import Defects, Statistics
 from latticewatch.config import Settings
 from latticewatch.deliveries import Arrival, End, Refusal
+from latticewatch.lanes import Lanes
 from latticewatch.opening import analyser_for
 from latticewatch.picture import save_overlay
 from latticewatch.pipeline import analyse
-from latticewatch.placement import Placement, gpu_for
 from latticewatch.recipe import recipe
-from latticewatch.segmenters import Model, ModelInUse
+from latticewatch.seats import Seat
+from latticewatch.segmenters import ModelInUse
 from latticewatch.sources import Movie
 from latticewatch.steps import Analysed, Outcome
 from latticewatch.threads import blas_threads
 from latticewatch.writer import StreamWriter, tracker_settings
 from latticewatch_models.crystal import crystal_named
-from latticewatch_models.runtime import Segmenter
 
 #: A replay has one source and one run: any number does, and a fixed one makes replays repeatable.
 EPOCH = 1
@@ -72,29 +72,23 @@ def replay(job: Replay, progress: Callable[[int, int], None]) -> Mapping[str, An
         As the live service would.
     """
     options = job.settings.analysis
-    segmenter = Segmenter(
-        options.model,
-        options.providers,
-        options.threads,
-        options.device,
-        backend=options.backend,
-    )
-    placement = Placement(gpu_for(options.device, segmenter.providers))
-    rule = job.settings.calibration.rule
-    model = Model.of(segmenter, reason="the analysis was started with it")
-    models = ModelInUse(model, analyser_for(segmenter, options, placement), rule)
+    stream = _stream_name(job.movie.path)
+    seat = Seat(Lanes(job.settings, reason="the analysis was started with it"), stream)
+    model, rule = seat.model, job.settings.calibration.rule
+    analyser = analyser_for(model.segmenter, options, seat.placement)
+    models = ModelInUse(model, analyser, rule, seat.later)
     writer = StreamWriter(
-        _stream_name(job.movie.path),
+        stream,
         job.out,
         tracker_settings(job.settings),
         crystal_named(options.crystal),
         fsync=job.settings.store.fsync,
-        about=about(segmenter),
+        about=about(model.segmenter),
         rule=rule,
         alerts=job.settings.alert_rules(),
     )
     try:
-        writer.record(recipe(job.settings, model, placement))
+        writer.record(recipe(job.settings, model, seat.placement))
         for done, step in enumerate(_analysed(job, models, writer.stream), 1):
             (outcome,) = writer.process([step])
             if job.pictures:

@@ -14,7 +14,8 @@ from latticewatch.client.table import COLUMN_TYPES
 APPLICATION_ID = 0x4C575345
 
 #: 2: the tables ``checks`` and ``models``; 3: ``alerts`` and ``alert_state``; 4: ``pictures`` and
-#: ``settings``; 5: ``computed``. Sessions of older versions get what they lack when they are written on.
+#: ``settings``; 5: ``computed``. Sessions of older versions get what they lack when they are
+#: written on.
 SCHEMA_VERSION = 5
 
 #: Numbers of a frame that `FrameResult.lattice` may hold: lattice vectors and the column nearest to

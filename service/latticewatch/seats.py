@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,9 +11,10 @@ import numpy as np
 
 from latticewatch.analysis import Analyser
 from latticewatch.detections import Detections
-from latticewatch.lanes import Lane, Lanes
+from latticewatch.lane import Lane
+from latticewatch.lanes import Lanes
 from latticewatch.placement import Placement
-from latticewatch.segmenters import Model
+from latticewatch.segmenters import Analysis, Model
 from latticewatch_kernels.arrays import first_line
 from latticewatch_models.runtime import Segmenter
 
@@ -65,7 +65,7 @@ class Seat:
         segmenter, placement = self._moved(lane, wanted)
         return replace(analyser, segmenter=segmenter, placement=placement)
 
-    def later(self, analyser: Analyser) -> Callable[[np.ndarray], Detections]:
+    def later(self, analyser: Analyser) -> Analysis:
         """Give the analysis as a function that looks where the stream is when it is called."""
         return _Later(self, analyser)
 

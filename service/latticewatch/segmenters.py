@@ -9,8 +9,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from latticewatch.about import model_facts
 from latticewatch.analysis import Analyser
+from latticewatch.detections import Detections
 from latticewatch.schema import StoreError
 from latticewatch.standing import Rule
 from latticewatch_models.runtime import ModelError, Segmenter
@@ -19,6 +22,9 @@ from latticewatch_models.runtime import ModelError, Segmenter
 MODELS_FOLDER = "models"
 
 CONFIGURED, SELF_TRAINED = "configured", "self-trained"
+
+#: Finds the defects of a frame.
+Analysis = Callable[[np.ndarray], Detections]
 
 #: Hexadecimal digits of the content hash in a file's name.
 _NAME_DIGITS = 16
@@ -76,10 +82,18 @@ class ModelInUse:
         The rest of the analysis, whatever the model.
     rule
         Which frames are checked.
+    later
+        Makes of an analyser the function that analyses a frame when its turn comes.
     """
 
-    def __init__(self, model: Model, analyser: Analyser, rule: Rule) -> None:
-        self.rule = rule
+    def __init__(
+        self,
+        model: Model,
+        analyser: Analyser,
+        rule: Rule,
+        later: Callable[[Analyser], Analysis] = lambda analyser: analyser,
+    ) -> None:
+        self.rule, self._later = rule, later
         self.analyser = analyser
         self.swap(model)
 
@@ -88,10 +102,10 @@ class ModelInUse:
         self.model = model
         self.analyser = replace(self.analyser, segmenter=model.segmenter)
 
-    def pick(self, frame: int) -> tuple[Analyser, ModelRecord]:
-        """Analyser for the frame of that number, and the record of its model."""
+    def pick(self, frame: int) -> tuple[Analysis, ModelRecord]:
+        """Analysis for the frame of that number, and the record of its model."""
         check = self.rule.checks(frame)
-        return replace(self.analyser, check=check), self.model.record
+        return self._later(replace(self.analyser, check=check)), self.model.record
 
 
 def keep(source: Path, folder: Path) -> tuple[Path, str]:

@@ -11,16 +11,16 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 
-from latticewatch.analysis import Analyser
 from latticewatch.config import CalibrationSettings
 from latticewatch.judging import Verdict, judge
 from latticewatch.metrics import Metrics
+from latticewatch.placement import Placement
 from latticewatch.recent import RecentFrame, RecentFrames
 from latticewatch.segmenters import SELF_TRAINED, Model, ModelInUse, keep
 from latticewatch.standing import Standing
@@ -43,6 +43,7 @@ class _Trainee:
     folder: Path
     models: ModelInUse
     recent: RecentFrames
+    load: Callable[[Path], Segmenter]
     last_start: int | None
     status: dict[str, Any] = field(default_factory=lambda: {"state": "idle", "runs": 0})
 
@@ -54,8 +55,6 @@ class SelfTraining:
     ----------
     options
         When, on what and for how long.
-    load
-        Makes a segmenter of a file.
     trainer
         Gives the command that trains.
     metrics
@@ -65,12 +64,10 @@ class SelfTraining:
     def __init__(
         self,
         options: CalibrationSettings,
-        load: Callable[[Path], Segmenter],
         trainer: Trainer,
         metrics: Metrics,
     ) -> None:
         self._options = options
-        self._load = load
         self._trainer = trainer
         self._metrics = metrics
         self._trainees: dict[str, _Trainee] = {}
@@ -79,10 +76,12 @@ class SelfTraining:
         self._closing = False
         self._thread = ThreadPoolExecutor(1, "latticewatch-self-training")
 
-    def follow(self, stream: str, folder: Path, models: ModelInUse) -> None:
-        """Look after a stream from now on."""
+    def follow(
+        self, stream: str, folder: Path, models: ModelInUse, load: Callable[[Path], Segmenter]
+    ) -> None:
+        """Look after a stream from now on; `load` makes a segmenter of a file on its device."""
         recent = RecentFrames(self._options.frames)
-        self._trainees[stream] = _Trainee(folder, models, recent, _last_start(folder))
+        self._trainees[stream] = _Trainee(folder, models, recent, load, _last_start(folder))
         self._metrics.training.labels(stream).set(0)
 
     def status(self) -> dict[str, Mapping[str, Any]]:
@@ -166,8 +165,7 @@ class SelfTraining:
             movie.unlink(missing_ok=True)
         trainee.status["state"] = "judging"
         frames = [(frame.frame, frame.image) for frame in trainee.recent.newer_than(last)]
-        analyser = trainee.models.analyser
-        verdict, model = await self._in_thread(self._judged, analyser, out, frames, trainee.folder)
+        verdict, model = await self._in_thread(_judged, trainee, out, frames)
         if model is None:
             return "worse", f"the old model stays: {verdict}"
         trainee.models.swap(model)
@@ -179,20 +177,23 @@ class SelfTraining:
             self._process.kill()
         self._process.wait(self._options.timeout_s)
 
-    def _judged(
-        self, analyser: Analyser, out: Path, frames: list[tuple[int, np.ndarray]], folder: Path
-    ) -> tuple[Verdict, Model | None]:
-        """Judge a new model; where it is better it is on the disk under its hash and ready."""
-        verdict = judge(analyser, self._load(out), frames)
-        if not verdict.better:
-            return verdict, None
-        path, name = keep(out, folder)
-        out.unlink()
-        reason = f"trained on the session's own frames: {verdict}"
-        return verdict, Model.of(self._load(path), origin=SELF_TRAINED, file=name, reason=reason)
-
     async def _in_thread(self, function: Callable[..., T], *arguments: Any) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, function, *arguments)
+
+
+def _judged(
+    trainee: _Trainee, out: Path, frames: list[tuple[int, np.ndarray]]
+) -> tuple[Verdict, Model | None]:
+    """Judge a new model; where it is better it is on the disk under its hash and ready."""
+    # from the host both segmenters can be reached, wherever the stream has gone meanwhile
+    analyser = replace(trainee.models.analyser, placement=Placement())
+    verdict = judge(analyser, trainee.load(out), frames)
+    if not verdict.better:
+        return verdict, None
+    path, name = keep(out, trainee.folder)
+    out.unlink()
+    reason = f"trained on the session's own frames: {verdict}"
+    return verdict, Model.of(trainee.load(path), origin=SELF_TRAINED, file=name, reason=reason)
 
 
 def _write_frames(folder: Path, frames: tuple[RecentFrame, ...]) -> Path:

@@ -12,37 +12,36 @@ import logging
 import time
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from latticewatch import __version__
 from latticewatch.about import about
 from latticewatch.allocation import keep_freed_memory
 from latticewatch.analysis import Stopwatch
 from latticewatch.announce import timed
-from latticewatch.client.messages import Alert, Defects, Health, PartialOverlay
+from latticewatch.client.messages import Alert, Defects, PartialOverlay
 from latticewatch.config import Settings
 from latticewatch.deliveries import Delivery, End, Refusal, StreamUnavailableError
-from latticewatch.fairness import FairWorkers
+from latticewatch.fairness import DeviceWorkers
+from latticewatch.health import disagreeing, health
 from latticewatch.ingest import Ingest
+from latticewatch.lanes import Lanes, Told
 from latticewatch.metrics import Metrics
 from latticewatch.opening import open_stream, strip_reader
 from latticewatch.partials import Partials
 from latticewatch.pipeline import StreamPipeline
-from latticewatch.placement import Placement, gpu_for
 from latticewatch.publishing import Publishing
 from latticewatch.queries import Queries, store_handlers
 from latticewatch.reorder import Position
 from latticewatch.schema import StoreError
+from latticewatch.seats import Seat
 from latticewatch.security import Admission, Keyring
-from latticewatch.segmenters import Model
 from latticewatch.self_training import SelfTraining
-from latticewatch.standing import Standing, describe
+from latticewatch.standing import Standing
 from latticewatch.steps import Analysed, Outcome
 from latticewatch.threads import blas_threads
 from latticewatch.training_process import Trainer, check_trainable, latticewatch_train
 from latticewatch.waiting import Waiting
-from latticewatch_models.runtime import Fall, Segmenter
+from latticewatch_models.runtime import Fall
 
 log = logging.getLogger(__name__)
 
@@ -85,7 +84,6 @@ class Service:
 
     def __init__(self, settings: Settings, trainer: Trainer | None = None) -> None:
         self.settings = settings
-        options = settings.analysis
         if settings.calibration.self_train and trainer is None:
             check_trainable()
         self._trainer = trainer or latticewatch_train(settings.calibration.iterations)
@@ -95,10 +93,9 @@ class Service:
         self._keyring = None if keys is None else Keyring(keys)
         if self._keyring is not None:
             self._keyring.pair()  # it would be missed only when the ports are opened
-        segmenter = self._load(options.model)
-        self._placement = Placement(gpu_for(options.device, segmenter.providers), self._note_fall)
-        self._configured = Model.of(segmenter, reason="the service was started with it")
-        self._about = about(segmenter)
+        told = Told(self._note_fall, self.metrics.count_move)
+        self._lanes = Lanes(settings, told)
+        self._about = about(self._lanes.model.segmenter)
         self._standings: dict[str, Standing] = {}
         self._training: SelfTraining | None = None
         self._pipelines: dict[str, StreamPipeline] = {}
@@ -116,7 +113,9 @@ class Service:
         """
         ends, limits = self.settings.endpoints, self.settings.limits
         self._failed = asyncio.get_running_loop().create_future()
-        self._workers = FairWorkers(self.settings.analysis.workers, "latticewatch-analysis")
+        self._workers = DeviceWorkers(
+            self.settings.analysis.workers, "latticewatch-analysis", self._lanes.device_of
+        )
         self._partials = Partials(self._publish_partial, self.metrics.count_strip)
         self._ingest = Ingest(
             ends.frames,
@@ -134,7 +133,7 @@ class Service:
         )
         calibration = self.settings.calibration
         if calibration.self_train:
-            self._training = SelfTraining(calibration, self._load, self._trainer, self.metrics)
+            self._training = SelfTraining(calibration, self._trainer, self.metrics)
         keep_freed_memory()
         try:
             async with self._ingest, self._publishing, queries:
@@ -186,12 +185,13 @@ class Service:
     async def _resume(self, stream: str) -> Position:
         """Open a stream's session, new or as it was left, and start its pipeline."""
         self._waiting.check(stream)
+        seat = Seat(self._lanes, stream)
         try:
             writer, models = await asyncio.to_thread(
-                open_stream, stream, self.settings, self._configured, self._load, self._about,
-                self._placement,
-            )  # fmt: skip
+                open_stream, stream, self.settings, seat, self._about
+            )
         except (StoreError, ValueError) as error:
+            self._lanes.release(stream)
             if self._waiting.not_opened(stream, error):
                 log.warning("stream %s waits: %s", stream, error)
             raise StreamUnavailableError(stream, str(error)) from error
@@ -203,12 +203,14 @@ class Service:
             self.settings.limits.queue, self.settings.limits.overlay_px,
         )  # fmt: skip
         self._pipelines[stream] = pipeline
-        self._partials.open(stream, lambda: strip_reader(models.analyser, self.settings))
+        self._partials.open(
+            stream, lambda: strip_reader(seat.later(models.analyser), self.settings)
+        )
         self.metrics.observe_alerts(stream, writer.watch)
         if writer.standing.checks or writer.standing.low:
             self._take_standing(stream, writer.standing)
         if self._training is not None:
-            self._training.follow(stream, writer.directory, models)
+            self._training.follow(stream, writer.directory, models, seat.load)
         self.metrics.streams.set(len(self._pipelines))
         self._start(self._write(stream, pipeline))
         return writer.position
@@ -233,13 +235,6 @@ class Service:
         if self._keyring is None:
             return None
         return Admission(self._keyring, right, lambda of: self.metrics.denied.labels(of).inc())
-
-    def _load(self, path: Path | None) -> Segmenter:
-        options = self.settings.analysis
-        return Segmenter(
-            path, options.providers, options.threads, options.device, self._note_fall,
-            options.backend,
-        )  # fmt: skip
 
     def _note_fall(self, fall: Fall) -> None:
         """Count a provider that failed; called by the worker whose frame met it."""
@@ -313,31 +308,17 @@ class Service:
         self._standings[stream] = standing
         self.metrics.observe_standing(stream, standing)
 
-    def _disagreeing(self) -> dict[str, str]:
-        """Why a stream's results are not to be trusted, by stream."""
-        limit = self.settings.calibration.limit
-        return {
-            stream: describe(standing.estimate, limit)
-            for stream, standing in self._standings.items()
-            if standing.low
-        }
-
     async def _report_health(self) -> None:
+        limit = self.settings.calibration.limit
         while True:
-            values = {
-                "version": __version__,
-                "streams": {name: pipe.in_hand for name, pipe in self._pipelines.items()},
-                "received": dict(self.metrics.ingest.received),
-                "rejected": dict(self.metrics.ingest.rejected),
-                "missing": dict(self.metrics.ingest.missing),
-                "unavailable": self._waiting.reasons,
-                "disagreeing": self._disagreeing(),
-                "self_training": {} if self._training is None else self._training.status(),
-                "arrays": "host" if self._placement.gpu is None else f"cuda:{self._placement.gpu}",
-                "providers": list(self._configured.segmenter.providers),
-                "fallen": [f"{f.before} to {f.after}: {f.reason}" for f in self._falls],
-            }
-            degraded = values["unavailable"] or values["disagreeing"] or values["fallen"]
-            state = "degraded" if degraded else "ok"
-            await self._publishing.publish(Health(state=state, values=values))
+            message = health(
+                {name: pipeline.in_hand for name, pipeline in self._pipelines.items()},
+                self.metrics.ingest,
+                self._lanes.status(),
+                self._falls,
+                unavailable=self._waiting.reasons,
+                disagreeing=disagreeing(self._standings, limit),
+                self_training={} if self._training is None else self._training.status(),
+            )
+            await self._publishing.publish(message)
             await asyncio.sleep(HEALTH_EVERY_S)

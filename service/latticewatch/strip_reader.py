@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from latticewatch.analysis import Analyser
 from latticewatch.client.overlays import PartialOverlay
 from latticewatch.deliveries import Part
 from latticewatch.detections import FrameInfo
 from latticewatch.preview import preview
+from latticewatch.segmenters import Analysis
 from latticewatch.strips import Progress, Strip
 from latticewatch.tracker import Tracker, TrackerSettings
 from latticewatch_kernels.conditioning import FrameContentError
@@ -44,7 +44,7 @@ class Reader:
         Longest side of the whole frame's preview.
     """
 
-    analyser: Analyser
+    analyser: Analysis
     settings: TrackerSettings
     crystal: Crystal
     overlay_px: int

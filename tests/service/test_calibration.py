@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from latticewatch.agreement import Counts
 from latticewatch.calibration import Calibration
+from latticewatch.computed import Computed
 from latticewatch.results import FrameResult
 from latticewatch.segmenters import ModelRecord
 from latticewatch.standing import Rule
@@ -22,21 +23,40 @@ MODELS = [ModelRecord(name * 64, facts={"seed": k}) for k, name in enumerate("ab
 counted = st.builds(Counts, st.integers(0, 40), st.integers(0, 40), st.integers(0, 9))
 
 
-def step(frame: int, model: ModelRecord, counts: Counts | None) -> Analysed:
+PLACES = [
+    Computed("cuda", "cuda:0", "cuda:0", "float32"),
+    Computed("cuda", "cuda:1", "cuda:1", "float32", "cuda:0 failed (unknown error)"),
+    Computed("cpu", "host", "host", "float32", "cuda:1 failed (out of memory)"),
+]
+
+
+def step(frame: int, model: ModelRecord, counts: Counts | None, on: Computed | None) -> Analysed:
     """A frame as it comes from the workers, with what matters here."""
-    detections = SimpleNamespace(agreement=counts if RULE.checks(frame) else None)
+    agreement = counts if RULE.checks(frame) else None
+    detections = SimpleNamespace(agreement=agreement, computed=on)
     return Analysed(SimpleNamespace(frame=frame), detections, model=model)
 
 
 def commit(store: Store, now: Calibration, frame: int) -> None:
-    switched = now.model if now.since == frame else None
-    row = FrameResult(frame, 1, frame, check=now.check_row(frame), model=switched)
+    model, computed = now.begun(frame)
+    check = now.check_row(frame)
+    row = FrameResult(frame, 1, frame, check=check, model=model, computed=computed)
     store.commit([row], b"", now.statistics())
+
+
+def runs(places: list[int]) -> list[dict]:
+    """The first frame of every run on one place, and the place; 3 tells nothing."""
+    known = [(frame, place) for frame, place in enumerate(places) if place < len(PLACES)]
+    return [
+        {"frame": frame, **vars(PLACES[place])}
+        for k, (frame, place) in enumerate(known)
+        if k == 0 or known[k - 1][1] != place
+    ]
 
 
 @settings(max_examples=40, deadline=None)
 @given(
-    st.lists(st.tuples(counted, st.booleans()), min_size=2, max_size=14),
+    st.lists(st.tuples(counted, st.booleans(), st.integers(0, 3)), min_size=2, max_size=14),
     st.integers(1, 13),
 )
 def test_a_session_that_is_resumed_stands_where_it_stood(frames, cut):
@@ -45,7 +65,7 @@ def test_a_session_that_is_resumed_stands_where_it_stood(frames, cut):
     with tempfile.TemporaryDirectory() as folder:
         store = Store.open(folder, fsync="never")
         try:
-            for frame, (counts, another) in enumerate(frames):
+            for frame, (counts, another, place) in enumerate(frames):
                 if frame == cut:
                     store.close()
                     store = Store.open(folder, fsync="never")
@@ -54,12 +74,16 @@ def test_a_session_that_is_resumed_stands_where_it_stood(frames, cut):
                     assert (back.model, back.since, dict(back.facts)) == (
                         told.model, told.since, dict(told.facts),
                     )  # fmt: skip
+                    assert (back.computed, back.computed_since) == (
+                        told.computed, told.computed_since,
+                    )  # fmt: skip
                     told = back
                 model = (model + another) % len(MODELS)
-                told = told.after(step(frame, MODELS[model], counts))
+                told = told.after(step(frame, MODELS[model], counts, [*PLACES, None][place]))
                 commit(store, told, frame)
                 assert told.model == MODELS[model]
                 assert all(check.frame >= told.since for check in told.standing.checks)
+            assert store.computed() == runs([place for _, _, place in frames])
         finally:
             store.close()
 

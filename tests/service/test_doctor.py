@@ -54,7 +54,7 @@ def test_a_machine_without_cuda_libraries():
 
 def test_a_device_that_is_asked_for_and_fails():
     def segmenter(model, providers, threads, device, backend):
-        assert device == "cuda:0"
+        assert str(device) == "cuda:0"
         raise ProviderError("provider 'cuda' did not start (no kernel image): update the driver")
 
     found = examine("cuda:0", probes=probes(GPU, segmenter))
@@ -88,7 +88,9 @@ def test_a_gpu_in_use():
 def test_the_command_on_this_machine(capsys, tmp_path):
     assert main(["doctor", "--device", "cpu", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
-    assert found["providers"][-1] == "cpu"
+    (use,) = found["uses"]
+    assert use["providers"][-1] == "cpu"
+    assert (use["placement"], use["used"]) == ("host", True)
     assert found["software"]["numpy"]
     assert main(["doctor", "--model", str(tmp_path / "none.onnx")]) == 1
     assert "NOT USABLE" in capsys.readouterr().out

@@ -50,7 +50,8 @@ def analyser() -> Analyser:
 def plain(value):
     """Dataclasses and arrays as nested dicts of lists; TypeError for what is on a device."""
     if dataclasses.is_dataclass(value):
-        names = (f.name for f in dataclasses.fields(value) if f.name != "timings_ms")
+        apart = ("timings_ms", "computed")
+        names = (f.name for f in dataclasses.fields(value) if f.name not in apart)
         return {name: plain(getattr(value, name)) for name in names}
     if isinstance(value, np.ndarray | np.generic):
         return value.tolist()
@@ -86,7 +87,10 @@ def test_the_whole_analysis_stays_on_the_device(device_double, analyser, frames)
     traffic = device_double.traffic
     # the first frame took the tables up that all others of its shape use
     traffic.__init__()
-    assert_same(above(frames[1]), expected)
+    found = above(frames[1])
+    assert_same(found, expected)
+    assert str(expected.computed) == "segmenter by cpu on host in float32, arrays on host"
+    assert found.computed == dataclasses.replace(expected.computed, arrays="cuda:0")
     # what crosses over is to become less, never more: see docs/performance.md
     assert traffic.up <= 25
     assert traffic.down <= 25

@@ -13,9 +13,11 @@ import pytest
 from latticewatch import __version__
 from latticewatch.cli import main
 from latticewatch.config import AnalysisSettings, load_settings
+from latticewatch.lanes import Lanes
 from latticewatch.opening import open_stream
 from latticewatch.placement import Placement
 from latticewatch.recipe import recipe
+from latticewatch.seats import Seat
 from latticewatch.segmenters import Model
 from latticewatch.session import Session
 from latticewatch.tracker import TrackerSettings
@@ -51,12 +53,13 @@ def test_every_setting_of_the_analysis_is_in_it(model):
     assert told["alerts"] == {"hole_fraction > 0.05": "hole_fraction > 0.05 (critical)"}
 
 
-def test_a_service_records_its_settings_and_the_frame_from_which_others_hold(model, tmp_path):
+def test_a_service_records_its_settings_and_the_frame_from_which_others_hold(tmp_path):
     def opened(threshold: float) -> None:
         chosen = load_settings(
             None, store={"data": str(tmp_path)}, analysis={"threshold": threshold}
         )
-        writer, _ = open_stream("s", chosen, model, Segmenter, {})
+        seat = Seat(Lanes(chosen), "s")
+        writer, _ = open_stream("s", chosen, seat, {})
         writer.close()
 
     opened(0.4)

@@ -69,8 +69,8 @@ class Scene:
         settings = CalibrationSettings(**{"frames": 4, "self_train": True, **options})
         model = Model.of(load(blunt))
         self.models = ModelInUse(model, Analyser(model.segmenter), Rule(every=1))
-        self.training = SelfTraining(settings, load, trainer, self.metrics)
-        self.training.follow("s", folder, self.models)
+        self.training = SelfTraining(settings, trainer, self.metrics)
+        self.training.follow("s", folder, self.models, load)
 
     async def show(self, steps: list[Analysed], standing: Standing = LOW) -> None:
         for step in steps:

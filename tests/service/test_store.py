@@ -232,7 +232,7 @@ def test_a_session_of_version_1_is_read_and_written_on(tmp_path):
         store.commit([result(0)], b"one", {})
         store._db.executescript(
             "DROP TABLE checks; DROP TABLE models; DROP TABLE alerts; DROP TABLE alert_state;"
-            "DROP TABLE pictures; DROP TABLE settings; PRAGMA user_version = 1"
+            "DROP TABLE pictures; DROP TABLE settings; DROP TABLE computed; PRAGMA user_version = 1"
         )
     with Session.open_read(tmp_path) as session:
         assert (session.checks(), session.models(), len(session.frames())) == ([], [], 1)
@@ -249,7 +249,7 @@ def test_a_session_of_version_2_keeps_its_checks_and_gets_alerts(tmp_path):
     with Store.open(tmp_path) as store:
         store.commit([result(0, check=CHECK)], b"one", {})
         store._db.executescript(
-            "DROP TABLE alerts; DROP TABLE alert_state; DROP TABLE pictures; DROP TABLE settings;"
+            "DROP TABLE alerts; DROP TABLE alert_state; DROP TABLE pictures; DROP TABLE settings; DROP TABLE computed;"
             "PRAGMA user_version = 2"
         )
     with Session.open_read(tmp_path) as session:

@@ -51,7 +51,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--crystal", help="WS2 (default), MoS2, WSe2, graphene")
     parser.add_argument("--picture", action="store_true", help="write overlay-NNNN.png too")
     parser.add_argument("--model", metavar="FILE", help="another segmenter (ONNX)")
-    parser.add_argument("--device", help="auto, cpu, cuda or cuda:N")
+    parser.add_argument(
+        "--device", help="auto, cpu or cuda:N; of several, the next where one fails"
+    )
     parser.add_argument("--threshold", type=float, help="least probability of a defect")
     parser.add_argument("--config", type=Path, metavar="FILE", help="settings, TOML")
 

@@ -20,7 +20,7 @@ from latticewatch.doctor import as_text, examine
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options; each overrides the settings file."""
     parser.add_argument("--config", type=Path, metavar="FILE", help="settings, TOML")
-    parser.add_argument("--device", help="auto, cpu, cuda or cuda:N")
+    parser.add_argument("--device", help="auto, cpu, cuda:N or cuda:0,cuda:1")
     parser.add_argument("--model", metavar="FILE", help="another segmenter (ONNX)")
     parser.add_argument("--json", action="store_true", help="print JSON")
 

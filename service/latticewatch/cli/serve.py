@@ -30,8 +30,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", metavar="DIR", help="each stream is kept in DIR/<stream>/")
     parser.add_argument("--crystal", help="WS2, MoS2, WSe2, graphene")
     parser.add_argument("--model", metavar="FILE", help="another segmenter (ONNX)")
-    parser.add_argument("--device", help="auto, cpu, cuda or cuda:N ('latticewatch doctor' tells)")
-    parser.add_argument("--workers", type=int, help="frames analysed at the same time")
+    parser.add_argument(
+        "--device", help="auto, cpu, cuda:N or cuda:0,cuda:1 ('latticewatch doctor' tells)"
+    )
+    parser.add_argument("--workers", type=int, help="frames analysed at once, on each device")
     parser.add_argument("--threads", type=int, help="threads of the segmenter within one frame")
     parser.add_argument(
         "--self-train",
