@@ -17,6 +17,7 @@ from latticewatch.alerting import Alarm
 from latticewatch.client.errors import FrameError
 from latticewatch.client.replies import Ack, ErrorReply
 from latticewatch.client.table import DefectTable
+from latticewatch.computed import Computed
 from latticewatch.deliveries import Gap, Refusal
 from latticewatch.intake import StreamIntake
 from latticewatch.reorder import Position
@@ -249,8 +250,8 @@ def test_a_session_of_version_2_keeps_its_checks_and_gets_alerts(tmp_path):
     with Store.open(tmp_path) as store:
         store.commit([result(0, check=CHECK)], b"one", {})
         store._db.executescript(
-            "DROP TABLE alerts; DROP TABLE alert_state; DROP TABLE pictures; DROP TABLE settings; DROP TABLE computed;"
-            "PRAGMA user_version = 2"
+            "DROP TABLE alerts; DROP TABLE alert_state; DROP TABLE pictures; DROP TABLE settings;"
+            "DROP TABLE computed; PRAGMA user_version = 2"
         )
     with Session.open_read(tmp_path) as session:
         assert (len(session.checks()), session.alerts()) == (1, [])
@@ -260,6 +261,23 @@ def test_a_session_of_version_2_keeps_its_checks_and_gets_alerts(tmp_path):
         assert [row["frame"] for row in store.checks()] == [0]
         assert [row["frame"] for row in store.alerts()] == [1]
         assert store.alert_state() == {"dose": 1.5}
+
+
+def test_what_frames_were_computed_on_is_committed_with_them(tmp_path):
+    first = Computed("cuda", "cuda:0", "cuda:0", "float32", "the service was started with it")
+    then = Computed("cpu", "host", "host", "float32", "cuda:0 failed (unknown error)")
+    with Store.open(tmp_path) as store:
+        store.commit([result(0)], b"one", {})
+        store._db.executescript("DROP TABLE computed; PRAGMA user_version = 4")
+    with Session.open_read(tmp_path) as session:
+        assert session.computed() == []
+    with Store.open(tmp_path) as store:
+        store.commit([result(1, computed=first), result(2)], b"two", {})
+        with pytest.raises(ValueError, match="commit"):
+            store.commit([result(3, computed=then), result(9, computed=first)], b"no", {})
+        assert store.computed() == [{"frame": 1, **vars(first)}]
+        store.commit([result(3, computed=then)], b"three", {})
+        assert store.computed() == [{"frame": 1, **vars(first)}, {"frame": 3, **vars(then)}]
 
 
 def test_alerts_and_their_state_are_committed_with_their_frames(store):
