@@ -27,7 +27,7 @@ PRELUDE = """
 #define __device__
 using std::abs; using std::exp; using std::max; using std::min; using std::rint;
 struct Index { int x; };
-static Index threadIdx, blockIdx, blockDim;
+static thread_local Index threadIdx, blockIdx, blockDim;
 template <class T> static T atomicAdd(T *place, T value)
 {
     T old = *place;

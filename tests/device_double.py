@@ -6,6 +6,9 @@ counted, since every crossing down makes the host wait for the device.
 
 Kernels in CUDA C run on the host as C++ (`cuda_on_host.py`).
 
+There are as many devices as are asked for by number. An array of one is refused while another is
+the current one, and one that is in `faults` fails at whatever it is asked for.
+
 This shows that a kernel keeps its arrays on the side where they belong. It does not show that CuPy
 has every function, or computes the same: the tests marked ``gpu`` do.
 """
@@ -14,10 +17,11 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+import threading
 import types
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +30,38 @@ import scipy.fft
 import scipy.ndimage
 
 #: No two doubles are one device: what is kept by its number must not outlive it.
-DEVICE = types.SimpleNamespace(id=uuid.uuid4().int)
+FIRST_DEVICE = uuid.uuid4().int
+
+#: What devices that are lost raise, by number.
+faults: dict[int, Exception] = {}
+
+_current = threading.local()
+
+
+class DeviceLostError(RuntimeError):
+    """What CUDA raises bears its name."""
+
+
+DeviceLostError.__module__ = "cupy_backends.cuda.api.runtime"
+
+
+class Device:
+    """Makes a device the current one of this thread, while inside."""
+
+    def __init__(self, number: int) -> None:
+        self.number, self.before = number, 0
+
+    @staticmethod
+    def current() -> int:
+        return getattr(_current, "number", 0)
+
+    def __enter__(self) -> Device:
+        self.before, _current.number = Device.current(), self.number
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        _current.number = self.before
+
 
 #: Functions that take what is on the host up to the device.
 UPLOADS = ("asarray", "array", "ascontiguousarray")
@@ -53,6 +88,8 @@ traffic = Traffic()
 def _inner(value: Any) -> Any:
     """What NumPy is to work on; TypeError for an array of the host's."""
     if isinstance(value, ndarray):
+        if value._number != Device.current():
+            raise ValueError(f"array on {value._number}, current device {Device.current()}")
         return value._values
     if isinstance(value, np.ndarray):
         raise TypeError("Unsupported type <class 'numpy.ndarray'>")
@@ -77,7 +114,9 @@ class ndarray:  # noqa: N801
     __array_priority__ = 1000
 
     def __init__(self, values: np.ndarray) -> None:
-        self._values = values
+        self._values, self._number = values, Device.current()
+        if self._number in faults:
+            raise faults[self._number]
 
     def __array__(self, *_: Any, **__: Any) -> np.ndarray:
         raise TypeError("Implicit conversion to a NumPy array is not allowed: use .get()")
@@ -101,7 +140,7 @@ class ndarray:  # noqa: N801
 
     @property
     def device(self) -> Any:
-        return DEVICE
+        return types.SimpleNamespace(id=FIRST_DEVICE + self._number)
 
     @property
     def data(self) -> Any:
@@ -159,7 +198,7 @@ def _operator(name: str) -> Any:
     def applied(self: ndarray, *others: Any) -> Any:
         if any(isinstance(other, np.ndarray) for other in others):
             raise TypeError(f"{name}: Unsupported type <class 'numpy.ndarray'>")
-        result = getattr(self._values, name)(*(_inner(other) for other in others))
+        result = getattr(_inner(self), name)(*(_inner(other) for other in others))
         if result is NotImplemented:
             return result
         if name.startswith("__i") and name != "__invert__":
@@ -239,7 +278,7 @@ class RawModule:
 
 def _inner_argument(value: Any) -> Any:
     if isinstance(value, ndarray):
-        return value._values
+        return _inner(value)
     if not isinstance(value, np.generic):
         raise TypeError(f"{type(value)}: CuPy would pass Python's numbers as 64 bits")
     return value
@@ -252,7 +291,7 @@ def device() -> Iterator[Any]:
     cupy.RawModule = RawModule  # type: ignore[attr-defined]
     stream = types.SimpleNamespace(synchronize=lambda: None)
     cupy.cuda = types.SimpleNamespace(  # type: ignore[attr-defined]
-        Device=lambda index: nullcontext(), get_current_stream=lambda: stream
+        Device=Device, get_current_stream=lambda: stream
     )
     cupyx.empty_pinned = np.empty  # type: ignore[attr-defined]
     doubles = {

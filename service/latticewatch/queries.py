@@ -130,7 +130,10 @@ def store_handlers(data: Path) -> dict[str, Handler]:
         with _session(data, query) as session:
             first, last = _span(query, session)
             rows, models = session.checks(first, last), session.models()
-        return {"first": first, "last": last, "checks": rows, "models": models}
+            computed = session.computed()
+        return {
+            "first": first, "last": last, "checks": rows, "models": models, "computed": computed,
+        }  # fmt: skip
 
     def alerts(query: dict[str, Any]) -> dict[str, Any]:
         with _session(data, query) as session:

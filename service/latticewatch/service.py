@@ -24,6 +24,7 @@ from latticewatch.deliveries import Delivery, End, Refusal, StreamUnavailableErr
 from latticewatch.fairness import DeviceWorkers
 from latticewatch.health import disagreeing, health
 from latticewatch.ingest import Ingest
+from latticewatch.lane import Machine
 from latticewatch.lanes import Lanes, Told
 from latticewatch.metrics import Metrics
 from latticewatch.opening import open_stream, strip_reader
@@ -69,6 +70,8 @@ class Service:
         See `config.Settings`.
     trainer
         What trains a model where the settings ask for it; ``latticewatch train`` by default.
+    machine
+        How devices are looked at and taken into use.
 
     Raises
     ------
@@ -82,7 +85,9 @@ class Service:
         The folder of keys cannot be used.
     """
 
-    def __init__(self, settings: Settings, trainer: Trainer | None = None) -> None:
+    def __init__(
+        self, settings: Settings, trainer: Trainer | None = None, machine: Machine | None = None
+    ) -> None:
         self.settings = settings
         if settings.calibration.self_train and trainer is None:
             check_trainable()
@@ -94,7 +99,7 @@ class Service:
         if self._keyring is not None:
             self._keyring.pair()  # it would be missed only when the ports are opened
         told = Told(self._note_fall, self.metrics.count_move)
-        self._lanes = Lanes(settings, told)
+        self._lanes = Lanes(settings, told, machine)
         self._about = about(self._lanes.model.segmenter)
         self._standings: dict[str, Standing] = {}
         self._training: SelfTraining | None = None

@@ -33,7 +33,7 @@ class Contents:
         Their times, seconds, and area fractions and lattice constant (nm) by name, each (n,).
     frame_dose
         Electrons per square angstrom that a frame adds; NaN where not known.
-    defects, alerts, changes, models
+    defects, alerts, changes, models, computed
         Rows of the session's tables.
     settings
         Settings by the frame from which they hold.
@@ -64,6 +64,7 @@ class Contents:
     refused: Mapping[str, int] = field(default_factory=dict)
     pictures: Mapping[int, Picture] = field(default_factory=dict)
     alerted: tuple[int, ...] = ()
+    computed: tuple[Mapping[str, Any], ...] = ()
 
     def rows_of(self, frame: int) -> DefectTable:
         """Defects of one frame."""
@@ -97,7 +98,7 @@ def read_contents(path: Path) -> Contents:
         found = {frame: session.picture(frame) for frame in kept}
         defects, alerts = session.defects(), tuple(session.alerts())
         changes = tuple(row for row in session.events() if row["kind"] == "change")
-        models = tuple(session.models())
+        models, computed = tuple(session.models()), tuple(session.computed())
         settings = {row["frame"]: row["data"] for row in session.settings()}
     crystal, tracker = _saved(state)
     return Contents(
@@ -126,6 +127,7 @@ def read_contents(path: Path) -> Contents:
         # one that is gone meanwhile gave way to a later one
         {frame: picture for frame, picture in found.items() if picture is not None},
         tuple(frame for frame, alert in kept.items() if alert),
+        computed,
     )
 
 

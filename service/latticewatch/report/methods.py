@@ -30,7 +30,7 @@ def paragraphs(contents: Contents) -> tuple[str, ...]:
     """Tell the way of a frame with the settings that hold at the end."""
     last = contents.settings[max(contents.settings)] if contents.settings else {}
     tracker = last.get("tracker", contents.tracker)
-    said = [_frame(last), _memory(contents, tracker), _versions(contents, last)]
+    said = [_frame(last, contents), _memory(contents, tracker), _versions(contents, last)]
     first = min(contents.settings, default=None)
     if first is None:
         said.append("The session was written by a version that did not record its settings.")
@@ -70,7 +70,15 @@ def models(contents: Contents) -> Table:
     return Table(tuple(rows), head, "Segmenters in use.")
 
 
-def _frame(last: Mapping[str, Any]) -> str:
+def computed(contents: Contents) -> Table:
+    """List what frames were computed on, in the order of the first frame of each."""
+    names = ("frame", "provider", "device", "precision", "arrays", "reason")
+    rows = (tuple(str(row[name]) for name in names) for row in contents.computed)
+    head = ("from frame", "provider", "segmenter on", "weights", "arrays on", "why")
+    return Table(tuple(rows), head, "Frames were computed on.")
+
+
+def _frame(last: Mapping[str, Any], contents: Contents) -> str:
     way = (
         "Each frame was conditioned (background flattened, contrast normalised), registered by the "
         "Bragg peaks of its lattice, and segmented by a neural network"
@@ -84,13 +92,22 @@ def _frame(last: Mapping[str, Any]) -> str:
         else "at the threshold of greatest expected F1 in each frame"
     )
     return (
-        f"{way} ({word(last, 'model.file')}, {word(last, 'model.weights')} weights, run on "
-        f"{word(last, 'machine.providers')}, arrays on {word(last, 'machine.arrays')}). "
-        "Marks of probability "
+        f"{way} ({word(last, 'model.file')}, {word(last, 'model.weights')} weights, "
+        f"{_computed_on(last, contents)}). Marks of probability "
         f"{word(last, 'analysis.threshold')} and more were reported; vacancies on the second "
         f"sublattice by what their columns' intensity tells, {vacancies}. The host computes in "
         f"{word(last, 'machine.host_precision')}."
     )
+
+
+def _computed_on(last: Mapping[str, Any], contents: Contents) -> str:
+    """Say what it ran on, by the frames themselves where they tell."""
+    if not contents.computed:
+        return f"run on {word(last, 'machine.providers')}, arrays on {word(last, 'machine.arrays')}"
+    if len(contents.computed) > 1:
+        return "not all on the same processor: a table below says from which frame on which"
+    (row,) = contents.computed
+    return f"run by {row['provider']} on {row['device']}, arrays on {row['arrays']}"
 
 
 def _memory(contents: Contents, tracker: Mapping[str, Any]) -> str:

@@ -53,8 +53,8 @@ def build(contents: Contents, read: Callable[[int], np.ndarray] | None = None) -
 
 
 def _methods(contents: Contents) -> Section:
-    text, models = methods.paragraphs(contents), methods.models(contents)
-    return Section("methods", "Methods", text, tables=_filled(models))
+    tables = _filled(methods.models(contents), methods.computed(contents))
+    return Section("methods", "Methods", methods.paragraphs(contents), tables=tables)
 
 
 def _settings(contents: Contents) -> Section:
