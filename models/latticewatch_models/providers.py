@@ -59,14 +59,15 @@ class PassedOver:
 class Choice:
     """Providers to be tried, in order, on a CUDA device; and those that cannot be had.
 
-    `required` of them, the first, must start; the rest are where a frame goes whose provider fails
-    while it runs.
+    `required` of them, the first, must start, every one or any; the rest are where a frame goes
+    whose provider fails while it runs.
     """
 
     names: tuple[str, ...]
     passed_over: tuple[PassedOver, ...] = ()
     index: int = 0
     required: int = 0
+    every: bool = True
 
 
 def _available() -> Sequence[str]:
@@ -169,7 +170,8 @@ def choose(device: Device, providers: str | Sequence[str], machine: Machine) -> 
             f"device {device} cannot be used: {told and told.reason}: "
             f"{told and told.mend}, or use --device auto"
         )
-    return Choice(usable, passed, device.index, required=1)
+    on_gpu = sum(name in ON_CUDA for name in usable)
+    return Choice(usable, passed, device.index, required=on_gpu, every=False)
 
 
 def _named(device: Device, providers: Sequence[str], machine: Machine) -> Choice:

@@ -135,10 +135,11 @@ class FallingSession:
         for k, name in enumerate(choice.names):
             session, error = self._try(choice.names[k:])
             used = () if session is None else _used(session)
-            for wanted in choice.names[k : max(choice.required, k + 1)]:
+            last = choice.required if choice.every else 0
+            for wanted in choice.names[k : max(last, k + 1)]:
                 if wanted not in used:
                     reason = self._machine.why_failed(wanted, error)
-                    self._pass_over(reason, required=choice.required > 0)
+                    self._pass_over(reason, required=last > 0 or k + 1 == choice.required)
             if used and used[0] == name:
                 return session
         return self._on_cpu()

@@ -194,15 +194,7 @@ def _describe(
     sites = lattice.site_positions(cells, sublattice)
     centre, neighbours = _intensities(labels, lattice, cells, sublattice)
     turns = neighbours.argmin(axis=1).astype(np.int8)
-    # The matched residual, not its significance: noise and brightness differ between frames.
-    deviation = lattice_patches(
-        labels.matched,
-        sites + labels.order.displacement_at(sites),
-        lattice,
-        turns,
-        PATCH_SIZE,
-        PATCH_SPAN,
-    )
+    deviation = deviation_patches(labels, lattice, sites, turns)
     return Detections(
         lattice=lattice,
         x_px=points[:, 0],
@@ -220,6 +212,18 @@ def _describe(
         timings_ms=watch.timings_ms,
         displaced=_displaced(labels, lattice, cells, sublattice),
     )
+
+
+def deviation_patches(
+    labels: Labels, lattice: Lattice, sites: np.ndarray, turns: np.ndarray
+) -> Array:
+    """Cut `Detections.patches` around sites (n, 2), each turned by `turns` (n,), as the frame lies.
+
+    In units of the image: times ``labels.columns.unit`` they are in those of the host column.
+    """
+    points = sites + labels.order.displacement_at(sites)
+    # The matched residual, not its significance: noise and brightness differ between frames.
+    return lattice_patches(labels.matched, points, lattice, turns, PATCH_SIZE, PATCH_SPAN)
 
 
 def _displaced(

@@ -35,8 +35,12 @@ def test_the_cpu_never_gets_what_needs_a_gpu():
 
 
 def test_a_device_that_is_asked_for_is_used_or_an_error():
+    two = CudaReport(GPU.devices * 2, "13.0")
+    choice = choose(Device("auto", 1), "auto", machine(cuda=two))
+    assert (choice.names, choice.index, choice.required) == (ALL, 1, 0)
     choice = choose(Device("cuda", 0), "auto", machine())
-    assert (choice.names[0], choice.index, choice.required) == ("tensorrt", 0, 1)
+    assert (choice.names[0], choice.index, choice.required) == ("tensorrt", 0, 2)
+    assert not choice.every
     with pytest.raises(ProviderError, match=r"cuda:0 cannot be used: NVIDIA's driver is not"):
         choose(Device("cuda", 0), "auto", machine(cuda=NO_GPU))
     with pytest.raises(ProviderError, match=r"there is no cuda:1, this machine has 1 CUDA device"):

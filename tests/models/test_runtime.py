@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
+from latticewatch_models.devices import Device
 from latticewatch_models.runtime import ModelError, ProviderError, Segmenter
 
 onnx = pytest.importorskip("onnx")
@@ -157,3 +158,30 @@ def test_what_is_passed_over_is_logged(model, caplog):
         segmenter = Segmenter(model, device="auto")
     assert {passed.name for passed in segmenter.passed_over} >= {"openvino"}
     assert "openvino: is not in the installed onnxruntime" in caplog.text
+
+
+def test_a_frame_during_which_the_provider_fell_is_run_again(tmp_path):
+    """Which of the two brought the result could not be told."""
+
+    class Falling(Segmenter):
+        runs = 0
+
+        @property
+        def providers(self):
+            return ("cpu",) if self.runs > 0 else ("cuda", "cpu")
+
+    segmenter = Falling(write_model(tmp_path / "m.onnx"), threads=1)
+    session_run = segmenter._session.run
+
+    def run(*given):
+        segmenter.runs += 1
+        return session_run(*given)
+
+    segmenter._session.run = run
+    image = np.ones((16, 16), np.float32)
+    seen = [segmenter.segment(image).ran_on for _ in range(2)]
+    assert segmenter.runs == 3
+    assert {(on.provider, on.device) for on in seen} == {("cpu", "host")}
+    segmenter.runs = -10
+    segmenter.device = Device("cuda", 3)
+    assert segmenter.segment(image).ran_on.device == "cuda:3"

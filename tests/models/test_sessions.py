@@ -64,12 +64,12 @@ class Session:
 def opened(monkeypatch):
     """Open a session on a double, with what it told of falls."""
 
-    def opened(names=ALL, required=0, **faults):
+    def opened(names=ALL, required=0, every=True, **faults):
         runtime, told = Runtime(**faults), []
         monkeypatch.setattr(sessions, "onnxruntime", runtime)
         machine = Machine(load=lambda path: None)
         session = FallingSession(
-            b"", Choice(names, required=required), machine=machine, told=told.append
+            b"", Choice(names, (), 0, required, every), machine=machine, told=told.append
         )
         return session, runtime, told
 
@@ -104,6 +104,16 @@ def test_a_required_one_that_does_not_start_is_an_error(opened):
         opened(required=1, refused=("tensorrt",))
     with pytest.raises(ProviderError, match="'cuda' did not start"):
         opened(required=2, dropped=("cuda",))
+
+
+def test_of_those_of_which_any_will_do_the_last_is_an_error(opened):
+    """As for a device that was named, where TensorRT's libraries are often missing."""
+    session, _, _ = opened(required=2, every=False, dropped=("tensorrt",))
+    assert session.providers[0] == "cuda"
+    assert [passed.name for passed in session.passed_over] == ["tensorrt"]
+    for faults in ({"dropped": ("tensorrt", "cuda")}, {"refused": ("tensorrt", "cuda")}):
+        with pytest.raises(ProviderError, match="'cuda' did not start"):
+            opened(required=2, every=False, **faults)
 
 
 def test_what_the_cpu_cannot_read_is_the_models_fault(opened):

@@ -85,6 +85,50 @@ def test_a_gpu_in_use():
     assert "CuPy" not in as_text(found)
 
 
+TWO = CudaReport((*GPU.devices, CudaDevice("NVIDIA A2", 16 << 30)), "13.0")
+
+
+def test_every_device_that_was_named_is_tried():
+    def segmenter(model, providers, threads, device, backend):
+        if device.index == 1:
+            raise ProviderError(
+                "provider 'cuda' did not start (no kernel image): update the driver"
+            )
+        return Seen(("tensorrt", "cuda", "cpu"))
+
+    found = examine("cuda:0,cuda:1", probes=probes(TWO, segmenter))
+    assert [use.device for use in found.uses] == ["cuda:0", "cuda:1"]
+    assert found.trouble.startswith("provider 'cuda' did not start")
+    first, second = as_text(found).splitlines()[-2:]
+    assert first.split(maxsplit=2)[1:] == ["cuda:0", "segmenter on tensorrt, the rest on cuda:0"]
+    assert second.split(maxsplit=2)[1] == "cuda:1"
+    assert "NOT USABLE: provider 'cuda' did not start" in second
+
+
+def test_auto_is_tried_on_every_gpu():
+    def segmenter(*using):
+        return lambda model, providers, threads, device, backend: Seen(
+            ("cuda", "cpu") if device.index in using else ("cpu",)
+        )
+
+    def verdicts(*using):
+        found = examine(probes=probes(TWO, segmenter(*using)))
+        assert found.trouble == ""
+        return [line.split(maxsplit=1)[1] for line in as_text(found).splitlines()[-2:]]
+
+    on, host = "segmenter on cuda, the rest on cuda:{}", "segmenter on cpu, the rest on host"
+    assert verdicts(0, 1) == [f"cuda:{k} {on.format(k)}" for k in range(2)]
+    assert verdicts(1) == [f"cuda:0 passed over: it would be {host}", f"cuda:1 {on.format(1)}"]
+    assert verdicts() == [f"auto   {host}", f"cuda:1 passed over: it would be {host}"]
+
+
+def test_what_holds_of_all_devices_is_said_once():
+    passed = (PassedOver("tensorrt", "did not start (no library)", "install it"),)
+    seen = Seen(("cuda", "cpu"), passed)
+    text = as_text(examine(probes=probes(TWO, lambda *_, **__: seen)))
+    assert text.count("tensorrt: did not start") == 1
+
+
 def test_the_command_on_this_machine(capsys, tmp_path):
     assert main(["doctor", "--device", "cpu", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
