@@ -114,9 +114,10 @@ def test_streams_leave_a_device_whose_arrays_fail(device_double, frame):
     analyser = Analyser(shared.model.segmenter, crystal=CRYSTALS["WS2"])
     for seat in seats.values():
         assert seat.later(analyser)(frame).computed.reason == "the service was started with it"
+    waiting = [seats["a"].later(analyser) for _ in range(2)]
     device_double.faults[0] = device_double.DeviceLostError("cudaErrorUnknown")
-    # the frame that meets it is analysed on the host, the next ones on the other device
-    found = [seats["a"].later(analyser)(frame).computed for _ in range(2)]
+    # the frame that meets it is analysed on the host, the next on the other device: it waited too
+    found = [analyse(frame).computed for analyse in waiting]
     assert [(on.device, on.arrays) for on in found] == [
         ("cuda:0", "host"), ("cuda:1", "cuda:1"),
     ]  # fmt: skip
