@@ -75,6 +75,8 @@ def test_analyze_records_its_settings(tmp_path):
     given = ["--out", str(tmp_path / "out"), "--threshold", "0.45"]
     assert main(["analyze", str(tmp_path / "m.npy"), *given]) == 0
     with Session.open_read(tmp_path / "out") as session:
-        (only,) = session.settings()
+        (only,), (computed,) = session.settings(), session.computed()
+    assert (computed["frame"], computed["arrays"]) == (0, "host")
+    assert computed["reason"] == "the analysis was started with it"
     assert only["frame"] == 0
     assert only["data"]["analysis"]["threshold"] == 0.45
