@@ -9,7 +9,6 @@ import numpy as np
 from latticewatch.detections import FrameInfo
 from latticewatch_models.crystal import Crystal
 
-from .clustering import add_detections
 from .counting import count
 from .handover import handed_over
 from .links import LinkCosts, Party, link, reach, track_doubt
@@ -158,8 +157,8 @@ def follow(
     vacancy = names.index(crystal.vacancy) if crystal.vacancy in names else -2
     memory.kinetics = count(memory.kinetics, tracks, seen, vacancy, info)
     lone = seen.species == vacancy
-    memory.windows = add_detections(
-        memory.windows, seen.cells[lone], seen.sublattice[lone], info.frame, info.time_s
+    memory.windows = memory.windows.add(
+        seen.cells[lone], seen.sublattice[lone], info.frame, info.time_s
     )
     _settle(tracks, seen, info)
     memory.tracks = gathered(before, partner, tracks, fresh, absorbed)

@@ -16,7 +16,7 @@ from . import codec, crystallography, memory
 from .anchor import ALIKE, Alignment, align
 from .beliefs import Past, recall
 from .class_changes import settle_classes
-from .clustering import no_windows
+from .clustering import Windows
 from .column_evidence import TURN_OF_LOOKS, TURN_OF_MEMBERS, TURNS, look_again
 from .following import close, follow, margin
 from .fusion import Told, fuse, named
@@ -126,7 +126,7 @@ class Tracker:
         if alignment.lost:
             lost, ended = close(self._memory, np.ones(len(self._memory.tracks), bool), self.crystal)
             closed += lost
-            self._memory.windows = no_windows()
+            self._memory.windows = Windows.empty()
             self._memory.watch = self._memory.watch.anew(self.crystal)
             events += [Event(info.frame, "lattice_lost"), *ended]
         self._settle_pixel_size(info, detections)
