@@ -81,7 +81,7 @@ class Tracker:
         now.frame, now.time_s = info.frame, info.time_s
         if detections is None:
             now.missing += 1
-            closed, events = self._close_stale()
+            closed, events = self._close_stale(info.frame)
             return Update(info.frame, empty_table(), closed, tuple(events), self._drift(), True)
         return self._apply(info, detections)
 
@@ -120,8 +120,7 @@ class Tracker:
     def _apply(self, info: FrameInfo, detections: Detections) -> Update:
         """Anchor, classify, link, count."""
         # Frames that never came may have left tracks that are too old to be continued.
-        gap = info.frame - self._memory.tracks["last_frame"] - 1
-        closed, events = close(self._memory, gap > self.settings.max_gap_frames, self.crystal)
+        closed, events = self._close_stale(info.frame - 1)
         alignment = self._align(info, detections)
         if alignment.lost:
             lost, ended = close(self._memory, np.ones(len(self._memory.tracks), bool), self.crystal)
@@ -135,13 +134,12 @@ class Tracker:
         seen, keep, entries = self._observe(info.frame, detections, alignment, told)
         if not warm and self._memory.classifier.mixture is not None:
             events.append(Event(info.frame, "warm"))
-        track, absorbed, happened = follow(
+        track, ended, happened = follow(
             self._memory, info, seen, self.crystal, self.settings, entries
         )
         self._memory.displacements = crystallography.look(
             self._memory.displacements, detections, keep, seen, track, alignment, self.crystal
         )
-        stale, ended = self._close_stale()
         changed = self._count(info, detections, seen, warm)
         table = defect_table(
             info,
@@ -153,8 +151,8 @@ class Tracker:
             self._drift(),
             self._memory.pixel_size_nm,
         )
-        events += happened + ended + changed + settle_classes(self._memory, self.settings)
-        return Update(info.frame, table, closed + absorbed + stale, tuple(events), self._drift())
+        events += happened + changed + settle_classes(self._memory, self.settings)
+        return Update(info.frame, table, closed + ended, tuple(events), self._drift())
 
     def _align(self, info: FrameInfo, detections: Detections) -> Alignment:
         """Carry the gauge on."""
@@ -301,9 +299,9 @@ class Tracker:
         )
         return changed
 
-    def _close_stale(self) -> tuple[tuple[ClosedTrack, ...], list[Event]]:
-        """Close tracks that no later frame could continue."""
-        unseen = self._memory.frame - self._memory.tracks["last_frame"]
+    def _close_stale(self, frame: int) -> tuple[tuple[ClosedTrack, ...], list[Event]]:
+        """Close tracks that no frame after this one could continue."""
+        unseen = frame - self._memory.tracks["last_frame"]
         return close(self._memory, unseen > self.settings.max_gap_frames, self.crystal)
 
     def _drift(self) -> tuple[float, float]:
