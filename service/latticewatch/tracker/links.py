@@ -9,7 +9,7 @@ hops looked for, on the sites around.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import numpy as np
 
@@ -123,7 +123,7 @@ class _Around:
     steps: np.ndarray
     apart: np.ndarray
 
-    @property
+    @cached_property
     def margin(self) -> int:
         """Cells by which they stand away at most."""
         return int(max(np.abs(self.i).max(initial=0), np.abs(self.j).max(initial=0)))

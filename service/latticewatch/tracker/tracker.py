@@ -50,6 +50,7 @@ class Tracker:
     def __init__(self, settings: TrackerSettings, crystal: Crystal) -> None:
         self.settings = settings
         self.crystal = crystal
+        self._margin = margin(settings)
         self._memory = memory.fresh(settings, crystal)
         self._inferred: tuple[int, dict[str, object]] | None = None  # at which frame; not state
 
@@ -201,7 +202,7 @@ class Tracker:
         """Sites, classes, species and states; which detections were kept; where the tracks are."""
         now = self._memory
         cells, sublattice, sample = anchored(detections, alignment)
-        grid, keep = SiteGrid.of_first(cells, sublattice, margin(self.settings))
+        grid, keep = SiteGrid.of_first(cells, sublattice, self._margin)
         now.duplicates += len(cells) - len(keep)
         if len(keep) < len(cells):
             cells, sublattice, sample = cells[keep], sublattice[keep], sample.take(keep)
