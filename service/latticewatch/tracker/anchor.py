@@ -112,7 +112,7 @@ class Alignment:
 
     def directions(self, neighbours: np.ndarray) -> np.ndarray:
         """Columns (n, 3) by the frame's directions, reordered to the anchored directions."""
-        return np.roll(neighbours, self.turn, axis=1)
+        return np.roll(neighbours, self.turn, axis=1) if self.turn else neighbours
 
 
 _IDENTITY = Alignment(np.eye(2), np.zeros(2), 0, flipped=False)

@@ -6,6 +6,7 @@ Pure state and update: no clock, no files, no threads. One writer applies frames
 from __future__ import annotations
 
 import math
+from statistics import fmean
 
 import numpy as np
 
@@ -229,7 +230,7 @@ class Tracker:
         now.classifier = now.classifier.learnt(
             *taught,
             self.settings,
-            self._floor(float(np.mean(detections.noise))),
+            self._floor(fmean(detections.noise)),
         )
         if taught[1] is not None and now.frames % TURNS == TURN_OF_MEMBERS:
             r, members = taught[1].probability, taught[0]
@@ -282,7 +283,7 @@ class Tracker:
         area = info.shape[0] * info.shape[1] * now.pixel_size_nm**2 * (1.0 - fractions[2])
         density = np.count_nonzero(seen.row) / area if area > 0 else 0.0
         lattice = detections.lattice
-        noise = float(np.mean(detections.noise))
+        noise = fmean(detections.noise)
         values = [lattice.constant, *fractions.tolist(), density, lattice.heights[1], noise]
         now.optics = now.optics.add(np.array(values))
         now.defects = now.defects.add(np.concatenate([species, states]))
