@@ -141,9 +141,7 @@ def _solved(matrix: np.ndarray, vector: np.ndarray) -> np.ndarray:
     return np.array([(d * x - b * y) / determinant, (a * y - c * x) / determinant])
 
 
-def _on_sites(
-    known: tuple[np.ndarray, np.ndarray], seen: tuple[np.ndarray, np.ndarray]
-) -> int:
+def _on_sites(known: tuple[np.ndarray, np.ndarray], seen: tuple[np.ndarray, np.ndarray]) -> int:
     """How many seen sites are known ones."""
     # keys in order are looked up twice as fast
     return int(np.count_nonzero(among(np.sort(site_keys(*seen)), site_keys(*known))))

@@ -97,7 +97,8 @@ class Past:
         recent[0], recent[1:] = values, self.recent[:-1]
         frames[0], frames[1:] = frame, self.frames[:-1]
         held = np.minimum(self.held + 1, RECENT)
-        return Past(*self._aged(self.held >= RECENT, floors), recent, frames, held)
+        aged = self._aged(self.held >= RECENT, floors)
+        return Past(*aged, recent=recent, frames=frames, held=held)
 
     def _aged(self, chosen: np.ndarray, floors: np.ndarray) -> tuple[np.ndarray, ...]:
         """Give the first six fields after the oldest recent value of the chosen went into them."""

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from . import intervals
-from .baseline import RECENT, Noise, Past
+from .baseline import Noise, Past
 
 #: Lengths of jump that are tried, and the normal deviates beyond which each is reported. One frame
 #: alone is never a change: it may be a bad frame. Three have the lowest threshold, for a jump of

@@ -86,9 +86,7 @@ class Windows:
         """No vacancy yet."""
         return cls(np.zeros(0, WINDOW), np.zeros(0, VACANCY))
 
-    def add(
-        self, cells: np.ndarray, sublattice: np.ndarray, frame: int, time_s: float
-    ) -> Windows:
+    def add(self, cells: np.ndarray, sublattice: np.ndarray, frame: int, time_s: float) -> Windows:
         """Take in the vacancies of one frame: cells (n, 2) and sublattice (n,)."""
         fresh = np.empty(len(cells), VACANCY)
         fresh["frame"], fresh["time"] = frame, time_s

@@ -26,9 +26,7 @@ def chosen(pairs: Pairs, keep: np.ndarray) -> Pairs:
     return pairs[0][keep], pairs[1][keep], pairs[2][keep]
 
 
-def match(
-    links: Pairs, partner: np.ndarray, m: int, numbers: np.ndarray | None = None
-) -> None:
+def match(links: Pairs, partner: np.ndarray, m: int, numbers: np.ndarray | None = None) -> None:
     """Make the links of greatest summed gain.
 
     Parameters

@@ -113,7 +113,5 @@ class SiteGrid:
         return _moves(i, j, sublattice, self.width)
 
 
-def _moves(
-    i: np.ndarray, j: np.ndarray, sublattice: np.ndarray | int, width: int
-) -> np.ndarray:
+def _moves(i: np.ndarray, j: np.ndarray, sublattice: np.ndarray | int, width: int) -> np.ndarray:
     return np.asarray((i.astype(np.int64) * width + j) * SUBLATTICES + sublattice)

@@ -136,7 +136,7 @@ class Tracker:
         seen, keep, entries = self._observe(info.frame, detections, alignment, told)
         if not warm and self._memory.classifier.mixture is not None:
             events.append(Event(info.frame, "warm"))
-        track, ended, happened = follow(
+        track, gone, happened = follow(
             self._memory, info, seen, self.crystal, self.settings, entries
         )
         self._memory.displacements = crystallography.look(
@@ -154,7 +154,7 @@ class Tracker:
             self._memory.pixel_size_nm,
         )
         events += happened + changed + settle_classes(self._memory, self.settings)
-        return Update(info.frame, table, closed + ended, tuple(events), self._drift())
+        return Update(info.frame, table, closed + gone, tuple(events), self._drift())
 
     def _align(self, info: FrameInfo, detections: Detections) -> Alignment:
         """Carry the gauge on."""
