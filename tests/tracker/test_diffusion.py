@@ -200,6 +200,21 @@ def test_the_windows_of_the_original_give_a_number_for_detections_at_random():
         assert window["D_nm2_s"]["low"] < window["D_nm2_s"]["value"] < window["D_nm2_s"]["high"]
 
 
+def test_windows_are_the_same_however_many_vacancies_wait(monkeypatch):
+    rng, told = np.random.default_rng(6), []
+    frames = [rng.integers(-30, 30, (int(n), 2)) for n in rng.integers(0, 80, 60)]
+    for batch in (1, 100, 10**6):
+        monkeypatch.setattr(clustering, "BATCH", batch)
+        windows = clustering.Windows.empty()
+        for frame, cells in enumerate(frames):
+            windows = windows.add(cells, np.ones(len(cells), np.int8), frame, 2.0 * frame)
+        told.append(np.sort(windows.all(), order="at"))
+    assert 100 < len(told[0]) < clustering.MAX_WINDOWS
+    for name in clustering.WINDOW.names:
+        for other in told[1:]:
+            np.testing.assert_allclose(other[name], told[0][name], rtol=1e-12, err_msg=name)
+
+
 def test_windows_stay_bounded_and_the_longest_unseen_go_first():
     windows = clustering.Windows.empty()
     for frame in range(30):

@@ -93,20 +93,17 @@ class Past:
 
     def pushed(self, values: np.ndarray, frame: int, floors: np.ndarray) -> Past:
         """Take in a frame; the oldest recent value goes into the past."""
+        aged = self._aged(self.held >= RECENT, floors)
         recent, frames = np.empty_like(self.recent), np.empty_like(self.frames)
         recent[0], recent[1:] = values, self.recent[:-1]
         frames[0], frames[1:] = frame, self.frames[:-1]
         held = np.minimum(self.held + 1, RECENT)
-        aged = self._aged(self.held >= RECENT, floors)
-        return Past(*aged, recent=recent, frames=frames, held=held)
+        return replace(self, recent=recent, frames=frames, held=held, **aged)
 
-    def _aged(self, chosen: np.ndarray, floors: np.ndarray) -> tuple[np.ndarray, ...]:
-        """Give the first six fields after the oldest recent value of the chosen went into them."""
-        before = (
-            self.weight, self.level, self.spread_weight, self.spread, self.along, self.newest
-        )  # fmt: skip
+    def _aged(self, chosen: np.ndarray, floors: np.ndarray) -> dict[str, np.ndarray]:
+        """Give what changes as the oldest recent value of the chosen goes into the past."""
         if not chosen.any():
-            return before
+            return {}
         noise = self.noise(floors)
         begun = self.weight > 0
         expected = self.level + noise.r * (self.newest - self.level)
@@ -119,17 +116,17 @@ class Past:
         off = value - self.level
         level = self.level + off / weight
         moved = begun * (value - level)
-        after = (
-            weight,
-            level,
-            self.spread_weight * keep + begun,
-            self.spread * keep + off * moved,
-            self.along * keep + (self.newest - level) * moved,
-            value,
-        )
+        fresh = {
+            "weight": weight,
+            "level": level,
+            "spread_weight": self.spread_weight * keep + begun,
+            "spread": self.spread * keep + off * moved,
+            "along": self.along * keep + (self.newest - level) * moved,
+            "newest": value,
+        }
         if chosen.all():
-            return after
-        return tuple(np.where(chosen, *pair) for pair in zip(after, before, strict=True))
+            return fresh
+        return {k: np.where(chosen, v, getattr(self, k)) for k, v in fresh.items()}
 
     def restarted(self, chosen: np.ndarray, length: np.ndarray) -> Past:
         """Begin a new level with the last `length` (n,) frames, for the chosen (n,) series."""
