@@ -94,13 +94,11 @@ def sums_of(places: np.ndarray) -> DiffusionSums:
 
 def windows_of(places: np.ndarray) -> clustering.WindowArray:
     """Return the original's windows over a movie."""
-    windows = clustering.no_windows()
+    windows = clustering.Windows.empty()
     for frame, here in enumerate(places):
         cells = np.rint(here).astype(np.int32)
-        windows = clustering.add_detections(
-            windows, cells, np.ones(len(cells), np.int8), frame, float(frame)
-        )
-    return windows
+        windows = windows.add(cells, np.ones(len(cells), np.int8), frame, float(frame))
+    return windows.all()
 
 
 def original(places: np.ndarray) -> float:

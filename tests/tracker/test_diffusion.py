@@ -186,13 +186,11 @@ def test_the_windows_of_the_original_read_six_times_low_for_free_diffusion():
 
 
 def test_the_windows_of_the_original_give_a_number_for_detections_at_random():
-    rng, windows, frames = np.random.default_rng(5), clustering.no_windows(), 400
+    rng, windows, frames = np.random.default_rng(5), clustering.Windows.empty(), 400
     for frame in range(frames):
         cells = rng.integers(0, 400, (60, 2)) % 40
-        windows = clustering.add_detections(
-            windows, cells, np.ones(60, np.int8), frame, 2.0 * frame
-        )
-    told = clustering.summary(windows, 1.0, 0.95)
+        windows = windows.add(cells, np.ones(60, np.int8), frame, 2.0 * frame)
+    told = clustering.summary(windows.all(), 1.0, 0.95)
     assert told["biased"] is True
     assert len(told["windows"]) == 2
     for window in told["windows"]:
@@ -202,17 +200,32 @@ def test_the_windows_of_the_original_give_a_number_for_detections_at_random():
         assert window["D_nm2_s"]["low"] < window["D_nm2_s"]["value"] < window["D_nm2_s"]["high"]
 
 
+def test_windows_are_the_same_however_many_vacancies_wait(monkeypatch):
+    rng, told = np.random.default_rng(6), []
+    frames = [rng.integers(-30, 30, (int(n), 2)) for n in rng.integers(0, 80, 60)]
+    for batch in (1, 100, 10**6):
+        monkeypatch.setattr(clustering, "BATCH", batch)
+        windows = clustering.Windows.empty()
+        for frame, cells in enumerate(frames):
+            windows = windows.add(cells, np.ones(len(cells), np.int8), frame, 2.0 * frame)
+        told.append(np.sort(windows.all(), order="at"))
+    assert 100 < len(told[0]) < clustering.MAX_WINDOWS
+    for name in clustering.WINDOW.names:
+        for other in told[1:]:
+            np.testing.assert_allclose(other[name], told[0][name], rtol=1e-12, err_msg=name)
+
+
 def test_windows_stay_bounded_and_the_longest_unseen_go_first():
-    windows = clustering.no_windows()
+    windows = clustering.Windows.empty()
     for frame in range(30):
         cells = np.stack([np.arange(0, 200, 2) + 40 * frame, np.full(100, 40 * frame)], axis=1)
-        windows = clustering.add_detections(
-            windows, cells, np.ones(100, np.int8), frame, frame * 1.0
-        )
-        assert len(windows) <= clustering.MAX_WINDOWS
-    assert len(windows) == clustering.MAX_WINDOWS
-    assert windows["last_frame"].max() == 29
-    assert windows["last_frame"].min() > 20
+        windows = windows.add(cells, np.ones(100, np.int8), frame, frame * 1.0)
+        assert len(windows.held) <= clustering.MAX_WINDOWS
+        assert len(windows.waiting) < clustering.BATCH
+    told = windows.all()
+    assert len(told) == clustering.MAX_WINDOWS
+    assert told["last_frame"].max() == 29
+    assert told["last_frame"].min() > 20
 
 
 def test_the_tracker_tells_hops_directions_dose_and_windows():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import fields
 from itertools import islice
 from pathlib import Path
 
@@ -90,6 +91,28 @@ def test_links_are_one_to_one_allowed_and_of_greatest_gain(
     whole = np.where(np.isfinite(table), table, 0.0)
     rows, columns = linear_sum_assignment(whole, maximize=True)
     assert mine == pytest.approx(whole[rows, columns].sum(), abs=1e-9)
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.integers(2, 40),
+    st.integers(2, 40),
+    st.sampled_from([0, matching.DENSE]),
+    st.integers(0, 2**32 - 1),
+)
+def test_links_do_not_depend_on_the_order_of_numbered_tracks(n, m, dense, seed):
+    before, after, rng = (
+        party(4, n, seed, doubtful=True),
+        party(4, m, seed + 1),
+        np.random.default_rng(seed),
+    )
+    lag, numbers, order = rng.integers(1, 4, n), rng.permutation(n), rng.permutation(n)
+    mixed = Party(*(getattr(before, field.name)[order] for field in fields(Party)))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(matching, "DENSE", dense)
+        partner = link(before, after, lag, COSTS, numbers=numbers)
+        again = link(mixed, after, lag[order], COSTS, numbers=numbers[order])
+    assert again.tolist() == partner[order].tolist()
 
 
 def test_a_track_makes_room_where_both_hops_gain_more_than_its_staying():

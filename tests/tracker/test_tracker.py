@@ -49,6 +49,17 @@ def test_table_has_the_columns_of_the_contract_and_statistics_are_json():
     json.dumps(Tracker(TrackerSettings(), specimen.crystal).statistics(), allow_nan=False)
 
 
+def test_a_crystal_without_dopant_is_followed_without_states():
+    specimen = make_specimen(5, "graphene", counts=(20, 10, 0, 4))
+    tracker = Tracker(TrackerSettings(), specimen.crystal)
+    table = run(tracker, specimen, range(8))[-1].table
+    assert len(table["frame"]) > 20
+    assert set(table["state"]) == {""}
+    told = tracker.statistics()
+    assert told["transitions"]["counts"] == [[]] * (TrackerSettings().max_gap_frames + 1)
+    json.dumps(told, allow_nan=False)
+
+
 def test_frames_out_of_order_are_refused_and_change_nothing():
     specimen = make_specimen(0)
     tracker = Tracker(TrackerSettings(), specimen.crystal)

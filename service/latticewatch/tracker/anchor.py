@@ -82,15 +82,14 @@ class AnchorState:
 class Alignment:
     """How one frame's gauge maps to the session's.
 
-    ``turn`` counts 120-degree steps, ``votes`` the open tracks found on their sites, ``lost`` says
-    that no gauge could be carried on and a new one began.
+    ``turn`` counts 120-degree steps; ``lost`` says that no gauge could be carried on and a new one
+    began.
     """
 
     transform: np.ndarray
     shift: np.ndarray
     turn: int
     flipped: bool
-    votes: int = 0
     lost: bool = False
 
     @cached_property
@@ -113,7 +112,7 @@ class Alignment:
 
     def directions(self, neighbours: np.ndarray) -> np.ndarray:
         """Columns (n, 3) by the frame's directions, reordered to the anchored directions."""
-        return np.roll(neighbours, self.turn, axis=1)
+        return np.roll(neighbours, self.turn, axis=1) if self.turn else neighbours
 
 
 _IDENTITY = Alignment(np.eye(2), np.zeros(2), 0, flipped=False)
@@ -142,13 +141,10 @@ def _solved(matrix: np.ndarray, vector: np.ndarray) -> np.ndarray:
     return np.array([(d * x - b * y) / determinant, (a * y - c * x) / determinant])
 
 
-def _on_sites(
-    known: tuple[np.ndarray, np.ndarray], seen: tuple[np.ndarray, np.ndarray], step: np.ndarray
-) -> int:
-    """How many seen sites a shift would bring onto a known one."""
+def _on_sites(known: tuple[np.ndarray, np.ndarray], seen: tuple[np.ndarray, np.ndarray]) -> int:
+    """How many seen sites are known ones."""
     # keys in order are looked up twice as fast
-    keys = np.sort(site_keys(*seen)) + int(step @ KEY_STEPS)
-    return int(np.count_nonzero(among(keys, site_keys(*known))))
+    return int(np.count_nonzero(among(np.sort(site_keys(*seen)), site_keys(*known))))
 
 
 def _votes(
@@ -173,17 +169,15 @@ def _choose(
     elapsed: int,
     votes: tuple[np.ndarray, np.ndarray],
     chance: float,
-) -> tuple[np.ndarray, int]:
-    """Integer shift of greatest posterior, and its votes."""
+) -> np.ndarray:
+    """Integer shift of greatest posterior."""
     steps = np.vstack([np.rint(predicted).astype(int)[None], votes[0]])
     counts = np.concatenate([[0], votes[1]])
     constant = np.sqrt(abs(np.linalg.det(matrix)))
     distance = np.linalg.norm((steps - predicted) @ matrix.T, axis=1) / constant
     prior = -2.0 * np.log1p((distance / (DRIFT_SCALE * elapsed)) ** 2)
     score = prior + counts * max(np.log(SEEN_AGAIN / chance), 0.1)
-    best = int(np.argmax(score))
-    same = (steps == steps[best]).all(axis=1)
-    return steps[best], int(counts[same].max())
+    return np.asarray(steps[int(np.argmax(score))])
 
 
 def site_keys(cells: np.ndarray, sublattice: np.ndarray | int) -> np.ndarray:
@@ -242,15 +236,17 @@ def align(
     elapsed = max(frame - state.frame, 1)
     moved = origin - state.velocity * elapsed - state.point
     predicted = state.coordinate + _solved((matrix + state.matrix) / 2, moved) - base
-    trial = Alignment(transform, base, turn, flipped).sites(*seen)
-    step = np.rint(predicted).astype(int)
-    votes = _on_sites(known, trial, step)
-    if votes <= SETTLED * min(len(known[1]), len(seen[1])):
+    shift = np.rint(predicted) + base
+    alignment = Alignment(transform, shift, turn, flipped)
+    sites = alignment.sites(*seen)
+    if _on_sites(known, sites) <= SETTLED * min(len(known[1]), len(seen[1])):
         places = 3.0 * shape[0] * shape[1] / lattice.cell_area
         chance = min(max(len(seen[1]) / places, 1e-3), 0.5)
-        step, votes = _choose(predicted, matrix, elapsed, _votes(known, trial), chance)
-    shift = step + base
+        further, votes = _votes(known, sites)
+        steps = further + np.rint(predicted)
+        shift = _choose(predicted, matrix, elapsed, (steps, votes), chance) + base
+        alignment = Alignment(transform, shift, turn, flipped)
     travelled = origin + matrix @ (state.coordinate - shift) - state.point
     velocity = state.velocity + VELOCITY_WEIGHT * (travelled / elapsed - state.velocity)
     following = AnchorState(matrix, origin, shift, state.drift + travelled, velocity, frame)
-    return following, Alignment(transform, shift, turn, flipped, votes)
+    return following, alignment

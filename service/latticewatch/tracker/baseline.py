@@ -22,6 +22,15 @@ MOST_R = 0.98
 
 
 @dataclass(frozen=True)
+class Noise:
+    """Correlation, standard deviation, and that of residuals, of n series; each (n,)."""
+
+    r: np.ndarray
+    s: np.ndarray
+    scale: np.ndarray
+
+
+@dataclass(frozen=True)
 class Past:
     """What is remembered of n series.
 
@@ -56,22 +65,27 @@ class Past:
         return cls(*(blank,) * 6, np.zeros((RECENT, n)), np.full(RECENT, -1), np.zeros(n, np.int64))
 
     @cached_property
-    def _measured(self) -> tuple[np.ndarray, np.ndarray]:
-        """Lag-1 correlation and variance, each (n,); wanted in this frame and in the next."""
+    def _measured(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Lag-1 correlation r, sqrt(1 - r^2) and variance, each (n,).
+
+        Wanted in this frame and in the next.
+        """
         frames = np.maximum(self.spread_weight, 10.0)
         r = self.along / np.maximum(self.spread, 1e-300)
         r = np.minimum(np.maximum(r, 0.0), MOST_R)
         r = np.minimum(r + (1 + 4 * r) / frames, MOST_R)
-        return r, self.spread / np.maximum(self.spread_weight - 1.0, 1.0)
+        variance = self.spread / np.maximum(self.spread_weight - 1.0, 1.0)
+        return r, np.sqrt(1 - r**2), variance
 
-    def noise(self, floors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Lag-1 correlation and standard deviation, each (n,).
+    def noise(self, floors: np.ndarray) -> Noise:
+        """How the series scatter, by no less than `floors` (n,).
 
         The correlation's bias of -(1 + 4 r) / frames (Marriott and Pope, Biometrika 41, 390 (1954))
         is taken out; a negative one is taken for none.
         """
-        r, variance = self._measured
-        return r, np.sqrt(np.maximum(variance, floors**2))
+        r, left, variance = self._measured
+        s = np.sqrt(np.maximum(variance, floors**2))
+        return Noise(r, s, s * left)
 
     def ready(self) -> np.ndarray:
         """Tell which series, bool (n,), are known well enough to report a change."""
@@ -90,10 +104,10 @@ class Past:
         """Give what changes as the oldest recent value of the chosen goes into the past."""
         if not chosen.any():
             return {}
-        r, s = self.noise(floors)
+        noise = self.noise(floors)
         begun = self.weight > 0
-        expected = self.level + r * (self.newest - self.level)
-        reach = CLIP_PAST * s * np.sqrt(1 - r**2)
+        expected = self.level + noise.r * (self.newest - self.level)
+        reach = CLIP_PAST * noise.scale
         # Until a level is known nothing can be called an outlier.
         reach[(self.weight < 10) | (self.spread_weight < 10)] = np.inf
         value = np.minimum(np.maximum(self.recent[-1], expected - reach), expected + reach)

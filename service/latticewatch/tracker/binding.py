@@ -55,10 +55,10 @@ class Bound:
     doubt: float
 
     @classmethod
-    def none(cls, grid: SiteGrid) -> Bound:
+    def none(cls, grid: SiteGrid, past: Past) -> Bound:
         """No dopant."""
         rows, shares = np.zeros(0, np.int64), np.zeros((0, STATES))
-        cells, still = np.zeros((0, 2), np.int32), np.zeros((STATES, STATES))
+        cells, still = np.zeros((0, 2), np.int32), np.zeros_like(past.soft_steps)
         return cls(rows, rows, shares, shares, rows, cells, grid, still, np.nan)
 
 
@@ -130,10 +130,10 @@ def bind(
     """
     (cells, sublattice, grid), codes = sites, vacancy_codes(crystal)
     if not crystal.dopant or not codes:
-        return Bound.none(grid)
+        return Bound.none(grid, past)
     dopants = ((species == table.names.index(crystal.dopant)) & (sublattice == 0)).nonzero()[0]
     if not len(dopants):
-        return Bound.none(grid)
+        return Bound.none(grid, past)
     around = neighbour_entries(grid, grid.own[dopants])
     beside = grid.rows[around]
     if columns is not None:

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from . import intervals
-from .baseline import Past
+from .baseline import Noise, Past
 
 #: Lengths of jump that are tried, and the normal deviates beyond which each is reported. One frame
 #: alone is never a change: it may be a bad frame. Three have the lowest threshold, for a jump of
@@ -109,15 +109,6 @@ class Change:
         return body
 
 
-@dataclass(frozen=True)
-class _Noise:
-    """Correlation, standard deviation, and that of residuals, of n series; each (n,)."""
-
-    r: np.ndarray
-    s: np.ndarray
-    scale: np.ndarray
-
-
 def normal_deviates(deviate: np.ndarray, skew: np.ndarray, freedom: np.ndarray) -> np.ndarray:
     """Turn deviates of a sum that is skewed, and scaled by a measured s, into normal ones.
 
@@ -125,11 +116,10 @@ def normal_deviates(deviate: np.ndarray, skew: np.ndarray, freedom: np.ndarray) 
     Wallace's normal approximation of Student's t (Ann. Math. Stat. 30, 1121 (1959)).
     """
     safe = np.maximum(skew, 1e-6)
-    ratio = np.maximum(1.0 + deviate * safe, 0.0)
-    logs = np.log(np.maximum(ratio, 1e-300))
-    deviance = 2.0 / safe**2 * (ratio * logs - ratio + 1.0)
-    size = np.where(skew > 1e-4, np.sqrt(np.maximum(deviance, 0.0)), np.abs(deviate))
-    size = np.sqrt(freedom * np.log1p(size**2 / freedom)) * (8 * freedom + 1) / (8 * freedom + 3)
+    ratio = np.maximum(1.0 + deviate * safe, 1e-300)
+    deviance = 2.0 / safe**2 * (ratio * np.log(ratio) - ratio + 1.0)
+    square = np.where(skew > 1e-4, np.maximum(deviance, 0.0), deviate**2)
+    size = np.sqrt(freedom * np.log1p(square / freedom)) * ((8 * freedom + 1) / (8 * freedom + 3))
     return np.asarray(np.copysign(size, deviate))
 
 
@@ -141,11 +131,11 @@ def _matched(
     `residual` (RECENT, n), newest first.
     """
     rest = 1 - r
-    total = residual.cumsum(axis=0)[later]
+    total = np.add.accumulate(residual)[later]
     return residual[later] * r + total * rest, 1 + later[:, None] * rest**2
 
 
-def _residuals(past: Past, noise: _Noise) -> np.ndarray:
+def _residuals(past: Past, noise: Noise) -> np.ndarray:
     """Prewhitened residuals of the newest frames in s_e; (RECENT, n)."""
     off = past.recent - past.level
     residual = off.copy()
@@ -154,7 +144,7 @@ def _residuals(past: Past, noise: _Noise) -> np.ndarray:
     return np.asarray(residual / noise.scale)
 
 
-def _deviates(past: Past, kinds: Kinds, noise: _Noise, residual: np.ndarray) -> np.ndarray:
+def _deviates(past: Past, kinds: Kinds, noise: Noise, residual: np.ndarray) -> np.ndarray:
     """How far a jump of each length stands out, as a normal deviate; (len(LENGTHS), n)."""
     r = noise.r
     matched, power = _matched(residual, r, LENGTHS - 1)
@@ -180,7 +170,7 @@ def _several(residual: np.ndarray, up: np.ndarray, r: np.ndarray) -> np.ndarray:
 
 
 def _describe(
-    past: Past, i: int, kinds: Kinds, noise: _Noise, residual: np.ndarray, credible: float
+    past: Past, i: int, kinds: Kinds, noise: Noise, residual: np.ndarray, credible: float
 ) -> tuple[int, tuple[float, float, float], tuple[float, float, float]]:
     """For series i: frames since the jump most likely began, and the levels before and after.
 
@@ -213,18 +203,18 @@ def watch(
     ready = past.ready()
     if not ready.any():
         return past, []
-    r, s = past.noise(kinds.floors)
-    noise = _Noise(r, s, s * np.sqrt(1 - r**2))
+    noise = past.noise(kinds.floors)
     raw = _residuals(past, noise)
     residual = np.minimum(np.maximum(raw, -CLIP), CLIP)
     deviate = _deviates(past, kinds, noise, residual)
-    limit = LIMITS[:, None] * (1 + UNSURE * r / np.sqrt(np.maximum(past.spread_weight, 10.0)))
+    unsure = UNSURE * noise.r / np.sqrt(np.maximum(past.spread_weight, 10.0))
+    limit = LIMITS[:, None] * (1 + unsure)
     excess = np.abs(deviate) - limit
     over = ready & (excess > 0)
     if not over.any():
         return past, []
-    over &= _several(residual, deviate > 0, r)
-    changes, length = [], np.zeros(len(r), np.int64)
+    over &= _several(residual, deviate > 0, noise.r)
+    changes, length = [], np.zeros(len(values), np.int64)
     for i in np.flatnonzero(over.any(axis=0)).tolist():
         best = int(np.where(over[:, i], excess[:, i], -np.inf).argmax())
         k, before, after = _describe(past, i, kinds, noise, raw[:, i], credible)

@@ -13,6 +13,7 @@ Here the windows tile the session's lattice instead of being chosen by hand.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -51,44 +52,76 @@ WINDOW = np.dtype(
     ]
 )
 
+#: One vacancy on its site of the session's lattice.
+VACANCY = np.dtype(
+    [("frame", "<i8"), ("time", "<f8"), ("cell", "<i4", (2,)), ("sublattice", "<i4")]
+)
+#: Vacancies that wait to be folded into their windows together. Of 200 a frame that takes 0.05 ms a
+#: frame in the mean, and 0.13 if none wait.
+BATCH = 1024
+
 #: Key of no window.
 NO_WINDOW = np.iinfo(np.int64).max
 
 WindowArray = np.ndarray[Any, np.dtype[Any]]
 
 
-def no_windows() -> WindowArray:
-    """Return an empty array of windows."""
-    return np.zeros(0, WINDOW)
+@dataclass(frozen=True)
+class Windows:
+    """Windows of the session's lattice, and the newest vacancies, which are not in them yet.
+
+    Attributes
+    ----------
+    held
+        Structured array (`WINDOW`).
+    waiting
+        Structured array (`VACANCY`) of fewer than `BATCH`, the oldest first.
+    """
+
+    held: WindowArray
+    waiting: np.ndarray
+
+    @classmethod
+    def empty(cls) -> Windows:
+        """No vacancy yet."""
+        return cls(np.zeros(0, WINDOW), np.zeros(0, VACANCY))
+
+    def add(self, cells: np.ndarray, sublattice: np.ndarray, frame: int, time_s: float) -> Windows:
+        """Take in the vacancies of one frame: cells (n, 2) and sublattice (n,)."""
+        fresh = np.empty(len(cells), VACANCY)
+        fresh["frame"], fresh["time"] = frame, time_s
+        fresh["cell"], fresh["sublattice"] = cells, sublattice
+        waiting = np.concatenate([blocks(self.waiting), blocks(fresh)]).view(VACANCY)
+        if len(waiting) < BATCH:
+            return Windows(self.held, waiting)
+        return Windows(_folded(self.held, waiting), waiting[:0])
+
+    def all(self) -> WindowArray:
+        """Windows with all vacancies in them."""
+        return _folded(self.held, self.waiting)
 
 
-def add_detections(
-    windows: WindowArray, cells: np.ndarray, sublattice: np.ndarray, frame: int, time_s: float
-) -> WindowArray:
-    """Fold the vacancies of one frame, on sites of the session's lattice, into their windows."""
-    if not len(cells):
+def _folded(windows: WindowArray, vacancies: np.ndarray) -> WindowArray:
+    """Fold vacancies, the oldest first, into their windows."""
+    if not len(vacancies):
         return windows
-    places = site_places(cells, sublattice)
+    places = site_places(vacancies["cell"], vacancies["sublattice"])
     at = np.floor(places / SIDE)
     inside = places - at * SIDE
     keys, known = _keys(at), np.append(_keys(windows["at"]), NO_WINDOW)
     order = np.argsort(known)
     row = order[np.searchsorted(known, keys, sorter=order)]
     new = (known[row] != keys).nonzero()[0]
-    merged = windows.copy()
-    if len(new):
-        fresh = np.unique(keys[new])
-        row[new] = len(windows) + np.searchsorted(fresh, keys[new])
-        merged = np.zeros(len(windows) + len(fresh), WINDOW)
-        blocks(merged)[: len(windows)] = blocks(windows)
-        merged["at"][row[new]] = at[new]
-        born = merged[len(windows) :]
-        born["first_frame"], born["first_time"] = frame, time_s
+    fresh = np.unique(keys[new])
+    row[new] = len(windows) + np.searchsorted(fresh, keys[new])
+    merged = np.concatenate([windows, np.zeros(len(fresh), WINDOW)])
+    merged["at"][row[new]] = at[new]
+    # what is written last stays
+    merged["first_frame"][row[new[::-1]]] = vacancies["frame"][new[::-1]]
+    merged["first_time"][row[new[::-1]]] = vacancies["time"][new[::-1]]
+    merged["last_frame"][row], merged["last_time"][row] = vacancies["frame"], vacancies["time"]
     n = len(merged)
-    counts = np.bincount(row, minlength=n)
-    held = counts.nonzero()[0]
-    merged["last_frame"][held], merged["last_time"][held] = frame, time_s
-    merged["n"] += counts
+    merged["n"] += np.bincount(row, minlength=n)
     for axis in range(2):
         here = inside[:, axis]
         merged["sums"][:, axis] += np.bincount(row, here, n)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .words import LETTERS, WordCounts, letters_of
+from .words import LETTER_OF_CELL, LETTERS, WordCounts
 
 #: Counts that Jeffreys' prior adds to each cell of a multinomial.
 JEFFREYS = 0.5
@@ -80,7 +80,7 @@ def emission(
     population = _population(likelihood, n, population)
     share = n[:, None] * likelihood / (likelihood @ population)[:, None]
     letter = np.zeros((LETTERS, states))
-    np.add.at(letter, letters_of(used) - 1, share)
+    np.add.at(letter, LETTER_OF_CELL[used] - 1, share)
     return Emission(population, letter / n.sum())
 
 

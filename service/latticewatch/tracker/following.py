@@ -9,7 +9,6 @@ import numpy as np
 from latticewatch.detections import FrameInfo
 from latticewatch_models.crystal import Crystal
 
-from .clustering import add_detections
 from .counting import count
 from .handover import handed_over
 from .links import LinkCosts, Party, link, reach, track_doubt
@@ -18,7 +17,7 @@ from .observation import Observation
 from .settings import TrackerSettings
 from .site_grid import SUBLATTICES
 from .species import UNKNOWN, species_names
-from .tracks import TrackArray, continued, gathered, picked
+from .tracks import TrackArray, continued, picked
 from .update import ClosedTrack, Event, closed_tracks
 
 
@@ -128,6 +127,7 @@ def _partners(
         frame - before["last_frame"],
         costs,
         (seen.grid, entries),
+        before["track"],
     )
     return handed_over(before, partner, frame, may_hop)
 
@@ -140,7 +140,9 @@ def follow(
     settings: TrackerSettings,
     entries: np.ndarray | None = None,
 ) -> tuple[np.ndarray, tuple[ClosedTrack, ...], list[Event]]:
-    """Link a frame: track number of each defect, tracks that another took over, and events.
+    """Link a frame: track number of each defect, tracks that ended, and events.
+
+    A track ends when another takes it over, or when no later frame could continue it.
 
     `entries` are those of the open tracks' sites in the observation's grid, if they are at hand.
     Changes `memory`: tracks, kinetics and the next track's number.
@@ -149,8 +151,10 @@ def follow(
     if entries is None:
         entries = seen.grid.entries(before["cell"], before["sublattice"])
     partner, absorbed = _partners(before, entries, info.frame, seen, crystal, settings)
-    linked = (partner >= 0).nonzero()[0]
-    tracks, fresh = continued(before, linked, partner[linked], len(seen))
+    stale = (partner < 0) & (info.frame - before["last_frame"] > settings.max_gap_frames)
+    gone = absorbed | stale
+    memory.tracks, fresh = continued(before, partner, len(seen), gone)
+    tracks = memory.tracks[: len(seen)]
     tracks["track"][fresh] = memory.next_track + np.arange(len(fresh))
     tracks["first_frame"][fresh], tracks["first_time"][fresh] = info.frame, info.time_s
     memory.next_track += len(fresh)
@@ -158,12 +162,11 @@ def follow(
     vacancy = names.index(crystal.vacancy) if crystal.vacancy in names else -2
     memory.kinetics = count(memory.kinetics, tracks, seen, vacancy, info)
     lone = seen.species == vacancy
-    memory.windows = add_detections(
-        memory.windows, seen.cells[lone], seen.sublattice[lone], info.frame, info.time_s
+    memory.windows = memory.windows.add(
+        seen.cells[lone], seen.sublattice[lone], info.frame, info.time_s
     )
     _settle(tracks, seen, info)
-    memory.tracks = gathered(before, partner, tracks, fresh, absorbed)
-    closed, ended = _ended(memory, picked(before, absorbed), crystal)
+    closed, ended = _ended(memory, picked(before, gone), crystal)
     events += [
         Event(info.frame, "birth", t, after=names[s])
         for t, s in zip(tracks["track"][fresh].tolist(), seen.species[fresh].tolist(), strict=True)
@@ -186,6 +189,7 @@ def _ended(
 ) -> tuple[tuple[ClosedTrack, ...], list[Event]]:
     if not len(tracks):
         return (), []
+    tracks = picked(tracks, np.argsort(tracks["track"]))
     closed = closed_tracks(tracks, species_names(crystal))
     memory.closed += len(closed)
     return closed, [Event(memory.frame, "death", c.track, before=c.species) for c in closed]

@@ -60,7 +60,8 @@ def handed_over(
     if not len(old):
         return partner, absorbed
     partner, taken = partner.copy(), set[int]()
-    order = np.lexsort((first[old], apart))
+    number = tracks["track"]
+    order = np.lexsort((number[new], number[old], first[old], apart))
     for one, other in zip(old[order].tolist(), new[order].tolist(), strict=True):
         if one in taken or absorbed[other]:
             continue

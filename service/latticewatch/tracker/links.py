@@ -9,7 +9,7 @@ hops looked for, on the sites around.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import numpy as np
 
@@ -123,7 +123,7 @@ class _Around:
     steps: np.ndarray
     apart: np.ndarray
 
-    @property
+    @cached_property
     def margin(self) -> int:
         """Cells by which they stand away at most."""
         return int(max(np.abs(self.i).max(initial=0), np.abs(self.j).max(initial=0)))
@@ -203,6 +203,7 @@ def link(
     lag: np.ndarray,
     costs: LinkCosts,
     sites: tuple[SiteGrid, np.ndarray] | None = None,
+    numbers: np.ndarray | None = None,
 ) -> np.ndarray:
     """Link open tracks to the defects of a frame.
 
@@ -217,6 +218,9 @@ def link(
     sites
         Grid of the defects, and the tracks' entries in it; made if they are not at hand, or the
         margin is less than `reach`.
+    numbers
+        (n,), all different, by which tracks come in turn where links are as good as others; that in
+        which they are given if there are none.
 
     Returns
     -------
@@ -252,7 +256,7 @@ def link(
     rest = joined(chosen(stay, ~sure), hops)
     rest = chosen(rest, (partner[rest[0]] < 0) & free[rest[1]])
     if len(rest[0]):
-        match(rest, partner, m)
+        match(rest, partner, m, numbers)
     return partner
 
 

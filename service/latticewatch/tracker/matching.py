@@ -26,7 +26,7 @@ def chosen(pairs: Pairs, keep: np.ndarray) -> Pairs:
     return pairs[0][keep], pairs[1][keep], pairs[2][keep]
 
 
-def match(links: Pairs, partner: np.ndarray, m: int) -> None:
+def match(links: Pairs, partner: np.ndarray, m: int, numbers: np.ndarray | None = None) -> None:
     """Make the links of greatest summed gain.
 
     Parameters
@@ -37,6 +37,9 @@ def match(links: Pairs, partner: np.ndarray, m: int) -> None:
         (n,), is told the column that each row is linked to and else left as it is.
     m
         Number of columns.
+    numbers
+        (n,), all different: the order of the rows, on which it depends which of several matchings
+        of greatest gain is found. Their own if there are none.
     """
     n = len(partner)
     rows, columns, _ = links
@@ -48,6 +51,9 @@ def match(links: Pairs, partner: np.ndarray, m: int) -> None:
     if not len(rows):
         return
     left, r = _numbered(rows, n)
+    if numbers is not None:
+        order = np.argsort(numbers[left])
+        left, r = left[order], np.argsort(order)[r]
     right, c = _numbered(columns, m)
     solve = _dense if len(left) * len(right) <= DENSE else _sparse
     found = solve(r, c, gain, len(left), len(right))

@@ -12,7 +12,7 @@ from latticewatch_models.crystal import Crystal
 from .anchor import AnchorState
 from .baseline import Past
 from .classes import Classifier
-from .clustering import WindowArray, no_windows
+from .clustering import Windows
 from .column_evidence import ColumnEvidence
 from .counting import Kinetics
 from .crystallography import DisplacementSums
@@ -29,7 +29,7 @@ from .watching import Watch
 from .words import WordCounts
 
 #: Version of the saved layout; a state of another version is refused.
-VERSION = 3
+VERSION = 4
 #: Places in `Memory.optics`.
 CONSTANT, CRYSTALLINE, DISORDERED, HOLE, DENSITY, HEIGHT, NOISE = range(7)
 
@@ -97,7 +97,7 @@ class Memory:
     sites: SiteFilter
     vacancies: Series
     displacements: DisplacementSums
-    windows: WindowArray
+    windows: Windows
     watch: Watch
 
 
@@ -146,7 +146,7 @@ def fresh(settings: TrackerSettings, crystal: Crystal) -> Memory:
         sites=SiteFilter.empty(len(amounts_of(crystal))),
         vacancies=Series.empty(1),
         displacements=DisplacementSums.empty(len(states)),
-        windows=no_windows(),
+        windows=Windows.empty(),
         watch=Watch.empty(crystal),
     )
 
@@ -199,6 +199,6 @@ def from_state(state: dict[str, Any], settings: TrackerSettings, crystal: Crysta
         body[name] = Series(**body[name])
     body["displacements"] = DisplacementSums(**body["displacements"])
     body["watch"] = Watch(Past(**body["watch"]["past"]), body["watch"]["last"])
-    for name in ("tracks", "windows"):
-        body[name] = np.array(body[name])
+    body["windows"] = Windows(**body["windows"])
+    body["tracks"] = np.array(body["tracks"])
     return Memory(**body)

@@ -56,7 +56,7 @@ class Observation:
 def check_finite(detections: Detections) -> None:
     """Raise ValueError for NaN or infinity, which would stay in the classes for good."""
     for name in ("x_px", "y_px", "probability", "centre", "neighbours", "patches", "noise"):
-        values = np.ravel(getattr(detections, name))
+        values = getattr(detections, name)
         # Their squares' sum is finite only if all of them are, and is had in half the time.
         if not math.isfinite(np.vdot(values, values)) and not np.isfinite(values).all():
             raise ValueError(f"detections hold NaN or infinity in {name!r}: reject the frame")

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
 #: Sites of a cell, the empty one among them.
 SUBLATTICES = 3
+#: Most rows whose numbers, and those of as many more, take half the width. That is half the time to
+#: blank a table.
+NARROW = np.iinfo(np.int16).max // 2
 
 
 @dataclass(frozen=True)
@@ -64,15 +67,12 @@ class SiteGrid:
         low = int(i.min()) - margin - 2, int(j.min()) - margin - 2
         high = int(i.max()) + margin + 2, int(j.max()) + margin + 2
         height, width = (high[axis] - low[axis] + 2 * margin + 1 for axis in range(2))
-        # Half the width of a number is half the time to blank the table. A state tells of one more
-        # site beside each at most.
-        kind = np.int16 if 2 * len(cells) <= np.iinfo(np.int16).max else np.int64
-        rows = np.full(height * width * SUBLATTICES, -1, kind)
-        blank = cls(rows, np.zeros(0, np.int64), low, high, margin, width)
-        if not len(cells):
-            return blank
-        i, j = i - (low[0] - margin), j - (low[1] - margin)
-        return replace(blank, own=blank.moves(i, j, sublattice))
+        # A state tells of one more site beside each at most.
+        rows = np.full(
+            height * width * SUBLATTICES, -1, np.int16 if len(cells) <= NARROW else np.int64
+        )
+        own = _moves(i - (low[0] - margin), j - (low[1] - margin), sublattice, width)
+        return cls(rows, own[: len(cells)], low, high, margin, width)
 
     def joined(self, entries: np.ndarray) -> tuple[SiteGrid, np.ndarray]:
         """Grid with further rows at these entries, and which of them it took.
@@ -110,4 +110,8 @@ class SiteGrid:
 
     def moves(self, i: np.ndarray, j: np.ndarray, sublattice: np.ndarray | int) -> np.ndarray:
         """Return what leads from an entry to that of a site so many cells and sublattices away."""
-        return np.asarray((i.astype(np.int64) * self.width + j) * SUBLATTICES + sublattice)
+        return _moves(i, j, sublattice, self.width)
+
+
+def _moves(i: np.ndarray, j: np.ndarray, sublattice: np.ndarray | int, width: int) -> np.ndarray:
+    return np.asarray((i.astype(np.int64) * width + j) * SUBLATTICES + sublattice)

@@ -57,7 +57,7 @@ def _diffusion(memory: Memory, crystal: Crystal, credible: float) -> Plain:
         "species": crystal.vacancy or None,
         "all": diffusion.summary(kinetics.all_steps, constant, credible),
         "free": diffusion.summary(kinetics.free_steps, constant, credible),
-        "window_variance": clustering.summary(memory.windows, constant, credible),
+        "window_variance": clustering.summary(memory.windows.all(), constant, credible),
     }
 
 

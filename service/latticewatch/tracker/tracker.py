@@ -6,6 +6,7 @@ Pure state and update: no clock, no files, no threads. One writer applies frames
 from __future__ import annotations
 
 import math
+from statistics import fmean
 
 import numpy as np
 
@@ -16,7 +17,7 @@ from . import codec, crystallography, memory
 from .anchor import ALIKE, Alignment, align
 from .beliefs import Past, recall
 from .class_changes import settle_classes
-from .clustering import no_windows
+from .clustering import Windows
 from .column_evidence import TURN_OF_LOOKS, TURN_OF_MEMBERS, TURNS, look_again
 from .following import close, follow, margin
 from .fusion import Told, fuse, named
@@ -50,6 +51,7 @@ class Tracker:
     def __init__(self, settings: TrackerSettings, crystal: Crystal) -> None:
         self.settings = settings
         self.crystal = crystal
+        self._margin = margin(settings)
         self._memory = memory.fresh(settings, crystal)
         self._inferred: tuple[int, dict[str, object]] | None = None  # at which frame; not state
 
@@ -81,7 +83,7 @@ class Tracker:
         now.frame, now.time_s = info.frame, info.time_s
         if detections is None:
             now.missing += 1
-            closed, events = self._close_stale()
+            closed, events = self._close_stale(info.frame)
             return Update(info.frame, empty_table(), closed, tuple(events), self._drift(), True)
         return self._apply(info, detections)
 
@@ -120,13 +122,12 @@ class Tracker:
     def _apply(self, info: FrameInfo, detections: Detections) -> Update:
         """Anchor, classify, link, count."""
         # Frames that never came may have left tracks that are too old to be continued.
-        gap = info.frame - self._memory.tracks["last_frame"] - 1
-        closed, events = close(self._memory, gap > self.settings.max_gap_frames, self.crystal)
+        closed, events = self._close_stale(info.frame - 1)
         alignment = self._align(info, detections)
         if alignment.lost:
             lost, ended = close(self._memory, np.ones(len(self._memory.tracks), bool), self.crystal)
             closed += lost
-            self._memory.windows = no_windows()
+            self._memory.windows = Windows.empty()
             self._memory.watch = self._memory.watch.anew(self.crystal)
             events += [Event(info.frame, "lattice_lost"), *ended]
         self._settle_pixel_size(info, detections)
@@ -135,13 +136,12 @@ class Tracker:
         seen, keep, entries = self._observe(info.frame, detections, alignment, told)
         if not warm and self._memory.classifier.mixture is not None:
             events.append(Event(info.frame, "warm"))
-        track, absorbed, happened = follow(
+        track, gone, happened = follow(
             self._memory, info, seen, self.crystal, self.settings, entries
         )
         self._memory.displacements = crystallography.look(
             self._memory.displacements, detections, keep, seen, track, alignment, self.crystal
         )
-        stale, ended = self._close_stale()
         changed = self._count(info, detections, seen, warm)
         table = defect_table(
             info,
@@ -153,8 +153,8 @@ class Tracker:
             self._drift(),
             self._memory.pixel_size_nm,
         )
-        events += happened + ended + changed + settle_classes(self._memory, self.settings)
-        return Update(info.frame, table, closed + absorbed + stale, tuple(events), self._drift())
+        events += happened + changed + settle_classes(self._memory, self.settings)
+        return Update(info.frame, table, closed + gone, tuple(events), self._drift())
 
     def _align(self, info: FrameInfo, detections: Detections) -> Alignment:
         """Carry the gauge on."""
@@ -203,7 +203,7 @@ class Tracker:
         """Sites, classes, species and states; which detections were kept; where the tracks are."""
         now = self._memory
         cells, sublattice, sample = anchored(detections, alignment)
-        grid, keep = SiteGrid.of_first(cells, sublattice, margin(self.settings))
+        grid, keep = SiteGrid.of_first(cells, sublattice, self._margin)
         now.duplicates += len(cells) - len(keep)
         if len(keep) < len(cells):
             cells, sublattice, sample = cells[keep], sublattice[keep], sample.take(keep)
@@ -230,7 +230,7 @@ class Tracker:
         now.classifier = now.classifier.learnt(
             *taught,
             self.settings,
-            self._floor(float(np.mean(detections.noise))),
+            self._floor(fmean(detections.noise)),
         )
         if taught[1] is not None and now.frames % TURNS == TURN_OF_MEMBERS:
             r, members = taught[1].probability, taught[0]
@@ -283,7 +283,7 @@ class Tracker:
         area = info.shape[0] * info.shape[1] * now.pixel_size_nm**2 * (1.0 - fractions[2])
         density = np.count_nonzero(seen.row) / area if area > 0 else 0.0
         lattice = detections.lattice
-        noise = float(np.mean(detections.noise))
+        noise = fmean(detections.noise)
         values = [lattice.constant, *fractions.tolist(), density, lattice.heights[1], noise]
         now.optics = now.optics.add(np.array(values))
         now.defects = now.defects.add(np.concatenate([species, states]))
@@ -301,9 +301,9 @@ class Tracker:
         )
         return changed
 
-    def _close_stale(self) -> tuple[tuple[ClosedTrack, ...], list[Event]]:
-        """Close tracks that no later frame could continue."""
-        unseen = self._memory.frame - self._memory.tracks["last_frame"]
+    def _close_stale(self, frame: int) -> tuple[tuple[ClosedTrack, ...], list[Event]]:
+        """Close tracks that no frame after this one could continue."""
+        unseen = frame - self._memory.tracks["last_frame"]
         return close(self._memory, unseen > self.settings.max_gap_frames, self.crystal)
 
     def _drift(self) -> tuple[float, float]:

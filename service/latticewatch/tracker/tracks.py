@@ -85,38 +85,19 @@ def picked(records: np.ndarray, which: np.ndarray) -> np.ndarray:
 
 
 def continued(
-    before: TrackArray, linked: np.ndarray, index: np.ndarray, n: int
+    before: TrackArray, partner: np.ndarray, n: int, ended: np.ndarray
 ) -> tuple[TrackArray, np.ndarray]:
-    """Tracks of a frame's n defects, and which of those are fresh.
+    """Tracks of a frame's n defects in their order, then those left alone; and which are fresh.
 
-    Track ``linked[k]`` of those `before` becomes that of defect ``index[k]``; the others are of new
-    tracks without a number.
+    `partner` (m,) is the defect that continues each track of those `before`, -1 for none, and
+    `ended` bool (m,) leaves some of these out; the others have missed one frame more. Fresh tracks
+    have no number.
     """
-    tracks, fresh = np.empty(n, TRACK), np.ones(n, bool)
-    fresh[index] = False
-    new, whole = fresh.nonzero()[0], blocks(tracks)
-    whole[index], whole[new] = blocks(before)[linked], _BLANK
-    return tracks, new
-
-
-def gathered(
-    before: TrackArray,
-    partner: np.ndarray,
-    now: TrackArray,
-    fresh: np.ndarray,
-    absorbed: np.ndarray,
-) -> TrackArray:
-    """All open tracks by their numbers: those `before` without the `absorbed`, and fresh ones.
-
-    `now` are the tracks of the frame's defects, `partner` (n,) the defect that continues each of
-    those `before`; where it is -1 the track has missed one frame more.
-    """
-    tracks = np.empty(len(before) + len(fresh), TRACK)
-    linked, lone = (partner >= 0).nonzero()[0], (partner < 0).nonzero()[0]
-    whole, new = blocks(tracks), blocks(now)
-    whole[linked], whole[lone] = new[partner[linked]], blocks(before)[lone]
-    whole[len(before) :] = new[fresh]
-    tracks["missed"][lone] += 1
-    if absorbed.any():
-        return picked(tracks, ~np.append(absorbed, np.zeros(len(fresh), bool)))
-    return tracks
+    linked, lone = (partner >= 0).nonzero()[0], ((partner < 0) & ~ended).nonzero()[0]
+    source = np.full(n, -1)
+    source[partner[linked]] = linked
+    # the blank one is the last, which -1 means
+    whole = np.append(blocks(before), _BLANK)[np.append(source, lone)]
+    tracks = whole.view(TRACK)
+    tracks["missed"][n:] += 1
+    return tracks, (source < 0).nonzero()[0]

@@ -27,13 +27,19 @@ UNEVEN = 0.5
 #: Bounds of the greatest posterior (under a flat prior) that part the cells of the evidence, and
 #: which of them makes a label sure. The cells are as fine as the confusion needs; two letters a
 #: state are as many as the words can bear.
-CONFIDENCE = (0.35, 0.45, 0.55, 0.7, 0.8, 0.9, 0.97)
+CONFIDENCE = np.array([0.35, 0.45, 0.55, 0.7, 0.8, 0.9, 0.97])
 SURE = 3
 #: Letters that can be seen, and all of them with "missed", which is letter 0.
 LETTERS = 2 * STATES
 ALPHABET = LETTERS + 1
 CELLS_PER_RUNNER_UP = len(CONFIDENCE) + 1
 CELLS = STATES * (STATES - 1) * CELLS_PER_RUNNER_UP
+#: Letter, from 1, of each cell.
+LETTER_OF_CELL = (
+    1
+    + 2 * (np.arange(CELLS) // ((STATES - 1) * CELLS_PER_RUNNER_UP))
+    + (np.arange(CELLS) % CELLS_PER_RUNNER_UP > SURE)
+)
 #: What 0 ... `CONTEXT` missed letters multiply a word by, and how many words there are.
 POWERS = ALPHABET ** np.arange(CONTEXT + 1)
 WORDS = ALPHABET**CONTEXT
@@ -86,13 +92,6 @@ def cells_of(single: np.ndarray) -> np.ndarray:
     return np.asarray((best * (STATES - 1) + runner_up) * CELLS_PER_RUNNER_UP + level)
 
 
-def letters_of(cells: np.ndarray) -> np.ndarray:
-    """Letter, from 1, of each cell."""
-    state = cells // ((STATES - 1) * CELLS_PER_RUNNER_UP)
-    sure = cells % CELLS_PER_RUNNER_UP > SURE
-    return np.asarray(1 + 2 * state + sure)
-
-
 def state_of(letter: np.ndarray) -> np.ndarray:
     """Label behind a letter; -1 for a missed one."""
     return np.where(letter > 0, (letter - 1) // 2, -1)
@@ -131,7 +130,7 @@ def count_words(
         context[np.abs(time / (info.frame_time_s * lag) - 1.0) >= UNEVEN] = 0
     share = single[seen] / total[seen, None]
     cell = cells_of(share)
-    letter = letters_of(cell)
+    letter = LETTER_OF_CELL[cell]
     words = np.bincount(context * LETTERS + letter - 1, minlength=counts.words.size)
     evidence = counts.evidence.copy()
     np.add.at(evidence.reshape(-1), (cell[:, None] * STATES + _COLUMNS).ravel(), share.ravel())
