@@ -1,6 +1,6 @@
 """The analysis of frames on a GPU, beside its floors, the host's cores and AtomAI.
 
-    python bench/gpu.py [--sizes 256 512 1024] [--frames 1000] [--peer] [--markdown FILE]
+    python bench/gpu.py [--sizes 256 512 1024] [--frames 1000] [--batches 1 16 64] [--peer]
     python bench/gpu.py --host            # the same rows without a GPU, for comparison
 
 First come the two floors: bytes over measured bandwidth, and the network's operations over the
@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import stream
-from accelerated import floors, whole
+from accelerated import batches, floors, whole
 
 from latticewatch.analysis import Analyser
 from latticewatch.doctor import software
@@ -25,6 +26,7 @@ from latticewatch_models.crystal import CRYSTALS
 from latticewatch_models.devices import cuda_report
 from latticewatch_models.microscope import Microscope
 from latticewatch_models.runtime import Segmenter
+from latticewatch_models.tuning import Tuning
 
 #: Frames of each size; they are analysed in turn.
 DIFFERENT = 8
@@ -38,7 +40,15 @@ def main() -> int:
     parser.add_argument("--sizes", type=int, nargs="+", default=[256, 512, 1024], metavar="PX")
     parser.add_argument("--frames", type=int, default=1000, help="of each size")
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2, 4])
+    parser.add_argument(
+        "--batches", type=int, nargs="*", default=[1, 2, 4, 8, 16, 32, 64], metavar="N",
+        help="frames run together, by as many workers",
+    )  # fmt: skip
+    parser.add_argument("--wait-ms", type=float, default=2.0, help="that a batch waits for frames")
+    parser.add_argument("--precision", default="auto", help="auto, fp32 or fp16")
+    parser.add_argument("--cuda-graph", action="store_true", help="of single frames")
     parser.add_argument("--device", default="cuda:0", help="of the segmenter: auto, cuda:N")
+    parser.add_argument("--providers", default="auto", help="auto, cuda or tensorrt")
     parser.add_argument("--backend", default="onnxruntime", help="onnxruntime or torch")
     parser.add_argument("--host", action="store_true", help="measure the host's cores")
     parser.add_argument("--peer", action="store_true", help="AtomAI on the same frames")
@@ -69,18 +79,33 @@ def _machine(gpu: int | None) -> str:
 
 def _measured(options: argparse.Namespace, gpu: int | None) -> list[str]:
     floor = floors.measure(gpu)
-    segmenter = Segmenter(
-        device="cpu" if gpu is None else options.device, threads=1, backend=options.backend
-    )
+    given = {
+        "device": "cpu" if gpu is None else options.device,
+        "providers": "cpu" if gpu is None else options.providers,
+        "threads": 1,
+        "backend": options.backend,
+    }
+    tuning = Tuning(options.precision)
+    segmenter = Segmenter(**given, tuning=replace(tuning, cuda_graph=options.cuda_graph))
     analyser = Analyser(segmenter, crystal=CRYSTALS["WS2"], placement=Placement(gpu))
-    lines = [f"Floors. {floor.text()}\n", f"Segmenter on {segmenter.providers[0]}.\n"]
+    lines = [f"Floors. {floor.text()}\n", _used(segmenter)]
     for size in options.sizes:
         frames = [f.image for f in Microscope("WS2", (size, size), SEED).frames(DIFFERENT)]
         figures = whole.measure(analyser, frames, options.frames, options.workers)
         lines += _rows(size, figures, _floor_ms(floor, segmenter, frames[0]))
+        for number in options.batches:
+            made = batches.maker(
+                options.wait_ms / 1e3, **given, tuning=replace(tuning, most=number)
+            )
+            lines.append(batches.measure(analyser, made, frames, options.frames, number).text())
         if options.peer:
             lines.append(_peer(size))
+        lines.append("")
     return lines
+
+
+def _used(segmenter: Segmenter) -> str:
+    return f"Segmenter on {segmenter.providers[0]} in {segmenter.precision}.\n"
 
 
 def _floor_ms(floor: floors.Floors, segmenter: Segmenter, frame: np.ndarray) -> tuple[float, float]:
@@ -101,13 +126,13 @@ def _rows(size: int, figures: whole.Figures, floor_ms: tuple[float, float]) -> l
         f"{size} x {size}: one frame {latency}",
         f"  floor {moved:.3f} ms of bytes + {computed:.3f} ms of operations: {share:.2f} % of p50",
         f"  frames/s by number of threads: {rates}; pool grew by {figures.pool_growth} bytes",
-        f"  stages, median ms: {stages}\n",
+        f"  stages, median ms: {stages}",
     ]
 
 
 def _peer(size: int) -> str:
     venv = stream.REPOSITORY / ".venv-peer"
-    return f"  AtomAI: {stream.peer_text(stream.measure_peer(size, venv))}\n"
+    return f"  AtomAI: {stream.peer_text(stream.measure_peer(size, venv))}"
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from latticewatch_kernels import arrays
 from latticewatch_kernels.arrays import cupy_trouble
 
 #: Threads that libraries keep for the life of the process; they end with it.
@@ -35,7 +36,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 @pytest.fixture
-def device_double() -> Iterator[Any]:
+def device_double(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """Stand CuPy's double in for it; gives `device_double` with its `traffic`."""
     path = Path(__file__).with_name("device_double.py")
     spec = importlib.util.spec_from_file_location("device_double", path)
@@ -43,6 +44,7 @@ def device_double() -> Iterator[Any]:
     assert spec.loader is not None
     double = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(double)
+    monkeypatch.setattr(arrays, "_streams", {})  # a real device must not get the double's
     with double.device() as double.cupy:
         yield double
 

@@ -194,6 +194,35 @@ class ndarray:  # noqa: N801
         return ndarray(self._values.imag)
 
 
+class Stream:
+    """A stream, on which everything is done at once; counts how often it is waited for."""
+
+    _entered = threading.local()
+
+    def __init__(self) -> None:
+        self.ptr, self.waited = id(self), 0
+
+    @classmethod
+    def _stack(cls) -> list[Any]:
+        if not hasattr(cls._entered, "stack"):
+            cls._entered.stack = [types.SimpleNamespace(ptr=0, synchronize=lambda: None)]
+        return cls._entered.stack
+
+    @classmethod
+    def current(cls) -> Any:
+        return cls._stack()[-1]
+
+    def synchronize(self) -> None:
+        self.waited += 1
+
+    def __enter__(self) -> Stream:
+        self._stack().append(self)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack().pop()
+
+
 def _operator(name: str) -> Any:
     def applied(self: ndarray, *others: Any) -> Any:
         if any(isinstance(other, np.ndarray) for other in others):
@@ -289,9 +318,8 @@ def device() -> Iterator[Any]:
     """Stand in for CuPy while inside; gives the double of the module ``cupy``."""
     cupy, cupyx = _Module("cupy", np), types.ModuleType("cupyx")
     cupy.RawModule = RawModule  # type: ignore[attr-defined]
-    stream = types.SimpleNamespace(synchronize=lambda: None)
     cupy.cuda = types.SimpleNamespace(  # type: ignore[attr-defined]
-        Device=Device, get_current_stream=lambda: stream
+        Device=Device, Stream=Stream, get_current_stream=Stream.current
     )
     cupyx.empty_pinned = np.empty  # type: ignore[attr-defined]
     doubles = {

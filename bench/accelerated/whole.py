@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import cycle, islice
 from typing import Any
 
@@ -15,6 +15,7 @@ import numpy as np
 
 from latticewatch import analysis
 from latticewatch.analysis import Analyser
+from latticewatch_models.runtime import Segmenter
 
 #: Frames before anything is timed: plans, compiled kernels, the memory pool.
 WARM_UP = 20
@@ -78,11 +79,17 @@ def measure(
         times.append(1e3 * (time.perf_counter() - start))
     grown = _pool_bytes(analyser) - before
     p50, p99, p999 = (float(v) for v in np.percentile(times, [50, 99, 99.9]))
-    rates = {count: _rate(analyser, frames, rounds, count) for count in workers}
+    rates = {count: rate(analyser, frames, rounds, count) for count in workers}
     return Figures(stages, p50, p99, p999, rates, grown)
 
 
-def _rate(analyser: Analyser, frames: Sequence[np.ndarray], rounds: int, workers: int) -> float:
+def with_segmenter(analyser: Analyser, segmenter: Segmenter) -> Analyser:
+    """Give the same analysis with another segmenter."""
+    return replace(analyser, segmenter=segmenter)
+
+
+def rate(analyser: Analyser, frames: Sequence[np.ndarray], rounds: int, workers: int) -> float:
+    """Frames a second by several threads."""
     with ThreadPoolExecutor(workers) as pool:
         start = time.perf_counter()
         for _ in pool.map(analyser, islice(cycle(frames), rounds)):

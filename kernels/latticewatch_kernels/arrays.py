@@ -9,7 +9,8 @@ from __future__ import annotations
 import importlib
 import os
 import threading
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, cast
 
 import numpy as np
@@ -21,6 +22,10 @@ FFT_WORKERS = max(1, int(os.environ.get("LATTICEWATCH_FFT_WORKERS", "1")))
 
 #: Page-locked memory of each thread, to upload from.
 _buffers = threading.local()
+
+#: The stream of each CUDA device by its number, made when first asked for.
+_streams: dict[int, Any] = {}
+_opening = threading.Lock()
 
 
 def on_device(array: Array) -> bool:
@@ -64,9 +69,25 @@ def to_host(array: Array) -> np.ndarray:
     return np.asarray(array.get()) if on_device(array) else np.asarray(array)
 
 
-def device(index: int) -> AbstractContextManager[Any]:
-    """Make CUDA device `index` the one that CuPy works on, while inside."""
-    return cast("AbstractContextManager[Any]", importlib.import_module("cupy").cuda.Device(index))
+@contextmanager
+def device(index: int) -> Iterator[None]:
+    """Make CUDA device `index` the one that CuPy works on, and its stream, while inside.
+
+    All work on a device goes through one stream of ours: the network can share that, whereas the
+    default stream has no address to be known by, and would be waited for twice a frame.
+    """
+    cuda = importlib.import_module("cupy").cuda
+    with cuda.Device(index):
+        with _opening:
+            if index not in _streams:
+                _streams[index] = cuda.Stream()
+        with _streams[index]:
+            yield
+
+
+def stream_address() -> int:
+    """Address of the stream that CuPy works on in this thread; 0 for the default one."""
+    return int(importlib.import_module("cupy").cuda.get_current_stream().ptr)
 
 
 def device_number(array: Array) -> int:

@@ -25,8 +25,9 @@ OPSET = 18
 #: Largest difference allowed between ONNX Runtime and torch, in probability and in units of cells.
 EXPORT_TOLERANCE = 1e-4
 
-#: Frame sides the export is checked at: square, oblong, and no multiple of the coarsest cell.
-_CHECK_SHAPES = ((64, 96), (128, 128), (164, 44))
+#: Frames and their sides that the export is checked at: square, oblong, no multiple of the coarsest
+#: cell, and several at once.
+_CHECK_SHAPES = ((1, 64, 96), (1, 128, 128), (1, 164, 44), (3, 64, 44))
 
 
 class ExportError(RuntimeError):
@@ -94,8 +95,8 @@ def export_onnx(
 ) -> ModelCard:
     """Write a network as ONNX and check the file against torch.
 
-    The file maps ``frame`` (1, 1, H, W) float32, H and W multiples of the stride s, to ``heat``
-    (1, 1, H/s, W/s), probabilities, and ``offset`` (1, 2, H/s, W/s), pixels; and, where the network
+    The file maps ``frame`` (n, 1, H, W) float32, H and W multiples of the stride s, to ``heat``
+    (n, 1, H/s, W/s), probabilities, and ``offset`` (n, 2, H/s, W/s), pixels; and, where the network
     marks atomic columns, to ``column_heat`` and ``column_offset``, alike.
 
     Parameters
@@ -145,8 +146,8 @@ def compare(model: nn.Module, serialised: bytes) -> float:
     names = [output.name for output in session.get_outputs()]
     rng = np.random.default_rng(0)
     worst = 0.0
-    for shape in _CHECK_SHAPES:
-        frame = rng.normal(size=(1, 1, *shape)).astype(np.float32)
+    for number, *sides in _CHECK_SHAPES:
+        frame = rng.normal(size=(number, 1, *sides)).astype(np.float32)
         with torch.inference_mode():
             ours = [o.numpy() for o in model(torch.from_numpy(frame))]
         theirs = session.run(names, {"frame": frame})
@@ -157,7 +158,7 @@ def compare(model: nn.Module, serialised: bytes) -> float:
 
 
 def _trace(model: _Exported) -> Any:
-    """Trace to an ONNX protobuf with named free sides and without the tracer's own notes."""
+    """Trace to an ONNX protobuf for any number of frames, without the tracer's own notes."""
     side = torch.export.Dim.DYNAMIC
     stride = model.network.stride
     names = OUTPUTS + COLUMN_OUTPUTS if model.network.settings.columns else OUTPUTS
@@ -183,7 +184,7 @@ def _trace(model: _Exported) -> Any:
         registry.setLevel(level)
     if program is None:
         raise ExportError("torch exported nothing: check torch's version against pyproject.toml")
-    return _stripped(program.model_proto)
+    return freed(_stripped(program.model_proto))
 
 
 def _stripped(proto: Any) -> Any:
@@ -196,11 +197,21 @@ def _stripped(proto: Any) -> Any:
     del graph.value_info[:]
     proto.doc_string = graph.doc_string = ""
     graph.name = "latticewatch-segmenter"
+    return proto
+
+
+def freed(proto: Any) -> Any:
+    """Name the dimensions that are free: the number of frames, and their sides.
+
+    A tracer takes a batch of one for a constant. No operator of the designs depends on it, which
+    `compare` holds by running several frames at once.
+    """
     for value, names in (
-        (graph.input[0], ("height", "width")),
-        *((output, ("rows", "columns")) for output in graph.output),
+        (proto.graph.input[0], ("batch", "height", "width")),
+        *((output, ("batch", "rows", "columns")) for output in proto.graph.output),
     ):
-        for dimension, name in zip(value.type.tensor_type.shape.dim[2:], names, strict=True):
+        number, _, *sides = value.type.tensor_type.shape.dim
+        for dimension, name in zip((number, *sides), names, strict=True):
             dimension.dim_param = name
     return proto
 

@@ -16,7 +16,9 @@ from typing import Any
 
 import onnxruntime
 
+from latticewatch_kernels.arrays import cupy_trouble, device, stream_address
 from latticewatch_models.devices import CudaReport, Device, cuda_report
+from latticewatch_models.tuning import GPU_PROVIDERS
 
 #: Providers by the name a user gives, fastest first.
 PROVIDERS: dict[str, str] = {
@@ -33,8 +35,8 @@ MENDS = {
     "cpu": "reinstall onnxruntime: every build of it has the CPU provider",
 }
 
-#: Those that need a GPU. Each lives in a shared library of its own in ONNX Runtime's package.
-ON_CUDA = ("tensorrt", "cuda")
+#: Those that need a GPU.
+ON_CUDA = GPU_PROVIDERS
 #: The torch backend on a GPU, by the name that it goes by among the providers.
 TORCH_CUDA = "torch-cuda"
 
@@ -79,6 +81,13 @@ def _loaded(path: str) -> Any:
     return ctypes.CDLL(path, mode=ctypes.RTLD_GLOBAL)
 
 
+def _stream(index: int) -> int:
+    if cupy_trouble(index)[0]:
+        return 0
+    with device(index):
+        return stream_address()
+
+
 def _library_of(name: str) -> str:
     """Path of the shared library that holds a provider, in ONNX Runtime's package."""
     stem = f"onnxruntime_providers_{name}"
@@ -98,11 +107,14 @@ class Machine:
         What NVIDIA's driver says.
     load
         Opens a shared library by path, OSError where that fails.
+    stream
+        Address of the CUDA stream that CuPy works on; 0 where CuPy cannot compute.
     """
 
     available: Callable[[], Sequence[str]] = _available
     cuda: Callable[[], CudaReport] = cuda_report
     load: Callable[[str], Any] = _loaded
+    stream: Callable[[int], int] = _stream
 
     def why_not(self, name: str, index: int = 0) -> PassedOver | None:
         """Why a provider cannot be used on CUDA device `index`; None where nothing speaks against.
@@ -193,10 +205,3 @@ def _as_predicate(reason: PassedOver) -> str:
     """Give the reason as what follows the provider's name in a sentence."""
     text = reason.reason
     return f"{text if text.startswith('is ') else f'cannot be used ({text})'}: {reason.mend}"
-
-
-def with_options(name: str, index: int) -> Any:
-    """Name a provider, on CUDA device `index`, as ONNX Runtime wants it named."""
-    if name in ON_CUDA:
-        return PROVIDERS[name], {"device_id": index}
-    return PROVIDERS[name]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,12 +24,15 @@ from latticewatch_models.providers import (
     choose,
 )
 from latticewatch_models.segmentation import RanOn, Segmentation
-from latticewatch_models.sessions import Fall, FallingSession, UnreadableModelError
+from latticewatch_models.sessions import BatchError, Fall, FallingSession, UnreadableModelError
+from latticewatch_models.tuning import Tuning
 
 if TYPE_CHECKING:
     from latticewatch_models.torch_session import TorchSession
 
-__all__ = ["Fall", "ModelCard", "ModelError", "PassedOver", "ProviderError", "Segmenter"]
+__all__ = [
+    "BatchError", "Fall", "ModelCard", "ModelError", "PassedOver", "ProviderError", "Segmenter",
+]  # fmt: skip
 
 logger = logging.getLogger(__name__)
 
@@ -44,7 +47,8 @@ COLUMN_OUTPUTS = ("column_heat", "column_offset")
 ZOO_MODEL = Path(__file__).parent / "zoo" / "defects.onnx"
 
 #: Note of a model file that holds other weights than the trained ones; see `variants`.
-_VARIANT, _AS_TRAINED = "variant", "float32"
+_VARIANT = "variant"
+_FORMATS = {"fp32": "float32", "fp16": "float16"}
 
 #: Smallest side of a frame: one cell of the network's coarsest level.
 SMALLEST_SIDE = 16
@@ -128,6 +132,9 @@ class Segmenter:
     told
         Called when a provider fails while it runs and another takes its place, from the thread
         whose frame met it; that frame is run again.
+    tuning
+        Precision (by default 16-bit floats on a GPU and 32-bit on the host), and what else a GPU is
+        given.
 
     Raises
     ------
@@ -147,6 +154,7 @@ class Segmenter:
         device: str | Device = "auto",
         told: Callable[[Fall], None] = lambda _: None,
         backend: str = "onnxruntime",
+        tuning: Tuning | None = None,
     ) -> None:
         file = Path(path) if path is not None else ZOO_MODEL
         where = Device.parse(device) if isinstance(device, str) else device
@@ -154,10 +162,11 @@ class Segmenter:
         try:
             self._session: FallingSession | TorchSession
             if run_by_torch:
-                self._session = _by_torch(_content(file), where, told)
+                self._session = _by_torch(_content(file), where, told, tuning)
             else:
                 choice = choose(where, providers, Machine())
-                self._session = FallingSession(_content(file), choice, threads, told=told)
+                model = _content(file)
+                self._session = FallingSession(model, choice, threads, told=told, tuning=tuning)
         except UnreadableModelError as error:
             raise ModelError(
                 f"{file}: not a readable ONNX model ({error}): train it or install the package "
@@ -185,12 +194,21 @@ class Segmenter:
         return self._session.falls
 
     @property
+    def precision(self) -> str:
+        """``fp16`` or ``fp32``: what the network is computed in now."""
+        return self._session.precision
+
+    @property
     def ran_on(self) -> RanOn:
         """What the next frame is run on."""
         provider = self.providers[0]
         on_gpu = provider in (*ON_CUDA, TORCH_CUDA)
         device = f"cuda:{self.device.index}" if on_gpu else "host"
-        return RanOn(provider, device, self.card.notes.get(_VARIANT, _AS_TRAINED))
+        return RanOn(provider, device, self._format)
+
+    @property
+    def _format(self) -> str:
+        return self.card.notes.get(_VARIANT, _FORMATS[self.precision])
 
     @property
     def stride(self) -> int:
@@ -218,29 +236,51 @@ class Segmenter:
         Segmentation
             Heat map and offsets, shapes (h, w) and (2, h, w) with h = ceil(H / stride).
         """
-        rows, width = image.shape
-        if min(rows, width) < SMALLEST_SIDE:
+        return self.segment_all([image], columns=columns)[0]
+
+    def segment_all(
+        self, images: Sequence[Array], *, columns: bool = False
+    ) -> tuple[Segmentation, ...]:
+        """Run the network once on several frames.
+
+        The results are those of `segment` to rounding: on the CPU to 1e-6 in probability and 1e-5
+        px in offsets, and mostly to the last bit.
+
+        Parameters
+        ----------
+        images
+            Frames as for `segment`, one at least, of the same shape and on the same device.
+        columns
+            As for `segment`.
+
+        Returns
+        -------
+        tuple of Segmentation
+            One for each frame.
+
+        Raises
+        ------
+        BatchError
+            The provider failed on several frames; each may be run by itself.
+        """
+        shape = images[0].shape
+        if min(shape) < SMALLEST_SIDE:
             raise ValueError(
-                f"frame of {rows} x {width} is smaller than {SMALLEST_SIDE} px: "
+                f"frame of {shape[0]} x {shape[1]} is smaller than {SMALLEST_SIDE} px: "
                 "give a larger field of view or a finer pixel"
             )
-        # Three pixels at most, each a copy of the last. A mirrored edge is a twin boundary to the
-        # network: even two mirrored rows and columns brought two false defects a frame.
-        xp = array_module(image)
-        pad = ((0, -rows % self.stride), (0, -width % self.stride))
-        padded = xp.ascontiguousarray(
-            xp.pad(image.astype(xp.float32, copy=False), pad, mode="edge")
-        )
-        cells = tuple(side // self.stride for side in padded.shape)
+        padded = self._padded(images)
+        cells = tuple(side // self.stride for side in padded.shape[2:])
         wanted = OUTPUTS + COLUMN_OUTPUTS if columns and self.card.columns else OUTPUTS
-        shapes = {name: (1, 1 + name.endswith("offset"), *cells) for name in wanted}
-        outputs, ran_on = self._run(padded[None, None], shapes)
-        heat, offset, *marked = (o[0, 0] if o.shape[1] == 1 else o[0] for o in outputs)
-        seen = Segmentation(heat, offset, self.stride, image.shape, *marked)
-        return replace(seen, ran_on=ran_on)
+        parts = {name: (1 + name.endswith("offset"), *cells) for name in wanted}
+        outputs, ran_on = self._run(padded, parts)
+        return tuple(
+            Segmentation(heat[0], offset, self.stride, shape, *_columns(marked), ran_on)
+            for heat, offset, *marked in zip(*outputs, strict=True)
+        )
 
     def _run(
-        self, image: Array, shapes: Mapping[str, tuple[int, ...]]
+        self, frames: Array, parts: Mapping[str, tuple[int, ...]]
     ) -> tuple[list[Array], RanOn]:
         """Run once, and tell on what: again where a provider fell meanwhile.
 
@@ -249,12 +289,40 @@ class Segmenter:
         """
         while True:
             before = self.ran_on
-            outputs = self._session.run(image, shapes)
+            outputs = self._run_as_it_is(frames, parts)
             if self.ran_on == before:
                 return outputs, before
 
+    def _run_as_it_is(self, frames: Array, parts: Mapping[str, tuple[int, ...]]) -> list[Array]:
+        number = len(frames)
+        if self._session.batches:
+            return self._session.run(frames, {n: (number, *part) for n, part in parts.items()})
+        # a file from before there were batches
+        alone = {name: (1, *part) for name, part in parts.items()}
+        each = [self._session.run(frames[k : k + 1], alone) for k in range(number)]
+        return [array_module(frames).concatenate(maps) for maps in zip(*each, strict=True)]
 
-def _by_torch(model: bytes, device: Device, told: Callable[[Fall], None]) -> TorchSession:
+    def _padded(self, images: Sequence[Array]) -> Array:
+        """Stack frames as the network's input (n, 1, H, W), sides multiples of the stride.
+
+        Three pixels at most are added, each a copy of the last. A mirrored edge is a twin boundary
+        to the network: even two mirrored rows and columns brought two false defects a frame.
+        """
+        xp = array_module(images[0])
+        given = [image.astype(xp.float32, copy=False) for image in images]
+        stacked = xp.stack(given) if len(given) > 1 else given[0][None]
+        pad = ((0, 0), *((0, -side % self.stride) for side in stacked.shape[1:]))
+        return xp.ascontiguousarray(xp.pad(stacked, pad, mode="edge"))[:, None]
+
+
+def _columns(maps: Sequence[Array]) -> tuple[Array | None, Array | None]:
+    """Heat map and offsets of atomic columns, where there are any."""
+    return (maps[0][0], maps[1]) if maps else (None, None)
+
+
+def _by_torch(
+    model: bytes, device: Device, told: Callable[[Fall], None], tuning: Tuning | None
+) -> TorchSession:
     try:
         from latticewatch_models.torch_session import TorchSession
     except ModuleNotFoundError as error:
@@ -262,7 +330,7 @@ def _by_torch(model: bytes, device: Device, told: Callable[[Fall], None]) -> Tor
             f"backend torch needs {error.name}, which is not installed: install the train extra, "
             "or use backend onnxruntime"
         ) from error
-    return TorchSession(model, device, told)
+    return TorchSession(model, device, told, (tuning or Tuning()).precision)
 
 
 def _content(path: Path) -> bytes:

@@ -10,29 +10,24 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
-import numpy as np
-import onnxruntime
-
-from latticewatch_kernels.arrays import array_module, first_line, on_device, pointer, to_host, wait
+from latticewatch_kernels.arrays import first_line
 from latticewatch_kernels.lattice import Array
-from latticewatch_models.providers import (
-    ON_CUDA,
-    PROVIDERS,
-    Choice,
-    Machine,
-    PassedOver,
-    ProviderError,
-    with_options,
-)
+from latticewatch_models.halves import NoHalfError, half
+from latticewatch_models.opened import Opened, Source
+from latticewatch_models.providers import ON_CUDA, Choice, Machine, PassedOver, ProviderError
+from latticewatch_models.tuning import Site, Tuning
 
 logger = logging.getLogger(__name__)
 
 
 class UnreadableModelError(ValueError):
     """What no provider can read is no ONNX model."""
+
+
+class BatchError(RuntimeError):
+    """A run on several frames failed, for one of them or for their number: run each by itself."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +60,8 @@ class FallingSession:
         Explains a provider that does not start.
     told
         Called with each fall, from the thread that met it.
+    tuning
+        Precision, and what a GPU is given beyond that.
 
     Attributes
     ----------
@@ -76,7 +73,7 @@ class FallingSession:
     Raises
     ------
     ProviderError
-        A provider that was required did not start.
+        A provider that was required did not start, or 16-bit floats that were.
     UnreadableModelError
         The CPU cannot read the model either.
     """
@@ -88,23 +85,36 @@ class FallingSession:
         threads: int = 0,
         machine: Machine | None = None,
         told: Callable[[Fall], None] = lambda _: None,
+        tuning: Tuning | None = None,
     ) -> None:
         self.passed_over = choice.passed_over
         self.falls: tuple[Fall, ...] = ()
-        self._model, self._index, self._threads = model, choice.index, threads
         self._machine, self._told = machine or Machine(), told
+        tuning = tuning or Tuning()
+        small = self._half(model, choice, tuning)
+        self._source = Source(model, small, threads, _site(choice, self._machine), tuning)
         self._lock = threading.Lock()
         self._session = self._first(choice)
 
     @property
     def providers(self) -> tuple[str, ...]:
         """Short names of the providers in use, the one that counts first."""
-        return _used(self._session)
+        return self._session.used
+
+    @property
+    def precision(self) -> str:
+        """``fp16`` or ``fp32``: what the network is computed in now."""
+        return "fp16" if self._session.half else "fp32"
 
     @property
     def metadata(self) -> dict[str, str]:
         """The strings that are stored in the file."""
-        return dict(self._session.get_modelmeta().custom_metadata_map)
+        return self._session.metadata
+
+    @property
+    def batches(self) -> bool:
+        """Whether the file takes any number of frames at once."""
+        return self._session.batches
 
     def run(self, image: Array, outputs: Mapping[str, tuple[int, ...]]) -> list[Array]:
         """Run once; raises what the CPU raises, if that fails too.
@@ -112,7 +122,8 @@ class FallingSession:
         Parameters
         ----------
         image
-            float32, contiguous: the model's only input. On a GPU it is read where it lies.
+            Frames (n, 1, H, W), float32, contiguous: the model's only input. On a GPU they are read
+            where they lie.
         outputs
             Name and shape of each output that is wanted.
 
@@ -120,55 +131,68 @@ class FallingSession:
         -------
         list of Array
             float32, on the device that the image lies on.
+
+        Raises
+        ------
+        BatchError
+            The provider failed on several frames. It is kept: each alone may be no trouble to it.
         """
         while True:
             session = self._session
             try:
-                return _run(session, image, outputs, self._index)
-            except Exception as error:  # noqa: BLE001
+                return session.run(image, outputs)
+            except Exception as error:
                 # ONNX Runtime's exceptions share no base class; what is wrong with the input
                 # itself shows on the CPU again, and is raised from there
+                if len(image) > 1:
+                    raise BatchError(first_line(error)) from error
                 self._fall(session, error)
 
-    def _first(self, choice: Choice) -> Any:
+    def _half(self, model: bytes, choice: Choice, tuning: Tuning) -> bytes | None:
+        """Give the model in 16-bit floats, if any provider that may be used wants it so."""
+        if not any(tuning.halves(name) and name != "tensorrt" for name in (*choice.names, "cpu")):
+            return None
+        try:
+            return half(model)
+        except NoHalfError as error:
+            if tuning.precision == "fp16":
+                raise ProviderError(f"precision {error}, or auto") from error
+            self._pass_over(error.why, required=False)
+            return None
+
+    def _first(self, choice: Choice) -> Opened:
         """Session on the first provider that starts; ProviderError if a required one does not."""
         for k, name in enumerate(choice.names):
             session, error = self._try(choice.names[k:])
-            used = () if session is None else _used(session)
+            used = () if session is None else session.used
             last = choice.required if choice.every else 0
             for wanted in choice.names[k : max(last, k + 1)]:
                 if wanted not in used:
                     reason = self._machine.why_failed(wanted, error)
                     self._pass_over(reason, required=last > 0 or k + 1 == choice.required)
-            if used and used[0] == name:
+            if session is not None and used[0] == name:
                 return session
         return self._on_cpu()
 
-    def _try(self, names: Sequence[str]) -> tuple[Any, str]:
+    def _try(self, names: Sequence[str]) -> tuple[Opened | None, str]:
         """Session on the first of these providers that ONNX Runtime starts, or why there is none.
 
         It tells by an exception that a provider started and failed, but nothing of one whose
         libraries are missing: that one is just not among those in use.
         """
         try:
-            return self._open(names), ""
+            return Opened(self._source, names), ""
         except Exception as error:
             if tuple(names) == ("cpu",):
                 raise UnreadableModelError(first_line(error)) from error
             self._on_cpu()  # what the CPU cannot read either is the model's fault
             return None, first_line(error)
 
-    def _on_cpu(self) -> Any:
+    def _on_cpu(self) -> Opened:
         try:
-            return self._open(["cpu"])
+            return Opened(self._source, ["cpu"])
         except Exception as error:
             raise UnreadableModelError(first_line(error)) from error
-
-    def _open(self, names: Sequence[str]) -> Any:
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = self._threads
-        wanted = [with_options(name, self._index) for name in names]
-        return onnxruntime.InferenceSession(self._model, options, providers=wanted)
 
     def _pass_over(self, reason: PassedOver, *, required: bool) -> None:
         if required:
@@ -176,17 +200,22 @@ class FallingSession:
         logger.warning("provider passed over: %s", reason)
         self.passed_over += (reason,)
 
-    def _fall(self, failed: Any, error: Exception) -> None:
+    def _fall(self, failed: Opened, error: Exception) -> None:
         """Replace a session that failed, unless another thread has done so already."""
         with self._lock:
             if self._session is not failed:
                 return
-            before = _used(failed)
+            before = failed.used
             if before[0] == "cpu":
                 raise error
-            rest = [name for name in before[1:] if name != "cpu"]
-            self._session = self._next(rest)
-            fall = Fall.of(before[0], self.providers[0], error)
+            if failed.graphs:
+                tuning = replace(self._source.tuning, cuda_graph=False)
+                self._source = replace(self._source, tuning=tuning)
+                self._session = self._next(before)
+                fall = Fall.of(f"{before[0]} with CUDA graphs", self.providers[0], error)
+            else:
+                self._session = self._next([name for name in before[1:] if name != "cpu"])
+                fall = Fall.of(before[0], self.providers[0], error)
             self.falls += (fall,)
         logger.error(
             "provider %s failed (%s): frames go on with %s; restart the service to go back",
@@ -194,36 +223,19 @@ class FallingSession:
         )  # fmt: skip
         self._told(fall)
 
-    def _next(self, names: Sequence[str]) -> Any:
+    def _next(self, names: Sequence[str]) -> Opened:
         for k in range(len(names)):
             try:
-                return self._open([*names[k:], "cpu"])
+                return Opened(self._source, [*(n for n in names[k:] if n != "cpu"), "cpu"])
             except Exception as error:  # noqa: BLE001  (they share no base class)
                 self.passed_over += (self._machine.why_failed(names[k], first_line(error)),)
         return self._on_cpu()
 
 
-def _run(
-    session: Any, image: Array, outputs: Mapping[str, tuple[int, ...]], index: int
-) -> list[Array]:
-    """Run a session on the side where the image lies, or on the host if it cannot."""
-    (source,) = (known.name for known in session.get_inputs())
-    if not on_device(image):
-        return list(session.run(list(outputs), {source: image}))
-    xp = array_module(image)
-    if _used(session)[0] not in ON_CUDA:
-        return [xp.asarray(a) for a in session.run(list(outputs), {source: to_host(image)})]
-    results = [xp.empty(shape, np.float32) for shape in outputs.values()]
-    binding = session.io_binding()
-    binding.bind_input(source, "cuda", index, np.float32, image.shape, pointer(image))
-    for name, result in zip(outputs, results, strict=True):
-        binding.bind_output(name, "cuda", index, np.float32, result.shape, pointer(result))
-    # ONNX Runtime works on a stream of its own, and is done with it when it returns
-    wait(image)
-    session.run_with_iobinding(binding)
-    return results
-
-
-def _used(session: Any) -> tuple[str, ...]:
-    short = {full: name for name, full in PROVIDERS.items()}
-    return tuple(short[full] for full in session.get_providers() if full in short)
+def _site(choice: Choice, machine: Machine) -> Site:
+    """Where sessions are opened; CuPy is asked for its stream only if one may run on a GPU."""
+    if not any(name in ON_CUDA for name in choice.names):
+        return Site()
+    devices = machine.cuda().devices
+    name = devices[choice.index].name if choice.index < len(devices) else ""
+    return Site(choice.index, name, machine.stream(choice.index))

@@ -20,8 +20,9 @@ from latticewatch_kernels.arrays import array_module, first_line, on_device, to_
 from latticewatch_kernels.lattice import Array
 from latticewatch_models.devices import Device
 from latticewatch_models.providers import TORCH_CUDA, PassedOver, ProviderError
-from latticewatch_models.sessions import Fall, UnreadableModelError
+from latticewatch_models.sessions import BatchError, Fall, UnreadableModelError
 from latticewatch_models.torch_operators import OPERATORS
+from latticewatch_models.tuning import Precision
 
 logger = logging.getLogger(__name__)
 
@@ -37,6 +38,8 @@ class TorchSession:
         ``auto`` takes the first GPU that torch can use; ``cuda:N`` is used or is an error.
     told
         Called when the GPU fails while a frame runs; the frame is run again on the CPU.
+    precision
+        ``fp32``, ``fp16``, or ``auto``: fp16 on a GPU, fp32 on the CPU.
 
     Raises
     ------
@@ -47,9 +50,15 @@ class TorchSession:
     """
 
     passed_over: tuple[PassedOver, ...] = ()
+    #: No operator of the table asks for the number of frames, whatever the file says of it.
+    batches = True
 
     def __init__(
-        self, model: bytes, device: Device, told: Callable[[Fall], None] = lambda _: None
+        self,
+        model: bytes,
+        device: Device,
+        told: Callable[[Fall], None] = lambda _: None,
+        precision: Precision = "auto",
     ) -> None:
         try:
             proto = onnx.load_from_string(model)
@@ -68,6 +77,7 @@ class TorchSession:
             i.name: torch.from_numpy(np.array(onnx.numpy_helper.to_array(i)))
             for i in proto.graph.initializer
         }
+        self._precision: Precision = precision
         self._place = _usable(device)
         self._weights = self._on(self._place)
 
@@ -76,6 +86,15 @@ class TorchSession:
         """What runs it, as providers of ONNX Runtime are named."""
         return (TORCH_CUDA if self._place.type == "cuda" else "torch-cpu",)
 
+    @property
+    def precision(self) -> str:
+        """``fp16`` or ``fp32``: what the network is computed in now."""
+        return "fp16" if self._format(self._place) == torch.float16 else "fp32"
+
+    def _format(self, place: torch.device) -> torch.dtype:
+        half = self._precision == "fp16" or (self._precision == "auto" and place.type == "cuda")
+        return torch.float16 if half else torch.float32
+
     def run(self, image: Array, outputs: Mapping[str, tuple[int, ...]]) -> list[Array]:
         """Run once; as `sessions.FallingSession.run`."""
         while True:
@@ -83,6 +102,8 @@ class TorchSession:
             try:
                 return self._run(image, outputs, place)
             except RuntimeError as error:  # torch's own, out of memory included
+                if len(image) > 1:
+                    raise BatchError(first_line(error)) from error
                 if place.type == "cpu":
                     raise
                 self._fall(place, error)
@@ -93,10 +114,11 @@ class TorchSession:
     ) -> list[Array]:
         shared = on_device(image) and place.type == "cuda"
         source = from_dlpack(image) if shared else torch.from_numpy(to_host(image))
-        values: dict[str, Any] = {**self._weights, "": None, self._source: source.to(place)}
+        given = source.to(place, self._format(place))
+        values: dict[str, Any] = {**self._weights, "": None, self._source: given}
         for operator, inputs, output, attributes in self._steps:
             values[output] = operator(attributes, *(values[name] for name in inputs))
-        results = [values[name].contiguous() for name in outputs]
+        results = [values[name].float().contiguous() for name in outputs]
         xp = array_module(image)
         if shared:
             torch.cuda.current_stream(place).synchronize()
@@ -106,7 +128,9 @@ class TorchSession:
     def _on(self, place: torch.device) -> dict[str, torch.Tensor]:
         """Weights on the device; shapes and indices stay on the host, where they are asked for."""
         return {
-            name: value.to(place) if value.is_floating_point() and value.dim() else value
+            name: value.to(place, self._format(place))
+            if value.is_floating_point() and value.dim()
+            else value
             for name, value in self._stored.items()
         }
 

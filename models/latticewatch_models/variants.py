@@ -21,9 +21,8 @@ from typing import Any
 import numpy as np
 import onnx
 from onnxruntime import quantization
-from onnxruntime.transformers.float16 import convert_float_to_float16
-from onnxruntime.transformers.onnx_model import OnnxModel
 
+from latticewatch_models.halves import half
 from latticewatch_models.runtime import ModelCard, ModelError
 from latticewatch_models.scenes import draw_scene
 
@@ -120,12 +119,8 @@ def write_fp16(source: Path, target: Path) -> ModelCard:
     Parameters and errors as of `write_int8`. Processors without 16-bit arithmetic run it slower
     than the original.
     """
-    model = onnx.load(source)
-    card = _card(model, source)
-    converted = OnnxModel(convert_float_to_float16(model, keep_io_types=True))
-    # the casts at inputs and outputs are put at the end of the list of nodes
-    converted.topological_sort()
-    return _finish(converted.model, card, target, "fp16")
+    card = _card(onnx.load(source), source)
+    return _finish(onnx.load_from_string(half(source.read_bytes())), card, target, "fp16")
 
 
 def _card(model: Any, path: Path) -> ModelCard:

@@ -18,6 +18,7 @@ from pydantic import (
 from latticewatch.alerting.options import AlertOptions, AlertSettings
 from latticewatch.alerting.quantities import Names
 from latticewatch.alerting.rules import AlertRule
+from latticewatch.segmenter_options import SegmenterSettings
 from latticewatch.standing import Rule
 from latticewatch_models.crystal import crystal_named
 from latticewatch_models.devices import parse_devices
@@ -242,6 +243,7 @@ class Settings(_Section):
     security: SecuritySettings = SecuritySettings()
     store: StoreSettings = StoreSettings()
     analysis: AnalysisSettings = AnalysisSettings()
+    segmenter: SegmenterSettings = SegmenterSettings()
     tracker: TrackerOptions = TrackerOptions()
     calibration: CalibrationSettings = CalibrationSettings()
     alerts: AlertSettings = AlertSettings()
@@ -250,6 +252,11 @@ class Settings(_Section):
     @model_validator(mode="after")
     def _rules_can_be_read(self) -> Settings:
         self.alert_rules()
+        return self
+
+    @model_validator(mode="after")
+    def _workers_suffice(self) -> Settings:
+        self.segmenter.check(self.analysis.workers)
         return self
 
     def alert_rules(self) -> tuple[AlertRule, ...]:

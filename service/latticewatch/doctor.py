@@ -16,10 +16,11 @@ from latticewatch.placement import gpu_for
 from latticewatch_kernels.arrays import cupy_trouble
 from latticewatch_models.devices import CudaReport, Device, DeviceError, cuda_report
 from latticewatch_models.runtime import ModelError, PassedOver, ProviderError, Segmenter
+from latticewatch_models.tuning import Tuning
 
 #: Distributions whose versions are named, where installed.
 DISTRIBUTIONS = (
-    "numpy", "scipy", "pyzmq", "msgpack", "onnxruntime", "onnxruntime-gpu",
+    "numpy", "scipy", "pyzmq", "msgpack", "onnx", "onnxruntime", "onnxruntime-gpu",
     "onnxruntime-openvino", "cupy-cuda12x", "cupy-cuda13x", "torch", "rerun-sdk",
 )  # fmt: skip
 
@@ -38,6 +39,8 @@ class Use:
         ONNX Runtime's in use, the one that counts first.
     passed_over
         Faster ones that are not.
+    precision
+        What the segmenter computes in: ``fp32`` or ``fp16``.
     placement
         Where the rest of the analysis works: ``host`` or ``cuda:N``.
     trouble
@@ -50,6 +53,7 @@ class Use:
     arrays: tuple[str, str]
     providers: tuple[str, ...] = ()
     passed_over: tuple[PassedOver, ...] = ()
+    precision: str = ""
     placement: str = HOST
     trouble: str = ""
     used: bool = True
@@ -111,6 +115,7 @@ def examine(
     model: Path | None = None,
     backend: str = "onnxruntime",
     probes: Probes | None = None,
+    tuning: Tuning | None = None,
 ) -> Findings:
     """Try what a service with these settings would use.
 
@@ -120,6 +125,8 @@ def examine(
         As in the settings (`config.AnalysisSettings`).
     probes
         How the machine is looked at.
+    tuning
+        What the settings ask of the segmenter (`segmenter_options.SegmenterSettings`).
     """
     probes = probes or Probes()
     gpus = probes.gpus()
@@ -129,7 +136,7 @@ def examine(
         return Findings(device, probes.software(), gpus, trouble=str(error))
 
     def opened(device: Device) -> Segmenter:
-        return probes.segmenter(model, providers, 1, device, backend=backend)
+        return probes.segmenter(model, providers, 1, device, backend=backend, tuning=tuning)
 
     uses = tuple(_tried(device, gpus, probes, opened) for device in devices)
     if devices[0].kind == "auto":
@@ -155,6 +162,7 @@ def _tried(
         use,
         providers=segmenter.providers,
         passed_over=segmenter.passed_over,
+        precision=segmenter.precision,
         placement=HOST if gpu is None else f"cuda:{gpu}",
     )
 
@@ -206,7 +214,7 @@ def _verdict(use: Use) -> str:
     name = f"device {use.device}"
     if use.trouble:
         return _line(name, f"NOT USABLE: {use.trouble}")
-    text = f"segmenter on {use.providers[0]}, the rest on {use.placement}"
+    text = f"segmenter on {use.providers[0]} in {use.precision}, the rest on {use.placement}"
     return _line(name, text if use.used else f"passed over: it would be {text}")
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from latticewatch.batched import load_segmenter
 from latticewatch.computed import HOST
 from latticewatch.config import Settings
 from latticewatch.placement import Placement, gpu_for
@@ -58,12 +59,11 @@ def open_lane(device: Device, settings: Settings, told: Callable[[Fall], None]) 
     ModelError, ProviderError
         The segmenter cannot be had there.
     """
-    options = settings.analysis
 
     def load(path: Path | None) -> Segmenter:
-        return Segmenter(path, options.providers, options.threads, device, told, options.backend)
+        return load_segmenter(settings, path, told, device)
 
-    segmenter = load(options.model)
+    segmenter = load(settings.analysis.model)
     return Lane(device, segmenter, Placement(gpu_for(device, segmenter.providers), told), load)
 
 

@@ -37,9 +37,11 @@ def recipe(settings: Settings, model: Model, placement: Placement | None = None)
         Where frames are analysed; the host by default.
     """
     crystal, gpu = crystal_named(settings.analysis.crystal), placement and placement.gpu
-    given = settings.model_dump(mode="json", include={"analysis", "calibration", "limits"})
+    given = settings.model_dump(
+        mode="json", include={"analysis", "segmenter", "calibration", "limits"}
+    )
     # the model is described by its content: a path is of this machine alone
-    del given["analysis"]["model"], given["analysis"]["crystal"]
+    del given["analysis"]["model"], given["analysis"]["crystal"], given["segmenter"]["engines"]
     return {
         "software": software(),
         "machine": {
@@ -47,12 +49,14 @@ def recipe(settings: Settings, model: Model, placement: Placement | None = None)
             "processor": platform.machine(),
             "cores": os.cpu_count(),
             "providers": list(model.segmenter.providers),
+            "network_precision": model.segmenter.precision,
             "arrays": "host" if gpu is None else f"cuda:{gpu}",
             "host_precision": HOST_PRECISION,
         },
         "model": _model(model),
         "crystal": {"name": crystal.name, "lattice_constant_nm": crystal.lattice_constant_nm},
         "analysis": given["analysis"],
+        "segmenter": given["segmenter"],
         "tracker": asdict(tracker_settings(settings)),
         "calibration": given["calibration"],
         "alerts": {rule.name: _alert(rule) for rule in settings.alert_rules()},

@@ -160,6 +160,18 @@ def test_what_is_passed_over_is_logged(model, caplog):
     assert "openvino: is not in the installed onnxruntime" in caplog.text
 
 
+def test_a_file_from_before_there_were_batches_runs_frames_one_by_one(tmp_path):
+    path = write_model(tmp_path / "model.onnx", columns=True)
+    segmenter = Segmenter(path, providers="cpu")
+    images = np.random.default_rng(5).normal(size=(3, 41, 38)).astype(np.float32)
+    together = segmenter.segment_all(list(images), columns=True)
+    for image, seen in zip(images, together, strict=True):
+        alone = segmenter.segment(image, columns=True)
+        for name in ("heat", "offset", "column_heat", "column_offset"):
+            np.testing.assert_array_equal(getattr(seen, name), getattr(alone, name))
+        assert seen.shape == alone.shape == (41, 38)
+
+
 def test_a_frame_during_which_the_provider_fell_is_run_again(tmp_path):
     """Which of the two brought the result could not be told."""
 

@@ -11,8 +11,15 @@ torch = pytest.importorskip("torch")
 onnx = pytest.importorskip("onnx")
 
 from latticewatch_models.devices import Device  # noqa: E402
-from latticewatch_models.runtime import ZOO_MODEL, ModelError, ProviderError, Segmenter  # noqa: E402
+from latticewatch_models.runtime import (  # noqa: E402
+    ZOO_MODEL,
+    BatchError,
+    ModelError,
+    ProviderError,
+    Segmenter,
+)
 from latticewatch_models.torch_session import TorchSession  # noqa: E402
+from latticewatch_models.tuning import Tuning  # noqa: E402
 
 NAMES = ("heat", "offset", "column_heat", "column_offset")
 
@@ -31,6 +38,27 @@ def test_the_same_weights_give_the_same_maps(both, rows, columns, seed):
         np.testing.assert_allclose(
             getattr(theirs, name), getattr(ours, name), atol=2e-5, err_msg=f"{name}, seed {seed}"
         )
+
+
+def test_frames_at_once_are_the_frames_one_by_one(both):
+    images = list(np.random.default_rng(4).normal(size=(3, 50, 37)).astype(np.float32))
+    together, alone = (segmenter.segment_all(images, columns=True) for segmenter in reversed(both))
+    for ours, theirs in zip(together, alone, strict=True):
+        for name in NAMES:
+            np.testing.assert_allclose(getattr(ours, name), getattr(theirs, name), atol=2e-5)
+
+
+def test_half_precision_sees_what_onnx_runtime_sees_in_it(both):
+    image = np.random.default_rng(6).normal(size=(64, 80)).astype(np.float32)
+    ours = Segmenter(backend="torch", device="cpu", tuning=Tuning("fp16"))
+    theirs = Segmenter(providers="cpu", threads=1, tuning=Tuning("fp16"))
+    assert (ours.precision, theirs.precision, both[1].precision) == ("fp16", "fp16", "fp32")
+    seen, expected, full = (s.segment(image) for s in (ours, theirs, both[1]))
+    assert seen.heat.dtype == expected.heat.dtype == np.float32
+    assert np.abs(full.heat - expected.heat).max() > 0.0
+    # noise without a crystal, where probabilities are anything between 0 and 1
+    np.testing.assert_allclose(seen.heat, expected.heat, atol=0.02)
+    np.testing.assert_allclose(seen.heat, full.heat, atol=0.02)
 
 
 def test_it_says_what_runs_it(both):
@@ -74,6 +102,9 @@ def test_a_gpu_that_fails_gives_way_to_the_cpu(monkeypatch):
         return real(image, outputs, place)
 
     monkeypatch.setattr(session, "_run", run)
+    with pytest.raises(BatchError, match="CUDA out of memory"):
+        session.run(np.zeros((2, 1, 32, 32), np.float32), {"heat": (2, 1, 16, 16)})
+    assert session.providers == ("torch-cuda",)
     image = np.zeros((1, 1, 32, 32), np.float32)
     (heat,) = session.run(image, {"heat": (1, 1, 16, 16)})
     assert heat.shape == (1, 1, 16, 16)

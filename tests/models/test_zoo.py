@@ -35,6 +35,19 @@ def test_the_file_says_what_it_was_trained_on(segmenter):
     ).read_text("utf-8")
 
 
+@pytest.mark.parametrize("number", [2, 5])
+@pytest.mark.parametrize("shape", [(96, 96), (61, 130), (16, 17)])
+def test_frames_at_once_are_the_frames_one_by_one(segmenter, number, shape):
+    """To a few units in the last place of float32: most frames are the same to the last bit."""
+    images = np.random.default_rng(number).normal(size=(number, *shape)).astype(np.float32)
+    together = segmenter.segment_all(list(images), columns=True)
+    for image, seen in zip(images, together, strict=True):
+        alone = segmenter.segment(image, columns=True)
+        for name in ("heat", "offset", "column_heat", "column_offset"):
+            size = 1e-5 if name.endswith("offset") else 1e-6  # pixels, probability
+            np.testing.assert_allclose(getattr(seen, name), getattr(alone, name), 0, size)
+
+
 def test_accuracy_at_1600_electrons_a_pixel(segmenter):
     result = judge(segmenter.segment, [validation_frame(1600.0, 1000 + k) for k in range(8)])
     score = result.score

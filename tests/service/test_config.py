@@ -42,6 +42,9 @@ def test_overrides_win_over_the_file(tmp_path):
         ('[endpoints]\nframes = "7701"\n', "endpoints.frames"),
         ("[calibration]\nlimit = 1.5\n", "calibration.limit"),
         ("[calibration]\nevery = 0\nself_train = true\n", "set calibration.every to 1"),
+        ("[segmenter]\nmax_batch = 3\n", "never reached by 2 workers"),
+        ("[segmenter]\ncuda_graph = true\n", "set analysis.workers to 1"),
+        ('[segmenter]\nprecision = "fp8"\n', "segmenter.precision"),
         ("[analysis\n", "not TOML"),
     ],
 )

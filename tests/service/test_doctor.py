@@ -18,6 +18,7 @@ class Seen:
 
     def __init__(self, providers, passed_over=()):
         self.providers, self.passed_over = providers, passed_over
+        self.precision = "fp32" if providers[0] == "cpu" else "fp16"
 
 
 def probes(gpus, segmenter, cupy=("", "")):
@@ -35,7 +36,7 @@ def test_a_machine_without_a_gpu():
     text = as_text(found)
     assert found.trouble == ""
     assert text.count("NVIDIA's driver is not installed") == 1
-    assert text.splitlines()[-1].endswith("segmenter on cpu, the rest on host")
+    assert text.splitlines()[-1].endswith("segmenter on cpu in fp32, the rest on host")
 
 
 def test_a_machine_without_cuda_libraries():
@@ -53,7 +54,7 @@ def test_a_machine_without_cuda_libraries():
 
 
 def test_a_device_that_is_asked_for_and_fails():
-    def segmenter(model, providers, threads, device, backend):
+    def segmenter(model, providers, threads, device, backend, tuning):
         assert str(device) == "cuda:0"
         raise ProviderError("provider 'cuda' did not start (no kernel image): update the driver")
 
@@ -65,7 +66,7 @@ def test_a_gpu_whose_cupy_fails_is_no_device():
     broken = ("CuPy 14.2 cannot compute (no kernel image)", "match the versions")
     running = probes(GPU, lambda *_, **__: Seen(("cuda", "cpu")), broken)
     text = as_text(examine("auto", probes=running))
-    assert "segmenter on cuda, the rest on host" in text
+    assert "segmenter on cuda in fp16, the rest on host" in text
     assert "mend: match the versions" in text
     assert "NOT USABLE: device cuda:0 cannot be used" in as_text(examine("cuda", probes=running))
 
@@ -75,13 +76,13 @@ def test_the_torch_backend_is_examined_too(tmp_path, capsys):
     settings = tmp_path / "settings.toml"
     settings.write_text('[analysis]\nbackend = "torch"\n')
     assert main(["doctor", "--config", str(settings), "--device", "cpu"]) == 0
-    assert "segmenter on torch-cpu" in capsys.readouterr().out
+    assert "segmenter on torch-cpu in fp32" in capsys.readouterr().out
 
 
 def test_a_gpu_in_use():
     found = examine("cuda", probes=probes(GPU, lambda *_, **__: Seen(("tensorrt", "cuda", "cpu"))))
     assert "serves CUDA 13.0" in as_text(found)
-    assert "segmenter on tensorrt, the rest on cuda:0" in as_text(found)
+    assert "segmenter on tensorrt in fp16, the rest on cuda:0" in as_text(found)
     assert "CuPy" not in as_text(found)
 
 
@@ -89,7 +90,7 @@ TWO = CudaReport((*GPU.devices, CudaDevice("NVIDIA A2", 16 << 30)), "13.0")
 
 
 def test_every_device_that_was_named_is_tried():
-    def segmenter(model, providers, threads, device, backend):
+    def segmenter(model, providers, threads, device, backend, tuning):
         if device.index == 1:
             raise ProviderError(
                 "provider 'cuda' did not start (no kernel image): update the driver"
@@ -100,14 +101,17 @@ def test_every_device_that_was_named_is_tried():
     assert [use.device for use in found.uses] == ["cuda:0", "cuda:1"]
     assert found.trouble.startswith("provider 'cuda' did not start")
     first, second = as_text(found).splitlines()[-2:]
-    assert first.split(maxsplit=2)[1:] == ["cuda:0", "segmenter on tensorrt, the rest on cuda:0"]
+    assert first.split(maxsplit=2)[1:] == [
+        "cuda:0",
+        "segmenter on tensorrt in fp16, the rest on cuda:0",
+    ]
     assert second.split(maxsplit=2)[1] == "cuda:1"
     assert "NOT USABLE: provider 'cuda' did not start" in second
 
 
 def test_auto_is_tried_on_every_gpu():
     def segmenter(*using):
-        return lambda model, providers, threads, device, backend: Seen(
+        return lambda model, providers, threads, device, backend, tuning: Seen(
             ("cuda", "cpu") if device.index in using else ("cpu",)
         )
 
@@ -116,7 +120,10 @@ def test_auto_is_tried_on_every_gpu():
         assert found.trouble == ""
         return [line.split(maxsplit=1)[1] for line in as_text(found).splitlines()[-2:]]
 
-    on, host = "segmenter on cuda, the rest on cuda:{}", "segmenter on cpu, the rest on host"
+    on, host = (
+        "segmenter on cuda in fp16, the rest on cuda:{}",
+        "segmenter on cpu in fp32, the rest on host",
+    )
     assert verdicts(0, 1) == [f"cuda:{k} {on.format(k)}" for k in range(2)]
     assert verdicts(1) == [f"cuda:0 passed over: it would be {host}", f"cuda:1 {on.format(1)}"]
     assert verdicts() == [f"auto   {host}", f"cuda:1 passed over: it would be {host}"]

@@ -18,6 +18,7 @@ from latticewatch.opening import open_stream
 from latticewatch.placement import Placement
 from latticewatch.recipe import recipe
 from latticewatch.seats import Seat
+from latticewatch.segmenter_options import SegmenterSettings
 from latticewatch.segmenters import Model
 from latticewatch.session import Session
 from latticewatch.tracker import TrackerSettings
@@ -42,6 +43,7 @@ def test_every_setting_of_the_analysis_is_in_it(model):
     # the model by its content, the crystal by itself
     assert set(told["analysis"]) == set(AnalysisSettings.model_fields) - {"model", "crystal"}
     assert told["analysis"]["threshold"] == 0.4
+    assert set(told["segmenter"]) == set(SegmenterSettings.model_fields) - {"engines"}
     assert told["crystal"]["name"] == "MoS2"
     assert told["model"]["sha256"] == hashlib.sha256(Path(ZOO_MODEL).read_bytes()).hexdigest()
     assert told["model"]["file"] == "defects.onnx"

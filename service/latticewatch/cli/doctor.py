@@ -28,7 +28,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Print what was found."""
     given = {key: getattr(options, key) for key in ("device", "model")}
-    settings = load_settings(options.config, analysis=given).analysis
-    found = examine(settings.device, settings.providers, settings.model, settings.backend)
+    settings = load_settings(options.config, analysis=given)
+    asked, tuning = settings.analysis, settings.segmenter.tuning
+    found = examine(asked.device, asked.providers, asked.model, asked.backend, tuning=tuning)
     print(json.dumps(found.as_plain(), indent=2) if options.json else as_text(found))
     return 1 if found.trouble else 0

@@ -1,0 +1,220 @@
+"""A model opened on some providers, and run where its frames lie.
+
+One session serves every shape. TensorRT builds its engines, and CUDA graphs are recorded, for one
+shape: there the first few shapes get a session each, with that shape fixed in it.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import logging
+import threading
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import onnxruntime
+
+from latticewatch_kernels.arrays import (
+    array_module,
+    on_device,
+    stream_address,
+    to_host,
+    wait,
+)
+from latticewatch_kernels.lattice import Array
+from latticewatch_models.captures import Captures, Shapes, run_bound
+from latticewatch_models.providers import ON_CUDA, PROVIDERS
+from latticewatch_models.tuning import (
+    Form,
+    Site,
+    Tuning,
+    default_engines,
+    engine_folder,
+    provider_options,
+)
+
+logger = logging.getLogger(__name__)
+
+#: Shapes that get a session of their own: the streams of a microscope have one or two, but a frame
+#: whose scale must be changed for the network may have any, and an engine takes minutes to build.
+MOST_SHAPES = 8
+
+
+@dataclass(frozen=True)
+class Source:
+    """What sessions are opened with.
+
+    Attributes
+    ----------
+    model, half
+        Content of the file, and of the same in 16-bit floats; none where that is not to be had.
+    threads
+        CPU threads of one run; 0 leaves it to ONNX Runtime.
+    site, tuning
+        Where and how on a GPU.
+    """
+
+    model: bytes
+    half: bytes | None = None
+    threads: int = 0
+    site: Site = field(default_factory=Site)
+    tuning: Tuning = field(default_factory=Tuning)
+
+    def halves(self, first: str) -> bool:
+        """Whether a session whose first provider is this one computes in 16-bit floats.
+
+        TensorRT brings the model to them by itself; others need it so.
+        """
+        wanted = self.tuning.halves(first)
+        return wanted and (first == "tensorrt" or self.half is not None)
+
+    def open(self, names: Sequence[str], sides: tuple[int, int] | None = None) -> Any:
+        """Session on the first of these providers that ONNX Runtime starts."""
+        form = Form(sides, self.halves(names[0]))
+        content = self.model
+        if form.half and names[0] != "tensorrt" and self.half is not None:
+            content = self.half
+        if names[0] == "tensorrt":
+            form = replace(form, engines=self._engines(form))
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = self.threads
+        if sides is not None:
+            fixed = dict(zip(("height", "width"), sides, strict=True))
+            if self.tuning.cuda_graph:
+                # with the number of frames free, nodes that look at shapes stay on the host
+                fixed["batch"] = 1
+            for name, size in fixed.items():
+                options.add_free_dimension_override_by_name(name, size)
+        wanted = [
+            (PROVIDERS[name], provider_options(name, self.site, form, self.tuning))
+            for name in names
+        ]
+        return onnxruntime.InferenceSession(content, options, providers=wanted)
+
+    def _engines(self, form: Form) -> str:
+        """Folder of the engines of a form, made if need be; empty where it cannot be."""
+        root = self.tuning.engines or default_engines()
+        folder = engine_folder(root, self.model, self.site, form, self.tuning, _version())
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            logger.warning(
+                "TensorRT's engines are not kept, and built at every start: %s: %s; set "
+                "segmenter.engines to a folder that can be written", folder, error.strerror,
+            )  # fmt: skip
+            return ""
+        return str(folder)
+
+
+class Opened:
+    """Sessions of one model on the same providers; threads may share them.
+
+    Parameters
+    ----------
+    source
+        What they are opened with.
+    names
+        Providers by their short names, in order.
+    """
+
+    def __init__(self, source: Source, names: Sequence[str]) -> None:
+        self._source, self._names = source, tuple(names)
+        self._session = source.open(names)
+        #: Short names of the providers in use, the one that counts first.
+        self.used = _used(self._session)
+        #: Whether CUDA graphs are recorded.
+        self.graphs = source.tuning.cuda_graph and self.used[0] in ON_CUDA
+        #: Whether it computes in 16-bit floats.
+        self.half = source.halves(self._names[0])
+        self._fixed: dict[tuple[int, int], tuple[Any, Captures]] = {}
+        self._others: Any = None
+        self._lock = threading.Lock()
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        """The strings that are stored in the file."""
+        return dict(self._session.get_modelmeta().custom_metadata_map)
+
+    @property
+    def batches(self) -> bool:
+        """Whether the file takes any number of frames at once."""
+        return not isinstance(self._session.get_inputs()[0].shape[0], int)
+
+    def run(self, frames: Array, outputs: Shapes) -> list[Array]:
+        """Run once, on the side where the frames lie or on the host if it cannot be there.
+
+        Parameters
+        ----------
+        frames
+            (n, 1, H, W), float32, contiguous.
+        outputs
+            Name and shape of each output that is wanted.
+        """
+        session, captures = self._for(frames)
+        site = self._source.site
+        if self.used[0] not in ON_CUDA:
+            if not on_device(frames):
+                return run_on_host(session, frames, outputs)
+            xp = array_module(frames)
+            below = run_on_host(session, to_host(frames), outputs)
+            return [xp.asarray(result) for result in below]
+        if not on_device(frames):
+            # ONNX Runtime's handles on one stream serve one launching thread at a time
+            with self._lock if site.stream else nullcontext():
+                return run_on_host(session, frames, outputs)
+        shared = site.stream != 0 and site.stream == stream_address()
+        if not shared:
+            # a session works on a stream of its own, and is done with it when it returns
+            wait(frames)
+        with self._lock:
+            if captures is None:
+                return run_bound(session, frames, outputs, site.index, shared)
+            return captures.run(frames, outputs, shared)
+
+    def _for(self, frames: Array) -> tuple[Any, Captures | None]:
+        """Session for frames of a shape, and its recordings where it has any."""
+        if self.used[0] != "tensorrt" and not self.graphs:
+            return self._session, None
+        number, _, rows, columns = frames.shape
+        if self.graphs and number != 1:
+            return self._session, None
+        with self._lock:
+            known = self._fixed.get((rows, columns))
+            if known is None and len(self._fixed) >= MOST_SHAPES:
+                return self._other(), None
+            if known is None:
+                session = self._source.open(self._names, (rows, columns))
+                known = session, Captures(session, self._source.site.index)
+                self._fixed[rows, columns] = known
+        session, captures = known
+        return session, captures if self.graphs and on_device(frames) else None
+
+    def _other(self) -> Any:
+        """Session for shapes that get none of their own; TensorRT would build engines for each."""
+        if self.used[0] != "tensorrt":
+            return self._session
+        if self._others is None:
+            self._others = self._source.open(self._names[1:] or ("cpu",))
+        return self._others
+
+
+def run_on_host(session: Any, frames: np.ndarray, outputs: Shapes) -> list[Array]:
+    """Run a session on arrays of the host."""
+    (source,) = (known.name for known in session.get_inputs())
+    return list(session.run(list(outputs), {source: frames}))
+
+
+def _used(session: Any) -> tuple[str, ...]:
+    short = {full: name for name, full in PROVIDERS.items()}
+    return tuple(short[full] for full in session.get_providers() if full in short)
+
+
+def _version() -> str:
+    """Versions that engines depend on: ONNX Runtime's, and TensorRT's where a package has it."""
+    try:
+        return f"{onnxruntime.__version__}-trt-{importlib.metadata.version('tensorrt')}"
+    except importlib.metadata.PackageNotFoundError:
+        return str(onnxruntime.__version__)

@@ -1,0 +1,162 @@
+"""How sessions are opened on a GPU, as data: options of ONNX Runtime's providers by their names.
+
+The names and their meanings are those of ONNX Runtime's pages on its CUDA and TensorRT providers.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+#: Providers that need a GPU, by their short names. Each lives in a shared library of its own in
+#: ONNX Runtime's package.
+GPU_PROVIDERS = ("tensorrt", "cuda")
+
+Precision = Literal["auto", "fp32", "fp16"]
+
+#: Hexadecimal digits of a model's hash in the name of a folder of engines.
+_DIGITS = 16
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """What a user may choose of it.
+
+    Attributes
+    ----------
+    precision
+        ``fp32`` or ``fp16`` everywhere; ``auto``: fp16 on a GPU, fp32 on the host.
+    cuda_graph
+        Record the work of a single frame of each shape once and start it at one stroke after that.
+        No other thread may use the GPU while it is recorded: for one worker alone.
+    most
+        Frames of a batch at most.
+    engines
+        Folder where TensorRT's engines are kept; none takes `default_engines`.
+    """
+
+    precision: Precision = "auto"
+    cuda_graph: bool = False
+    most: int = 1
+    engines: Path | None = None
+
+    def halves(self, provider: str) -> bool:
+        """Whether a provider, by its short name, is to compute in 16-bit floats."""
+        return self.precision == "fp16" or (self.precision == "auto" and provider in GPU_PROVIDERS)
+
+
+@dataclass(frozen=True)
+class Site:
+    """Where a session is opened.
+
+    Attributes
+    ----------
+    index, name
+        Number of the CUDA device, and what its driver calls it.
+    stream
+        Address of the CUDA stream that it shares with CuPy; 0 for one of its own.
+    """
+
+    index: int = 0
+    name: str = ""
+    stream: int = 0
+
+
+@dataclass(frozen=True)
+class Form:
+    """What a session is opened for.
+
+    Attributes
+    ----------
+    sides
+        Rows and columns of its frames, if it is for one shape alone.
+    half
+        Whether in 16-bit floats.
+    engines
+        Folder of the engines of this form; empty to keep none.
+    """
+
+    sides: tuple[int, int] | None = None
+    half: bool = False
+    engines: str = field(default="", compare=False)
+
+
+def provider_options(name: str, site: Site, form: Form, tuning: Tuning) -> dict[str, str]:
+    """Options of a provider, by its short name; none for those of the host.
+
+    TF32, which CUDA takes for float32 products by default, has the 10 bits of mantissa of a 16-bit
+    float: where 32 bits are asked for it is off.
+    """
+    if name not in GPU_PROVIDERS:
+        return {}
+    options = {"device_id": str(site.index)}
+    if site.stream:  # 0, the default stream, would be read as no stream at all
+        options["user_compute_stream"] = str(site.stream)
+    graph = tuning.cuda_graph and form.sides is not None
+    if name == "cuda":
+        options["use_tf32"] = _flag(form.half)
+        if graph:
+            options["enable_cuda_graph"] = "1"
+        return options
+    options["trt_fp16_enable"] = _flag(form.half)
+    if graph:
+        options["trt_cuda_graph_enable"] = "1"
+    if form.engines:
+        options |= {
+            "trt_engine_cache_enable": "1",
+            "trt_engine_cache_path": form.engines,
+            "trt_timing_cache_enable": "1",
+            "trt_timing_cache_path": form.engines,
+        }
+    if form.sides is not None:
+        rows, columns = form.sides
+        for bound, number in (("min", 1), ("opt", tuning.most), ("max", tuning.most)):
+            options[f"trt_profile_{bound}_shapes"] = f"frame:{number}x1x{rows}x{columns}"
+    return options
+
+
+def _flag(on: bool) -> str:
+    return "1" if on else "0"
+
+
+def engine_folder(
+    root: Path, model: bytes, site: Site, form: Form, tuning: Tuning, version: str
+) -> Path:
+    """Folder of the engines of one model, shape, precision and device.
+
+    ONNX Runtime names an engine by the graph and the device's architecture and asks for old ones to
+    be removed when anything else changes; here another folder is taken.
+
+    Parameters
+    ----------
+    root
+        Folder of all engines.
+    model
+        Content of the file.
+    site, form, tuning
+        What it is built for. The device counts by its name, not by its number.
+    version
+        Of ONNX Runtime and TensorRT.
+    """
+    rows, columns = form.sides or (0, 0)
+    shape, precision = f"{tuning.most}x{rows}x{columns}", "fp16" if form.half else "fp32"
+    digest = hashlib.sha256(model).hexdigest()[:_DIGITS]
+    return root / digest / "-".join((shape, precision, _plain(site.name), _plain(version)))
+
+
+def _plain(text: str) -> str:
+    """Give a text as part of a folder's name."""
+    return re.sub(r"[^A-Za-z0-9.]+", "-", text).strip("-") or "unknown"
+
+
+def default_engines() -> Path:
+    """Folder of engines where none is named: the service's cache, or the user's."""
+    given = os.environ.get("CACHE_DIRECTORY")  # by systemd
+    if given:
+        return Path(given) / "engines"
+    user = os.environ.get("XDG_CACHE_HOME")
+    return (Path(user) if user else Path.home() / ".cache") / "latticewatch" / "engines"

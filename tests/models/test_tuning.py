@@ -1,0 +1,100 @@
+"""What a GPU is asked for, as data: the documented options of ONNX Runtime's providers."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from latticewatch_models.tuning import (
+    Form,
+    Site,
+    Tuning,
+    default_engines,
+    engine_folder,
+    provider_options,
+)
+
+SITE = Site(1, "NVIDIA H100 80GB HBM3", 4096)
+FIXED = Form((512, 384), half=True, engines="/cache")
+
+
+def test_the_host_is_asked_for_nothing():
+    for name in ("cpu", "openvino"):
+        assert provider_options(name, SITE, FIXED, Tuning(cuda_graph=True)) == {}
+
+
+def test_cuda_works_on_the_stream_that_it_is_given():
+    assert provider_options("cuda", SITE, Form(), Tuning()) == {
+        "device_id": "1", "user_compute_stream": "4096", "use_tf32": "0",
+    }  # fmt: skip
+    assert "user_compute_stream" not in provider_options("cuda", Site(), Form(), Tuning())
+
+
+def test_cuda_records_graphs_of_fixed_shapes_alone():
+    graphs = Tuning(cuda_graph=True)
+    assert provider_options("cuda", SITE, FIXED, graphs)["enable_cuda_graph"] == "1"
+    assert "enable_cuda_graph" not in provider_options("cuda", SITE, Form(), graphs)
+    assert "enable_cuda_graph" not in provider_options("cuda", SITE, FIXED, Tuning())
+
+
+def test_tensorrt_builds_for_a_shape_and_keeps_what_it_built():
+    assert provider_options("tensorrt", SITE, FIXED, Tuning(cuda_graph=True, most=16)) == {
+        "device_id": "1",
+        "user_compute_stream": "4096",
+        "trt_fp16_enable": "1",
+        "trt_cuda_graph_enable": "1",
+        "trt_engine_cache_enable": "1",
+        "trt_engine_cache_path": "/cache",
+        "trt_timing_cache_enable": "1",
+        "trt_timing_cache_path": "/cache",
+        "trt_profile_min_shapes": "frame:1x1x512x384",
+        "trt_profile_opt_shapes": "frame:16x1x512x384",
+        "trt_profile_max_shapes": "frame:16x1x512x384",
+    }
+    assert provider_options("tensorrt", Site(), Form(), Tuning()) == {
+        "device_id": "0", "trt_fp16_enable": "0",
+    }  # fmt: skip
+
+
+def test_sixteen_bits_are_for_the_gpu_unless_asked_for():
+    assert [Tuning().halves(name) for name in ("tensorrt", "cuda", "openvino", "cpu")] == [
+        True, True, False, False,
+    ]  # fmt: skip
+    assert Tuning("fp16").halves("cpu")
+    assert not Tuning("fp32").halves("cuda")
+
+
+KEYS = st.tuples(
+    st.binary(max_size=3),
+    st.sampled_from(["NVIDIA H100", "NVIDIA H200", ""]),
+    st.booleans(),
+    st.tuples(st.integers(16, 18), st.integers(16, 18)),
+    st.integers(1, 3),
+    st.sampled_from(["1.31.0", "1.32.0", "1.31.0-trt-10.9"]),
+)
+
+
+def folder(key):
+    model, name, half, sides, most, version = key
+    site, form = Site(0, name), Form(sides, half)
+    return engine_folder(Path("/root"), model, site, form, Tuning(most=most), version)
+
+
+@given(KEYS, KEYS)
+def test_engines_of_two_kinds_never_meet(one, other):
+    assert (folder(one) == folder(other)) == (one == other)
+    assert folder(one).relative_to("/root").parts == folder(one).parts[2:]
+
+
+def test_engines_follow_the_kind_of_a_device_not_its_number():
+    here = engine_folder(Path("/root"), b"", SITE, FIXED, Tuning(), "1")
+    assert here == engine_folder(Path("/root"), b"", replace(SITE, index=3), FIXED, Tuning(), "1")
+
+
+def test_engines_are_kept_in_the_cache(monkeypatch):
+    monkeypatch.setenv("CACHE_DIRECTORY", "/var/cache/latticewatch")
+    assert default_engines() == Path("/var/cache/latticewatch/engines")
+    monkeypatch.delenv("CACHE_DIRECTORY")
+    monkeypatch.setenv("XDG_CACHE_HOME", "/home/user/cache")
+    assert default_engines() == Path("/home/user/cache/latticewatch/engines")
