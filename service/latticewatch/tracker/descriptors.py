@@ -112,7 +112,8 @@ def describe(
     """
     first, second, third = neighbours.T
     low, high = np.minimum(first, second), np.maximum(first, second)
-    points = np.empty((len(centre), MEASURED + scores.shape[1]))
+    # Number by number in memory: detections are many, numbers of each are few.
+    points = np.empty((MEASURED + scores.shape[1], len(centre))).T
     points[:, CENTRE] = centre
     darkest, middle, brightest = points[:, AROUND].T
     np.minimum(low, third, out=darkest)

@@ -29,7 +29,7 @@ from .watching import Watch
 from .words import WordCounts
 
 #: Version of the saved layout; a state of another version is refused.
-VERSION = 3
+VERSION = 4
 #: Places in `Memory.optics`.
 CONSTANT, CRYSTALLINE, DISORDERED, HOLE, DENSITY, HEIGHT, NOISE = range(7)
 

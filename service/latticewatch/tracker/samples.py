@@ -75,7 +75,7 @@ class ClassSums:
         return cls(blank, blank, blank, blank, blank, np.zeros((k, PATCH_SIZE**2)))
 
     def add(self, r: np.ndarray, points: np.ndarray, sample: Sample) -> ClassSums:
-        """Fold detections with responsibilities r (n, room) and descriptors (n, d) in."""
+        """Fold detections with responsibilities r (room, n) and descriptors (n, d) in."""
         n = len(sample)
         # One product for all that is kept by sublattice or of three neighbours.
         values = np.empty((5, 3, n))
@@ -84,11 +84,11 @@ class ClassSums:
         values[2] = values[1] * points[:, CENTRE]
         values[3] = points[:, AROUND].T
         values[4] = values[3] ** 2
-        sums = (r.T @ values.reshape(15, n).T).reshape(-1, 5, 3)
+        sums = (r @ values.reshape(15, n).T).reshape(-1, 5, 3)
         # Patches are not widened for their sum over a frame, which is many times as exact as they.
         patches, image = sample.patches.reshape(n, -1), self.image.copy()
         used = np.flatnonzero(sums[:, 0].any(axis=1))
-        image[used] += r[:, used].T.astype(patches.dtype) @ patches
+        image[used] += r[used].astype(patches.dtype) @ patches
         return ClassSums(
             self.weight + sums[:, 0],
             self.centre + sums[:, 1],
