@@ -18,7 +18,7 @@ from latticewatch.analysis import Stopwatch, _describe
 from latticewatch.tracker.descriptors import describe, update_basis
 from latticewatch.tracker.mixture import Mixture, learn, steps_behind
 from latticewatch.tracker.mixture_start import warm_start
-from latticewatch.tracker.moments import products
+from latticewatch.tracker.moments import Moments, products
 from latticewatch.tracker.settings import TrackerSettings
 from latticewatch_kernels.conditioning import condition
 from latticewatch_kernels.labelling import label

@@ -20,7 +20,7 @@ from latticewatch.tracker.mixture import (
     steps_behind,
 )
 from latticewatch.tracker.mixture_start import reduced, warm_start
-from latticewatch.tracker.moments import Moments, packed, products, unpacked
+from latticewatch.tracker.moments import Moments, coefficients, packed, products, unpacked
 
 FLOOR = 1e-6
 
@@ -133,6 +133,17 @@ def test_moments_are_the_sums_and_gathered_frame_by_frame_they_are_those_of_all(
     second = np.einsum("nk,ni,nj->kij", r, u, u)
     np.testing.assert_allclose(unpacked(gathered.sums), second, atol=1e-12)
     np.testing.assert_array_equal(packed(unpacked(gathered.sums)), gathered.sums)
+
+
+@given(st.integers(0, 10_000), st.integers(1, 12), st.integers(0, 40))
+@settings(max_examples=30, deadline=None)
+def test_quadratic_forms_are_sums_of_products(seed, d, n):
+    rng = np.random.default_rng(seed)
+    points, forms = rng.normal(size=(n, d)), rng.normal(size=(3, d + 1, d + 1))
+    forms = forms + forms.transpose(0, 2, 1)
+    u = np.column_stack([np.ones(n), points])
+    expected = np.einsum("ni,kij,nj->kn", u, forms, u)
+    np.testing.assert_allclose(coefficients(forms) @ products(points), expected, atol=1e-10)
 
 
 @given(st.floats(0, 500), st.integers(1, 9), st.floats(0.55, 1.0))

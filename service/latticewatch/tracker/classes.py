@@ -117,7 +117,7 @@ class Classifier:
             if len(buffer) < settings.warm_up:
                 return replace(self, buffer=buffer)
             return _warmed(buffer, settings, floor)
-        missed = look.patches.residual_share()
+        missed = self.basis.residual_share(sample.patches, look.patches)
         now = self.residual[1] + RESIDUAL_WEIGHT * (missed - self.residual[1])
         told = replace(
             self,
@@ -203,7 +203,7 @@ def _warmed(buffer: Sample, settings: TrackerSettings, floor: float) -> Classifi
         bic=dict(zip(settings.class_choices, bic, strict=True)),
     )
     seen = roster.spread(mixture.told(products(points))[0])
-    missed = patches.residual_share()
+    missed = basis.residual_share(rows, patches)
     return replace(
         blank,
         basis=basis,

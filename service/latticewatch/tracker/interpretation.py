@@ -22,16 +22,13 @@ Plain = dict[str, object]
 
 def class_moments(sums: ClassSums) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Shares over sublattices, mean column intensity, its standard error, spread; each (K, 3)."""
-    weight = sums.weight
+    weight, centre, squares = sums.columns[:, :3].transpose(1, 0, 2).copy()
     shares = weight / np.maximum(weight.sum(axis=1, keepdims=True), 1e-12)
-    safe = np.maximum(weight, 1e-12)
-    mean = sums.centre / safe
-    spread = np.maximum(sums.squares / safe - mean**2, 0.0)
     # With fewer than one member's worth of weight there is no mean to speak of.
-    known = weight >= 1.0
-    error = np.sqrt(spread / np.maximum(weight, 1.0))
-    error = np.where(known, error, 0.0)
-    return shares * known, np.where(known, mean, np.nan), error, np.sqrt(spread) * known
+    known, safe = weight >= 1.0, np.maximum(weight, 1.0)
+    mean = centre / safe
+    spread = np.sqrt(np.maximum(squares / safe - mean**2, 0.0)) * known
+    return shares * known, np.where(known, mean, np.nan), spread / np.sqrt(safe), spread
 
 
 def joint_readings(

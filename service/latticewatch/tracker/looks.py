@@ -139,6 +139,6 @@ def density(ratio: np.ndarray, level: np.ndarray, noise: tuple[float, float]) ->
     exponent *= np.float32(-0.5)
     # Beyond twelve deviations nothing is left beside `ODDITY`; powers that underflow are slow.
     np.maximum(exponent, np.float32(LEAST_LOG), out=exponent)
-    found = np.exp(exponent, out=exponent)
-    found *= scale * np.float32(NORMAL)
-    return found
+    np.exp(exponent, out=exponent)
+    exponent *= scale * np.float32(NORMAL)
+    return np.asarray(exponent)
