@@ -5,12 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from latticewatch.detections import PATCH_SIZE
-from latticewatch.vacancies import SUBLATTICE, lost_shares
+from latticewatch.vacancies import SUBLATTICE
 from latticewatch_models.crystal import Crystal
 
-from .column_evidence import dark_levels
 from .column_ratio import LATER_LOOKS, MEMBERS, Measured, of_looks, of_members
-from .fusion import amounts_of
+from .composition import as_one, composition, held
 from .memory import Memory
 from .samples import ClassSums
 from .settings import TrackerSettings
@@ -110,17 +109,6 @@ def _intensity(measured: Measured | None, host: float, credible: float) -> Plain
     }
 
 
-def _held(measured: Measured | None, site: int, crystal: Crystal) -> Plain | None:
-    """Part of the looks that is each reading; None where they were not read one by one."""
-    if measured is None or not measured.held:
-        return None
-    names = [*dark_levels(crystal)]
-    if site == SUBLATTICE:
-        lost = lost_shares(crystal)
-        names = [crystal.readings[lost.index(amount)].species for amount in amounts_of(crystal)]
-    return dict(zip(names, measured.held, strict=True))
-
-
 def class_statistics(
     memory: Memory, table: Readings, settings: TrackerSettings, crystal: Crystal
 ) -> list[Plain]:
@@ -142,14 +130,17 @@ def class_statistics(
             mean[k, site], error[k, site] = one.value, one.error
             # later looks were not chosen by their noise: their mean is what it is
             spread[k, site] *= one.by == MEMBERS
-    named = by_species(table, class_posterior(table, shares, mean, error, spread))
+    posterior = class_posterior(table, shares, mean, error, spread)
+    named = by_species(table, posterior)
     result: list[Plain] = []
     for place in np.argsort(roster.numbers):
         k = int(roster.numbers[place])
         site = int(sums.weight[k].argmax())
         members = float(sums.weight[k].sum())
         order = [i for i in np.argsort(-named[k], kind="stable") if named[k, i] > 0]
-        own = {table.names[i]: float(named[k, i]) for i in order}
+        looks = [held(one, site, crystal) for site, one in enumerate(measured[k])]
+        parts = composition(table, posterior[k], shares[k], looks)
+        own = as_one({table.names[i]: float(named[k, i]) for i in order}, parts)
         around = surroundings(
             table,
             site,
@@ -161,7 +152,7 @@ def class_statistics(
             for e in np.flatnonzero((table.sublattice == site) & ~table.host)
         }
         host = float(hosts[site])
-        readings = joint_readings(own or {UNKNOWN: 1.0}, around, crystal)
+        readings = joint_readings(own, around, crystal)
         image = sums.image[k] / max(members, 1e-12)
         result.append(
             {
@@ -169,14 +160,15 @@ def class_statistics(
                 "since_frame": int(roster.since[k]),
                 "weight": float(mixture.weights[place]),
                 "members": members,
-                "species": next(iter(own), UNKNOWN),
+                "species": next(iter(own)),
                 "posterior": own,
                 "reading": next(iter(readings)),
                 "readings": readings,
                 "sublattice": site,
                 "sublattice_shares": shares[k].tolist(),
                 **_intensity(measured[k][site], host, settings.credible),
-                "held": _held(measured[k][site], site, crystal),
+                "held": looks[site],
+                "composition": parts,
                 "expected": expected,
                 "host": host,
                 "expected_ratio": {n: _ratio(v, host) for n, v in expected.items()},
