@@ -13,7 +13,7 @@ from latticewatch_models.crystal import Crystal
 from .column_evidence import dark_levels
 from .column_ratio import Measured
 from .fusion import amounts_of
-from .species import UNKNOWN, Readings
+from .species import UNKNOWN, Readings, by_species
 
 #: Least part of a class that must be one species for the class to be named after it.
 PURE = 0.75
@@ -51,14 +51,19 @@ def composition(
         their mean is read as.
     """
     parts: defaultdict[str, float] = defaultdict(float)
-    for entry, p in enumerate(posterior[1:].tolist()):
-        if looks[table.sublattice[entry]] is None:
-            parts[table.names[table.code[entry]]] += p
-    for share, read in zip(shares.tolist(), looks, strict=True):
-        for name, part in (read or {}).items():
+    for site, (share, read) in enumerate(zip(shares.tolist(), looks, strict=True)):
+        here = np.where(table.sublattice == site, posterior[1:], 0.0)
+        found = {_likeliest(table, here, share): 1.0} if read is None else read
+        for name, part in found.items():
             parts[name] += share * part
     parts[UNKNOWN] += max(1.0 - sum(parts.values()), 0.0)
     return dict(sorted(parts.items(), key=lambda item: -item[1]))
+
+
+def _likeliest(table: Readings, posterior: np.ndarray, share: float) -> str:
+    """Species of greatest posterior; what the entries (n,) leave of `share` is "unknown"."""
+    named = by_species(table, np.append(share - posterior.sum(), posterior)[None])[0]
+    return table.names[int(named.argmax())]
 
 
 def as_one(posterior: dict[str, float], parts: Mapping[str, float]) -> dict[str, float]:
