@@ -10,8 +10,9 @@ import numpy as np
 from latticewatch.tracker.class_changes import judge
 from latticewatch.tracker.class_watch import ClassWatch, Verdict
 from latticewatch.tracker.classes import Classifier
-from latticewatch.tracker.mixture import Moments, reordered, steps_behind
+from latticewatch.tracker.mixture import reordered, steps_behind
 from latticewatch.tracker.mixture_start import warm_start
+from latticewatch.tracker.moments import Moments, products
 from latticewatch.tracker.settings import TrackerSettings
 
 
@@ -96,15 +97,17 @@ def follow(
     floor = (0.5 * SIGMA) ** 2
     classifier = warmed(frames, settings, floor)
     for number, frame in enumerate(frames):
-        by_component = classifier.mixture.responsibilities(frame.points)[0]
+        table = products(frame.points)
+        by_component = classifier.mixture.told(table)[0]
         r = classifier.roster.spread(by_component)
-        pending = classifier.pending + Moments.of(frame.points, by_component)
-        watch = classifier.watch.noted(r, frame.points, frame.site, settings.seed)
+        pending = classifier.pending + Moments.of(table, by_component)
+        best = r.argmax(axis=0)
+        watch = classifier.watch.noted(r, best, frame.points, frame.site, settings.seed)
         classifier = replace(classifier, pending=pending, watch=watch)
         if pending.n >= settings.batch:
             classifier = classifier.caught_up(settings)
         classifier, verdict = judge(classifier, number, settings)
-        yield classifier, frame, r.argmax(axis=1), verdict
+        yield classifier, frame, best, verdict
 
 
 def changes(

@@ -16,8 +16,9 @@ from sklearn.mixture import GaussianMixture
 
 from latticewatch.analysis import Stopwatch, _describe
 from latticewatch.tracker.descriptors import describe, update_basis
-from latticewatch.tracker.mixture import Mixture, Moments, learn, steps_behind
+from latticewatch.tracker.mixture import Mixture, learn, steps_behind
 from latticewatch.tracker.mixture_start import warm_start
+from latticewatch.tracker.moments import Moments, products
 from latticewatch.tracker.settings import TrackerSettings
 from latticewatch_kernels.conditioning import condition
 from latticewatch_kernels.labelling import label
@@ -99,7 +100,8 @@ def apart(n: int, seed: int, classes: int = 5, d: int = 10) -> Scene:
 
 def step(mixture: Mixture, points: np.ndarray, floor: float) -> Mixture:
     """Let the mixture learn what one frame brings, as the tracker does."""
-    gathered = Moments.of(points, mixture.responsibilities(points)[0])
+    table = products(points)
+    gathered = Moments.of(table, mixture.told(table)[0])
     return learn(mixture, gathered, BATCH, TrackerSettings().step_exponent, floor)
 
 

@@ -122,7 +122,7 @@ def test_a_frame_teaches_with_the_class_probabilities_that_it_was_told_with(monk
     def learning(self, sample, look, *rest):
         after = learnt(self, sample, look, *rest)
         if look is not None:
-            record.append((self.mixture, look.probability[:, self.roster.numbers], after.mixture))
+            record.append((self.mixture, look.probability[self.roster.numbers], after.mixture))
         return after
 
     monkeypatch.setattr(Classifier, "learnt", learning)
@@ -136,12 +136,12 @@ def test_a_frame_teaches_with_the_class_probabilities_that_it_was_told_with(monk
         gathered.append(r)
         if after is before:
             continue
-        told = np.concatenate(gathered)
-        passed, gathered, steps = len(told) / 70, [], steps + 1
+        told = np.concatenate(gathered, axis=1)
+        passed, gathered, steps = told.shape[1] / 70, [], steps + 1
         kept = (1 - (before.steps + 2) ** -0.7) * (1 - (before.steps + 3) ** -0.7) ** (passed - 1)
         assert 1 < passed <= 2
-        expected = kept * before.s0 + (1 - kept) * told.mean(axis=0)
-        np.testing.assert_allclose(after.s0, expected, rtol=1e-9)
+        expected = kept * before.sums[:, 0] + (1 - kept) * told.mean(axis=1)
+        np.testing.assert_allclose(after.sums[:, 0], expected, rtol=1e-9)
         assert after.steps == pytest.approx(before.steps + passed)
     assert steps == len(record) // 2 >= 4  # two frames of 44 defects make one step
 
@@ -153,9 +153,9 @@ def test_what_is_pending_is_learnt_before_classes_change():
     floor = classifier.floor
     changed = classifier.with_classes(lambda m: merged(m, 0, 2, floor), options)
     assert changed.pending.n == 0
-    assert changed.pending.s2.shape == changed.mixture.s2.shape == (3, 10, 10)
+    assert changed.pending.sums.shape == changed.mixture.sums.shape == (3, 66)
     first = learn(classifier.mixture, classifier.pending, 100, options.step_exponent, floor)
-    for name in ("s0", "s1", "s2", "means", "covariances"):
+    for name in ("sums", "means", "covariances"):
         expected = getattr(merged(first, 0, 2, floor), name)
         np.testing.assert_array_equal(getattr(changed.mixture, name), expected)
 

@@ -30,7 +30,8 @@ def looks(rng, n, distance, shares=(0.5, 0.5)):
 def noted(watch, rng, distance, times=1, shares=(0.5, 0.5)):
     for _ in range(times):
         x, r = looks(rng, int(MEMORY) // 10, distance, shares)
-        watch = watch.noted(np.hstack([r, np.zeros((len(r), 1))]), x[:, None], np.arange(len(x)), 0)
+        r = np.vstack([r.T, np.zeros(len(r))])
+        watch = watch.noted(r, r.argmax(axis=0), x[:, None], np.arange(len(x)), 0)
     return watch
 
 
@@ -66,12 +67,17 @@ def test_only_what_was_apart_can_become_one_and_only_if_it_stays_so():
     assert not any(pairs_after(*[6.0] * 4, *[0.5, 6.0] * 6))  # a fit of it
 
 
+def one_class(watch, points):
+    n = len(points)
+    return watch.noted(np.ones((1, n)), np.zeros(n, int), points, np.arange(n), 0)
+
+
 def classes_after(*distances):
     watch, rng, told, frame = ClassWatch.empty(1, 4), np.random.default_rng(2), [], 0
     for distance in distances:
         points = rng.normal(size=(400, 4))
         points[:, 1] += distance * (rng.random(400) < 0.5)
-        watch = watch.noted(np.ones((400, 1)), points, np.arange(400), 0)
+        watch = one_class(watch, points)
         frame += JUDGE_EVERY
         watch, verdict = judge_class(watch, frame, 0.25, 1e-6)
         told.append(verdict is not None)
@@ -88,12 +94,12 @@ def test_only_what_was_one_can_become_two_and_only_if_it_stays_so():
 
 def test_classes_are_judged_on_new_descriptors_and_not_in_every_frame():
     watch, rng = ClassWatch.empty(1, 2), np.random.default_rng(3)
-    watch = watch.noted(np.ones((400, 1)), rng.normal(size=(400, 2)), np.arange(400), 0)
+    watch = one_class(watch, rng.normal(size=(400, 2)))
     first, _ = judge_class(watch, 0, 0.25, 1e-6)
     assert first.one[0] == 1
     again, _ = judge_class(first, JUDGE_EVERY, 0.25, 1e-6)  # nothing new
     assert again.one[0] == 1
-    more = first.noted(np.ones((400, 1)), rng.normal(size=(400, 2)), np.arange(400), 0)
+    more = one_class(first, rng.normal(size=(400, 2)))
     assert judge_class(more, JUDGE_EVERY - 1, 0.25, 1e-6)[0].one[0] == 1
     assert judge_class(more, JUDGE_EVERY, 0.25, 1e-6)[0].one[0] == 2
 

@@ -84,11 +84,11 @@ def run():
     def learning(self, sample, look, *rest):
         after = learnt(self, sample, look, *rest)
         if look is not None:
-            record.taught.append((sample, look.probability))
+            record.taught.append((sample, look.probability.T))
         else:
             record.waiting.append(sample)
             if after.mixture is not None:
-                record.taught += [(s, after.look(s).probability) for s in record.waiting]
+                record.taught += [(s, after.look(s).probability.T) for s in record.waiting]
         return after
 
     whole = Tracker(SETTINGS, CRYSTAL)

@@ -12,7 +12,6 @@ from sklearn.metrics import adjusted_rand_score
 from sklearn.mixture import GaussianMixture
 
 from latticewatch.tracker.mixture import (
-    Moments,
     divided,
     learn,
     merged,
@@ -21,6 +20,7 @@ from latticewatch.tracker.mixture import (
     steps_behind,
 )
 from latticewatch.tracker.mixture_start import reduced, warm_start
+from latticewatch.tracker.moments import Moments, coefficients, packed, products, unpacked
 
 FLOOR = 1e-6
 
@@ -44,7 +44,8 @@ def online(points, warm=500, batch=100, diagonal=False):
 
 
 def taught(mixture, points, batch=100, exponent=0.7, floor=FLOOR):
-    moments = Moments.of(points, mixture.responsibilities(points)[0])
+    table = products(points)
+    moments = Moments.of(table, mixture.told(table)[0])
     return learn(mixture, moments, batch, exponent, floor)
 
 
@@ -114,7 +115,7 @@ def test_one_class_taken_out_of_another_and_put_back_changes_nothing():
     assert two.weights.sum() == pytest.approx(1.0)
     np.testing.assert_allclose(two.means[[2, 5]], means)
     one = merged(two, 2, 5, FLOOR)
-    for name in ("weights", "means", "covariances", "s0", "s1", "s2"):
+    for name in ("weights", "means", "covariances", "sums"):
         np.testing.assert_allclose(getattr(one, name), getattr(whole, name), atol=1e-9)
 
 
@@ -126,13 +127,23 @@ def test_moments_are_the_sums_and_gathered_frame_by_frame_they_are_those_of_all(
     gathered = Moments.empty(5, 3)
     cuts = np.sort(rng.integers(0, 201, 4))
     for part in np.split(np.arange(200), cuts):
-        gathered = gathered + Moments.of(points[part], r[part])
+        gathered = gathered + Moments.of(products(points[part]), r[part].T)
     assert gathered.n == 200
-    np.testing.assert_allclose(gathered.s0, r.sum(axis=0))
-    np.testing.assert_allclose(gathered.s1, np.einsum("nk,ni->ki", r, points), atol=1e-12)
-    np.testing.assert_allclose(
-        gathered.s2, np.einsum("nk,ni,nj->kij", r, points, points), atol=1e-12
-    )
+    u = np.column_stack([np.ones(200), points])
+    second = np.einsum("nk,ni,nj->kij", r, u, u)
+    np.testing.assert_allclose(unpacked(gathered.sums), second, atol=1e-12)
+    np.testing.assert_array_equal(packed(unpacked(gathered.sums)), gathered.sums)
+
+
+@given(st.integers(0, 10_000), st.integers(1, 12), st.integers(0, 40))
+@settings(max_examples=30, deadline=None)
+def test_quadratic_forms_are_sums_of_products(seed, d, n):
+    rng = np.random.default_rng(seed)
+    points, forms = rng.normal(size=(n, d)), rng.normal(size=(3, d + 1, d + 1))
+    forms = forms + forms.transpose(0, 2, 1)
+    u = np.column_stack([np.ones(n), points])
+    expected = np.einsum("ni,kij,nj->kn", u, forms, u)
+    np.testing.assert_allclose(coefficients(forms) @ products(points), expected, atol=1e-10)
 
 
 @given(st.floats(0, 500), st.integers(1, 9), st.floats(0.55, 1.0))
@@ -154,19 +165,16 @@ def test_the_first_step_after_a_batch_fit_weighs_its_points_half_as_much_as_the_
 def test_steps_of_equal_weight_make_the_statistics_batch_averages():
     points, _ = sample(np.random.default_rng(6), 1000, 2.5)
     mixture, r = online(points[:200], warm=200), []
-    first = Moments.of(points[:200], mixture.responsibilities(points[:200])[0])
     r.append(mixture.responsibilities(points[:200])[0])
-    s0, s1, s2 = (value / 200 for value in (first.s0, first.s1, first.s2))
-    mixture = replace(mixture, s0=s0, s1=s1, s2=s2)
+    first = Moments.of(products(points[:200]), r[0].T)
+    mixture = replace(mixture, sums=first.sums / 200)
     for begin in range(200, 1000, 200):
         part = points[begin : begin + 200]
         r.append(mixture.responsibilities(part)[0])
         mixture = replace(mixture, steps=steps_behind(begin // 2, 200, 0.7))
         mixture = taught(mixture, part, batch=200)
-    whole = Moments.of(points, np.concatenate(r))
-    for name in ("s0", "s1", "s2"):
-        expected = getattr(whole, name) / 1000
-        np.testing.assert_allclose(getattr(mixture, name), expected, atol=1e-9)
+    whole = Moments.of(products(points), np.concatenate(r).T)
+    np.testing.assert_allclose(mixture.sums, whole.sums / 1000, atol=1e-9)
 
 
 def test_starts_for_more_kinds_than_classes_find_what_twenty_of_scikit_learns_do_or_better():

@@ -7,6 +7,7 @@ prior of the next frame's measurement: the forward pass of a hidden Markov model
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -70,10 +71,22 @@ def evidence_weight(known: Recall, tracks: TrackArray, change: float, repeat: fl
     if not len(tracks):
         return np.ones(len(known.track))
     before = np.where(known.track >= 0, tracks["seen"][known.track], 0)
-    fixed = 1.0 + before * repeat
-    least = 1.0 / (1.0 + (1.0 / change - 1.0) * repeat)
-    gain = np.maximum((1.0 - repeat) / (fixed * (fixed - repeat)), least)
-    return np.where(before > 0, gain, 1.0)
+    return np.asarray(_gains(change, repeat).take(before, mode="clip"))
+
+
+@lru_cache(maxsize=16)
+def _gains(change: float, repeat: float) -> np.ndarray:
+    """Weight of a frame after 0, 1, ... others; what comes after the last weighs as much as it.
+
+    Increments fall, so that after `1 / change` frames none is above the mean over these.
+    """
+    memory = 1.0 / change
+    fixed = 1.0 + np.arange(math.ceil(memory) + 1) * repeat
+    gain = np.maximum(
+        (1.0 - repeat) / (fixed * (fixed - repeat)), 1.0 / (1.0 + (memory - 1.0) * repeat)
+    )
+    gain[0] = 1.0
+    return gain
 
 
 def species_prior(

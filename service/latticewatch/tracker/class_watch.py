@@ -94,15 +94,20 @@ class ClassWatch:
             -JUDGE_EVERY,
         )
 
-    def noted(self, r: np.ndarray, points: np.ndarray, site: np.ndarray, seed: int) -> ClassWatch:
-        """Take in descriptors (n, d) with class probabilities r (n, room), seen on sites (n,)."""
-        kept, fresh = (1.0 - 1.0 / MEMORY) ** len(r), r.T @ r
+    def noted(
+        self, r: np.ndarray, best: np.ndarray, points: np.ndarray, site: np.ndarray, seed: int
+    ) -> ClassWatch:
+        """Take in descriptors (n, d), seen on sites (n,).
+
+        With class probabilities r (room, n), of which `best` (n,) is the greatest.
+        """
+        kept, fresh = (1.0 - 1.0 / MEMORY) ** len(best), r @ r.T
         return replace(
             self,
-            reservoir=self.reservoir.add(r.argmax(axis=1), points, site, seed),
+            reservoir=self.reservoir.add(best, points, site, seed),
             mass=kept * self.mass + fresh.sum(axis=1),  # each detection's r add up to one
             joint=kept * self.joint + fresh,
-            seen=self.seen + len(r),
+            seen=self.seen + len(best),
         )
 
     def overlap(self) -> np.ndarray:

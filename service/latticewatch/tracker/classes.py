@@ -19,8 +19,9 @@ import numpy as np
 
 from .class_watch import ClassWatch
 from .descriptors import Basis, Projected, describe, update_basis
-from .mixture import Mixture, Moments, learn, reordered, steps_behind
+from .mixture import Mixture, learn, reordered, steps_behind
 from .mixture_start import warm_start
+from .moments import Moments, products
 from .reservoir import Reservoir
 from .roster import Roster
 from .samples import ClassSums, Sample
@@ -32,20 +33,35 @@ RESIDUAL_WEIGHT = 0.02
 
 @dataclass(frozen=True)
 class Look:
-    """Descriptors (n, d), class probabilities (n, room) by number, patches in the basis."""
+    """What the classifier makes of n detections.
+
+    Attributes
+    ----------
+    points, products
+        Descriptors (n, d), and the products (m, n) of two of them that the mixture is told by.
+    probability
+        (room, n), of the classes by their numbers.
+    best
+        (n,), most probable class.
+    patches
+        Patches in the basis.
+    """
 
     points: np.ndarray
+    products: np.ndarray
     probability: np.ndarray
+    best: np.ndarray
     patches: Projected
-
-    def best(self) -> tuple[np.ndarray, np.ndarray]:
-        """Most probable class (n,) of each detection, and its probability."""
-        number = self.probability.argmax(axis=1)
-        return number, self.probability[np.arange(len(number)), number]
 
     def take(self, index: np.ndarray) -> Look:
         """Return the chosen detections."""
-        return Look(self.points[index], self.probability[index], self.patches.take(index))
+        return Look(
+            self.points[index],
+            self.products.take(index, axis=1),
+            self.probability.take(index, axis=1),
+            self.best[index],
+            self.patches.take(index),
+        )
 
 
 @dataclass(frozen=True)
@@ -86,10 +102,9 @@ class Classifier:
         if self.basis is None or self.mixture is None:
             return None
         points, patches = _points(self.basis, sample)
-        if not len(sample):
-            return Look(points, np.zeros((0, len(self.roster.since))), patches)
-        r = self.mixture.responsibilities(points)[0]
-        return Look(points, self.roster.spread(r), patches)
+        table = products(points)
+        r = self.roster.spread(self.mixture.told(table)[0])
+        return Look(points, table, r, r.argmax(axis=0), patches)
 
     def learnt(
         self, sample: Sample, look: Look | None, settings: TrackerSettings, floor: float
@@ -102,17 +117,16 @@ class Classifier:
             if len(buffer) < settings.warm_up:
                 return replace(self, buffer=buffer)
             return _warmed(buffer, settings, floor)
-        # BLAS adds up in another order for another layout: equal numbers, equal bytes.
-        sums = self.sums.add(np.ascontiguousarray(look.probability), look.points, sample)
-        r = look.probability[:, self.roster.numbers]
-        missed = look.patches.residual_share()
+        missed = self.basis.residual_share(sample.patches, look.patches)
         now = self.residual[1] + RESIDUAL_WEIGHT * (missed - self.residual[1])
         told = replace(
             self,
-            pending=self.pending + Moments.of(look.points, r),
-            sums=sums,
+            pending=self.pending + Moments.of(look.products, look.probability[self.roster.numbers]),
+            sums=self.sums.add(look.probability, look.points, sample),
             residual=(self.residual[0], now),
-            watch=self.watch.noted(look.probability, look.points, sample.site, settings.seed),
+            watch=self.watch.noted(
+                look.probability, look.best, look.points, sample.site, settings.seed
+            ),
             floor=floor,
         )
         return told.caught_up(settings) if told.pending.n >= settings.batch else told
@@ -188,8 +202,8 @@ def _warmed(buffer: Sample, settings: TrackerSettings, floor: float) -> Classifi
         numbers=np.arange(len(mixture)),
         bic=dict(zip(settings.class_choices, bic, strict=True)),
     )
-    seen = roster.spread(mixture.responsibilities(points)[0])
-    missed = patches.residual_share()
+    seen = roster.spread(mixture.told(products(points))[0])
+    missed = basis.residual_share(rows, patches)
     return replace(
         blank,
         basis=basis,

@@ -25,8 +25,19 @@ from latticewatch_models.crystal import EMPTY_SITE, Crystal
 
 from .anchor import site_keys
 from .fusion import Told, amounts_of
-from .looks import GROUPS, LEAST_NOISE, ODDITY, RATIOS, SCALES, Looks, by_class, by_group, density
-from .samples import SITES, Sample
+from .looks import (
+    GROUPS,
+    LEAST_NOISE,
+    ODDITY,
+    RATIOS,
+    SCALES,
+    Looks,
+    by_class,
+    density,
+    group_of,
+    in_order,
+)
+from .samples import Sample
 from .species import LEAST_HEIGHT
 from .tracks import TrackArray
 
@@ -79,24 +90,19 @@ class ColumnEvidence:
     def with_members(
         self, r: np.ndarray, sample: Sample, noise: np.ndarray, crystal: Crystal
     ) -> ColumnEvidence:
-        """Fold detections with responsibilities r (n, room) in; `noise` (3,) by sublattice."""
-        # BLAS adds up in another order for another layout: equal numbers, equal bytes.
-        r, centre = np.ascontiguousarray(r), sample.centre.astype(float)
-        site, sublattice = sample.site, sample.sublattice
-        parts = np.empty((len(r), 6))
-        parts[:, :3] = sublattice[:, None] == SITES
-        parts[:, 3:] = parts[:, :3] * centre[:, None]
-        sums = by_group(site, r, parts)
+        """Fold detections with responsibilities r (room, n) in; `noise` (3,) by sublattice."""
+        centre, sublattice = sample.centre.astype(float), sample.sublattice
+        group = group_of(sample.site)
+        # All sums by group and sublattice in one product.
+        place = np.eye(GROUPS * 3).take(group * np.int16(3) + sublattice, axis=0)
+        sums = np.concatenate([r, r * centre]) @ place
+        sums = sums.reshape(2, len(r), GROUPS, 3).transpose(0, 2, 1, 3)
         here = (sublattice == 0).nonzero()[0]
-        k, levels = len(dark_levels(crystal)), _own_levels(crystal)
-        each = density(less_tails(centre[here], 1.0), levels, noise_pair(noise, 0, 1.0))
-        each /= max(k, 1)
-        each, free = each[:, :k], each[:, k:]
-        whole = each.sum(axis=1, keepdims=True) + ODDITY
-        support = np.log((whole - each)[:, :, None] + free[:, None, :])
-        own = self.own.added(site[here], r[here], np.ones(len(here)), each / whole, support)
-        weight, total = self.weight + sums[..., :3], self.centre + sums[..., 3:]
-        return ColumnEvidence(weight, total, own, self.later)
+        order, ends = in_order(group[here])
+        here = here[order]
+        held, support = _own_looks(centre[here], noise, crystal)
+        own = self.own.added(r.take(here, axis=1), np.ones(len(here)), held, support, ends)
+        return ColumnEvidence(self.weight + sums[0], self.centre + sums[1], own, self.later)
 
     def with_later(
         self,
@@ -117,24 +123,25 @@ class ColumnEvidence:
             (n,) intensity over the undisturbed column; the standard deviation of an empty column's
             and of the undisturbed one's, between which the variance goes with the height.
         prior
-            float32 (n, k + 1), foretold probability of each amount, and of an odd column.
+            float32 (k + 1, n), foretold probability of each amount, and of an odd column.
         amounts
             Shares of the column that may be missing.
         """
-        k = len(amounts)
+        order, ends = in_order(group_of(site))
+        r = np.eye(len(self.later.held)).take(number[order], axis=1)
+        ratio, prior, k = ratio[order], prior.take(order, axis=1), len(amounts)
         found = density(ratio, _later_levels(amounts), noise)
-        host, each = found[:, k + 1], found[:, : k + 1] * prior
-        rest, each = (1.0 - prior[:, k]) * host + each[:, k] + ODDITY, each[:, :k]
-        vacant = prior[:, :k].sum(axis=1)
+        host, each = found[k + 1], found[: k + 1] * prior
+        rest, each = (1.0 - prior[k]) * host + each[k] + ODDITY, each[:k]
+        vacant = prior[:k].sum(axis=0)
         # what stands there when something is missing, less the host in its place
-        instead = each.sum(axis=1) - vacant * host
-        free = found[:, None, k + 2 :] * prior[:, :k, None]
-        instead_free = free + (instead[:, None] - each)[:, :, None]
-        scales = SCALES[:, None].astype(np.float32)
-        whole = rest[:, None, None, None] + scales * instead_free[:, :, None, :]
-        r = np.eye(len(self.later.held))[number]
-        held = each / (rest + instead)[:, None]
-        return replace(self, later=self.later.added(site, r, vacant, held, np.log(whole)))
+        instead = each.sum(axis=0) - vacant * host
+        free = found[k + 2 :] * prior[:k, None]
+        instead_free = free + (instead - each)[:, None]
+        scales = SCALES.astype(np.float32)[:, None, None]
+        support = np.log(rest + scales * instead_free[:, None])
+        held = each / (rest + instead)
+        return replace(self, later=self.later.added(r, vacant, held, support, ends))
 
     def merged(self, kept: int, gone: int) -> ColumnEvidence:
         """Count what belongs to class `gone` with that of `kept`."""
@@ -178,6 +185,21 @@ def dark_levels(crystal: Crystal) -> Mapping[str, float]:
 def _own_levels(crystal: Crystal) -> np.ndarray:
     """Levels of `dark_levels`, then the grid's."""
     return np.array([*dark_levels(crystal).values(), *RATIOS])
+
+
+def _own_looks(
+    intensity: np.ndarray, noise: np.ndarray, crystal: Crystal
+) -> tuple[np.ndarray, np.ndarray]:
+    """Read n looks at columns of sublattice 0 as each of the k readings of `dark_levels`.
+
+    Probability of each (k, n), and the log likelihood of its intensity on the grid (k, RATIOS, n).
+    """
+    k, levels = len(dark_levels(crystal)), _own_levels(crystal)
+    each = density(less_tails(intensity, 1.0), levels, noise_pair(noise, 0, 1.0))
+    each /= max(k, 1)
+    each, free = each[:k], each[k:]
+    whole = each.sum(axis=0) + ODDITY
+    return each / whole, np.log((whole - each)[:, None] + free)
 
 
 @lru_cache(maxsize=16)
@@ -224,7 +246,7 @@ def look_again(
         site[rows],
         less_tails(seen.intensity[column] / host, 1.0),
         noise_pair(detections.noise, SUBLATTICE, host),
-        foretold[:, column].T,
+        foretold.take(column, axis=1),
         amounts_of(crystal),
     )
 

@@ -59,26 +59,27 @@ class Basis:
         # One product in the patches' own type: to widen or centre them costs more than all the
         # rest, and what their type leaves out lies a thousand times below any noise.
         axes, offset = self._axes
-        along = rows @ axes.astype(rows.dtype)
-        squares = np.einsum("np,np->n", rows, rows) + (offset[-1] - 2.0 * along[:, -1])
-        return Projected(along[:, :-1] - offset[:-1], squares)
+        along = rows @ axes.astype(rows.dtype) - offset
+        return Projected(along[:, :-1], along[:, -1])
+
+    def residual_share(self, patches: np.ndarray, projected: Projected) -> float:
+        """Share of the patches' squared deviation from the mean that the basis does not hold."""
+        middle = 2.0 * float(projected.mean.sum()) + len(patches) * float(self._axes[1][-1])
+        whole = float(np.vdot(patches, patches)) - middle
+        held = float(np.vdot(projected.scores, projected.scores))
+        return 1.0 - held / whole if whole > 0 else 0.0
 
 
 @dataclass(frozen=True)
 class Projected:
-    """Scores (n, k) of patches in the basis, and squared distances (n,) from the mean patch."""
+    """Scores (n, k) of patches in the basis, and products (n,) of deviation and mean patch."""
 
     scores: np.ndarray
-    squares: np.ndarray
+    mean: np.ndarray
 
     def take(self, index: np.ndarray) -> Projected:
         """Return the chosen patches."""
-        return Projected(self.scores[index], self.squares[index])
-
-    def residual_share(self) -> float:
-        """Share of the squared deviation from the mean that the basis does not hold."""
-        whole = float(self.squares.sum())
-        return 1.0 - float(np.vdot(self.scores, self.scores)) / whole if whole > 0 else 0.0
+        return Projected(self.scores[index], self.mean[index])
 
 
 def update_basis(basis: Basis | None, rows: np.ndarray, k: int) -> Basis:
@@ -112,7 +113,8 @@ def describe(
     """
     first, second, third = neighbours.T
     low, high = np.minimum(first, second), np.maximum(first, second)
-    points = np.empty((len(centre), MEASURED + scores.shape[1]))
+    # Number by number in memory: detections are many, numbers of each are few.
+    points = np.empty((MEASURED + scores.shape[1], len(centre))).T
     points[:, CENTRE] = centre
     darkest, middle, brightest = points[:, AROUND].T
     np.minimum(low, third, out=darkest)

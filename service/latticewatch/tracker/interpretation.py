@@ -5,12 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from latticewatch.detections import PATCH_SIZE
-from latticewatch.vacancies import SUBLATTICE, lost_shares
+from latticewatch.vacancies import SUBLATTICE
 from latticewatch_models.crystal import Crystal
 
-from .column_evidence import dark_levels
 from .column_ratio import LATER_LOOKS, MEMBERS, Measured, of_looks, of_members
-from .fusion import amounts_of
+from .composition import as_one, composition, held
 from .memory import Memory
 from .samples import ClassSums
 from .settings import TrackerSettings
@@ -22,16 +21,13 @@ Plain = dict[str, object]
 
 def class_moments(sums: ClassSums) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Shares over sublattices, mean column intensity, its standard error, spread; each (K, 3)."""
-    weight = sums.weight
+    weight, centre, squares = sums.columns[:, :3].transpose(1, 0, 2).copy()
     shares = weight / np.maximum(weight.sum(axis=1, keepdims=True), 1e-12)
-    safe = np.maximum(weight, 1e-12)
-    mean = sums.centre / safe
-    spread = np.maximum(sums.squares / safe - mean**2, 0.0)
     # With fewer than one member's worth of weight there is no mean to speak of.
-    known = weight >= 1.0
-    error = np.sqrt(spread / np.maximum(weight, 1.0))
-    error = np.where(known, error, 0.0)
-    return shares * known, np.where(known, mean, np.nan), error, np.sqrt(spread) * known
+    known, safe = weight >= 1.0, np.maximum(weight, 1.0)
+    mean = centre / safe
+    spread = np.sqrt(np.maximum(squares / safe - mean**2, 0.0)) * known
+    return shares * known, np.where(known, mean, np.nan), spread / np.sqrt(safe), spread
 
 
 def joint_readings(
@@ -113,17 +109,6 @@ def _intensity(measured: Measured | None, host: float, credible: float) -> Plain
     }
 
 
-def _held(measured: Measured | None, site: int, crystal: Crystal) -> Plain | None:
-    """Part of the looks that is each reading; None where they were not read one by one."""
-    if measured is None or not measured.held:
-        return None
-    names = [*dark_levels(crystal)]
-    if site == SUBLATTICE:
-        lost = lost_shares(crystal)
-        names = [crystal.readings[lost.index(amount)].species for amount in amounts_of(crystal)]
-    return dict(zip(names, measured.held, strict=True))
-
-
 def class_statistics(
     memory: Memory, table: Readings, settings: TrackerSettings, crystal: Crystal
 ) -> list[Plain]:
@@ -145,14 +130,17 @@ def class_statistics(
             mean[k, site], error[k, site] = one.value, one.error
             # later looks were not chosen by their noise: their mean is what it is
             spread[k, site] *= one.by == MEMBERS
-    named = by_species(table, class_posterior(table, shares, mean, error, spread))
+    posterior = class_posterior(table, shares, mean, error, spread)
+    named = by_species(table, posterior)
     result: list[Plain] = []
     for place in np.argsort(roster.numbers):
         k = int(roster.numbers[place])
         site = int(sums.weight[k].argmax())
         members = float(sums.weight[k].sum())
         order = [i for i in np.argsort(-named[k], kind="stable") if named[k, i] > 0]
-        own = {table.names[i]: float(named[k, i]) for i in order}
+        looks = [held(one, site, crystal) for site, one in enumerate(measured[k])]
+        parts = composition(table, posterior[k], shares[k], looks)
+        own = as_one({table.names[i]: float(named[k, i]) for i in order}, parts)
         around = surroundings(
             table,
             site,
@@ -164,7 +152,7 @@ def class_statistics(
             for e in np.flatnonzero((table.sublattice == site) & ~table.host)
         }
         host = float(hosts[site])
-        readings = joint_readings(own or {UNKNOWN: 1.0}, around, crystal)
+        readings = joint_readings(own, around, crystal)
         image = sums.image[k] / max(members, 1e-12)
         result.append(
             {
@@ -172,14 +160,15 @@ def class_statistics(
                 "since_frame": int(roster.since[k]),
                 "weight": float(mixture.weights[place]),
                 "members": members,
-                "species": next(iter(own), UNKNOWN),
+                "species": next(iter(own)),
                 "posterior": own,
                 "reading": next(iter(readings)),
                 "readings": readings,
                 "sublattice": site,
                 "sublattice_shares": shares[k].tolist(),
                 **_intensity(measured[k][site], host, settings.credible),
-                "held": _held(measured[k][site], site, crystal),
+                "held": looks[site],
+                "composition": parts,
                 "expected": expected,
                 "host": host,
                 "expected_ratio": {n: _ratio(v, host) for n, v in expected.items()},

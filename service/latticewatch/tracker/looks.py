@@ -71,22 +71,24 @@ class Looks:
 
     def added(
         self,
-        site: np.ndarray,
         r: np.ndarray,
         count: np.ndarray,
         held: np.ndarray,
         support: np.ndarray,
+        ends: list[int],
     ) -> Looks:
-        """Fold n looks in: sites (n,), shares of the classes r (n, room), and what each adds."""
-        if not len(site):
-            return self
-        parts = np.empty((len(site), support[0].size + 1))
-        parts[:, :-1], parts[:, -1] = support.reshape(len(site), -1), count
-        sums = by_group(site, r, parts)
+        """Fold n looks in, in the order of their groups (`in_order`).
+
+        Shares of the classes r (room, n), and what each look adds to the sums, looks last.
+        """
+        (k, n), m = held.shape, math.prod(support.shape[:-1])
+        values = np.empty((1 + k + m, n))
+        values[0], values[1 : k + 1], values[k + 1 :] = count, held, support.reshape(m, n)
+        sums = by_group(r, values, ends)
         return Looks(
-            self.number + sums[..., -1],
-            self.held + r.T @ held,
-            self.support + sums[..., :-1].reshape(self.support.shape),
+            self.number + sums[..., 0],
+            self.held + sums[..., 1 : k + 1].sum(axis=0),
+            self.support + sums[..., k + 1 :].reshape(self.support.shape),
         )
 
     def changed(self, change: Callable[[np.ndarray], np.ndarray]) -> Looks:
@@ -101,14 +103,19 @@ def by_class(sums: np.ndarray, change: Callable[[np.ndarray], np.ndarray]) -> np
     return np.ascontiguousarray(np.moveaxis(change(np.moveaxis(sums, 1, 0).copy()), 0, 1))
 
 
-def by_group(site: np.ndarray, r: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Sum values (n, m) over looks by group of their sites and by class, (g, room, m)."""
-    group = group_of(site)
-    order = group.argsort(kind="stable")
-    r, values, begin = r.take(order, axis=0), values.take(order, axis=0), 0
-    sums = np.empty((GROUPS, r.shape[1], values.shape[1]))
-    for one, end in zip(sums, np.bincount(group, minlength=GROUPS).cumsum().tolist(), strict=True):
-        np.matmul(r[begin:end].T, values[begin:end], out=one)
+def in_order(group: np.ndarray) -> tuple[np.ndarray, list[int]]:
+    """Order (n,) of looks by their groups (n,), and where each group ends in it."""
+    return group.argsort(kind="stable"), np.bincount(group, minlength=GROUPS).cumsum().tolist()
+
+
+def by_group(r: np.ndarray, values: np.ndarray, ends: list[int]) -> np.ndarray:
+    """Sum values (m, n) of looks in the order of their groups by class, (g, room, m).
+
+    `r` (room, n) are the shares of the classes.
+    """
+    sums, begin = np.empty((GROUPS, len(r), len(values))), 0
+    for one, end in zip(sums, ends, strict=True):
+        np.matmul(r[:, begin:end], values[:, begin:end].T, out=one)
         begin = end
     return sums
 
@@ -119,11 +126,19 @@ def group_of(site: np.ndarray) -> np.ndarray:
 
 
 def density(ratio: np.ndarray, level: np.ndarray, noise: tuple[float, float]) -> np.ndarray:
-    """Probability density float32 (n, m) of ratios (n,) on columns that have `level` (m,)."""
+    """Probability density float32 (m, n) of ratios (n,) on columns that have `level` (m,).
+
+    Level by level in memory: looks are many, levels are few.
+    """
     empty, full = (deviation**2 for deviation in noise)
     deviation = np.sqrt(empty + (full - empty) * np.minimum(np.maximum(level, 0.0), 1.0))
-    scale = (1.0 / deviation).astype(np.float32)
-    gap = ratio.astype(np.float32)[:, None] * scale - level.astype(np.float32) * scale
+    scale = (1.0 / deviation).astype(np.float32)[:, None]
+    exponent = ratio.astype(np.float32) * scale
+    exponent -= level.astype(np.float32)[:, None] * scale
+    exponent *= exponent
+    exponent *= np.float32(-0.5)
     # Beyond twelve deviations nothing is left beside `ODDITY`; powers that underflow are slow.
-    exponent = np.maximum(-0.5 * gap**2, np.float32(LEAST_LOG))
-    return np.asarray(np.exp(exponent) * (scale * np.float32(NORMAL)))
+    np.maximum(exponent, np.float32(LEAST_LOG), out=exponent)
+    np.exp(exponent, out=exponent)
+    exponent *= scale * np.float32(NORMAL)
+    return np.asarray(exponent)

@@ -13,6 +13,8 @@ from functools import cached_property
 
 import numpy as np
 
+from .moments import Moments, coefficients, packed, products, unpacked
+
 #: Least logarithm of a class's probability over that of the likeliest: 1e-30. To take exponentials
 #: that underflow, or to go on with them in single precision, takes ten times as long and more.
 LEAST_LOG = -69.0
@@ -25,69 +27,29 @@ FIT_WEIGHT = 2.0
 
 
 @dataclass(frozen=True)
-class Moments:
-    """Sums over n points of the responsibility r, r x and r x x^T: all that a step needs of them.
-
-    Attributes
-    ----------
-    n
-        Points.
-    s0, s1, s2
-        (K,), (K, d), (K, d, d).
-    """
-
-    n: int
-    s0: np.ndarray
-    s1: np.ndarray
-    s2: np.ndarray
-
-    @classmethod
-    def empty(cls, k: int, d: int) -> Moments:
-        """No points yet."""
-        return cls(0, np.zeros(k), np.zeros((k, d)), np.zeros((k, d, d)))
-
-    @classmethod
-    def of(cls, points: np.ndarray, r: np.ndarray) -> Moments:
-        """Sum over points (n, d) with responsibilities r (n, K)."""
-        (n, d), k = points.shape, r.shape[1]
-        # All three from one product, r [1, x] [1, x]^T, with the points last: they are many.
-        ones = np.empty((d + 1, n))
-        ones[0], ones[1:] = 1.0, points.T
-        weighted = (np.ascontiguousarray(r.T)[:, None, :] * ones).reshape(k * (d + 1), n)
-        total = (weighted @ ones.T).reshape(k, d + 1, d + 1)
-        # BLAS adds up in another order for another layout: equal numbers, equal bytes.
-        s0, s1, s2 = (
-            np.ascontiguousarray(part)
-            for part in (total[:, 0, 0], total[:, 0, 1:], total[:, 1:, 1:])
-        )
-        return cls(n, s0, s1, s2)
-
-    def __add__(self, other: Moments) -> Moments:
-        return Moments(self.n + other.n, self.s0 + other.s0, self.s1 + other.s1, self.s2 + other.s2)
-
-
-@dataclass(frozen=True)
 class Mixture:
     """Parameters and averaged sufficient statistics of K classes in d dimensions.
 
     Attributes
     ----------
-    weights, means, covariances
-        (K,), (K, d), (K, d, d).
-    s0, s1, s2
-        Averages over points of the responsibility r, r x and r x x^T.
+    weights, means
+        (K,), (K, d).
+    variances, axes
+        Covariances by their principal axes, the columns of (K, d, d), and the variances (K, d)
+        along them.
+    sums
+        (K, m), averages over points of r times their products (`moments.products`).
     steps
-        Steps of the stepwise EM behind the statistics, which say how large the next one is.
+        Steps of the stepwise EM behind the sums, which say how large the next one is.
     diagonal
         Covariances are diagonal.
     """
 
     weights: np.ndarray
     means: np.ndarray
-    covariances: np.ndarray
-    s0: np.ndarray
-    s1: np.ndarray
-    s2: np.ndarray
+    variances: np.ndarray
+    axes: np.ndarray
+    sums: np.ndarray
     steps: float = 0.0
     diagonal: bool = False
 
@@ -105,60 +67,69 @@ class Mixture:
         likelihood = float(self.responsibilities(points)[1].sum())
         return self.parameters * float(np.log(len(points))) - 2 * likelihood
 
+    @property
+    def covariances(self) -> np.ndarray:
+        """Covariances (K, d, d)."""
+        return np.asarray((self.axes * self.variances[:, None, :]) @ self.axes.transpose(0, 2, 1))
+
     @cached_property
-    def _whitening(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """What whitens x for every class, (k d, d) and (k d,), and the log of weight over volume.
+    def _log_joint(self) -> np.ndarray:
+        """Coefficients (K, m) of the products in the log of weight times density.
 
-        Follows from the parameters alone, so that it is no part of the state.
+        They follow from the parameters alone, so that they are no part of the state.
         """
-        k, d = self.means.shape
-        roots = np.linalg.cholesky(self.covariances)
-        whitening = np.linalg.inv(roots)
-        volume = np.log(np.diagonal(roots, axis1=1, axis2=2)).sum(axis=1)
-        middle = (whitening @ self.means[:, :, None]).reshape(k * d)
-        constant = np.log(self.weights) - volume - 0.5 * d * np.log(2 * np.pi)
-        return whitening.reshape(k * d, d), middle, constant
+        d = self.means.shape[1]
+        whitening = self.axes.transpose(0, 2, 1) / np.sqrt(self.variances)[:, :, None]
+        # what whitens x - mean, as a matrix that acts on [1, x]
+        lines = np.concatenate([-whitening @ self.means[:, :, None], whitening], axis=2)
+        forms = -0.5 * lines.transpose(0, 2, 1) @ lines
+        volume = 0.5 * (np.log(self.variances).sum(axis=1) + d * math.log(2 * math.pi))
+        forms[:, 0, 0] += np.log(self.weights) - volume
+        return coefficients(forms)
 
-    def log_joint(self, points: np.ndarray) -> np.ndarray:
-        """Log of weight times density, (K, n)."""
-        whitening, middle, constant = self._whitening
-        # All classes in one product: the points are few and every call costs more than they do.
-        gaps = whitening @ points.T
-        gaps -= middle[:, None]
-        gaps = gaps.reshape(*self.means.shape, len(points))
-        return np.asarray(constant[:, None] - 0.5 * np.einsum("kdn,kdn->kn", gaps, gaps))
+    def told(self, table: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Posterior class probabilities (K, n) and log density (n,) of points' products (m, n)."""
+        joint = self._log_joint @ table
+        top = joint.max(axis=0)
+        joint -= top
+        weights = np.exp(np.maximum(joint, LEAST_LOG, out=joint), out=joint)
+        total = weights.sum(axis=0)
+        weights /= total
+        return weights, top + np.log(total)
 
     def responsibilities(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Posterior class probabilities (n, K) and log density (n,)."""
-        joint = self.log_joint(points)
-        top = joint.max(axis=0)
-        weights = np.exp(np.maximum(joint - top, LEAST_LOG))
-        total = weights.sum(axis=0)
-        return (weights / total).T, top + np.log(total)
+        """Posterior class probabilities (n, K) and log density (n,) of points (n, d)."""
+        r, density = self.told(products(points))
+        return r.T, density
 
 
-def _floored(covariances: np.ndarray, floor: float, *, diagonal: bool) -> np.ndarray:
-    """Symmetric matrices with no eigenvalue below the floor; without what is off a diagonal."""
+def spectral(
+    covariances: np.ndarray, floor: float, *, diagonal: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    """Variances (K, d), none below the floor, and principal axes; those of x if `diagonal`."""
     if diagonal:
-        least = np.maximum(np.diagonal(covariances, axis1=1, axis2=2), floor)
-        return np.asarray(least[:, :, None] * np.eye(covariances.shape[1]))
-    # In most classes the site mark does not vary: there is always something to fill up.
-    values, vectors = np.linalg.eigh((covariances + covariances.transpose(0, 2, 1)) / 2)
-    lengthened = vectors * np.maximum(values, floor)[:, None, :]
-    return np.asarray(lengthened @ vectors.transpose(0, 2, 1))
+        values = np.diagonal(covariances, axis1=1, axis2=2)
+        vectors = np.broadcast_to(np.eye(covariances.shape[1]), covariances.shape)
+    else:
+        values, vectors = np.linalg.eigh(covariances)
+    return np.maximum(values, floor), vectors
 
 
 def read_parameters(mixture: Mixture, floor: float) -> Mixture:
-    """Read weights, means and covariances from the statistics."""
-    known = mixture.s0 > LEAST_SHARE
-    safe = np.where(known, mixture.s0, 1.0)
-    means = np.where(known[:, None], mixture.s1 / safe[:, None], mixture.means)
-    outer = means[:, :, None] * means[:, None, :]
-    covariances = mixture.s2 / safe[:, None, None] - outer
-    covariances = _floored(covariances, floor, diagonal=mixture.diagonal)
-    covariances = np.where(known[:, None, None], covariances, mixture.covariances)
-    weights = np.maximum(mixture.s0, LEAST_SHARE)
-    return replace(mixture, weights=weights / weights.sum(), means=means, covariances=covariances)
+    """Read weights, means and covariances from the sums."""
+    weights = np.maximum(mixture.sums[:, 0], LEAST_SHARE)
+    known = mixture.sums[:, 0] > LEAST_SHARE
+    second = unpacked(mixture.sums / weights[:, None])
+    means = np.where(known[:, None], second[:, 0, 1:], mixture.means)
+    covariances = second[:, 1:, 1:] - means[:, :, None] * means[:, None, :]
+    variances, axes = spectral(covariances, floor, diagonal=mixture.diagonal)
+    return replace(
+        mixture,
+        weights=weights / weights.sum(),
+        means=means,
+        variances=np.where(known[:, None], variances, mixture.variances),
+        axes=np.where(known[:, None, None], axes, mixture.axes),
+    )
 
 
 def step_size(steps: float, passed: float, exponent: float) -> float:
@@ -189,18 +160,12 @@ def learn(
     """
     passed = gathered.n / batch
     eta = step_size(mixture.steps, passed, exponent)
-    s0, s1, s2 = (
-        (1 - eta) * old + (eta / gathered.n) * fresh
-        for old, fresh in (
-            (mixture.s0, gathered.s0), (mixture.s1, gathered.s1), (mixture.s2, gathered.s2)
-        )
-    )  # fmt: skip
-    moved = replace(mixture, s0=s0, s1=s1, s2=s2, steps=mixture.steps + passed)
-    return read_parameters(moved, floor)
+    sums = (1 - eta) * mixture.sums + (eta / gathered.n) * gathered.sums
+    return read_parameters(replace(mixture, sums=sums, steps=mixture.steps + passed), floor)
 
 
 #: What a mixture holds of each class.
-_BY_CLASS = ("weights", "means", "covariances", "s0", "s1", "s2")
+_BY_CLASS = ("weights", "means", "variances", "axes", "sums")
 
 
 def reordered(mixture: Mixture, order: np.ndarray) -> Mixture:
@@ -210,13 +175,10 @@ def reordered(mixture: Mixture, order: np.ndarray) -> Mixture:
 
 def merged(mixture: Mixture, kept: int, gone: int, floor: float) -> Mixture:
     """One class with the moments of two; `gone` leaves the list of classes."""
-    sums = {}
-    for name in ("s0", "s1", "s2"):
-        value = getattr(mixture, name).copy()
-        value[kept] += value[gone]
-        sums[name] = value
+    sums = mixture.sums.copy()
+    sums[kept] += sums[gone]
     rest = np.delete(np.arange(len(mixture)), gone)
-    return read_parameters(reordered(replace(mixture, **sums), rest), floor)
+    return read_parameters(reordered(replace(mixture, sums=sums), rest), floor)
 
 
 def divided(
@@ -226,16 +188,19 @@ def divided(
 
     `means` (2, d) and the covariance `within` (d, d) of both are taken as they are.
     """
-    part = np.array([1 - share, share]) * mixture.s0[k]
-    outer = within + means[:, :, None] * means[:, None, :]
     both = reordered(mixture, np.append(np.arange(len(mixture)), k))
     places = [k, len(mixture)]
-    s0, s1, s2 = both.s0.copy(), both.s1.copy(), both.s2.copy()
-    s0[places], s1[places] = part, part[:, None] * means
-    s2[places] = part[:, None, None] * outer
+    part = np.array([1 - share, share]) * mixture.sums[k, 0]
+    u = np.column_stack([np.ones(2), means])
+    second = u[:, :, None] * u[:, None, :]
+    second[:, 1:, 1:] += within
     # A class too faint to be read from its sums keeps what stands here.
-    now_means, covariances = both.means.copy(), both.covariances.copy()
-    now_means[places], covariances[places] = means, within
-    return read_parameters(
-        replace(both, s0=s0, s1=s1, s2=s2, means=now_means, covariances=covariances), floor
-    )
+    variances, axes = spectral(np.stack([within] * 2), floor, diagonal=mixture.diagonal)
+    for values, new in (
+        (both.sums, packed(part[:, None, None] * second)),
+        (both.means, means),
+        (both.variances, variances),
+        (both.axes, axes),
+    ):
+        values[places] = new  # `reordered` made copies
+    return read_parameters(both, floor)

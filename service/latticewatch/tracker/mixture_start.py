@@ -12,7 +12,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from .mixture import Mixture, Moments, merged, read_parameters
+from .mixture import Mixture, merged, read_parameters, spectral
+from .moments import Moments, products
 
 #: Classes of a start for each that is wanted, as far as there are so many points for each; measured
 #: with 2, 3 and 4 (docs/tracker.md).
@@ -39,27 +40,27 @@ def warm_start(
     Half of the starts have more classes at first, as many as there are points for.
     """
     many = max(k, min(SURPLUS * k, len(points) // LEAST_POINTS))
-    short = []
+    table, short = products(points), []
     for start in range(starts):
-        fit = _seeded(points, k if start % 2 else many, rng, floor, diagonal=diagonal)
+        fit = _seeded(points, table, k if start % 2 else many, rng, floor, diagonal=diagonal)
         if len(fit) > k:
-            fit = reduced(climb(points, fit, floor, SHORT_ROUNDS)[1], k, floor)
-        short.append(climb(points, fit, floor, SHORT_ROUNDS))
+            fit = reduced(climb(table, fit, floor, SHORT_ROUNDS)[1], k, floor)
+        short.append(climb(table, fit, floor, SHORT_ROUNDS))
     short.sort(key=lambda fit: -fit[0])
-    long = [climb(points, fit, floor, ROUNDS) for _, fit in short[:LONG_RUNS]]
+    long = [climb(table, fit, floor, ROUNDS) for _, fit in short[:LONG_RUNS]]
     return max(long, key=lambda fit: fit[0])[1]
 
 
-def climb(points: np.ndarray, fit: Mixture, floor: float, rounds: int) -> tuple[float, Mixture]:
-    """Batch EM on points (n, d); mean log-likelihood before its last round, and the fit."""
+def climb(table: np.ndarray, fit: Mixture, floor: float, rounds: int) -> tuple[float, Mixture]:
+    """Batch EM on products (m, n); mean log-likelihood before its last round, and the fit."""
     now = before = -np.inf
     for _ in range(rounds):
-        r, density = fit.responsibilities(points)
+        r, density = fit.told(table)
         now = float(density.mean())
         if now - before < TOLERANCE:
             break
         before = now
-        fit = _read(fit, Moments.of(points, r), floor)
+        fit = _read(fit, Moments.of(table, r), floor)
     return now, fit
 
 
@@ -90,8 +91,7 @@ def _log_volume(covariances: np.ndarray) -> np.ndarray:
 
 
 def _read(fit: Mixture, moments: Moments, floor: float) -> Mixture:
-    s0, s1, s2 = (part / moments.n for part in (moments.s0, moments.s1, moments.s2))
-    return read_parameters(replace(fit, s0=s0, s1=s1, s2=s2), floor)
+    return read_parameters(replace(fit, sums=moments.sums / moments.n), floor)
 
 
 def _seeds(points: np.ndarray, k: int, rng: np.random.Generator) -> np.ndarray:
@@ -107,21 +107,20 @@ def _seeds(points: np.ndarray, k: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def _seeded(
-    points: np.ndarray, k: int, rng: np.random.Generator, floor: float, *, diagonal: bool
+    points: np.ndarray,
+    table: np.ndarray,
+    k: int,
+    rng: np.random.Generator,
+    floor: float,
+    *,
+    diagonal: bool,
 ) -> Mixture:
-    """Mixture whose classes are what lies nearest to each of k seeds."""
+    """Mixture whose classes are what lies nearest to each of k seeds, by points and products."""
     d = points.shape[1]
     seeds = _seeds(points, k, rng)
     owner = ((points[:, None, :] - seeds[None]) ** 2).sum(axis=2).argmin(axis=1)
     whole = np.cov(points.T, bias=True).reshape(d, d) + floor * np.eye(d)
-    none = Moments.empty(k, d)
-    blank = Mixture(
-        np.full(k, 1 / k),
-        seeds,
-        np.tile(whole, (k, 1, 1)),
-        none.s0,
-        none.s1,
-        none.s2,
-        diagonal=diagonal,
-    )
-    return _read(blank, Moments.of(points, np.eye(k)[owner]), floor)
+    variances, axes = spectral(np.tile(whole, (k, 1, 1)), floor, diagonal=diagonal)
+    moments = Moments.of(table, np.eye(k)[:, owner])
+    blank = Mixture(np.full(k, 1 / k), seeds, variances, axes, moments.sums, diagonal=diagonal)
+    return _read(blank, moments, floor)

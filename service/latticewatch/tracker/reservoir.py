@@ -73,9 +73,9 @@ class Reservoir:
             within = np.arange(len(some)) - np.repeat(np.cumsum(among) - among, among)
             free = self.filled[number[some]] + within
             place[some] = np.where(free < SIZE, free, place[some])
-        kept, sites = self.points.copy(), self.site.copy()
-        kept[number, place] = points
-        sites[number, place] = site
+        kept, sites, place = self.points.copy(), self.site.copy(), number * SIZE + place
+        kept.reshape(-1, kept.shape[2])[place] = points.astype(kept.dtype)
+        sites.reshape(-1)[place] = site
         filled = np.minimum(self.filled + count, SIZE)
         return Reservoir(kept, sites, filled, self.fresh + count, self.draws + len(number))
 

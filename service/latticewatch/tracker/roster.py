@@ -35,9 +35,9 @@ class Roster:
         return cls(np.zeros(0, np.int64), np.full(room, -1), np.full(room, -1), {})
 
     def spread(self, by_component: np.ndarray) -> np.ndarray:
-        """Columns by class number (n, room) of what is known by component (n, K)."""
-        result = np.zeros((len(by_component), len(self.since)))
-        result[:, self.numbers] = by_component
+        """Rows by class number (room, n) of what is known by component (K, n)."""
+        result = np.zeros((len(self.since), by_component.shape[1]))
+        result[self.numbers] = by_component
         return result
 
     def next_number(self) -> int | None:

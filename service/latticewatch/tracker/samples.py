@@ -53,29 +53,48 @@ class ClassSums:
 
     Attributes
     ----------
-    weight, centre, squares
-        (room, 3) by sublattice: members, and sums of their column intensity and its square.
-    around, around_squares
-        (room, 3): sums of the three neighbours, darkest first, and of their squares.
+    columns
+        (room, 5, 3): by sublattice the members, and the sums of their column intensity and of its
+        square; then the sums of the three neighbours, darkest first, and of their squares.
     image
         (room, PATCH_SIZE^2), sum of patches.
     """
 
-    weight: np.ndarray
-    centre: np.ndarray
-    squares: np.ndarray
-    around: np.ndarray
-    around_squares: np.ndarray
+    columns: np.ndarray
     image: np.ndarray
 
     @classmethod
     def empty(cls, k: int) -> ClassSums:
         """No members yet."""
-        blank = np.zeros((k, 3))
-        return cls(blank, blank, blank, blank, blank, np.zeros((k, PATCH_SIZE**2)))
+        return cls(np.zeros((k, 5, 3)), np.zeros((k, PATCH_SIZE**2)))
+
+    @property
+    def weight(self) -> np.ndarray:
+        """Members (room, 3) by sublattice."""
+        return self.columns[:, 0]
+
+    @property
+    def centre(self) -> np.ndarray:
+        """Sum (room, 3) of their column intensity, by sublattice."""
+        return self.columns[:, 1]
+
+    @property
+    def squares(self) -> np.ndarray:
+        """Sum (room, 3) of its square."""
+        return self.columns[:, 2]
+
+    @property
+    def around(self) -> np.ndarray:
+        """Sum (room, 3) of the three neighbours, darkest first."""
+        return self.columns[:, 3]
+
+    @property
+    def around_squares(self) -> np.ndarray:
+        """Sum (room, 3) of their squares."""
+        return self.columns[:, 4]
 
     def add(self, r: np.ndarray, points: np.ndarray, sample: Sample) -> ClassSums:
-        """Fold detections with responsibilities r (n, room) and descriptors (n, d) in."""
+        """Fold detections with responsibilities r (room, n) and descriptors (n, d) in."""
         n = len(sample)
         # One product for all that is kept by sublattice or of three neighbours.
         values = np.empty((5, 3, n))
@@ -84,19 +103,12 @@ class ClassSums:
         values[2] = values[1] * points[:, CENTRE]
         values[3] = points[:, AROUND].T
         values[4] = values[3] ** 2
-        sums = (r.T @ values.reshape(15, n).T).reshape(-1, 5, 3)
+        fresh = (r @ values.reshape(15, n).T).reshape(-1, 5, 3)
         # Patches are not widened for their sum over a frame, which is many times as exact as they.
         patches, image = sample.patches.reshape(n, -1), self.image.copy()
-        used = np.flatnonzero(sums[:, 0].any(axis=1))
-        image[used] += r[:, used].T.astype(patches.dtype) @ patches
-        return ClassSums(
-            self.weight + sums[:, 0],
-            self.centre + sums[:, 1],
-            self.squares + sums[:, 2],
-            self.around + sums[:, 3],
-            self.around_squares + sums[:, 4],
-            image,
-        )
+        used = np.flatnonzero(fresh[:, 0].any(axis=1))
+        image[used] += r[used].astype(patches.dtype) @ patches
+        return ClassSums(self.columns + fresh, image)
 
     def merged(self, kept: int, gone: int) -> ClassSums:
         """Count the members of `gone` with those of `kept`."""

@@ -51,8 +51,9 @@ class Readings:
         Site, expected intensity and its systematic standard deviation, in host columns.
     host
         True for the three undisturbed columns.
-    share
-        How common each is beside the others of its sublattice, before anything is known.
+    share, prior
+        How common each is beside the others of its sublattice, before anything is known; and as a
+        probability that leaves `UNKNOWN_PRIOR`.
     site
         (entries, 3), 1.0 at the entry's sublattice.
     flat
@@ -69,6 +70,7 @@ class Readings:
     error: np.ndarray
     host: np.ndarray
     share: np.ndarray
+    prior: np.ndarray
     site: np.ndarray
     flat: np.ndarray
     named: np.ndarray
@@ -119,10 +121,12 @@ def _listed(crystal: Crystal) -> tuple[Readings, np.ndarray, np.ndarray]:
     host = np.arange(len(code)) >= len(listed)
     share = np.array([column_share(crystal, reading) for reading in listed] + [1.0] * 3)
     site, named = np.eye(3)[where], np.eye(len(names))[[names.index(UNKNOWN), *code]]
+    prior = (1 - UNKNOWN_PRIOR) * share / (share @ site)[where]
     flat = np.vstack([np.zeros(3), (share * ~host)[:, None] * site])
     flat /= np.maximum(flat.sum(axis=0), 1.0)
     blank = np.zeros(len(code))
-    table = Readings(names, np.array(code), where, blank, blank, host, share, site, flat, named)
+    kinds = (np.array(code), where, blank, blank, host, share, prior)
+    table = Readings(names, *kinds, site, flat, named)
     return table, value - left, left / (second or 1.0)
 
 
@@ -164,8 +168,7 @@ def class_posterior(
     known = np.isfinite(mean) & (shares > 0)
     likelihood = np.exp(-0.5 * (mean[:, where] - table.expected) ** 2 / variance)
     likelihood /= np.sqrt(2 * np.pi * variance)
-    prior = (1 - UNKNOWN_PRIOR) * table.share / (table.share @ table.site)[where]
-    joint = np.where(known[:, where], prior * likelihood, 0.0)
+    joint = np.where(known[:, where], table.prior * likelihood, 0.0)
     unknown = UNKNOWN_PRIOR / UNKNOWN_RANGE
     total = unknown + joint @ table.site
     factor = np.where(known, shares, 0.0) / total

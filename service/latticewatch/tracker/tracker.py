@@ -215,9 +215,9 @@ class Tracker:
         told, classes = None, (np.full(len(keep), -1), np.zeros(len(keep)))
         if look is not None:
             of_class = class_posterior(table, *class_moments(now.classifier.sums))
-            told = (of_class.T @ look.probability.T).T
-            best, probability = look.best()
-            classes = (np.where(fused.bare, -1, best), np.where(fused.bare, 0.0, probability))
+            told = (of_class.T @ look.probability).T
+            probability = look.probability.max(axis=0)
+            classes = (np.where(fused.bare, -1, look.best), np.where(fused.bare, 0.0, probability))
         past = Past(now.tracks, known, now.soft_steps)
         species, posterior = name_species(
             table, told, (cells, sample), (detections, keep), past, self.settings
