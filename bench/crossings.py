@@ -2,10 +2,10 @@
 
     python bench/crossings.py [--size 512] [--check] [--hole]
 
-A double of CuPy (`tests/device_double.py`) stands in: it counts what crosses between host and device
-and the operations that are asked for. These are counts, not times. The network runs on the host,
-which is one crossing down and two up; of two frames of a shape the second is counted, since the
-first takes up tables that all others share.
+A double of CuPy (`tests/device_double.py`) stands in: it counts what crosses between host and
+device and the operations that are asked for. These are counts, not times. The network runs on the
+host, which is one crossing down and two up; of two frames of a shape the second is counted, since
+the first takes up tables that all others share.
 """
 
 from __future__ import annotations
@@ -42,7 +42,8 @@ class Counts:
         self.bytes: Counter[str] = Counter()
         self.order: list[str] = []
 
-    def __call__(self, kind: str, _: str, size: int) -> None:
+    def add(self, kind: str, _: str, size: int) -> None:
+        """Hear of one crossing or operation, as `Traffic.told` does."""
         place = _asked_by()
         if place not in self.order:
             self.order.append(place)
@@ -75,8 +76,8 @@ def load_double() -> Any:
     """CuPy's double, which the tests own."""
     path = Path(__file__).parents[1] / "tests" / "device_double.py"
     spec = importlib.util.spec_from_file_location("device_double", path)
-    assert spec is not None
-    assert spec.loader is not None
+    if spec is None or spec.loader is None:
+        raise FileNotFoundError(path)
     double = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(double)
     return double
@@ -93,7 +94,7 @@ def count(size: int, check: bool, hole: bool) -> Counts:
     above, double, counts = replace(host, placement=Placement(0)), load_double(), Counts()
     with double.device():
         above(frames[0])
-        double.traffic.__init__(counts)
+        double.traffic.__init__(counts.add)
         above(frames[1])
     return counts
 

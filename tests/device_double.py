@@ -2,8 +2,8 @@
 
 What CuPy refuses is refused here: an array of the host's where a device's is wanted (NumPy scalars
 are let through, as CuPy does), and a device's array handed to NumPy or SciPy. What crosses over is
-counted, since every crossing down makes the host wait for the device; so are the operations that are
-asked for, each of which is a launch or more.
+counted, since every crossing down makes the host wait for the device; so are the operations that
+are asked for, each of which is a launch or more.
 
 Kernels in CUDA C run on the host as C++ (`cuda_on_host.py`).
 

@@ -8,7 +8,8 @@ from typing import Protocol
 
 import numpy as np
 
-from latticewatch_kernels.arrays import to_host
+from latticewatch_kernels import compiled
+from latticewatch_kernels.arrays import on_device, to_host
 from latticewatch_kernels.harmonics import Harmonics
 from latticewatch_kernels.lattice import HEXAGONAL_SITES, Array, Lattice, NoLatticeError, within
 from latticewatch_kernels.order import OrderMap
@@ -223,15 +224,25 @@ def site_intensity(
     ndarray
         float32 (n,), on the host.
     """
+    return to_host(intensity_beside(labels, lattice, cells, sublattice))
+
+
+def intensity_beside(
+    labels: _Labelled, lattice: Lattice, cells: np.ndarray, sublattice: np.ndarray
+) -> Array:
+    """Give what `site_intensity` gives, on the side of the frame."""
     sublattice = np.asarray(sublattice, int)
     columns = labels.columns
     centres = lattice.site_positions(cells, sublattice)
     centres = centres + labels.order.displacement_at(centres)
     arms = _ARMS @ lattice.matrix.T
     places = centres[:, None, :] + np.concatenate([[[0.0, 0.0]], arms, -arms])
-    values = sample(labels.matched, places) * columns.unit
-    q = columns.crosstalk
+    x, y = (places[..., axis].astype(np.float32) for axis in range(2))
+    host, offset, q = columns.host[sublattice], columns.offset[sublattice], columns.crosstalk
+    if on_device(labels.matched):
+        above = up(labels.matched, x, y, host, offset)
+        return compiled.site_intensity(labels.matched, *above, columns.unit, q)
+    values = cubic(labels.matched, x, y).astype(float) * columns.unit
     # First-order inverse of (1 + q N), N the sum over nearest sites: exact to q^2.
     deviation = (values[:, 0] - q * values[:, 1:].sum(1)) / (1.0 - 6.0 * q * q)
-    value = columns.host[sublattice] + deviation - columns.offset[sublattice]
-    return np.asarray(value.astype(np.float32))
+    return (host + deviation - offset).astype(np.float32)

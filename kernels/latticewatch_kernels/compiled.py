@@ -76,6 +76,31 @@ def _sampled(name: str, image: Array, x: Array, y: Array) -> Array:
     return values
 
 
+def site_intensity(
+    image: Array, x: Array, y: Array, host: Array, offset: Array, unit: float, crosstalk: float
+) -> Array:
+    """Intensity of columns, float32 (n,); twin: `columns.intensity_beside`.
+
+    Parameters
+    ----------
+    image
+        (rows, columns), the matched residual.
+    x, y
+        float32 (n, 7) pixels: each site, then its six nearest.
+    host, offset
+        float64 (n,): the undisturbed column's intensity, and what is taken off.
+    unit, crosstalk
+        As in `columns.ColumnMap`.
+    """
+    values = array_module(image).empty(len(host), np.float32)
+    _launch(
+        "samples", "site_intensity", len(host), image,
+        _single(image), *image.shape, x, y, host, offset,
+        np.float64(unit), np.float64(crosstalk), len(host), values,
+    )  # fmt: skip
+    return values
+
+
 def patches(image: Array, points: Array, turns: Array, offsets: Array) -> Array:
     """Bilinear samples of an image around points; twin: `patches.lattice_patches`.
 

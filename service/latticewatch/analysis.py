@@ -26,14 +26,15 @@ from latticewatch.vacancies import (
     network_evidence,
     outstanding_columns,
 )
-from latticewatch_kernels.arrays import to_host
+from latticewatch_kernels.columns import intensity_beside
 from latticewatch_kernels.conditioning import condition
 from latticewatch_kernels.deviations import site_deviations
-from latticewatch_kernels.displacements import Displacements, column_displacements
-from latticewatch_kernels.labelling import Labels, label, site_intensity
+from latticewatch_kernels.displacements import ColumnsInView, Displacements
+from latticewatch_kernels.labelling import Labels, label
 from latticewatch_kernels.lattice import NEIGHBOUR_CELLS, NEIGHBOUR_SUBLATTICE, Array, Lattice
 from latticewatch_kernels.patches import lattice_patches, rescale
 from latticewatch_kernels.registration import registered
+from latticewatch_kernels.transfers import down
 from latticewatch_models.crystal import Crystal
 from latticewatch_models.runtime import Segmenter
 from latticewatch_models.segmentation import MERGE_DISTANCE, Segmentation
@@ -183,17 +184,21 @@ def _describe(
     """Put the detections on lattice sites and measure what the tracker wants to know of each."""
     cells, sublattice = _sites(labels, lattice, points)
     sites = lattice.site_positions(cells, sublattice)
-    centre, neighbours = _intensities(labels, lattice, cells, sublattice)
-    turns = neighbours.argmin(axis=1).astype(np.int8)
+    metal = np.flatnonzero(sublattice == 0)
+    around = ColumnsInView.of(labels, lattice, cells[metal])
+    above = intensity_beside(labels, lattice, *_with_neighbours(cells, sublattice))
+    facing = above[len(cells) :].reshape(-1, 3).argmin(axis=1)
     # The matched residual, not its significance: noise and brightness differ between frames.
     deviation = lattice_patches(
         labels.matched,
         sites + labels.order.displacement_at(sites),
         lattice,
-        turns,
+        facing,
         PATCH_SIZE,
         PATCH_SPAN,
     )
+    # at once, for each time a device is waited for
+    intensity, turns, patches, *pixels = down(above, facing, deviation, *around.pixels(labels))
     return Detections(
         lattice=lattice,
         x_px=points[:, 0],
@@ -201,25 +206,21 @@ def _describe(
         probability=np.asarray(probability, float),
         cells=cells,
         sublattice=sublattice,
-        centre=centre,
-        neighbours=neighbours,
+        centre=intensity[: len(cells)],
+        neighbours=intensity[len(cells) :].reshape(-1, 3),
         noise=labels.columns.noise_by_site,
-        patches=to_host(deviation) * np.float32(labels.columns.unit),
-        turns=turns,
+        patches=patches * np.float32(labels.columns.unit),
+        turns=turns.astype(np.int8),
         fractions=labels.fractions,
         in_hole=_touches_hole(labels, points, lattice.constant),
         timings_ms=watch.timings_ms,
-        displaced=_displaced(labels, lattice, cells, sublattice),
+        displaced=_spread_out(around.displacements(*pixels), metal, len(cells)),
     )
 
 
-def _displaced(
-    labels: Labels, lattice: Lattice, cells: np.ndarray, sublattice: np.ndarray
-) -> Displacements:
+def _spread_out(found: Displacements, metal: np.ndarray, number: int) -> Displacements:
     """Displacements around the detections on sublattice 0, where dopants are; NaN elsewhere."""
-    metal = np.flatnonzero(sublattice == 0)
-    found = column_displacements(labels, lattice, cells[metal])
-    place = np.full(len(cells), -1)
+    place = np.full(number, -1)
     place[metal] = np.arange(len(metal))
     return found.take(place)
 
@@ -234,16 +235,11 @@ def _sites(labels: Labels, lattice: Lattice, points: np.ndarray) -> tuple[np.nda
     return cells, sublattice
 
 
-def _intensities(
-    labels: Labels, lattice: Lattice, cells: np.ndarray, sublattice: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Intensity of columns (n,), and of their nearest three of the other sublattice, (n, 3)."""
+def _with_neighbours(cells: np.ndarray, sublattice: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Cells and sublattice of n columns, then of the nearest three of the other to each; (4 n)."""
     around = cells[:, None, :] + NEIGHBOUR_CELLS[sublattice]
     every = np.concatenate([cells, around.reshape(-1, 2)])
-    kind = np.concatenate([sublattice, np.repeat(NEIGHBOUR_SUBLATTICE[sublattice], 3)])
-    # at once, for each time a device is waited for
-    intensity = site_intensity(labels, lattice, every, kind)
-    return intensity[: len(cells)], intensity[len(cells) :].reshape(-1, 3)
+    return every, np.concatenate([sublattice, np.repeat(NEIGHBOUR_SUBLATTICE[sublattice], 3)])
 
 
 def _touches_hole(labels: Labels, points: np.ndarray, reach_px: float) -> np.ndarray:

@@ -1,6 +1,6 @@
 /* Values of an image between its pixels; one thread to a sample.
  *
- * Twins: sampling.bilinear, sampling.cubic and patches.lattice_patches. The same operations in the
+ * Twins: sampling.bilinear, sampling.cubic, patches.lattice_patches, columns.intensity_beside. The same operations in the
  * same order and precision, so that results are the same to the last bit where multiply and add are
  * not contracted. Beyond the frame its edge value is repeated.
  */
@@ -61,16 +61,10 @@ __device__ static void cubic_weights(float t, float *weights)
     weights[3] = 0.5f * t3 - 0.5f * t2;
 }
 
-extern "C" __global__ void cubic(
-    const float *image, int rows, int columns,
-    const float *x, const float *y, int count, /* (count): pixels */
-    float *values)                             /* (count) */
+__device__ static float cubic_at(const float *image, int rows, int columns, float x, float y)
 {
-    int index = blockIdx.x * blockDim.x + threadIdx.x;
-    if (index >= count)
-        return;
     float across[4], down[4];
-    float column = inside(x[index], columns), row = inside(y[index], rows);
+    float column = inside(x, columns), row = inside(y, rows);
     int left = (int)column, top = (int)row;
     cubic_weights(column - left, across);
     cubic_weights(row - top, down);
@@ -82,5 +76,39 @@ extern "C" __global__ void cubic(
             line += across[j] * pixels[min(max(left + j - 1, 0), columns - 1)];
         total += down[i] * line;
     }
-    values[index] = total;
+    return total;
+}
+
+extern "C" __global__ void cubic(
+    const float *image, int rows, int columns,
+    const float *x, const float *y, int count, /* (count): pixels */
+    float *values)                             /* (count) */
+{
+    int index = blockIdx.x * blockDim.x + threadIdx.x;
+    if (index < count)
+        values[index] = cubic_at(image, rows, columns, x[index], y[index]);
+}
+
+/* Intensity of columns: a site's value less what its six nearest add to it. */
+extern "C" __global__ void site_intensity(
+    const float *image, int rows, int columns,
+    const float *x, const float *y,           /* (count, 7): pixels, the site first */
+    const double *host, const double *offset, /* (count) */
+    double unit, double crosstalk, int count,
+    float *values)                            /* (count) */
+{
+    int index = blockIdx.x * blockDim.x + threadIdx.x;
+    if (index >= count)
+        return;
+    double own = 0.0, around = 0.0;
+    for (int k = 0; k < 7; k++) {
+        int at = 7 * index + k;
+        double value = (double)cubic_at(image, rows, columns, x[at], y[at]) * unit;
+        if (k == 0)
+            own = value;
+        else
+            around += value;
+    }
+    double deviation = (own - crosstalk * around) / (1.0 - 6.0 * crosstalk * crosstalk);
+    values[index] = (float)(host[index] + deviation - offset[index]);
 }
