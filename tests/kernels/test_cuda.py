@@ -7,15 +7,14 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from latticewatch_kernels import compiled
+from latticewatch_kernels import compiled, launch
 from latticewatch_kernels.arrays import to_host
 from latticewatch_kernels.lattice import Lattice
 from latticewatch_kernels.localisation import decode_heat_map, find_peaks, maxima_around
@@ -23,7 +22,9 @@ from latticewatch_kernels.patches import lattice_patches
 from latticewatch_kernels.sampling import bilinear, cubic
 from latticewatch_kernels.stamps import draw, stamps
 
-SOURCES = sorted(compiled.SOURCES.glob("*.cu"))
+from .guarded import above, drawn, seeds
+
+SOURCES = sorted(launch.SOURCES.glob("*.cu"))
 
 #: Compute capabilities of the GPUs that CUDA 13 serves. Those between the first and the last run
 #: what is compiled for the first; all are the long form, for each takes a second or two.
@@ -31,16 +32,7 @@ ARCHITECTURES = (75, 80, 86, 89, 90, 100, 103, 110, 120, 121)
 
 LATTICE = Lattice(a1=(10.3, 2.2), a2=(-7.0, 7.8), origin=(3.0, 4.0))
 
-#: The double stands in for CuPy and keeps nothing from one example to the next.
-drawn = settings(
-    deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
-
-#: Numbers on either side of an array that a kernel is given: more than two rows of any image.
-GUARD = 32
-
 values = st.floats(-1e4, 1e4, width=32)
-seeds = st.integers(0, 2**32 - 1)
 
 
 def images(least: int = 1) -> st.SearchStrategy[np.ndarray]:
@@ -57,13 +49,6 @@ def around(shape: tuple[int, ...], seed: int, count: int) -> np.ndarray:
     points = rng.uniform(-4.0, np.array(shape[::-1]) + 3.0, (count, 2))
     points[::2] = np.rint(2.0 * points[::2]) / 2.0
     return points
-
-
-def above(double: SimpleNamespace, array: np.ndarray):
-    """Array on the device, with NaN before and after it in memory: what is read there shows."""
-    guarded = np.full(array.size + 2 * GUARD, np.nan, array.dtype)
-    guarded[GUARD : GUARD + array.size] = array.reshape(-1)
-    return double.ndarray(guarded[GUARD : GUARD + array.size].reshape(array.shape))
 
 
 @pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.name)
@@ -90,7 +75,12 @@ def test_every_source_compiles(source, architectures, tmp_path):
 
 
 def test_there_are_sources():
-    assert [path.name for path in SOURCES] == ["maxima.cu", "samples.cu", "stamps.cu"]
+    assert [path.name for path in SOURCES] == [
+        "conditioning.cu",
+        "maxima.cu",
+        "samples.cu",
+        "stamps.cu",
+    ]
 
 
 @drawn
