@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from latticewatch_kernels.arrays import array_module, to_host
+from latticewatch_kernels.arrays import array_module
 from latticewatch_kernels.lattice import Array
 from latticewatch_kernels.launch import launch, single
+from latticewatch_kernels.transfers import down
 
 #: Entries of the buffer that is left to maxima, and cells of a heat map to an entry of theirs. A
 #: simulated 512 x 512 frame of WS2 has 51 maxima in the Fourier plane, and 1,385 of 65,536 cells
@@ -170,7 +171,9 @@ def draw_stamps(
     return image.astype(np.float32)
 
 
-def cells_above(heat: Array, offset: Array, threshold: float) -> tuple[np.ndarray, np.ndarray]:
+def cells_above(
+    heat: Array, offset: Array, threshold: float, *further: Array
+) -> tuple[np.ndarray, np.ndarray, tuple[np.ndarray, ...]]:
     """Cells of a heat map at or above a threshold; twin in `localisation.decode_heat_map`.
 
     Returns
@@ -178,16 +181,18 @@ def cells_above(heat: Array, offset: Array, threshold: float) -> tuple[np.ndarra
     place, said
         int (n,) indices into the flattened map, rising, and float32 (n, 3): the cell's heat and its
         two offsets; on the host, after one wait.
+    further
+        What else was to come down with them.
     """
     sure, further = single(heat), single(offset)
     room = MAXIMA + heat.size // CELLS_TO_AN_ENTRY
     given = (sure, further, heat.size, np.float32(threshold))
-    return _compacted("cells_above", heat, room, 3, given)
+    return _compacted("cells_above", heat, room, 3, given, further)
 
 
 def maxima(
-    judged: Array, shown: Array, threshold: float, half_plane: bool
-) -> tuple[np.ndarray, np.ndarray]:
+    judged: Array, shown: Array, threshold: float, half_plane: bool, *further: Array
+) -> tuple[np.ndarray, np.ndarray, tuple[np.ndarray, ...]]:
     """Local maxima of one map with what lies around them in another of the same shape.
 
     The twin is `localisation.maxima_around`, which says what the parameters are.
@@ -197,14 +202,21 @@ def maxima(
     place, said
         int (n,) indices into the flattened map, rising, and float32 (n, 10): the maximum's value,
         then the 3 x 3 values around it; on the host, after one wait.
+    further
+        What else was to come down with them.
     """
     given = (single(judged), single(shown), *judged.shape, int(half_plane), np.float32(threshold))
-    return _compacted("local_maxima", judged, MAXIMA, 10, given)
+    return _compacted("local_maxima", judged, MAXIMA, 10, given, further)
 
 
 def _compacted(
-    name: str, like: Array, room: int, width: int, given: tuple[Any, ...]
-) -> tuple[np.ndarray, np.ndarray]:
+    name: str,
+    like: Array,
+    room: int,
+    width: int,
+    given: tuple[Any, ...],
+    further: tuple[Array, ...],
+) -> tuple[np.ndarray, np.ndarray, tuple[np.ndarray, ...]]:
     """Run a kernel that appends to a buffer of fixed size; entries come in any order."""
     xp = array_module(like)
     while True:
@@ -212,7 +224,7 @@ def _compacted(
         buffer = xp.zeros(1 + room * (1 + width), np.int32)
         place, said = buffer[1 : 1 + room], buffer[1 + room :].view(np.float32)
         launch("maxima", name, like.size, like, *given, room, buffer, place, said)
-        found = to_host(buffer)
+        found, *rest = down(buffer, *further)
         number = int(found[0])
         if number <= room:
             break
@@ -220,4 +232,4 @@ def _compacted(
     place = found[1 : 1 + number]
     order = np.argsort(place)
     said = found[1 + room : 1 + room + number * width].view(np.float32).reshape(number, width)
-    return place[order].astype(np.intp), said[order]
+    return place[order].astype(np.intp), said[order], tuple(rest)

@@ -32,7 +32,7 @@ def find_peaks(
         maximum and its neighbours along x and y (of their logarithms where all are positive, which
         is exact for a Gaussian).
     """
-    rows, columns, _, around = maxima_around(image, image, threshold)
+    (rows, columns, _, around), _ = maxima_around(image, image, threshold)
     if len(rows) == 0:
         return np.zeros((0, 2)), np.zeros(0)
     points = np.stack([columns, rows], 1) + _vertices(around)
@@ -74,7 +74,7 @@ def decode_heat_map(
         float64 (n, 2) and (n,), surest first, both on the host.
     """
     if on_device(heat):
-        place, said = compiled.cells_above(heat, offset, threshold)
+        place, said, _ = compiled.cells_above(heat, offset, threshold)
         rows, columns = np.divmod(place, heat.shape[1])
         host = said.T.astype(np.float64)
     else:
@@ -142,8 +142,8 @@ def _local_maxima(heat: np.ndarray, threshold: float) -> tuple[np.ndarray, np.nd
 
 
 def maxima_around(
-    judged: Array, shown: Array, threshold: float, half_plane: bool = False
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    judged: Array, shown: Array, threshold: float, half_plane: bool = False, *further: Array
+) -> tuple[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray], tuple[np.ndarray, ...]]:
     """Local maxima of one map, and what lies around them in another of its shape.
 
     Parameters
@@ -156,17 +156,20 @@ def maxima_around(
         The maps are the half plane of a real image's spectrum (`spectrum`): rows go on at the other
         end, columns are mirrored about frequency 0. Else maps are mirrored about their borders,
         which shifts no maximum there.
+    further
+        What is to come to the host in the same crossing.
 
     Returns
     -------
-    rows, columns, values, around
-        int (n,) twice, float64 (n,) and float64 (n, 3, 3), on the host, in reading order.
+    (rows, columns, values, around), further
+        int (n,) twice, float64 (n,) and float64 (n, 3, 3), on the host, in reading order; and what
+        came with them.
     """
     if on_device(judged):
-        place, said = compiled.maxima(judged, shown, threshold, half_plane)
+        place, said, rest = compiled.maxima(judged, shown, threshold, half_plane, *further)
         rows, columns = np.divmod(place, judged.shape[1])
         said = said.astype(np.float64)
-        return rows, columns, said[:, 0], said[:, 1:].reshape(-1, 3, 3)
+        return (rows, columns, said[:, 0], said[:, 1:].reshape(-1, 3, 3)), rest
     rows, columns = _local_maxima(judged, threshold)
     step = np.arange(-1, 2)
     row, column = rows[:, None] + step, columns[:, None] + step
@@ -179,7 +182,7 @@ def maxima_around(
             for place, last in ((row, height - 1), (column, width - 1))
         )
     around = shown[row[:, :, None], column[:, None, :]].astype(np.float64)
-    return rows, columns, judged[rows, columns].astype(np.float64), around
+    return (rows, columns, judged[rows, columns].astype(np.float64), around), further
 
 
 def _vertices(around: np.ndarray) -> np.ndarray:

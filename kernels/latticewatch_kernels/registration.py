@@ -47,9 +47,14 @@ def register(image: Array, peaks: BraggPeaks | None = None) -> Lattice:
     return registered(image, peaks)[0]
 
 
-def registered(image: Array, peaks: BraggPeaks | None = None) -> tuple[Lattice, Harmonics]:
-    """Give what `register` gives, and the harmonics that it was found from."""
-    found = peaks if peaks is not None else find_lattice(image)
+def registered(
+    image: Array, peaks: BraggPeaks | None = None, content: Array | None = None
+) -> tuple[Lattice, Harmonics]:
+    """Give what `register` gives, and the harmonics that it was found from.
+
+    ``content`` is what `bragg.find_lattice` looks at on the way.
+    """
+    found = peaks if peaks is not None else find_lattice(image, content)
     harmonics = measure_harmonics(image, found.reciprocal)
     vectors = np.linalg.inv(found.reciprocal).T
     brightest = _brightest_place(harmonics)

@@ -27,7 +27,7 @@ from latticewatch.vacancies import (
     outstanding_columns,
 )
 from latticewatch_kernels.columns import intensity_beside
-from latticewatch_kernels.conditioning import condition
+from latticewatch_kernels.conditioning import conditioned
 from latticewatch_kernels.deviations import site_deviations
 from latticewatch_kernels.displacements import ColumnsInView, Displacements
 from latticewatch_kernels.labelling import Labels, label
@@ -106,9 +106,9 @@ class Analyser:
     def _analyse(self, frame: Array) -> Detections:
         watch = Stopwatch()
         with watch.stage("condition"):
-            image = condition(frame)
+            image, content = conditioned(frame)
         with watch.stage("register"):
-            lattice, harmonics = registered(image)
+            lattice, harmonics = registered(image, content=content)
             labels = label(image, lattice, harmonics=harmonics)
         seen, factor = self._segment(labels.image, lattice, watch)
         with watch.stage("localise"):

@@ -75,12 +75,8 @@ def test_every_source_compiles(source, architectures, tmp_path):
 
 
 def test_there_are_sources():
-    assert [path.name for path in SOURCES] == [
-        "conditioning.cu",
-        "maxima.cu",
-        "samples.cu",
-        "stamps.cu",
-    ]
+    named = [path.stem for path in SOURCES]
+    assert named == ["conditioning", "maxima", "samples", "spectrum", "stamps"]
 
 
 @drawn
@@ -108,8 +104,8 @@ def test_interpolation(device_double, image, seed, count, interpolate):
 def test_maxima(device_double, image, threshold, half_plane):
     shown = np.arange(image.size, dtype=np.float32).reshape(image.shape)
     threshold = float(np.float32(threshold))
-    expected = maxima_around(image, shown, threshold, half_plane)
-    found = maxima_around(
+    expected, _ = maxima_around(image, shown, threshold, half_plane)
+    found, _ = maxima_around(
         above(device_double, image), above(device_double, shown), threshold, half_plane
     )
     for ours, theirs in zip(found, expected, strict=True):
@@ -139,9 +135,11 @@ def test_heat_map(device_double, heat, seed, threshold):
 
 def test_a_buffer_that_is_too_small_loses_no_maximum(device_double):
     image = np.random.default_rng(1).random((100, 110)).astype(np.float32)
-    expected = maxima_around(image, image, 0.0)
+    expected, _ = maxima_around(image, image, 0.0)
     assert len(expected[0]) > compiled.MAXIMA
-    found = maxima_around(*[above(device_double, image)] * 2, 0.0)
+    further = device_double.cupy.asarray(np.arange(5))
+    found, (came,) = maxima_around(*[above(device_double, image)] * 2, 0.0, False, further)
+    np.testing.assert_array_equal(came, np.arange(5))
     for ours, theirs in zip(found, expected, strict=True):
         np.testing.assert_array_equal(ours, theirs)
     assert device_double.traffic.down == 2
@@ -149,7 +147,7 @@ def test_a_buffer_that_is_too_small_loses_no_maximum(device_double):
 
 def test_finding_nothing_is_one_wait(device_double):
     image = above(device_double, np.zeros((8, 9), np.float32))
-    assert [len(part) for part in maxima_around(image, image, 0.5)] == [0, 0, 0, 0]
+    assert [len(part) for part in maxima_around(image, image, 0.5)[0]] == [0, 0, 0, 0]
     assert device_double.traffic.down == 1
 
 

@@ -7,9 +7,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from latticewatch_kernels import compiled_spectrum
 from latticewatch_kernels.arrays import to_host
 from latticewatch_kernels.compiled_conditioning import KINDS
 from latticewatch_kernels.conditioning import FrameContentError, condition, conditioned
+from latticewatch_kernels.spectrum import (
+    _half_window,
+    _hann,
+    _rings,
+    hann_power,
+    noise_power,
+    significant_maxima,
+)
 
 from .guarded import above, drawn, seeds
 
@@ -60,3 +69,35 @@ def test_content_is_refused_on_the_device(device_double, value, cause):
     frame[13, 17] = value
     with pytest.raises(FrameContentError, match=cause):
         condition(above(device_double, frame))
+
+
+@drawn
+@given(sides, sides, seeds, st.floats(0.5, 20.0))
+def test_power_over_noise(device_double, rows, columns, seed, level):
+    image = crystal((rows, columns), seed).astype(np.float32)
+    power = hann_power(image)
+    found = compiled_spectrum.power_over_noise(
+        above(device_double, image), _hann, _rings, _half_window, level
+    )
+    ours, ratio, reached = (to_host(part) for part in found)
+    # the transform's own rounding is that of the greatest bin
+    size = float(np.sqrt(power.max()))
+    assert (np.abs(np.sqrt(ours) - np.sqrt(power)) <= 32 * EPSILON * size).all()
+    np.testing.assert_allclose(ours / ratio, noise_power(ours, image.shape), 64 * EPSILON)
+    np.testing.assert_array_equal(reached, ratio >= np.float32(level))
+
+
+@drawn
+@given(st.integers(48, 90), st.integers(48, 90), seeds)
+def test_peaks_of_a_spectrum(device_double, rows, columns, seed):
+    image = crystal((rows, columns), seed).astype(np.float32)
+    expected = significant_maxima(image, 6.0)
+    given_ = above(device_double, image)
+    significant_maxima(given_, 6.0)
+    device_double.traffic.__init__()
+    found = significant_maxima(given_, 6.0)
+    assert (device_double.traffic.up, device_double.traffic.down) == (0, 1)
+    for ours, theirs in zip(found[:2], expected[:2], strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-4)
+    # of the bins that differ, if any, rounding decides
+    assert (found[2] != expected[2]).mean() < 1e-3
