@@ -29,8 +29,8 @@ PRELUDE = """
 #define __device__
 #define __shared__ static
 #define __launch_bounds__(threads)
-using std::abs; using std::exp; using std::isinf; using std::log;
-using std::max; using std::min; using std::rint;
+using std::abs; using std::cos; using std::exp; using std::isinf; using std::log;
+using std::max; using std::min; using std::rint; using std::sin;
 inline void __syncthreads() {}
 inline long long __double_as_longlong(double value)
 {

@@ -5,12 +5,12 @@ Reciprocal vectors ``(gx, gy)`` are in cycles per pixel along x and along y.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from latticewatch_kernels.conditioning import check_content
-from latticewatch_kernels.harmonics import fit_reciprocal
+from latticewatch_kernels.harmonics import Harmonics, fit_reciprocal, refine_and_measure
 from latticewatch_kernels.lattice import Array, NoLatticeError
 from latticewatch_kernels.spectrum import reached_near, significant_maxima
 
@@ -111,6 +111,43 @@ def find_lattice(image: Array, content: Array | None = None) -> BraggPeaks:
     NoLatticeError
         No hexagonal lattice stands out of the noise.
     """
+    searched = _search(image, content)
+    for view in searched.views:
+        searched = replace(searched, reciprocal=fit_reciprocal(view, searched.reciprocal))
+    return searched.peaks()
+
+
+def find_lattice_and_harmonics(
+    image: Array, content: Array | None = None
+) -> tuple[BraggPeaks, Harmonics]:
+    """Give what `find_lattice` gives, and the harmonics of the image at its nodes."""
+    searched = _search(image, content)
+    reciprocal, harmonics = refine_and_measure(searched.views, searched.reciprocal)
+    return replace(searched, reciprocal=reciprocal).peaks(), harmonics
+
+
+@dataclass(frozen=True)
+class _Searched:
+    """Peaks of a frame, with their power over noise, and the reciprocal lattice that they span.
+
+    ``views`` are the part of the frame that was searched and, where that is not all, the whole.
+    """
+
+    views: tuple[Array, ...]
+    found: np.ndarray
+    ratios: np.ndarray
+    reciprocal: np.ndarray
+
+    def peaks(self) -> BraggPeaks:
+        """Index the peaks by the lattice as it is now."""
+        rows, columns = self.views[0].shape
+        indices, explained, _ = _explained(self.found, self.reciprocal[None], (rows, columns))
+        significance = np.sqrt(self.ratios)
+        return BraggPeaks(self.reciprocal, self.found, indices[0], explained[0], significance)
+
+
+def _search(image: Array, content: Array | None) -> _Searched:
+    """Find the peaks and, by them alone, the reciprocal lattice."""
     middle = _middle(image, SEARCH_SIDE)
     shape = (middle.shape[0], middle.shape[1])
     further = () if content is None else (content,)
@@ -124,11 +161,8 @@ def find_lattice(image: Array, content: Array | None = None) -> BraggPeaks:
             "px to a lattice constant",
         )
     reciprocal = reduce_basis(_primitive_basis(peaks, ratios, reached, shape))
-    reciprocal = fit_reciprocal(middle, reciprocal)
-    if middle.shape != image.shape:
-        reciprocal = fit_reciprocal(image, reciprocal)
-    indices, explained, _ = _explained(peaks, reciprocal[None], shape)
-    return BraggPeaks(reciprocal, peaks, indices[0], explained[0], np.sqrt(ratios))
+    views = (middle,) if middle.shape == image.shape else (middle, image)
+    return _Searched(views, peaks, ratios, reciprocal)
 
 
 def reduce_basis(basis: np.ndarray) -> np.ndarray:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from latticewatch_kernels.bragg import BraggPeaks, find_lattice
+from latticewatch_kernels.bragg import BraggPeaks, find_lattice_and_harmonics
 from latticewatch_kernels.harmonics import Harmonics, measure_harmonics
 from latticewatch_kernels.lattice import HEXAGONAL_SITES, Array, Lattice
 
@@ -54,8 +54,10 @@ def registered(
 
     ``content`` is what `bragg.find_lattice` looks at on the way.
     """
-    found = peaks if peaks is not None else find_lattice(image, content)
-    harmonics = measure_harmonics(image, found.reciprocal)
+    if peaks is None:
+        found, harmonics = find_lattice_and_harmonics(image, content)
+    else:
+        found, harmonics = peaks, measure_harmonics(image, peaks.reciprocal)
     vectors = np.linalg.inv(found.reciprocal).T
     brightest = _brightest_place(harmonics)
     # Vectors about 60 degrees apart in reciprocal space are about 120 degrees apart in real space.

@@ -76,7 +76,7 @@ def test_every_source_compiles(source, architectures, tmp_path):
 
 def test_there_are_sources():
     named = [path.stem for path in SOURCES]
-    assert named == ["conditioning", "maxima", "samples", "spectrum", "stamps"]
+    assert named == ["conditioning", "harmonics", "maxima", "samples", "spectrum", "stamps"]
 
 
 @drawn

@@ -11,6 +11,11 @@ from latticewatch_kernels import compiled_spectrum
 from latticewatch_kernels.arrays import to_host
 from latticewatch_kernels.compiled_conditioning import KINDS
 from latticewatch_kernels.conditioning import FrameContentError, condition, conditioned
+from latticewatch_kernels.harmonics import (
+    fit_reciprocal,
+    measure_harmonics,
+    refine_and_measure,
+)
 from latticewatch_kernels.spectrum import (
     _half_window,
     _hann,
@@ -101,3 +106,29 @@ def test_peaks_of_a_spectrum(device_double, rows, columns, seed):
         np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-4)
     # of the bins that differ, if any, rounding decides
     assert (found[2] != expected[2]).mean() < 1e-3
+
+
+@drawn
+@given(sides, sides, seeds, st.booleans())
+def test_refinement_of_the_lattice(device_double, rows, columns, seed, in_two):
+    image = crystal((rows, columns), seed).astype(np.float32)
+    rng = np.random.default_rng(seed)
+    length, angle = rng.uniform(0.1, 0.29), rng.uniform(-0.5, 0.5)
+    angles = angle + np.array([0.0, np.pi / 3.0])
+    start = length * np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    views = [image[2:-2, 3:-3], image] if in_two else [image]
+    reciprocal = start
+    for view in views:
+        reciprocal = fit_reciprocal(view, reciprocal)
+    expected = measure_harmonics(image, reciprocal)
+    refine_and_measure([above(device_double, view) for view in views], start)
+    device_double.traffic.__init__()
+    found, harmonics = refine_and_measure([above(device_double, view) for view in views], start)
+    assert (device_double.traffic.up, device_double.traffic.down) == (1, 1)
+    # each step multiplies what rounding of the folded image's single precision changes
+    np.testing.assert_allclose(found, reciprocal, rtol=0.0, atol=1e-6)
+    np.testing.assert_array_equal(harmonics.indices, expected.indices)
+    np.testing.assert_allclose(harmonics.nodes, harmonics.indices @ found)
+    size = float(np.abs(image).mean())
+    np.testing.assert_allclose(harmonics.amplitudes, expected.amplitudes, 0.0, 1e-4 * size)
+    np.testing.assert_allclose(harmonics.noise, expected.noise, rtol=1e-5)
