@@ -240,8 +240,8 @@ def intensity_beside(
     x, y = (places[..., axis].astype(np.float32) for axis in range(2))
     host, offset, q = columns.host[sublattice], columns.offset[sublattice], columns.crosstalk
     if on_device(labels.matched):
-        above = up(labels.matched, x, y, host, offset)
-        return compiled.site_intensity(labels.matched, *above, columns.unit, q)
+        x, y, host, offset = up(labels.matched, x, y, host, offset)
+        return compiled.site_intensity(labels.matched, x, y, host, offset, columns.unit, q)
     values = cubic(labels.matched, x, y).astype(float) * columns.unit
     # First-order inverse of (1 + q N), N the sum over nearest sites: exact to q^2.
     deviation = (values[:, 0] - q * values[:, 1:].sum(1)) / (1.0 - 6.0 * q * q)

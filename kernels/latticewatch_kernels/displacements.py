@@ -157,7 +157,7 @@ class ColumnsInView:
     ) -> Displacements:
         """Fit the columns to their `pixels`, on the host."""
         hosts = self.hosts
-        shift, error = self._fitted(residual, periodic, hole.any(axis=1))
+        shift, error = self._fitted(residual, periodic, np.asarray(hole.any(axis=1)))
         z = np.abs(shift[:hosts] / error[:hosts])
         z = z[np.isfinite(z).all(axis=1)]
         if len(z):

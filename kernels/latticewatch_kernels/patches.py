@@ -57,7 +57,8 @@ def lattice_patches(
     offsets = grid @ np.swapaxes(to_frame @ turned, 1, 2)
     if on_device(turns):
         above, further = up(image, points, offsets)
-        patches = compiled.patches(image, above, (turns % 3).astype(np.int32), further)
+        facing = array_module(image).asarray(turns % 3, np.int32)
+        patches = compiled.patches(image, above, facing, further)
         return patches.reshape(len(points), size, size)
     which = np.broadcast_to(np.asarray(turns, int) % 3, (len(points),))
     if on_device(image):
