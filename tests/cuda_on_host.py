@@ -30,7 +30,7 @@ PRELUDE = """
 #define __shared__ static
 #define __launch_bounds__(threads)
 using std::abs; using std::cos; using std::exp; using std::isinf; using std::log;
-using std::max; using std::min; using std::rint; using std::sin;
+using std::max; using std::min; using std::rint; using std::sin; using std::sqrt; using std::floor; using std::fabs;
 inline void __syncthreads() {}
 inline long long __double_as_longlong(double value)
 {

