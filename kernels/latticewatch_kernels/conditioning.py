@@ -92,7 +92,7 @@ def conditioned(frame: Array, *, flatten: bool = True) -> tuple[Array, Array]:
             frame,
             block,
             scale / block if flatten else None,
-            _sample_step(frame.shape, STATISTICS_PIXELS),
+            sample_step(frame.shape, STATISTICS_PIXELS),
             OUTLIER_SIGMAS,
             LEAST_KEPT,
         )
@@ -158,10 +158,10 @@ def even_sample(image: Array, pixels: int = STATISTICS_PIXELS) -> Array:
     A stride that divided the width would look at the same columns in every row, and so at one phase
     of a lattice that lies along the columns.
     """
-    return image.reshape(-1)[:: _sample_step(image.shape, pixels)]
+    return image.reshape(-1)[:: sample_step(image.shape, pixels)]
 
 
-def _sample_step(shape: tuple[int, ...], pixels: int) -> int:
+def sample_step(shape: tuple[int, ...], pixels: int = STATISTICS_PIXELS) -> int:
     """Pixels from one of an even sample to the next."""
     step = max(1, shape[0] * shape[1] // pixels)
     while math.gcd(step, shape[1]) > 1:

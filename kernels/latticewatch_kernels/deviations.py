@@ -100,34 +100,94 @@ def site_deviations(labels: Labels, lattice: Lattice) -> Deviations:
     Deviations
         On the host.
     """
-    shape = (labels.residual.shape[0], labels.residual.shape[1])
-    cells, sublattice, points = _sites(labels, lattice, shape)
-    weight = _weights(labels)
-    level = _local_mean(weight, labels, lattice)
-    laid = stamps(points, labels.columns.sigma, weight)
+    view = SitesInView.of(labels, lattice)
+    return view.deviations(*(down(*view.asked()) if on_device(labels.residual) else ()))
 
-    def response(image: Array) -> Array:
-        gap = image - level(image)
-        gap *= weight
-        return laid.sums(gap)
 
-    squares, first = down(laid.squared_sums(weight), response(labels.residual))
-    energy = np.maximum(squares.astype(float), 1e-12)
-    root = np.sqrt(energy)
-    height = rest = _less_median(first / energy, sublattice)
-    sigma = _spread(height * root, sublattice)
-    strong = np.abs(height) * root > STRONG_SIGMAS * sigma[sublattice]
-    if strong.any():
-        drawn = _drawn(points[strong], height[strong], lattice, labels)
-        second = to_host(response(labels.residual - _as_in_residual(drawn, labels, lattice)))
-        rest = _less_median(second / energy, sublattice)
-        height = rest + np.where(strong, height, 0.0)
-        sigma = _spread(rest * root, sublattice)
-    unit = _unit(labels.columns)
-    error = sigma[sublattice] / root
-    error *= _local_excess(height / error, points, lattice.constant)
-    level_at = _at(labels.order.level, points, labels)
-    return Deviations(cells, sublattice, points, height * unit, error * unit, level_at)
+@dataclass(frozen=True)
+class SitesInView:
+    """The sites that are judged, and what is asked of the frame about them.
+
+    Attributes
+    ----------
+    labels, lattice
+        The frame's.
+    cells, sublattice, points
+        As in `Deviations`, one sublattice after the other.
+    """
+
+    labels: Labels
+    lattice: Lattice
+    cells: np.ndarray
+    sublattice: np.ndarray
+    points: np.ndarray
+
+    @classmethod
+    def of(cls, labels: Labels, lattice: Lattice) -> SitesInView:
+        """Choose the sites of a frame."""
+        shape = (labels.residual.shape[0], labels.residual.shape[1])
+        return cls(labels, lattice, *_sites(labels, lattice, shape))
+
+    def asked(self) -> tuple[Array, ...]:
+        """Give what `deviations` needs of a frame on a device, where it lies; nothing on the host.
+
+        They are the energy of each column and its response before and after columns that stand out
+        are taken out, float32 (n,) each.
+        """
+        if not on_device(self.labels.residual):
+            return ()
+        laid, response = self._response()
+        squares, first = laid.squared_sums(self._weight()), response(self.labels.residual)
+        height = compiled.strong_columns(squares, first, self._starts(), STRONG_SIGMAS)
+        return squares, first, response(self._without(self.points, height))
+
+    def deviations(self, *told: np.ndarray) -> Deviations:
+        """Measure the deviations; of a frame on a device by what was `asked`, now on the host."""
+        points, sublattice, columns = self.points, self.sublattice, self.labels.columns
+        if told:
+            squares, first, cleared = told
+        else:
+            laid, response = self._response()
+            squares, first = laid.squared_sums(self._weight()), response(self.labels.residual)
+        energy = np.maximum(squares.astype(float), 1e-12)
+        root = np.sqrt(energy)
+        height = rest = _less_median(first / energy, sublattice)
+        sigma = _spread(height * root, sublattice)
+        strong = np.abs(height) * root > STRONG_SIGMAS * sigma[sublattice]
+        if strong.any():
+            if not told:
+                cleared = response(self._without(points[strong], height[strong]))
+            rest = _less_median(cleared / energy, sublattice)
+            height = rest + np.where(strong, height, 0.0)
+            sigma = _spread(rest * root, sublattice)
+        unit = _unit(columns)
+        error = sigma[sublattice] / root
+        error *= _local_excess(height / error, points, self.lattice.constant)
+        level_at = _at(self.labels.order.level, points, self.labels)
+        return Deviations(self.cells, sublattice, points, height * unit, error * unit, level_at)
+
+    def _starts(self) -> np.ndarray:
+        """Where each sublattice begins, and the end of the last; int32 (4,)."""
+        steps = np.arange(len(HEXAGONAL_SITES) + 1)
+        return np.searchsorted(self.sublattice, steps).astype(np.int32)
+
+    def _response(self) -> tuple[Stamps, Callable[[Array], Array]]:
+        """Stamps of the columns, and what gives their response to an image."""
+        weight = self._weight()
+        level = _local_mean(weight, self.labels, self.lattice)
+        laid = stamps(self.points, self.labels.columns.sigma, weight)
+
+        def response(image: Array) -> Array:
+            gap = image - level(image)
+            gap *= weight
+            return laid.sums(gap)
+
+        return laid, response
+
+    def _without(self, points: np.ndarray, height: Array) -> Array:
+        """Residual without columns of given heights."""
+        drawn = _drawn(points, height, self.lattice, self.labels)
+        return self.labels.residual - _as_in_residual(drawn, self.labels, self.lattice)
 
 
 def _unit(columns: ColumnMap) -> float:

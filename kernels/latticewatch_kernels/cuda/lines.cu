@@ -63,7 +63,7 @@ extern "C" __global__ void __launch_bounds__(TOGETHER) class_variances(
     if (size > 0) {
         double lower = ranked(at, number, (size - 1) / 2, 29);
         double upper = size % 2 ? lower : ranked(at, number, size / 2, 29);
-        spread = NORMAL_SIGMAS * 0.5 * (lower + upper);
+        spread = NORMAL_SIGMAS * (0.5 * (lower + upper));
     }
     if (threadIdx.x == 0)
         variances[k] = spread * spread;

@@ -28,6 +28,15 @@ __device__ static unsigned long long rising(double value)
     return bits >> 63 ? ~bits : bits | 1ull << 63;
 }
 
+/* Sum over the threads of numbers from 0 to most: a barrier for each of their bits. */
+__device__ static int counted(int part, int most)
+{
+    int total = 0;
+    for (int bit = 0; most >> bit; bit++)
+        total += __syncthreads_count(part >> bit & 1) << bit;
+    return total;
+}
+
 /* Value of a rank, 0 the least, among at(0) to at(number - 1): bisection over its bits.
  *
  * `rest` is the number of bits that are 0 in every value: 29 where they come from single precision.
@@ -35,13 +44,14 @@ __device__ static unsigned long long rising(double value)
 template <class At>
 __device__ static double ranked(At at, int number, int rank, int rest)
 {
+    int each = (number + blockDim.x - 1) / blockDim.x;
     unsigned long long found = 0;
     for (int bit = 63; bit >= rest; bit--) {
         unsigned long long trial = found | 1ull << bit;
         int below = 0;
         for (int k = threadIdx.x; k < number; k += blockDim.x)
             below += rising(at(k)) < trial;
-        if (summed(below) <= rank)
+        if (counted(below, each) <= rank)
             found = trial;
     }
     if (!(found >> 63))
