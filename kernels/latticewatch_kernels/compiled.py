@@ -12,7 +12,7 @@ import numpy as np
 
 from latticewatch_kernels.arrays import array_module
 from latticewatch_kernels.lattice import Array
-from latticewatch_kernels.launch import launch, single
+from latticewatch_kernels.launch import launch, launch_together, single
 from latticewatch_kernels.transfers import down
 
 #: Entries of the buffer that is left to maxima, and cells of a heat map to an entry of theirs. A
@@ -171,6 +171,44 @@ def draw_stamps(
     return image.astype(np.float32)
 
 
+def strong_columns(squares: Array, responses: Array, ends: list[int], sigmas: float) -> Array:
+    """Heights of the columns that stand out of their sublattice, float64 (n,), 0 of the others.
+
+    Parameters
+    ----------
+    squares, responses
+        float32 (n,) energies and responses of columns, one sublattice after the other.
+    ends
+        Where each of the three sublattices ends.
+    sigmas
+        Robust standard deviations beyond which a column stands out.
+
+    Notes
+    -----
+    The twin is in `deviations.SitesInView.deviations`; equal to the last bit.
+    """
+    heights = array_module(squares).empty(squares.shape, np.float64)
+    launch_together(
+        "deviations", "strong_columns", len(ends), squares,
+        squares, responses, *ends, np.float64(sigmas), heights,
+    )  # fmt: skip
+    return heights
+
+
+def logits(heat: Array, x: Array, y: Array, surest: float) -> Array:
+    """Logit of a heat map at places, float32 of their shape; twin: `segmentation.logit_at`.
+
+    ``surest`` is how near to 0 and 1 probabilities are read. Logarithms are rounded once from
+    double precision: within 4 units in the last place of the twin's at each cell.
+    """
+    values = array_module(heat).empty(x.shape, np.float32)
+    launch(
+        "samples", "logits", x.size, heat,
+        single(heat), *heat.shape, np.float32(surest), single(x), single(y), x.size, values,
+    )  # fmt: skip
+    return values
+
+
 def cells_above(
     heat: Array, offset: Array, threshold: float, *further: Array
 ) -> tuple[np.ndarray, np.ndarray, tuple[np.ndarray, ...]]:
@@ -184,9 +222,9 @@ def cells_above(
     further
         What else was to come down with them.
     """
-    sure, further = single(heat), single(offset)
+    sure, moved = single(heat), single(offset)
     room = MAXIMA + heat.size // CELLS_TO_AN_ENTRY
-    given = (sure, further, heat.size, np.float32(threshold))
+    given = (sure, moved, heat.size, np.float32(threshold))
     return _compacted("cells_above", heat, room, 3, given, further)
 
 

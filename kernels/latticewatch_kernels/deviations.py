@@ -14,7 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
-from latticewatch_kernels.arrays import array_module, to_host
+from latticewatch_kernels import compiled
+from latticewatch_kernels.arrays import array_module, on_device
 from latticewatch_kernels.columns import ColumnMap
 from latticewatch_kernels.conditioning import block_means
 from latticewatch_kernels.labelling import Labels
@@ -22,8 +23,9 @@ from latticewatch_kernels.lattice import HEXAGONAL_SITES, Array, Lattice, within
 from latticewatch_kernels.order import BLOCKS_PER_CELL, SMOOTHING_CELLS, averaging, enlarge
 from latticewatch_kernels.point_labels import SOUND_AMPLITUDE
 from latticewatch_kernels.robust import median, spread
+from latticewatch_kernels.sampling import bilinear
 from latticewatch_kernels.stamps import draw, stamps
-from latticewatch_kernels.transfers import down, passing_table
+from latticewatch_kernels.transfers import down, passing_table, up
 
 #: Sites nearer to the border than this, lattice constants, are not judged: part of their column and
 #: of its surroundings is outside.
@@ -136,10 +138,12 @@ class SitesInView:
         """
         if not on_device(self.labels.residual):
             return ()
-        laid, response = self._response()
-        squares, first = laid.squared_sums(self._weight()), response(self.labels.residual)
-        height = compiled.strong_columns(squares, first, self._starts(), STRONG_SIGMAS)
-        return squares, first, response(self._without(self.points, height))
+        (points,) = up(self.labels.residual, self.points)
+        squares, response = self._matching(points)
+        first = response(self.labels.residual)
+        _, *starts = np.searchsorted(self.sublattice, np.arange(len(HEXAGONAL_SITES) + 1)).tolist()
+        height = compiled.strong_columns(squares, first, starts, STRONG_SIGMAS)
+        return squares, first, response(self._without(points, height))
 
     def deviations(self, *told: np.ndarray) -> Deviations:
         """Measure the deviations; of a frame on a device by what was `asked`, now on the host."""
@@ -147,8 +151,8 @@ class SitesInView:
         if told:
             squares, first, cleared = told
         else:
-            laid, response = self._response()
-            squares, first = laid.squared_sums(self._weight()), response(self.labels.residual)
+            squares, response = self._matching(points)
+            first = response(self.labels.residual)
         energy = np.maximum(squares.astype(float), 1e-12)
         root = np.sqrt(energy)
         height = rest = _less_median(first / energy, sublattice)
@@ -166,25 +170,20 @@ class SitesInView:
         level_at = _at(self.labels.order.level, points, self.labels)
         return Deviations(self.cells, sublattice, points, height * unit, error * unit, level_at)
 
-    def _starts(self) -> np.ndarray:
-        """Where each sublattice begins, and the end of the last; int32 (4,)."""
-        steps = np.arange(len(HEXAGONAL_SITES) + 1)
-        return np.searchsorted(self.sublattice, steps).astype(np.int32)
-
-    def _response(self) -> tuple[Stamps, Callable[[Array], Array]]:
-        """Stamps of the columns, and what gives their response to an image."""
-        weight = self._weight()
+    def _matching(self, points: Array) -> tuple[Array, Callable[[Array], Array]]:
+        """Energy of the columns at points (n, 2), and what gives their response to an image."""
+        weight = _weights(self.labels)
         level = _local_mean(weight, self.labels, self.lattice)
-        laid = stamps(self.points, self.labels.columns.sigma, weight)
+        laid = stamps(points, self.labels.columns.sigma, weight)
 
         def response(image: Array) -> Array:
             gap = image - level(image)
             gap *= weight
             return laid.sums(gap)
 
-        return laid, response
+        return laid.squared_sums(weight), response
 
-    def _without(self, points: np.ndarray, height: Array) -> Array:
+    def _without(self, points: Array, height: Array) -> Array:
         """Residual without columns of given heights."""
         drawn = _drawn(points, height, self.lattice, self.labels)
         return self.labels.residual - _as_in_residual(drawn, self.labels, self.lattice)
@@ -212,10 +211,19 @@ def _sites(
     kept = within(points, shape, MARGIN * lattice.constant)
     sound = _at(labels.order.amplitude, points[kept], labels) >= SOUND_AMPLITUDE
     if labels.order.hole.any():
-        column, row = np.rint(points[kept]).astype(int).T
-        sound &= ~to_host(labels.hole)[row, column]
+        sound &= ~_in_hole(labels, np.rint(points[kept]))
     kept[kept] = sound
     return cells[kept], sublattice[kept], points[kept]
+
+
+def _in_hole(labels: Labels, pixels: np.ndarray) -> np.ndarray:
+    """Whether pixels (n, 2), x first, are in a hole, on the host."""
+    if not on_device(labels.hole):
+        column, row = pixels.astype(int).T
+        return np.asarray(labels.hole[row, column])
+    # the map that the pixels were enlarged from is on the host already
+    x, y = ((pixels + 0.5) / labels.order.stride - 0.5).astype(np.float32).T
+    return np.asarray(bilinear(labels.order.hole.astype(np.float32), x, y) > 0.5)
 
 
 def _at(cells: np.ndarray, points: np.ndarray, labels: Labels) -> np.ndarray:
@@ -256,7 +264,7 @@ def _local_mean(weight: Array, labels: Labels, lattice: Lattice) -> Callable[[Ar
     return mean
 
 
-def _drawn(points: np.ndarray, height: np.ndarray, lattice: Lattice, labels: Labels) -> Array:
+def _drawn(points: Array, height: Array, lattice: Lattice, labels: Labels) -> Array:
     """Image of columns of given heights with their tails, float32."""
     parts = (
         ((1.0 - TAIL_HEIGHT) * height, labels.columns.sigma),

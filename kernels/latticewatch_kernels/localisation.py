@@ -73,16 +73,46 @@ def decode_heat_map(
     points, probability
         float64 (n, 2) and (n,), surest first, both on the host.
     """
+    cells, _ = heat_cells(heat, offset, threshold)
+    return place_cells(cells, stride, shape, min_distance)
+
+
+def heat_cells(
+    heat: Array, offset: Array, threshold: float, *further: Array
+) -> tuple[tuple[np.ndarray, np.ndarray, np.ndarray], tuple[np.ndarray, ...]]:
+    """Cells of a heat map at or above a threshold, in reading order.
+
+    Parameters
+    ----------
+    heat, offset, threshold
+        As for `decode_heat_map`.
+    further
+        What is to come to the host in the same crossing.
+
+    Returns
+    -------
+    (rows, columns, said), further
+        int (n,) twice, and float64 (3, n): heat and both offsets of each; and what came with them.
+    """
     if on_device(heat):
-        place, said, _ = compiled.cells_above(heat, offset, threshold)
+        place, values, rest = compiled.cells_above(heat, offset, threshold, *further)
         rows, columns = np.divmod(place, heat.shape[1])
-        host = said.T.astype(np.float64)
-    else:
-        rows, columns = np.nonzero(heat >= threshold)
-        picked = np.concatenate([heat[rows, columns][None], offset[:, rows, columns]])
-        host = picked.astype(np.float64)
-    cells = np.stack([columns, rows], 1)
-    points = stride * cells + 0.5 * (stride - 1) + host[1:].T
+        return (rows, columns, values.T.astype(np.float64)), rest
+    rows, columns = np.nonzero(heat >= threshold)
+    picked = np.concatenate([heat[rows, columns][None], offset[:, rows, columns]])
+    return (rows, columns, picked.astype(np.float64)), further
+
+
+def place_cells(
+    cells: tuple[np.ndarray, np.ndarray, np.ndarray],
+    stride: int,
+    shape: tuple[int, int],
+    min_distance: float,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Objects that the cells of `heat_cells` point at, as `decode_heat_map` gives them."""
+    rows, columns, host = cells
+    place = np.stack([columns, rows], 1)
+    points = stride * place + 0.5 * (stride - 1) + host[1:].T
     limits = np.array([shape[1], shape[0]]) - 0.5
     inside = ((points >= -0.5) & (points < limits)).all(axis=1)
     return _best_first(points[inside], host[0, inside], min_distance)

@@ -28,7 +28,7 @@ from latticewatch.vacancies import (
 )
 from latticewatch_kernels.columns import intensity_beside
 from latticewatch_kernels.conditioning import conditioned
-from latticewatch_kernels.deviations import site_deviations
+from latticewatch_kernels.deviations import Deviations, SitesInView
 from latticewatch_kernels.displacements import ColumnsInView, Displacements
 from latticewatch_kernels.labelling import Labels, label
 from latticewatch_kernels.lattice import NEIGHBOUR_CELLS, NEIGHBOUR_SUBLATTICE, Array, Lattice
@@ -112,7 +112,10 @@ class Analyser:
             labels = label(image, lattice, harmonics=harmonics)
         seen, factor = self._segment(labels.image, lattice, watch)
         with watch.stage("localise"):
-            points, probability = self._marks(seen, lattice, factor)
+            sites = None
+            if labels.columns.host[SUBLATTICE] > LEAST_HOST:
+                sites = SitesInView.of(labels, lattice)
+            (points, probability), heard = self._heard(seen, lattice, factor, sites)
         agreed: Counts | None = None
         if self.check:
             with watch.stage("check"):
@@ -122,7 +125,7 @@ class Analyser:
             points, probability = points[reported], probability[reported]
         with watch.stage("localise"):
             vacancies, (points, probability) = self._with_vacancies(
-                labels, lattice, seen, factor, (points, probability)
+                labels, lattice, heard, (points, probability)
             )
         with watch.stage("describe"):
             described = _describe(lattice, labels, points, probability, watch)
@@ -132,17 +135,14 @@ class Analyser:
         self,
         labels: Labels,
         lattice: Lattice,
-        seen: Segmentation,
-        factor: float,
+        heard: tuple[Deviations, np.ndarray] | None,
         found: tuple[np.ndarray, np.ndarray],
     ) -> tuple[Vacancies | None, tuple[np.ndarray, np.ndarray]]:
         """Let columns speak for themselves: faint vacancies, and what stands out beyond doubt."""
-        host = float(labels.columns.host[SUBLATTICE])
-        if host <= LEAST_HOST:
+        if heard is None:
             return None, found
-        deviations = site_deviations(labels, lattice)
-        columns = deviations.points[deviations.sublattice == SUBLATTICE]
-        logit = seen.logit_at((columns + 0.5) * factor - 0.5)
+        deviations, logit = heard
+        host = float(labels.columns.host[SUBLATTICE])
         further = network_evidence(logit, deviations, self.segmenter.card.site_weight)
         lacking = lacking_shares(self.crystal)
         vacancies = judge_vacancies(deviations, host, lacking, further=further)
@@ -165,13 +165,25 @@ class Analyser:
             seen = self.segmenter.segment(rescale(image, factor) if scaled else image)
         return seen, factor if scaled else 1.0
 
-    def _marks(
-        self, seen: Segmentation, lattice: Lattice, factor: float
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Positions in pixels of the frame and probabilities, surest first."""
+    def _heard(
+        self, seen: Segmentation, lattice: Lattice, factor: float, view: SitesInView | None
+    ) -> tuple[tuple[np.ndarray, np.ndarray], tuple[Deviations, np.ndarray] | None]:
+        """Positions in pixels of the frame and probabilities, surest first; what columns say.
+
+        The latter are deviations, and the network's logits on the second sublattice. All are asked
+        for at once, for each time a device is waited for.
+        """
         least = min(DOUBTFUL_MARK, self.threshold) if self.check else self.threshold
-        points, probability = seen.detections(least, MERGE_DISTANCE * lattice.constant * factor)
-        return (points + 0.5) / factor - 0.5, probability
+        reach = MERGE_DISTANCE * lattice.constant * factor
+        if view is None:
+            (points, probability), told = seen.detections(least, reach), None
+        else:
+            columns = view.points[view.sublattice == SUBLATTICE]
+            (points, probability), logit, answers = seen.detections_and_logits(
+                least, reach, (columns + 0.5) * factor - 0.5, *view.asked()
+            )
+            told = view.deviations(*answers), logit
+        return ((points + 0.5) / factor - 0.5, probability), told
 
 
 def _describe(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,11 +17,14 @@ from hypothesis.extra import numpy as hnp
 
 from latticewatch_kernels import compiled, launch
 from latticewatch_kernels.arrays import to_host
+from latticewatch_kernels.columns import site_intensity
+from latticewatch_kernels.deviations import _less_median, _spread
 from latticewatch_kernels.lattice import Lattice
 from latticewatch_kernels.localisation import decode_heat_map, find_peaks, maxima_around
 from latticewatch_kernels.patches import lattice_patches
 from latticewatch_kernels.sampling import bilinear, cubic
 from latticewatch_kernels.stamps import draw, stamps
+from latticewatch_models.segmentation import Segmentation
 
 from .guarded import above, drawn, seeds
 
@@ -187,3 +191,62 @@ def test_drawing(device_double, image, seed, count, sigma):
     found = to_host(draw(points, shapes, above(device_double, image)))
     # heights differ by four units in the last place each, their sums by no more than that
     np.testing.assert_allclose(found, expected, rtol=10 * 2**-23, atol=1e-39)
+
+
+@drawn
+@given(images(), seeds, st.integers(0, 6))
+def test_site_intensity(device_double, image, seed, count):
+    rng = np.random.default_rng(seed)
+    columns = SimpleNamespace(
+        unit=float(rng.uniform(0.1, 2.0)), crosstalk=float(rng.uniform(0.0, 0.3)),
+        host=rng.normal(0.0, 1.0, 3), offset=rng.normal(0.0, 0.1, 3),
+    )  # fmt: skip
+    order = SimpleNamespace(displacement_at=lambda points: 0.1 * np.sin(points))
+    cells, sublattice = rng.integers(-2, 3, (count, 2)), rng.integers(0, 3, count)
+    host, device = (
+        SimpleNamespace(matched=side, columns=columns, order=order)
+        for side in (image, above(device_double, image))
+    )
+    expected = site_intensity(host, LATTICE, cells, sublattice)
+    np.testing.assert_array_equal(site_intensity(device, LATTICE, cells, sublattice), expected)
+
+
+@drawn
+@given(st.lists(st.integers(0, 40), min_size=3, max_size=3), seeds)
+def test_columns_that_stand_out(device_double, sizes, seed):
+    rng = np.random.default_rng(seed)
+    sublattice = np.repeat(np.arange(3), sizes)
+    squares = rng.uniform(0.0, 4.0, len(sublattice)).astype(np.float32)
+    first = rng.standard_t(2.0, len(sublattice)).astype(np.float32)
+    energy = np.maximum(squares.astype(float), 1e-12)
+    height = _less_median(first / energy, sublattice)
+    size = np.abs(height) * np.sqrt(energy)
+    expected = np.where(size > 2.5 * _spread(size, sublattice)[sublattice], height, 0.0)
+    ends = np.cumsum(sizes).tolist()
+    given_ = (above(device_double, part) for part in (squares, first))
+    found = to_host(compiled.strong_columns(*given_, ends, 2.5))
+    np.testing.assert_array_equal(found, expected)
+
+
+@drawn
+@given(images(2), seeds, st.integers(1, 8))
+def test_logits(device_double, image, seed, count):
+    heat = np.abs(image) / np.abs(image).max() if image.any() else image
+    offset = np.zeros((2, *heat.shape), np.float32)
+    shape = (2 * heat.shape[0], 2 * heat.shape[1])
+    points = around(shape, seed, count)
+    expected = Segmentation(heat, offset, 2, shape).logit_at(points)
+    seen = Segmentation(above(device_double, heat), above(device_double, offset), 2, shape)
+    # the greatest logit is 13.8: four units in its last place, and the interpolation's three
+    bound = {"rtol": 0.0, "atol": 7 * 2.0**-20}
+    np.testing.assert_allclose(seen.logit_at(points), expected, **bound)
+    device_double.traffic.__init__()
+    further = above(device_double, heat)
+    found, logits, (came,) = seen.detections_and_logits(0.5, 3.0, points, further)
+    assert device_double.traffic.down == 1
+    np.testing.assert_allclose(logits, expected, **bound)
+    np.testing.assert_array_equal(came, heat)
+    for ours, theirs in zip(
+        found, Segmentation(heat, offset, 2, shape).detections(0.5, 3.0), strict=True
+    ):
+        np.testing.assert_array_equal(ours, theirs)

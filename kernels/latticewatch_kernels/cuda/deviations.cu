@@ -9,9 +9,11 @@
 
 /* Height of each column less its sublattice's median where it stands out, else 0; a block to each. */
 extern "C" __global__ void __launch_bounds__(TOGETHER) strong_columns(
-    const float *squares, const float *responses, const int *starts, double sigmas,
-    double *heights) /* (starts[3]); columns lie one sublattice after the other */
+    const float *squares, const float *responses, /* (end): one sublattice after the other */
+    int second, int third, int end, double sigmas,
+    double *heights) /* (end) */
 {
+    int starts[4] = {0, second, third, end};
     int begin = starts[blockIdx.x], number = starts[blockIdx.x + 1] - begin;
     if (number == 0)
         return;

@@ -1,8 +1,9 @@
 /* Values of an image between its pixels; one thread to a sample.
  *
- * Twins: sampling.bilinear, sampling.cubic, patches.lattice_patches, columns.intensity_beside. The same operations in the
- * same order and precision, so that results are the same to the last bit where multiply and add are
- * not contracted. Beyond the frame its edge value is repeated.
+ * Twins: sampling.bilinear, sampling.cubic, patches.lattice_patches, columns.intensity_beside and
+ * segmentation.Segmentation.logit_at. The same operations in the same order and precision (but for
+ * the logarithms of the last), so that results are the same to the last bit where multiply and add
+ * are not contracted. Beyond the frame its edge value is repeated.
  */
 
 __device__ static float inside(float place, int size)
@@ -31,6 +32,34 @@ extern "C" __global__ void bilinear(
     int index = blockIdx.x * blockDim.x + threadIdx.x;
     if (index < count)
         values[index] = bilinear_at(image, rows, columns, x[index], y[index]);
+}
+
+/* Logarithm of the odds of a probability, which is read no nearer to 0 and 1 than `surest`. */
+__device__ static float logit(float heat, float surest)
+{
+    heat = fminf(fmaxf(heat, surest), 1.0f - surest);
+    return (float)log((double)(heat / (1.0f - heat)));
+}
+
+/* Logits of a heat map between its cells, bilinear. */
+extern "C" __global__ void logits(
+    const float *heat, int rows, int columns, float surest,
+    const float *x, const float *y, int count, /* (count): cells */
+    float *values)
+{
+    int index = blockIdx.x * blockDim.x + threadIdx.x;
+    if (index >= count)
+        return;
+    float across = inside(x[index], columns), along = inside(y[index], rows);
+    int left = min((int)across, max(columns - 2, 0)), top = min((int)along, max(rows - 2, 0));
+    float corners[4], u = across - left, v = along - top;
+    for (int k = 0; k < 4; k++) {
+        int row = min(top + k / 2, rows - 1), column = min(left + k % 2, columns - 1);
+        corners[k] = logit(heat[(long long)row * columns + column], surest);
+    }
+    float upper = corners[0] * (1.0f - u) + corners[1] * u;
+    float lower = corners[2] * (1.0f - u) + corners[3] * u;
+    values[index] = upper * (1.0f - v) + lower * v;
 }
 
 extern "C" __global__ void lattice_patches(
