@@ -246,7 +246,6 @@ def test_logits(device_double, image, seed, count):
     assert device_double.traffic.down == 1
     np.testing.assert_allclose(logits, expected, **bound)
     np.testing.assert_array_equal(came, heat)
-    for ours, theirs in zip(
-        found, Segmentation(heat, offset, 2, shape).detections(0.5, 3.0), strict=True
-    ):
+    twins = Segmentation(heat, offset, 2, shape).detections(0.5, 3.0)
+    for ours, theirs in zip(found, twins, strict=True):
         np.testing.assert_array_equal(ours, theirs)
