@@ -31,7 +31,9 @@ SEED = 1
 KINDS = ("up", "down", "operation")
 
 #: Modules through which everything goes; what asked is the function outside of them.
-THROUGH = frozenset(("arrays", "compiled", "crossings", "device_double", "sampling", "transfers"))
+THROUGH = frozenset(
+    ("arrays", "compiled", "crossings", "device_double", "launch", "sampling", "transfers")
+)
 
 
 class Counts:

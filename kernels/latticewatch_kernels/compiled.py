@@ -12,7 +12,7 @@ import numpy as np
 
 from latticewatch_kernels.arrays import array_module
 from latticewatch_kernels.lattice import Array
-from latticewatch_kernels.launch import launch, launch_together, single
+from latticewatch_kernels.launch import launch, single
 from latticewatch_kernels.transfers import down
 
 #: Entries of the buffer that is left to maxima, and cells of a heat map to an entry of theirs. A
@@ -169,30 +169,6 @@ def draw_stamps(
             height, row, column, *down.shape, across.shape[1], down, across, image, shape[1],
         )  # fmt: skip
     return image.astype(np.float32)
-
-
-def strong_columns(squares: Array, responses: Array, ends: list[int], sigmas: float) -> Array:
-    """Heights of the columns that stand out of their sublattice, float64 (n,), 0 of the others.
-
-    Parameters
-    ----------
-    squares, responses
-        float32 (n,) energies and responses of columns, one sublattice after the other.
-    ends
-        Where each of the three sublattices ends.
-    sigmas
-        Robust standard deviations beyond which a column stands out.
-
-    Notes
-    -----
-    The twin is in `deviations.SitesInView.deviations`; equal to the last bit.
-    """
-    heights = array_module(squares).empty(squares.shape, np.float64)
-    launch_together(
-        "deviations", "strong_columns", len(ends), squares,
-        squares, responses, *ends, np.float64(sigmas), heights,
-    )  # fmt: skip
-    return heights
 
 
 def logits(heat: Array, x: Array, y: Array, surest: float) -> Array:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
-from latticewatch_kernels import compiled
+from latticewatch_kernels import compiled_deviations
 from latticewatch_kernels.arrays import array_module, on_device
 from latticewatch_kernels.columns import ColumnMap
 from latticewatch_kernels.conditioning import block_means
@@ -142,7 +142,7 @@ class SitesInView:
         squares, response = self._matching(points)
         first = response(self.labels.residual)
         _, *starts = np.searchsorted(self.sublattice, np.arange(len(HEXAGONAL_SITES) + 1)).tolist()
-        height = compiled.strong_columns(squares, first, starts, STRONG_SIGMAS)
+        height = compiled_deviations.strong_columns(squares, first, starts, STRONG_SIGMAS)
         return squares, first, response(self._without(points, height))
 
     def deviations(self, *told: np.ndarray) -> Deviations:
@@ -173,13 +173,11 @@ class SitesInView:
     def _matching(self, points: Array) -> tuple[Array, Callable[[Array], Array]]:
         """Energy of the columns at points (n, 2), and what gives their response to an image."""
         weight = _weights(self.labels)
-        level = _local_mean(weight, self.labels, self.lattice)
+        level = _weighted_less_mean(weight, self.labels, self.lattice)
         laid = stamps(points, self.labels.columns.sigma, weight)
 
         def response(image: Array) -> Array:
-            gap = image - level(image)
-            gap *= weight
-            return laid.sums(gap)
+            return laid.sums(level(image))
 
         return laid.squared_sums(weight), response
 
@@ -237,31 +235,44 @@ def _at(cells: np.ndarray, points: np.ndarray, labels: Labels) -> np.ndarray:
 
 def _weights(labels: Labels) -> Array:
     """One over each pixel's variance, 0 in holes."""
-    xp = array_module(labels.residual)
+    if on_device(labels.residual):
+        return compiled_deviations.inverse_variance(labels.periodic, labels.hole, labels.noise)
     weight = labels.noise.variance(labels.periodic)
-    xp.reciprocal(weight, out=weight)
+    np.reciprocal(weight, out=weight)
     weight[labels.hole] = 0.0
     return weight
 
 
-def _local_mean(weight: Array, labels: Labels, lattice: Lattice) -> Callable[[Array], Array]:
-    """Weighted mean of an image over a Gaussian of one lattice constant, at every pixel."""
-    xp = array_module(weight)
-    stride = labels.order.stride
-    block = stride // BLOCKS_PER_CELL
-    sigma = SMOOTHING_CELLS * lattice.constant / block
+def _weighted_less_mean(
+    weight: Array, labels: Labels, lattice: Lattice
+) -> Callable[[Array], Array]:
+    """Give what weighs an image less its weighted mean over a Gaussian of one lattice constant."""
+    xp, stride = array_module(weight), labels.order.stride
     shape = (weight.shape[0], weight.shape[1])
-    rows, columns = (passing_table(weight, averaging, size // block, sigma) for size in shape)
+    total = _averaged(weight, None, labels, lattice)
+    total = xp.maximum(total, xp.float32(1e-12), out=total)
 
-    def averaged(image: Array) -> Array:
-        return xp.matmul(xp.matmul(rows, block_means(image, block)), columns.T)
+    def weighted(image: Array) -> Array:
+        mean = _averaged(image, weight, labels, lattice) / total
+        if on_device(image):
+            return compiled_deviations.less_mean(image, weight, mean, stride)
+        gap = image - enlarge(mean, stride, shape)
+        gap *= weight
+        return gap
 
-    total = xp.maximum(averaged(weight), 1e-12)
+    return weighted
 
-    def mean(image: Array) -> Array:
-        return enlarge(averaged(image * weight) / total, stride, shape)
 
-    return mean
+def _averaged(image: Array, weight: Array | None, labels: Labels, lattice: Lattice) -> Array:
+    """Mean of an image, times weights, over a Gaussian of one lattice constant, in cells."""
+    xp, block = array_module(image), labels.order.stride // BLOCKS_PER_CELL
+    sigma = SMOOTHING_CELLS * lattice.constant / block
+    if on_device(image):
+        means = compiled_deviations.block_means(image, weight, block)
+    else:
+        means = block_means(image if weight is None else image * weight, block)
+    rows, columns = (passing_table(image, averaging, size // block, sigma) for size in image.shape)
+    return xp.matmul(xp.matmul(rows, means), columns.T)
 
 
 def _drawn(points: Array, height: Array, lattice: Lattice, labels: Labels) -> Array:
@@ -280,12 +291,9 @@ def _as_in_residual(drawn: Array, labels: Labels, lattice: Lattice) -> Array:
     to a bright column is lower, the chalcogen columns beside a missing metal column read 0.4
     standard deviations too bright (240 simulated frames of 1,600 electrons a pixel).
     """
-    xp = array_module(drawn)
-    stride = labels.order.stride
-    block = stride // BLOCKS_PER_CELL
-    sigma = SMOOTHING_CELLS * lattice.constant / block
-    rows, columns = (passing_table(drawn, averaging, size // block, sigma) for size in drawn.shape)
-    mean = xp.matmul(xp.matmul(rows, block_means(drawn, block)), columns.T)
+    mean, stride = _averaged(drawn, None, labels, lattice), labels.order.stride
+    if on_device(drawn):
+        return compiled_deviations.less_mean(drawn, None, mean, stride)
     return drawn - enlarge(mean, stride, (drawn.shape[0], drawn.shape[1]))
 
 

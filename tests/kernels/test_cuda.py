@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from latticewatch_kernels import compiled, launch
+from latticewatch_kernels import compiled, compiled_deviations, launch
 from latticewatch_kernels.arrays import to_host
 from latticewatch_kernels.columns import site_intensity
 from latticewatch_kernels.deviations import _less_median, _spread
@@ -224,7 +224,7 @@ def test_columns_that_stand_out(device_double, sizes, seed):
     expected = np.where(size > 2.5 * _spread(size, sublattice)[sublattice], height, 0.0)
     ends = np.cumsum(sizes).tolist()
     given_ = (above(device_double, part) for part in (squares, first))
-    found = to_host(compiled.strong_columns(*given_, ends, 2.5))
+    found = to_host(compiled_deviations.strong_columns(*given_, ends, 2.5))
     np.testing.assert_array_equal(found, expected)
 
 

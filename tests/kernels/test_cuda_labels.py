@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from latticewatch_kernels import compiled_labels
+from latticewatch_kernels import compiled_deviations, compiled_labels
 from latticewatch_kernels.arrays import to_host
 from latticewatch_kernels.compiled_labels import Pixels
-from latticewatch_kernels.conditioning import sample_step
+from latticewatch_kernels.conditioning import block_means, sample_step
+from latticewatch_kernels.deviations import _weights
 from latticewatch_kernels.labelling import _gaussian_spectrum, _matched, label
 from latticewatch_kernels.noise import IntensityClasses
+from latticewatch_kernels.order import enlarge
 from latticewatch_kernels.straightening import (
     LEAST_CERTAIN_PX,
     WORTH_PX,
@@ -122,6 +126,28 @@ def test_matched_residual_and_its_significance(device_double, rows, columns, see
     np.testing.assert_array_equal(z, matched / np.sqrt(exact.variance(periodic)))
     np.testing.assert_array_equal(bright, (z > np.float32(threshold)) & ~hole)
     np.testing.assert_array_equal(dark, (z < -np.float32(threshold)) & ~hole)
+
+
+@drawn
+@given(sides, sides, seeds, st.integers(1, 7), st.booleans())
+def test_weighted_image_less_its_mean(device_double, rows, columns, seed, block, weighted):
+    image, periodic, hole = written((rows, columns), seed, 0.1)
+    noise = IntensityClasses.and_line(image - periodic, periodic, hole)[1]
+    parts = [above(device_double, part) for part in (image, periodic, hole.view(np.int8))]
+    weight = compiled_deviations.inverse_variance(parts[1], parts[2].view(bool), noise)
+    labels = SimpleNamespace(residual=image, noise=noise, periodic=periodic, hole=hole)
+    twin = _weights(labels)
+    np.testing.assert_array_equal(to_host(weight), twin)
+    given_, factor = (weight, twin) if weighted else (None, np.ones_like(twin))
+    means = compiled_deviations.block_means(parts[0], given_, block)
+    size = float(np.abs(image * factor).max())
+    bound = max(4, block**2) * EPSILON * size
+    expected = block_means(image * factor, block)
+    np.testing.assert_allclose(to_host(means), expected, rtol=0.0, atol=bound)
+    found = to_host(compiled_deviations.less_mean(parts[0], given_, means, block))
+    less = (image - enlarge(to_host(means), block, image.shape)) * factor
+    bound = 12 * EPSILON * max(float(np.abs(image).max()), size) * float(factor.max())
+    np.testing.assert_allclose(found, less, rtol=0.0, atol=bound)
 
 
 @pytest.mark.parametrize("hole", [None, (40.0, 50.0, 18.0)], ids=["whole", "with a hole"])
