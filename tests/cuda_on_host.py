@@ -30,7 +30,7 @@ PRELUDE = """
 #define __shared__ static
 #define __launch_bounds__(threads)
 using std::abs; using std::cos; using std::exp; using std::fabs; using std::floor;
-using std::isinf; using std::log; using std::max; using std::min; using std::rint;
+using std::log; using std::max; using std::min; using std::rint;
 using std::sin; using std::sqrt;
 inline void __syncthreads() {}
 inline int __syncthreads_count(int holds) { return holds != 0; }

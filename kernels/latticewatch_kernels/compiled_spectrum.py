@@ -24,8 +24,8 @@ def power_over_noise(
 ) -> tuple[Array, Array, Array]:
     """Power of the half plane, the same over its noise, and where that reaches a level.
 
-    The twins are `spectrum.hann_power` and `spectrum.noise_power`. `numpy.bincount` and
-    `numpy.median` have no place here, since CuPy's wait for the device.
+    The twins are `spectrum.hann_power` and `spectrum.noise_power`. CuPy's `bincount` has
+    no place here, since it waits for the device.
 
     Parameters
     ----------

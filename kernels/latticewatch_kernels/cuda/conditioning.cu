@@ -105,7 +105,7 @@ extern "C" __global__ void __launch_bounds__(TOGETHER) flat_level(
 {
     int cells = high * wide, thread = threadIdx.x;
     double low = extreme(least, number * columns, 1), top = extreme(most, number * columns, -1);
-    double span = top - low, unit = 1.0 / (isinf(span) ? top : span);
+    double span = top - low, unit = 1.0 / (span == BEYOND ? top : span);
     float *means = scratch, *gap = means + cells, *weight = gap + cells;
     float *between = weight + cells, *total = between + cells, *kept = total + cells;
     if (thread == 0) {
@@ -171,7 +171,7 @@ __device__ static float flattened(
     const char *frame, int kind, int columns, long long place,
     const float *level, int block, int high, int wide, const double *facts)
 {
-    double low = facts[0], span = facts[1] - low, unit = 1.0 / (isinf(span) ? facts[1] : span);
+    double low = facts[0], span = facts[1] - low, unit = 1.0 / (span == BEYOND ? facts[1] : span);
     int top, left;
     float v = between_blocks((int)(place / columns), block, high, &top);
     float u = between_blocks((int)(place % columns), block, wide, &left);

@@ -116,7 +116,7 @@ extern "C" __global__ void __launch_bounds__(TOGETHER) newton(
             double moved = gradient / (TAU * (axis ? down : across));
             double bin = 1.0 / (axis ? rows : columns);
             shift[2 * which + axis] = moved > bin ? bin : moved < -bin ? -bin : moved;
-            length = max(length, abs(node(reciprocal, indices, which, axis)));
+            length = max(length, fabs(node(reciprocal, indices, which, axis)));
         }
         if (length >= highest)
             power[which] = 0.0;

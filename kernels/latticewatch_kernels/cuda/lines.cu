@@ -36,7 +36,7 @@ extern "C" __global__ void __launch_bounds__(TOGETHER) classes(
     double found = ranked(
         [=](int k) {
             long long place = (long long)k * step;
-            return hole[place] ? (double)INFINITY : (double)periodic[place];
+            return hole[place] ? BEYOND : (double)periodic[place];
         },
         number, min(max(first + rank, 0), number - 1), 29);
     if (threadIdx.x == 0)
@@ -49,15 +49,15 @@ extern "C" __global__ void __launch_bounds__(TOGETHER) class_variances(
     const double *levels, double *variances) /* (CLASSES, 3), (CLASSES) */
 {
     int k = blockIdx.x, size = 0;
-    double low = levels[3 * k], high = k + 1 < CLASSES ? levels[3 * k + 3] : (double)INFINITY;
+    double low = levels[3 * k], high = k + 1 < CLASSES ? levels[3 * k + 3] : BEYOND;
     auto at = [=](int place_in_sample) {
         long long place = (long long)place_in_sample * step;
         double level = periodic[place];
         bool inside = !hole[place] && (level >= low || k == 0) && (level < high || k + 1 == CLASSES);
-        return inside ? (double)fabsf(residual[place]) : (double)INFINITY;
+        return inside ? (double)fabsf(residual[place]) : BEYOND;
     };
     for (int sample = threadIdx.x; sample < number; sample += blockDim.x)
-        size += at(sample) < (double)INFINITY;
+        size += at(sample) < BEYOND;
     size = summed(size);
     double spread = 0.0;
     if (size > 0) {
@@ -163,7 +163,7 @@ extern "C" __global__ void __launch_bounds__(TOGETHER) row_shifts(
             shifts[row] = 0.0;
         return;
     }
-    auto told = [=](int row, double value) { return error[row] < certain ? value : (double)INFINITY; };
+    auto told = [=](int row, double value) { return error[row] < certain ? value : BEYOND; };
     int lower = (known - 1) / 2, upper = known / 2;
     auto shift = [=](int row) { return told(row, shifts[row]); };
     double middle = 0.5 * (ranked(shift, rows, lower, 0) + ranked(shift, rows, upper, 0));

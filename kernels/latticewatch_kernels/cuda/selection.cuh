@@ -6,6 +6,9 @@
 
 #define TOGETHER 1024
 
+/* What NVRTC has no macro for. */
+#define BEYOND __longlong_as_double(0x7ff0000000000000ll)
+
 template <class T> __device__ static T summed(T part)
 {
     __shared__ T sums[TOGETHER];
