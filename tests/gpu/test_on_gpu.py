@@ -73,6 +73,11 @@ def test_label(frame):
     np.testing.assert_allclose(to_host(above.z), host.z, atol=0.02)
     np.testing.assert_allclose(above.columns.noise_by_site, host.columns.noise_by_site, rtol=2e-3)
     np.testing.assert_allclose(above.fractions, host.fractions, atol=1e-3)
+    np.testing.assert_allclose(above.row_shifts.shift, host.row_shifts.shift, atol=1e-3)
+    np.testing.assert_allclose(above.row_shifts.jitter_px, host.row_shifts.jitter_px, atol=1e-3)
+    for name in ("slope", "base", "least"):
+        found, expected = getattr(above.noise, name), getattr(host.noise, name)
+        np.testing.assert_allclose(found, expected, rtol=1e-2, atol=1e-5, err_msg=name)
 
 
 def test_the_kernels_in_cuda_c(frame):
