@@ -10,6 +10,7 @@ import pytest
 from latticewatch.analysis import Analyser
 from latticewatch.detections import Detections
 from latticewatch.placement import Placement, gpu_for
+from latticewatch_kernels.conditioning import FrameContentError
 from latticewatch_kernels.lattice import NoLatticeError
 from latticewatch_models.crystal import CRYSTALS
 from latticewatch_models.devices import CudaDevice, CudaReport
@@ -122,6 +123,19 @@ def test_what_is_wrong_with_the_frame_is_not_the_devices_fault(device_double, an
     with pytest.raises(NoLatticeError):
         dataclasses.replace(analyser, placement=placement)(noise)
     assert placement.gpu == 0
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, 3.0], ids=["NaN", "infinite", "constant"])
+def test_content_is_refused_as_on_the_host(device_double, analyser, value):
+    frame = np.full((128, 128), 3.0, np.float32)
+    frame[50, 60] = value
+    with pytest.raises(FrameContentError) as expected:
+        analyser(frame)
+    placement = Placement(0)
+    with np.errstate(invalid="ignore", divide="ignore"), pytest.raises(FrameContentError) as found:
+        dataclasses.replace(analyser, placement=placement)(frame)
+    assert str(found.value) == str(expected.value)
+    assert placement.gpu == 0, "the frame's fault is not the device's"
 
 
 def test_frames_go_where_the_segmenter_is():

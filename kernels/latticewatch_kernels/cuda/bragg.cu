@@ -1,6 +1,6 @@
 /* The periodic part of a frame, around the two Fourier transforms that it takes.
  *
- * Twins: labelling.bragg_filter, and what labelling.label does with its result. Maps of cells are
+ * Twins: periodic.bragg_filter, and what labelling.label does with its result. Maps of cells are
  * enlarged pixel by pixel, in the order of sums of sampling.bilinear.
  */
 
@@ -49,7 +49,8 @@ extern "C" __global__ void extended(
     for (int k = 0; k < 4; k++) {
         double line = 0.0;
         int tap[2];
-        tap[1 - axis] = min(max(place[1 - axis] + steps[2 * which + 1 - axis] + k, 0), sides[1 - axis] - 1);
+        int beside = place[1 - axis] + steps[2 * which + 1 - axis] + k;
+        tap[1 - axis] = min(max(beside, 0), sides[1 - axis] - 1);
         for (int j = 0; j < 4; j++) {
             tap[axis] = min(max(place[axis] + steps[2 * which + axis] + j, 0), sides[axis] - 1);
             line += (double)image[(long long)tap[0] * columns + tap[1]] * along[j];

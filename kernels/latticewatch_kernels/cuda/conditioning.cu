@@ -9,7 +9,7 @@
 /* Standard deviations of a normal distribution to its median absolute deviation. */
 #define NORMAL_SIGMAS 1.4826
 
-/* Pixel of a frame of any type: 1 to 4 unsigned and signed integers of 8, 16, 32 bits ... */
+/* Pixel of a frame; types are numbered as in compiled_conditioning.KINDS. */
 __device__ static double pixel(const char *frame, int kind, long long place)
 {
     switch (kind) {
@@ -191,7 +191,8 @@ extern "C" __global__ void __launch_bounds__(TOGETHER) contrast(
     double *facts)       /* low, high, and here: median, half width */
 {
     for (int k = threadIdx.x; k < number; k += blockDim.x)
-        sample[k] = flattened(frame, kind, columns, (long long)k * step, level, block, high, wide, facts);
+        sample[k] = flattened(
+            frame, kind, columns, (long long)k * step, level, block, high, wide, facts);
     __syncthreads();
     double found[3];
     for (int which = 0; which < 3; which++) {

@@ -220,7 +220,8 @@ extern "C" __global__ void smoothed_spectrum(
     if (index >= (long long)rows * columns)
         return;
     for (int k = 0; k < 2; k++)
-        spectrum[2 * index + k] = spectrum[2 * index + k] * down[index / columns] * across[index % columns];
+        spectrum[2 * index + k] =
+            spectrum[2 * index + k] * down[index / columns] * across[index % columns];
 }
 
 /* Matched residual with holes left out, its significance, and what is beyond; one thread to a pixel. */

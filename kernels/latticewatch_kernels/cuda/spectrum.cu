@@ -7,7 +7,7 @@
 /* Partial sums to a ring: so many threads share its bins. */
 #define LANES 32
 
-/* Euler's constant: the mean logarithm of an exponential variable lies as much below that of its mean. */
+/* Euler's constant: an exponential variable's mean logarithm lies as much below that of its mean. */
 #define EULER 0.57721566490153286061
 
 /* The image less its mean, times a Hann window along each axis; one thread to a pixel. */
@@ -31,7 +31,8 @@ extern "C" __global__ void shifted_power(
     if (index >= rows * columns)
         return;
     int row = index / columns, from = row - rows / 2;
-    const float *bin = spectrum + 2 * ((long long)(from < 0 ? from + rows : from) * columns + index % columns);
+    long long place = (long long)(from < 0 ? from + rows : from) * columns + index % columns;
+    const float *bin = spectrum + 2 * place;
     power[index] = bin[0] * bin[0] + bin[1] * bin[1];
 }
 
