@@ -1,7 +1,8 @@
 """The CUDA C kernels as C++ on the host: the same source, thread after thread.
 
 A machine without a GPU shows so what the kernels compute. It does not show that threads do not get
-into each other's way, which the tests marked ``gpu`` do.
+into each other's way, which the tests marked ``gpu`` do. Blocks whose threads work together
+(``__launch_bounds__``) have one thread here, for theirs may be any number.
 """
 
 from __future__ import annotations
@@ -23,9 +24,28 @@ PRELUDE = """
 #include <algorithm>
 #include <cmath>
 #include <cstdlib>
+#include <cstring>
 #define __global__
 #define __device__
-using std::abs; using std::exp; using std::max; using std::min; using std::rint;
+#define __shared__ static thread_local
+#define __launch_bounds__(threads)
+using std::abs; using std::cos; using std::exp; using std::fabs; using std::floor;
+using std::log; using std::max; using std::min; using std::rint;
+using std::sin; using std::sqrt;
+inline void __syncthreads() {}
+inline int __syncthreads_count(int holds) { return holds != 0; }
+inline long long __double_as_longlong(double value)
+{
+    long long bits;
+    std::memcpy(&bits, &value, sizeof bits);
+    return bits;
+}
+inline double __longlong_as_double(long long bits)
+{
+    double value;
+    std::memcpy(&value, &bits, sizeof value);
+    return value;
+}
 struct Index { int x; };
 static thread_local Index threadIdx, blockIdx, blockDim;
 template <class T> static T atomicAdd(T *place, T value)
@@ -36,9 +56,11 @@ template <class T> static T atomicAdd(T *place, T value)
 }
 """
 
-KERNEL = re.compile(r'extern "C" __global__ void (\w+)\((.*?)\)\s*\{', re.DOTALL)
+KERNEL = re.compile(
+    r'extern "C" __global__ void (__launch_bounds__\(\w+\) )?(\w+)\((.*?)\)\s*\{', re.DOTALL
+)
 
-POINTED = {"float": np.float32, "double": np.float64, "int": np.int32}
+POINTED = {"float": np.float32, "double": np.float64, "int": np.int32, "char": np.int8}
 PLAIN = {
     "float": (np.float32, ctypes.c_float),
     "double": (np.float64, ctypes.c_double),
@@ -64,14 +86,16 @@ class Source:
         if compiler is None:
             pytest.skip("g++ is not on the PATH, which compiles CUDA C for the host")
         bare = re.sub(r"/\*.*?\*/", "", code, flags=re.DOTALL)
-        self.kernels = {name: parameters(given) for name, given in KERNEL.findall(bare)}
+        found = KERNEL.findall(bare)
+        self.kernels = {name: parameters(given) for _, name, given in found}
+        self.together = {name for bounds, name, _ in found if bounds}
         loops = [
             f'extern "C" void run_{name}(int blocks, int threads, {given}) {{\n'
             "  blockDim.x = threads;\n"
             "  for (blockIdx.x = 0; blockIdx.x < blocks; blockIdx.x++)\n"
             "    for (threadIdx.x = 0; threadIdx.x < threads; threadIdx.x++)\n"
             f"      {name}({', '.join(part[2] for part in self.kernels[name])});\n}}\n"
-            for name, given in KERNEL.findall(bare)
+            for _, name, given in found
         ]
         with tempfile.TemporaryDirectory() as folder:
             source, library = Path(folder, "kernels.cpp"), Path(folder, "kernels.so")
@@ -83,6 +107,8 @@ class Source:
     def run(self, name: str, blocks: int, threads: int, arguments: list[Any]) -> None:
         """Run a kernel; types and memory order of what is handed over are held against it."""
         expected = self.kernels[name]
+        if name in self.together:
+            threads = 1
         assert len(arguments) == len(expected), f"{name} takes {len(expected)} arguments"
         given: list[Any] = []
         for (kind, pointer, label), value in zip(expected, arguments, strict=True):

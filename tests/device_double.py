@@ -2,7 +2,8 @@
 
 What CuPy refuses is refused here: an array of the host's where a device's is wanted (NumPy scalars
 are let through, as CuPy does), and a device's array handed to NumPy or SciPy. What crosses over is
-counted, since every crossing down makes the host wait for the device.
+counted, since every crossing down makes the host wait for the device; so are the operations that
+are asked for, each of which is a launch or more.
 
 Kernels in CUDA C run on the host as C++ (`cuda_on_host.py`).
 
@@ -20,7 +21,7 @@ import sys
 import threading
 import types
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -67,19 +68,38 @@ class Device:
 UPLOADS = ("asarray", "array", "ascontiguousarray")
 
 
-class Traffic:
-    """Crossings between host and device: how often, and how many bytes."""
+#: What launches nothing: views, and memory that nothing is written to.
+NO_LAUNCH = frozenset(
+    ("broadcast_to", "empty", "empty_like", "ravel", "reshape", "squeeze", "swapaxes", "transpose",
+     "view")
+)  # fmt: skip
 
-    def __init__(self) -> None:
-        self.up, self.down, self.bytes_up, self.bytes_down = 0, 0, 0, 0
+
+class Traffic:
+    """Crossings between host and device, how often and how many bytes, and operations.
+
+    `told` hears of each: "up", "down" or "operation", its name, and the bytes that cross.
+    """
+
+    def __init__(self, told: Callable[[str, str, int], None] = lambda *_: None) -> None:
+        self.up, self.down, self.bytes_up, self.bytes_down, self.operations = 0, 0, 0, 0, 0
+        self.told = told
 
     def count_up(self, values: np.ndarray) -> None:
         self.up += 1
         self.bytes_up += values.nbytes
+        self.told("up", "", values.nbytes)
 
     def count_down(self, values: np.ndarray) -> None:
         self.down += 1
         self.bytes_down += values.nbytes
+        self.told("down", "", values.nbytes)
+
+    def count_operation(self, name: str, before: Any = None, after: Any = None) -> None:
+        """Count what is no view, and did not hand back what it was given."""
+        if name not in NO_LAUNCH and (after is None or after is not before):
+            self.operations += 1
+            self.told("operation", name, 0)
 
 
 traffic = Traffic()
@@ -127,6 +147,7 @@ class ndarray:  # noqa: N801
                 raise TypeError("Unsupported type <class 'numpy.ndarray'>")
         if "out" in given:
             given["out"] = _inner(given["out"])
+        traffic.count_operation(ufunc.__name__)
         done = getattr(ufunc, method)(*(_inner(v) for v in inputs), **given)
         return _outer(done)
 
@@ -152,12 +173,22 @@ class ndarray:  # noqa: N801
         found = getattr(self._values, name)
         if not callable(found):
             return _outer(found) if isinstance(found, np.ndarray) else found
-        return lambda *args, **given: _outer(found(*_inner(args), **_inner(given)))
+
+        def call(*args: Any, **given: Any) -> Any:
+            done = found(*_inner(args), **_inner(given))
+            traffic.count_operation(name, self._values, done)
+            return _outer(done)
+
+        return call
 
     def __getitem__(self, key: Any) -> ndarray:
+        if _gathers(key):
+            traffic.count_operation("gather")
         return ndarray(np.asarray(self._values[_inner(key)]))
 
     def __setitem__(self, key: Any, value: Any) -> None:
+        if not isinstance(value, ndarray) or value._values.base is not self._values:
+            traffic.count_operation("assign")
         self._values[_inner(key)] = _inner(value)
 
     def __len__(self) -> int:
@@ -223,6 +254,12 @@ class Stream:
         self._stack().pop()
 
 
+def _gathers(key: Any) -> bool:
+    """Whether an index copies, which slices and numbers do not."""
+    parts = key if isinstance(key, tuple) else (key,)
+    return any(isinstance(part, ndarray | list) for part in parts)
+
+
 def _operator(name: str) -> Any:
     def applied(self: ndarray, *others: Any) -> Any:
         if any(isinstance(other, np.ndarray) for other in others):
@@ -230,6 +267,7 @@ def _operator(name: str) -> Any:
         result = getattr(_inner(self), name)(*(_inner(other) for other in others))
         if result is NotImplemented:
             return result
+        traffic.count_operation(name.strip("_"))
         if name.startswith("__i") and name != "__invert__":
             self._values = result
             return self
@@ -266,13 +304,20 @@ class _Module(types.ModuleType):
             return found
         if name in UPLOADS and self._source is np:
             return _uploading(found)
-        return lambda *args, **given: _outer(found(*_inner(args), **_inner(given)))
+
+        def call(*args: Any, **given: Any) -> Any:
+            traffic.count_operation(name)
+            return _outer(found(*_inner(args), **_inner(given)))
+
+        return call
 
 
 def _uploading(function: Any) -> Any:
     def upload(values: Any, *args: Any, **given: Any) -> ndarray:
         if isinstance(values, ndarray):
-            return ndarray(function(values._values, *args, **given))
+            made = function(values._values, *args, **given)
+            traffic.count_operation("copy", values._values, made)
+            return ndarray(made)
         result = function(values, *args, **given)
         traffic.count_up(result)
         return ndarray(result.copy() if result is values else result)
@@ -300,6 +345,7 @@ class RawModule:
 
     def get_function(self, name: str) -> Any:
         def run(grid: tuple[int], block: tuple[int], arguments: tuple[Any, ...]) -> None:
+            traffic.count_operation(f"{name}.cu")
             self._source.run(name, grid[0], block[0], [_inner_argument(a) for a in arguments])
 
         return run

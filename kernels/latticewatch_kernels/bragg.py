@@ -5,18 +5,14 @@ Reciprocal vectors ``(gx, gy)`` are in cycles per pixel along x and along y.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from latticewatch_kernels.harmonics import fit_reciprocal
+from latticewatch_kernels.conditioning import check_content
+from latticewatch_kernels.harmonics import Harmonics, fit_reciprocal, refine_and_measure
 from latticewatch_kernels.lattice import Array, NoLatticeError
-from latticewatch_kernels.spectrum import (
-    hann_power,
-    noise_power,
-    significant_maxima,
-    strongest_near,
-)
+from latticewatch_kernels.spectrum import reached_near, significant_maxima
 
 #: Longest side that is searched; of a larger frame the middle is. 2048 px hold at least 34 cells
 #: along a side of the coarsest lattice served, and ten times as many of the finest.
@@ -89,7 +85,7 @@ class BraggPeaks:
         return float(_ring_lengths(self.reciprocal[None]).mean())
 
 
-def find_lattice(image: Array) -> BraggPeaks:
+def find_lattice(image: Array, content: Array | None = None) -> BraggPeaks:
     """Find the reciprocal lattice of a hexagonal crystal in one image.
 
     The power of the Hann-windowed image is set against the noise of the Fourier plane. Significant
@@ -101,6 +97,8 @@ def find_lattice(image: Array) -> BraggPeaks:
     ----------
     image
         (rows, columns) real; conditioned or raw.
+    content
+        The numbers for `conditioning.check_content`, where these are still to be looked at.
 
     Returns
     -------
@@ -108,26 +106,63 @@ def find_lattice(image: Array) -> BraggPeaks:
 
     Raises
     ------
+    FrameContentError
+        The content is not what can be analysed.
     NoLatticeError
         No hexagonal lattice stands out of the noise.
     """
+    searched = _search(image, content)
+    for view in searched.views:
+        searched = replace(searched, reciprocal=fit_reciprocal(view, searched.reciprocal))
+    return searched.peaks()
+
+
+def find_lattice_and_harmonics(
+    image: Array, content: Array | None = None
+) -> tuple[BraggPeaks, Harmonics]:
+    """Give what `find_lattice` gives, and the harmonics of the image at its nodes."""
+    searched = _search(image, content)
+    reciprocal, harmonics = refine_and_measure(searched.views, searched.reciprocal)
+    return replace(searched, reciprocal=reciprocal).peaks(), harmonics
+
+
+@dataclass(frozen=True)
+class _Searched:
+    """Peaks of a frame, with their power over noise, and the reciprocal lattice that they span.
+
+    ``views`` are the part of the frame that was searched and, where that is not all, the whole.
+    """
+
+    views: tuple[Array, ...]
+    found: np.ndarray
+    ratios: np.ndarray
+    reciprocal: np.ndarray
+
+    def peaks(self) -> BraggPeaks:
+        """Index the peaks by the lattice as it is now."""
+        rows, columns = self.views[0].shape
+        indices, explained, _ = _explained(self.found, self.reciprocal[None], (rows, columns))
+        significance = np.sqrt(self.ratios)
+        return BraggPeaks(self.reciprocal, self.found, indices[0], explained[0], significance)
+
+
+def _search(image: Array, content: Array | None) -> _Searched:
+    """Find the peaks and, by them alone, the reciprocal lattice."""
     middle = _middle(image, SEARCH_SIDE)
     shape = (middle.shape[0], middle.shape[1])
-    power = hann_power(middle)
-    ratio = power / noise_power(power, shape)
-    peaks, ratios = significant_maxima(power, ratio, shape)
+    further = () if content is None else (content,)
+    peaks, ratios, reached, facts = significant_maxima(middle, THIRD_PEAK_RATIO, *further)
+    if facts:
+        check_content(facts[0])
     if len(peaks) < 2:
         raise NoLatticeError(
             f"{len(peaks)} Bragg peaks stand out of the noise and a lattice needs 2",
             "raise the dose, focus on the specimen, or choose a field of view that shows 6 to 60 "
             "px to a lattice constant",
         )
-    reciprocal = reduce_basis(_primitive_basis(peaks, ratios, ratio, shape))
-    reciprocal = fit_reciprocal(middle, reciprocal)
-    if middle.shape != image.shape:
-        reciprocal = fit_reciprocal(image, reciprocal)
-    indices, explained, _ = _explained(peaks, reciprocal[None], shape)
-    return BraggPeaks(reciprocal, peaks, indices[0], explained[0], np.sqrt(ratios))
+    reciprocal = reduce_basis(_primitive_basis(peaks, ratios, reached, shape))
+    views = (middle,) if middle.shape == image.shape else (middle, image)
+    return _Searched(views, peaks, ratios, reciprocal)
 
 
 def reduce_basis(basis: np.ndarray) -> np.ndarray:
@@ -179,7 +214,7 @@ def _explained(
 
 
 def _primitive_basis(
-    peaks: np.ndarray, ratios: np.ndarray, ratio: Array, shape: tuple[int, int]
+    peaks: np.ndarray, ratios: np.ndarray, reached: np.ndarray, shape: tuple[int, int]
 ) -> np.ndarray:
     """Basis (2, 2) of the primitive hexagonal lattice that explains the peaks."""
     signed = np.concatenate([peaks, -peaks])
@@ -187,8 +222,7 @@ def _primitive_basis(
     bases = np.stack([peaks[first.ravel()], signed[second.ravel()]], 1)
     bases = bases[_hexagonal(bases)]
     if len(bases):
-        third = strongest_near(ratio, bases[:, 1] - bases[:, 0], shape)
-        bases = bases[third >= THIRD_PEAK_RATIO]
+        bases = bases[reached_near(reached, bases[:, 1] - bases[:, 0], shape)]
     weight = np.sqrt(ratios)
     bases = _refit(peaks, weight, bases, shape)
     _, explained, chance = _explained(peaks, bases, shape)

@@ -8,7 +8,8 @@ from typing import Protocol
 
 import numpy as np
 
-from latticewatch_kernels.arrays import to_host
+from latticewatch_kernels import compiled
+from latticewatch_kernels.arrays import on_device, to_host
 from latticewatch_kernels.harmonics import Harmonics
 from latticewatch_kernels.lattice import HEXAGONAL_SITES, Array, Lattice, NoLatticeError, within
 from latticewatch_kernels.order import OrderMap
@@ -101,10 +102,55 @@ def column_profile(harmonics: Harmonics, lattice: Lattice) -> tuple[float, float
     return sigma, level * lattice.cell_area / (2.0 * np.pi * sigma**2)
 
 
+@dataclass(frozen=True)
+class SitesInside:
+    """Every site half a lattice constant inside a frame; on the host.
+
+    Attributes
+    ----------
+    shape
+        Of a table of all sites around: (3, cells, cells).
+    inside
+        (n,) numbers of the sites in the flattened table.
+    places
+        (n, 2) pixels (x, y) where they are, displaced.
+    empty
+        bool (n,): in holes.
+    """
+
+    shape: tuple[int, int, int]
+    inside: np.ndarray
+    places: np.ndarray
+    empty: np.ndarray
+
+    @classmethod
+    def of(cls, lattice: Lattice, order: OrderMap, shape: tuple[int, int]) -> SitesInside:
+        """Find the sites of a frame of (rows, columns)."""
+        cells = lattice.covering_cells(shape)
+        points = lattice.to_pixels(cells[None] + HEXAGONAL_SITES[:, None, None, :]).reshape(-1, 2)
+        inside = np.flatnonzero(within(points, shape, 0.5 * lattice.constant))
+        points = points[inside]
+        last = np.array(order.hole.shape)[::-1] - 1
+        cell = np.minimum((points / order.stride).astype(int), last)
+        return cls(
+            (3, cells.shape[0], cells.shape[1]),
+            inside,
+            points + order.displacement_at(points),
+            order.hole[cell[:, 1], cell[:, 0]],
+        )
+
+    def table(self, values: np.ndarray) -> np.ndarray:
+        """Lay values (n,) out as a table; NaN outside the frame and in holes."""
+        values = np.where(self.empty, np.nan, values)
+        table = np.full(self.shape, np.nan)
+        table.reshape(-1)[self.inside] = values
+        return table
+
+
 def column_map(
-    matched: Array,
+    values: np.ndarray,
+    sites: SitesInside,
     lattice: Lattice,
-    order: OrderMap,
     profile: tuple[float, float],
     leak: float,
 ) -> ColumnMap:
@@ -112,10 +158,12 @@ def column_map(
 
     Parameters
     ----------
-    matched
-        Residual filtered with the column's shape.
-    lattice, order
-        Lattice and local order of the frame.
+    values
+        (n,) residual filtered with the column's shape, at the places of the sites.
+    sites
+        The sites.
+    lattice
+        Lattice of the frame.
     profile
         Width and height of the host column, from `column_profile`.
     leak
@@ -126,11 +174,10 @@ def column_map(
     unit = 1.0 / (0.5 * height * (1.0 - leak))
     distance = lattice.constant / np.sqrt(3.0)
     crosstalk = float(np.exp(-(distance**2) / (4.0 * sigma**2)))
-    values = _sampled_sites(matched, lattice, order) * unit
-    deviation = _less_crosstalk(values, crosstalk)
-    sites = [table[~np.isnan(table)] for table in deviation]
-    offset = np.array([median(found) if len(found) else 0.0 for found in sites])
-    gaps = [found - level for found, level in zip(sites, offset, strict=True)]
+    deviation = _less_crosstalk(sites.table(values) * unit, crosstalk)
+    known = [table[~np.isnan(table)] for table in deviation]
+    offset = np.array([median(found) if len(found) else 0.0 for found in known])
+    gaps = [found - level for found, level in zip(known, offset, strict=True)]
     # The lattice's heights are means over host and defects: medians tell the host alone.
     host = np.array(lattice.heights, float) + offset
     scale = float(host[0] - host[2])
@@ -143,27 +190,6 @@ def column_map(
         np.array([spread(gap) if len(gap) else 0.0 for gap in gaps]) / scale,
         spread(np.concatenate(gaps)) / scale,
     )
-
-
-def _sampled_sites(matched: Array, lattice: Lattice, order: OrderMap) -> np.ndarray:
-    """Values at every site half a lattice constant inside the frame, (3, cells, cells).
-
-    Sites outside and in holes are NaN.
-    """
-    height, width = matched.shape
-    cells = lattice.covering_cells((height, width))
-    points = lattice.to_pixels(cells[None] + HEXAGONAL_SITES[:, None, None, :]).reshape(-1, 2)
-    margin = 0.5 * lattice.constant
-    inside = np.flatnonzero(within(points, (height, width), margin))
-    place = points[inside] + order.displacement_at(points[inside])
-    values = sample(matched, place)
-    cell = np.minimum(
-        (points[inside] / order.stride).astype(int), np.array(order.hole.shape)[::-1] - 1
-    )
-    values[order.hole[cell[:, 1], cell[:, 0]]] = np.nan
-    table = np.full(len(points), np.nan)
-    table[inside] = values
-    return table.reshape(3, *cells.shape[:2])
 
 
 def sample(image: Array, places: np.ndarray) -> np.ndarray:
@@ -223,15 +249,25 @@ def site_intensity(
     ndarray
         float32 (n,), on the host.
     """
+    return to_host(intensity_beside(labels, lattice, cells, sublattice))
+
+
+def intensity_beside(
+    labels: _Labelled, lattice: Lattice, cells: np.ndarray, sublattice: np.ndarray
+) -> Array:
+    """Give what `site_intensity` gives, on the side of the frame."""
     sublattice = np.asarray(sublattice, int)
     columns = labels.columns
     centres = lattice.site_positions(cells, sublattice)
     centres = centres + labels.order.displacement_at(centres)
     arms = _ARMS @ lattice.matrix.T
     places = centres[:, None, :] + np.concatenate([[[0.0, 0.0]], arms, -arms])
-    values = sample(labels.matched, places) * columns.unit
-    q = columns.crosstalk
+    x, y = (places[..., axis].astype(np.float32) for axis in range(2))
+    host, offset, q = columns.host[sublattice], columns.offset[sublattice], columns.crosstalk
+    if on_device(labels.matched):
+        x, y, host, offset = up(labels.matched, x, y, host, offset)
+        return compiled.site_intensity(labels.matched, x, y, host, offset, columns.unit, q)
+    values = cubic(labels.matched, x, y).astype(float) * columns.unit
     # First-order inverse of (1 + q N), N the sum over nearest sites: exact to q^2.
     deviation = (values[:, 0] - q * values[:, 1:].sum(1)) / (1.0 - 6.0 * q * q)
-    value = columns.host[sublattice] + deviation - columns.offset[sublattice]
-    return np.asarray(value.astype(np.float32))
+    return (host + deviation - offset).astype(np.float32)

@@ -1,60 +1,24 @@
-"""Launches the CUDA C kernels in `cuda/`, for arrays that lie on a device.
+"""CUDA C kernels for values at points: samples, stamps and maxima of an image on a device.
 
 Each saves several library calls, or a wait for a size that only the device knows. Each has a twin
-in NumPy, which is what a host runs, and equals it to the last bit where nothing else is said. The
-sources are compiled once for a device, without contraction of multiply and add, which NumPy does
-not know (``-fmad=false``).
-
-Beside `arrays` this is the only module that names CuPy: compiling and launching are no array
-mathematics, and nothing else needs them.
+in NumPy, which is what a host runs, and equals it to the last bit where nothing else is said.
 """
 
 from __future__ import annotations
 
-import importlib
-from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from latticewatch_kernels.arrays import array_module, device_number, to_host
+from latticewatch_kernels.arrays import array_module
 from latticewatch_kernels.lattice import Array
-
-#: Where the sources are.
-SOURCES = Path(__file__).with_name("cuda")
-
-#: Threads to a block: four warps, so that even small grids spread over the multiprocessors.
-THREADS = 128
+from latticewatch_kernels.launch import launch, single
+from latticewatch_kernels.transfers import down
 
 #: Entries of the buffer that is left to maxima, and cells of a heat map to an entry of theirs. A
 #: simulated 512 x 512 frame of WS2 has 51 maxima in the Fourier plane, and 1,385 of 65,536 cells
 #: above the threshold. Where a buffer does not suffice the kernel is run once more with enough.
 MAXIMA, CELLS_TO_AN_ENTRY = 1024, 16
-
-
-@lru_cache(maxsize=32)
-def _module(source: str, device: int) -> Any:
-    """Compile a source for a device."""
-    del device  # a module belongs to the device that was current when it was loaded
-    code = (SOURCES / f"{source}.cu").read_text("ascii")
-    return importlib.import_module("cupy").RawModule(code=code, options=("-fmad=false",))
-
-
-def _launch(source: str, name: str, number: int, like: Array, *arguments: Any) -> None:
-    """Run a kernel with at least ``number`` threads; Python's integers go as 32 bits."""
-    if number == 0:
-        return
-    plain = tuple(np.int32(a) if isinstance(a, int) else a for a in arguments)
-    blocks = -(-number // THREADS)
-    kernel = _module(source, device_number(like)).get_function(name)
-    kernel((blocks,), (THREADS,), plain)
-
-
-def _single(image: Array) -> Array:
-    """Give an image as the kernels read it: float32, rows one after the other."""
-    xp = array_module(image)
-    return xp.ascontiguousarray(image, dtype=xp.float32)
 
 
 def bilinear(image: Array, x: Array, y: Array) -> Array:
@@ -69,9 +33,34 @@ def cubic(image: Array, x: Array, y: Array) -> Array:
 
 def _sampled(name: str, image: Array, x: Array, y: Array) -> Array:
     values = array_module(image).empty(x.shape, np.float32)
-    _launch(
+    launch(
         "samples", name, x.size, image,
-        _single(image), *image.shape, _single(x), _single(y), x.size, values,
+        single(image), *image.shape, single(x), single(y), x.size, values,
+    )  # fmt: skip
+    return values
+
+
+def site_intensity(
+    image: Array, x: Array, y: Array, host: Array, offset: Array, unit: float, crosstalk: float
+) -> Array:
+    """Intensity of columns, float32 (n,); twin: `columns.intensity_beside`.
+
+    Parameters
+    ----------
+    image
+        (rows, columns), the matched residual.
+    x, y
+        float32 (n, 7) pixels: each site, then its six nearest.
+    host, offset
+        float64 (n,): the undisturbed column's intensity, and what is taken off.
+    unit, crosstalk
+        As in `columns.ColumnMap`.
+    """
+    values = array_module(image).empty(len(host), np.float32)
+    launch(
+        "samples", "site_intensity", len(host), image,
+        single(image), *image.shape, x, y, host, offset,
+        np.float64(unit), np.float64(crosstalk), len(host), values,
     )  # fmt: skip
     return values
 
@@ -97,9 +86,9 @@ def patches(image: Array, points: Array, turns: Array, offsets: Array) -> Array:
     """
     count, samples = len(points), offsets.shape[1]
     result = array_module(image).empty((count, samples), np.float32)
-    _launch(
+    launch(
         "samples", "lattice_patches", count * samples, image,
-        _single(image), *image.shape, points, turns, offsets, count, samples, result,
+        single(image), *image.shape, points, turns, offsets, count, samples, result,
     )  # fmt: skip
     return result
 
@@ -133,7 +122,7 @@ def stamps(
     for axis, size in ((1, shape[0]), (0, shape[1])):
         side = min(2 * half + 1, size)
         first, heights = xp.empty(number, np.int32), xp.empty((number, side), np.float32)
-        _launch(
+        launch(
             "stamps", "stamp_heights", heights.size, points,
             points, axis, number, half, side, scale, size, first, heights,
         )  # fmt: skip
@@ -152,9 +141,9 @@ def stamp_sums(image: Array, row: Array, column: Array, down: Array, across: Arr
     """
     xp = array_module(image)
     lines = xp.empty(down.shape, np.float32)
-    _launch(
+    launch(
         "stamps", "stamp_lines", lines.size, image,
-        _single(image), image.shape[1], row, column, *down.shape, across.shape[1],
+        single(image), image.shape[1], row, column, *down.shape, across.shape[1],
         down, across, lines,
     )  # fmt: skip
     return lines.sum(axis=1)
@@ -175,14 +164,30 @@ def draw_stamps(
     image = array_module(points).zeros(shape, np.float64)
     for height, (half, sigma) in zip(heights, reaches, strict=True):
         row, column, down, across = stamps(points, half, sigma, shape)
-        _launch(
+        launch(
             "stamps", "draw_stamps", down.size * across.shape[1], points,
             height, row, column, *down.shape, across.shape[1], down, across, image, shape[1],
         )  # fmt: skip
     return image.astype(np.float32)
 
 
-def cells_above(heat: Array, offset: Array, threshold: float) -> tuple[np.ndarray, np.ndarray]:
+def logits(heat: Array, x: Array, y: Array, surest: float) -> Array:
+    """Logit of a heat map at places, float32 of their shape; twin: `segmentation.logit_at`.
+
+    ``surest`` is how near to 0 and 1 probabilities are read. Logarithms are rounded once from
+    double precision: within 4 units in the last place of the twin's at each cell.
+    """
+    values = array_module(heat).empty(x.shape, np.float32)
+    launch(
+        "samples", "logits", x.size, heat,
+        single(heat), *heat.shape, np.float32(surest), single(x), single(y), x.size, values,
+    )  # fmt: skip
+    return values
+
+
+def cells_above(
+    heat: Array, offset: Array, threshold: float, *further: Array
+) -> tuple[np.ndarray, np.ndarray, tuple[np.ndarray, ...]]:
     """Cells of a heat map at or above a threshold; twin in `localisation.decode_heat_map`.
 
     Returns
@@ -190,16 +195,18 @@ def cells_above(heat: Array, offset: Array, threshold: float) -> tuple[np.ndarra
     place, said
         int (n,) indices into the flattened map, rising, and float32 (n, 3): the cell's heat and its
         two offsets; on the host, after one wait.
+    further
+        What else was to come down with them.
     """
-    single, further = _single(heat), _single(offset)
+    sure, moved = single(heat), single(offset)
     room = MAXIMA + heat.size // CELLS_TO_AN_ENTRY
-    given = (single, further, heat.size, np.float32(threshold))
-    return _compacted("cells_above", heat, room, 3, given)
+    given = (sure, moved, heat.size, np.float32(threshold))
+    return _compacted("cells_above", heat, room, 3, given, further)
 
 
 def maxima(
-    judged: Array, shown: Array, threshold: float, half_plane: bool
-) -> tuple[np.ndarray, np.ndarray]:
+    judged: Array, shown: Array, threshold: float, half_plane: bool, *further: Array
+) -> tuple[np.ndarray, np.ndarray, tuple[np.ndarray, ...]]:
     """Local maxima of one map with what lies around them in another of the same shape.
 
     The twin is `localisation.maxima_around`, which says what the parameters are.
@@ -209,22 +216,29 @@ def maxima(
     place, said
         int (n,) indices into the flattened map, rising, and float32 (n, 10): the maximum's value,
         then the 3 x 3 values around it; on the host, after one wait.
+    further
+        What else was to come down with them.
     """
-    given = (_single(judged), _single(shown), *judged.shape, int(half_plane), np.float32(threshold))
-    return _compacted("local_maxima", judged, MAXIMA, 10, given)
+    given = (single(judged), single(shown), *judged.shape, int(half_plane), np.float32(threshold))
+    return _compacted("local_maxima", judged, MAXIMA, 10, given, further)
 
 
 def _compacted(
-    name: str, like: Array, room: int, width: int, given: tuple[Any, ...]
-) -> tuple[np.ndarray, np.ndarray]:
+    name: str,
+    like: Array,
+    room: int,
+    width: int,
+    given: tuple[Any, ...],
+    further: tuple[Array, ...],
+) -> tuple[np.ndarray, np.ndarray, tuple[np.ndarray, ...]]:
     """Run a kernel that appends to a buffer of fixed size; entries come in any order."""
     xp = array_module(like)
     while True:
         # one buffer, so that it comes down in one piece: number, places, values
         buffer = xp.zeros(1 + room * (1 + width), np.int32)
         place, said = buffer[1 : 1 + room], buffer[1 + room :].view(np.float32)
-        _launch("maxima", name, like.size, like, *given, room, buffer, place, said)
-        found = to_host(buffer)
+        launch("maxima", name, like.size, like, *given, room, buffer, place, said)
+        found, *rest = down(buffer, *further)
         number = int(found[0])
         if number <= room:
             break
@@ -232,4 +246,4 @@ def _compacted(
     place = found[1 : 1 + number]
     order = np.argsort(place)
     said = found[1 + room : 1 + room + number * width].view(np.float32).reshape(number, width)
-    return place[order].astype(np.intp), said[order]
+    return place[order].astype(np.intp), said[order], tuple(rest)

@@ -6,9 +6,10 @@ import math
 
 import numpy as np
 
-from latticewatch_kernels.arrays import array_module, ndimage_module, to_host
+from latticewatch_kernels import compiled_conditioning
+from latticewatch_kernels.arrays import array_module, ndimage_module, on_device
 from latticewatch_kernels.lattice import Array, FrameFaultError
-from latticewatch_kernels.transfers import table
+from latticewatch_kernels.transfers import down, table
 
 #: Blocks along the shorter side of the decimated image on which the background is estimated.
 BACKGROUND_BLOCKS = 32
@@ -22,6 +23,9 @@ BACKGROUND_LEAST_PX = 48.0
 #: Blocks that lie this many robust standard deviations off the background (holes, particles)
 #: are left out of it.
 OUTLIER_SIGMAS = 2.5
+
+#: Least part of the Gaussian that must be left in for a new estimate of the background.
+LEAST_KEPT = 0.02
 
 #: Pixels looked at for median and spread; 1/sqrt(n) of a standard deviation is below 1 %.
 STATISTICS_PIXELS = 20_000
@@ -54,12 +58,74 @@ def condition(frame: Array, *, flatten: bool = True) -> Array:
     FrameContentError
         The frame is not two-dimensional, holds NaN or infinity, or is constant.
     """
-    xp = array_module(frame)
+    image, facts = conditioned(frame, flatten=flatten)
+    check_content(*down(facts))
+    return image
+
+
+def conditioned(frame: Array, *, flatten: bool = True) -> tuple[Array, Array]:
+    """Condition a frame, and leave to the caller what would wait for a device.
+
+    Parameters
+    ----------
+    frame, flatten
+        As for `condition`.
+
+    Returns
+    -------
+    image, facts
+        What `condition` gives, and float64 numbers for `check_content`, on the side of the frame.
+        The image means nothing where these do not pass.
+
+    Raises
+    ------
+    FrameContentError
+        The frame is not two-dimensional; on the host also what `check_content` raises.
+    """
     if frame.ndim != 2 or min(frame.shape) < 2:
         raise FrameContentError(
             f"frame has shape {tuple(frame.shape)}", "send one two-dimensional image a frame"
         )
-    low, high = (float(value) for value in to_host(xp.stack([frame.min(), frame.max()])))
+    if on_device(frame):
+        block, scale = _blocks(frame.shape)
+        return compiled_conditioning.condition(
+            frame,
+            block,
+            scale / block if flatten else None,
+            sample_step(frame.shape, STATISTICS_PIXELS),
+            OUTLIER_SIGMAS,
+            LEAST_KEPT,
+        )
+    low, high = float(frame.min()), float(frame.max())
+    check_content(np.array([low, high]))
+    # The span is divided out first, so that any number type fits float32 without loss of contrast.
+    image = _to_unit_range(frame, low, high)
+    if flatten:
+        image -= background(image)
+    quantiles = np.percentile(even_sample(image), [15.865, 50.0, 84.135])
+    spread = 0.5 * float(quantiles[2] - quantiles[0])
+    if spread <= 0.0:
+        # Fewer than a sixth of the pixels differ from the rest: set the scale by all of them.
+        spread = float(image.std())
+    image -= np.float32(quantiles[1])
+    image *= np.float32(1.0 / spread)
+    return image, np.array([low, high])
+
+
+def check_content(facts: np.ndarray) -> None:
+    """Refuse a frame that cannot be analysed.
+
+    Parameters
+    ----------
+    facts
+        Least and greatest pixel first, on the host; what follows is not looked at.
+
+    Raises
+    ------
+    FrameContentError
+        The frame holds NaN or infinity, or is constant.
+    """
+    low, high = float(facts[0]), float(facts[1])
     if not (math.isfinite(low) and math.isfinite(high)):
         raise FrameContentError(
             "frame holds NaN or infinite pixels",
@@ -70,18 +136,6 @@ def condition(frame: Array, *, flatten: bool = True) -> Array:
             f"frame is constant ({low:g} everywhere)",
             "check that the beam is unblanked and the detector is inserted",
         )
-    # The span is divided out first, so that any number type fits float32 without loss of contrast.
-    image = _to_unit_range(frame, low, high)
-    if flatten:
-        image -= background(image)
-    quantiles = np.percentile(to_host(even_sample(image)), [15.865, 50.0, 84.135])
-    spread = 0.5 * float(quantiles[2] - quantiles[0])
-    if spread <= 0.0:
-        # Fewer than a sixth of the pixels differ from the rest: set the scale by all of them.
-        spread = float(image.std())
-    image -= xp.float32(quantiles[1])
-    image *= xp.float32(1.0 / spread)
-    return image
 
 
 def _to_unit_range(frame: Array, low: float, high: float) -> Array:
@@ -104,10 +158,15 @@ def even_sample(image: Array, pixels: int = STATISTICS_PIXELS) -> Array:
     A stride that divided the width would look at the same columns in every row, and so at one phase
     of a lattice that lies along the columns.
     """
-    step = max(1, image.size // pixels)
-    while math.gcd(step, image.shape[1]) > 1:
+    return image.reshape(-1)[:: sample_step(image.shape, pixels)]
+
+
+def sample_step(shape: tuple[int, ...], pixels: int = STATISTICS_PIXELS) -> int:
+    """Pixels from one of an even sample to the next."""
+    step = max(1, shape[0] * shape[1] // pixels)
+    while math.gcd(step, shape[1]) > 1:
         step += 1
-    return image.reshape(-1)[::step]
+    return step
 
 
 def background(image: Array, scale_px: float | None = None) -> Array:
@@ -124,9 +183,8 @@ def background(image: Array, scale_px: float | None = None) -> Array:
         Standard deviation of the Gaussian in pixels; a fifth of the shorter side, at least 48.
     """
     xp, ndimage = array_module(image), ndimage_module(image)
-    side = min(image.shape)
-    scale = scale_px or max(side * BACKGROUND_FRACTION, BACKGROUND_LEAST_PX)
-    block = max(1, side // BACKGROUND_BLOCKS)
+    block, scale = _blocks(image.shape)
+    scale = scale_px or scale
     means = block_means(image, block)
 
     def smooth(values: Array) -> Array:
@@ -142,7 +200,7 @@ def background(image: Array, scale_px: float | None = None) -> Array:
         weight = (gap <= OUTLIER_SIGMAS * 1.4826 * xp.median(gap)).astype(means.dtype)
         total = smooth(weight)
         # Where next to nothing was kept (inside a wide hole) the former estimate stands.
-        trusted = total > 0.02
+        trusted = total > LEAST_KEPT
         level = xp.where(trusted, smooth(means * weight) / xp.where(trusted, total, 1.0), level)
     level += plane
     rows, columns = (
@@ -150,6 +208,12 @@ def background(image: Array, scale_px: float | None = None) -> Array:
         for size, blocks in zip(image.shape, means.shape, strict=True)
     )
     return rows @ level @ columns.T
+
+
+def _blocks(shape: tuple[int, ...]) -> tuple[int, float]:
+    """Side of the blocks that the background is found on, and its Gaussian's scale, in pixels."""
+    side = min(shape)
+    return max(1, side // BACKGROUND_BLOCKS), max(side * BACKGROUND_FRACTION, BACKGROUND_LEAST_PX)
 
 
 def _plane(blocks: Array) -> Array:

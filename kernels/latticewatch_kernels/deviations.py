@@ -14,7 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
-from latticewatch_kernels.arrays import array_module, to_host
+from latticewatch_kernels import compiled_deviations
+from latticewatch_kernels.arrays import array_module, on_device
 from latticewatch_kernels.columns import ColumnMap
 from latticewatch_kernels.conditioning import block_means
 from latticewatch_kernels.labelling import Labels
@@ -22,8 +23,9 @@ from latticewatch_kernels.lattice import HEXAGONAL_SITES, Array, Lattice, within
 from latticewatch_kernels.order import BLOCKS_PER_CELL, SMOOTHING_CELLS, averaging, enlarge
 from latticewatch_kernels.point_labels import SOUND_AMPLITUDE
 from latticewatch_kernels.robust import median, spread
+from latticewatch_kernels.sampling import bilinear
 from latticewatch_kernels.stamps import draw, stamps
-from latticewatch_kernels.transfers import down, passing_table
+from latticewatch_kernels.transfers import down, passing_table, up
 
 #: Sites nearer to the border than this, lattice constants, are not judged: part of their column and
 #: of its surroundings is outside.
@@ -100,34 +102,89 @@ def site_deviations(labels: Labels, lattice: Lattice) -> Deviations:
     Deviations
         On the host.
     """
-    shape = (labels.residual.shape[0], labels.residual.shape[1])
-    cells, sublattice, points = _sites(labels, lattice, shape)
-    weight = _weights(labels)
-    level = _local_mean(weight, labels, lattice)
-    laid = stamps(points, labels.columns.sigma, weight)
+    view = SitesInView.of(labels, lattice)
+    return view.deviations(*(down(*view.asked()) if on_device(labels.residual) else ()))
 
-    def response(image: Array) -> Array:
-        gap = image - level(image)
-        gap *= weight
-        return laid.sums(gap)
 
-    squares, first = down(laid.squared_sums(weight), response(labels.residual))
-    energy = np.maximum(squares.astype(float), 1e-12)
-    root = np.sqrt(energy)
-    height = rest = _less_median(first / energy, sublattice)
-    sigma = _spread(height * root, sublattice)
-    strong = np.abs(height) * root > STRONG_SIGMAS * sigma[sublattice]
-    if strong.any():
-        drawn = _drawn(points[strong], height[strong], lattice, labels)
-        second = to_host(response(labels.residual - _as_in_residual(drawn, labels, lattice)))
-        rest = _less_median(second / energy, sublattice)
-        height = rest + np.where(strong, height, 0.0)
-        sigma = _spread(rest * root, sublattice)
-    unit = _unit(labels.columns)
-    error = sigma[sublattice] / root
-    error *= _local_excess(height / error, points, lattice.constant)
-    level_at = _at(labels.order.level, points, labels)
-    return Deviations(cells, sublattice, points, height * unit, error * unit, level_at)
+@dataclass(frozen=True)
+class SitesInView:
+    """The sites that are judged, and what is asked of the frame about them.
+
+    Attributes
+    ----------
+    labels, lattice
+        The frame's.
+    cells, sublattice, points
+        As in `Deviations`, one sublattice after the other.
+    """
+
+    labels: Labels
+    lattice: Lattice
+    cells: np.ndarray
+    sublattice: np.ndarray
+    points: np.ndarray
+
+    @classmethod
+    def of(cls, labels: Labels, lattice: Lattice) -> SitesInView:
+        """Choose the sites of a frame."""
+        shape = (labels.residual.shape[0], labels.residual.shape[1])
+        return cls(labels, lattice, *_sites(labels, lattice, shape))
+
+    def asked(self) -> tuple[Array, ...]:
+        """Give what `deviations` needs of a frame on a device, where it lies; nothing on the host.
+
+        They are the energy of each column and its response before and after columns that stand out
+        are taken out, float32 (n,) each.
+        """
+        if not on_device(self.labels.residual):
+            return ()
+        (points,) = up(self.labels.residual, self.points)
+        squares, response = self._matching(points)
+        first = response(self.labels.residual)
+        _, *starts = np.searchsorted(self.sublattice, np.arange(len(HEXAGONAL_SITES) + 1)).tolist()
+        height = compiled_deviations.strong_columns(squares, first, starts, STRONG_SIGMAS)
+        return squares, first, response(self._without(points, height))
+
+    def deviations(self, *told: np.ndarray) -> Deviations:
+        """Measure the deviations; of a frame on a device by what was `asked`, now on the host."""
+        points, sublattice, columns = self.points, self.sublattice, self.labels.columns
+        if told:
+            squares, first, cleared = told
+        else:
+            squares, response = self._matching(points)
+            first = response(self.labels.residual)
+        energy = np.maximum(squares.astype(float), 1e-12)
+        root = np.sqrt(energy)
+        height = rest = _less_median(first / energy, sublattice)
+        sigma = _spread(height * root, sublattice)
+        strong = np.abs(height) * root > STRONG_SIGMAS * sigma[sublattice]
+        if strong.any():
+            if not told:
+                cleared = response(self._without(points[strong], height[strong]))
+            rest = _less_median(cleared / energy, sublattice)
+            height = rest + np.where(strong, height, 0.0)
+            sigma = _spread(rest * root, sublattice)
+        unit = _unit(columns)
+        error = sigma[sublattice] / root
+        error *= _local_excess(height / error, points, self.lattice.constant)
+        level_at = _at(self.labels.order.level, points, self.labels)
+        return Deviations(self.cells, sublattice, points, height * unit, error * unit, level_at)
+
+    def _matching(self, points: Array) -> tuple[Array, Callable[[Array], Array]]:
+        """Energy of the columns at points (n, 2), and what gives their response to an image."""
+        weight = _weights(self.labels)
+        level = _weighted_less_mean(weight, self.labels, self.lattice)
+        laid = stamps(points, self.labels.columns.sigma, weight)
+
+        def response(image: Array) -> Array:
+            return laid.sums(level(image))
+
+        return laid.squared_sums(weight), response
+
+    def _without(self, points: Array, height: Array) -> Array:
+        """Residual without columns of given heights."""
+        drawn = _drawn(points, height, self.lattice, self.labels)
+        return self.labels.residual - _as_in_residual(drawn, self.labels, self.lattice)
 
 
 def _unit(columns: ColumnMap) -> float:
@@ -152,10 +209,19 @@ def _sites(
     kept = within(points, shape, MARGIN * lattice.constant)
     sound = _at(labels.order.amplitude, points[kept], labels) >= SOUND_AMPLITUDE
     if labels.order.hole.any():
-        column, row = np.rint(points[kept]).astype(int).T
-        sound &= ~to_host(labels.hole)[row, column]
+        sound &= ~_in_hole(labels, np.rint(points[kept]))
     kept[kept] = sound
     return cells[kept], sublattice[kept], points[kept]
+
+
+def _in_hole(labels: Labels, pixels: np.ndarray) -> np.ndarray:
+    """Whether pixels (n, 2), x first, are in a hole, on the host."""
+    if not on_device(labels.hole):
+        column, row = pixels.astype(int).T
+        return np.asarray(labels.hole[row, column])
+    # the map that the pixels were enlarged from is on the host already
+    x, y = ((pixels + 0.5) / labels.order.stride - 0.5).astype(np.float32).T
+    return np.asarray(bilinear(labels.order.hole.astype(np.float32), x, y) > 0.5)
 
 
 def _at(cells: np.ndarray, points: np.ndarray, labels: Labels) -> np.ndarray:
@@ -169,34 +235,47 @@ def _at(cells: np.ndarray, points: np.ndarray, labels: Labels) -> np.ndarray:
 
 def _weights(labels: Labels) -> Array:
     """One over each pixel's variance, 0 in holes."""
-    xp = array_module(labels.residual)
+    if on_device(labels.residual):
+        return compiled_deviations.inverse_variance(labels.periodic, labels.hole, labels.noise)
     weight = labels.noise.variance(labels.periodic)
-    xp.reciprocal(weight, out=weight)
+    np.reciprocal(weight, out=weight)
     weight[labels.hole] = 0.0
     return weight
 
 
-def _local_mean(weight: Array, labels: Labels, lattice: Lattice) -> Callable[[Array], Array]:
-    """Weighted mean of an image over a Gaussian of one lattice constant, at every pixel."""
-    xp = array_module(weight)
-    stride = labels.order.stride
-    block = stride // BLOCKS_PER_CELL
-    sigma = SMOOTHING_CELLS * lattice.constant / block
+def _weighted_less_mean(
+    weight: Array, labels: Labels, lattice: Lattice
+) -> Callable[[Array], Array]:
+    """Give what weighs an image less its weighted mean over a Gaussian of one lattice constant."""
+    xp, stride = array_module(weight), labels.order.stride
     shape = (weight.shape[0], weight.shape[1])
-    rows, columns = (passing_table(weight, averaging, size // block, sigma) for size in shape)
+    total = _averaged(weight, None, labels, lattice)
+    total = xp.maximum(total, xp.float32(1e-12), out=total)
 
-    def averaged(image: Array) -> Array:
-        return xp.matmul(xp.matmul(rows, block_means(image, block)), columns.T)
+    def weighted(image: Array) -> Array:
+        mean = _averaged(image, weight, labels, lattice) / total
+        if on_device(image):
+            return compiled_deviations.less_mean(image, weight, mean, stride)
+        gap = image - enlarge(mean, stride, shape)
+        gap *= weight
+        return gap
 
-    total = xp.maximum(averaged(weight), 1e-12)
-
-    def mean(image: Array) -> Array:
-        return enlarge(averaged(image * weight) / total, stride, shape)
-
-    return mean
+    return weighted
 
 
-def _drawn(points: np.ndarray, height: np.ndarray, lattice: Lattice, labels: Labels) -> Array:
+def _averaged(image: Array, weight: Array | None, labels: Labels, lattice: Lattice) -> Array:
+    """Mean of an image, times weights, over a Gaussian of one lattice constant, in cells."""
+    xp, block = array_module(image), labels.order.stride // BLOCKS_PER_CELL
+    sigma = SMOOTHING_CELLS * lattice.constant / block
+    if on_device(image):
+        means = compiled_deviations.block_means(image, weight, block)
+    else:
+        means = block_means(image if weight is None else image * weight, block)
+    rows, columns = (passing_table(image, averaging, size // block, sigma) for size in image.shape)
+    return xp.matmul(xp.matmul(rows, means), columns.T)
+
+
+def _drawn(points: Array, height: Array, lattice: Lattice, labels: Labels) -> Array:
     """Image of columns of given heights with their tails, float32."""
     parts = (
         ((1.0 - TAIL_HEIGHT) * height, labels.columns.sigma),
@@ -212,12 +291,9 @@ def _as_in_residual(drawn: Array, labels: Labels, lattice: Lattice) -> Array:
     to a bright column is lower, the chalcogen columns beside a missing metal column read 0.4
     standard deviations too bright (240 simulated frames of 1,600 electrons a pixel).
     """
-    xp = array_module(drawn)
-    stride = labels.order.stride
-    block = stride // BLOCKS_PER_CELL
-    sigma = SMOOTHING_CELLS * lattice.constant / block
-    rows, columns = (passing_table(drawn, averaging, size // block, sigma) for size in drawn.shape)
-    mean = xp.matmul(xp.matmul(rows, block_means(drawn, block)), columns.T)
+    mean, stride = _averaged(drawn, None, labels, lattice), labels.order.stride
+    if on_device(drawn):
+        return compiled_deviations.less_mean(drawn, None, mean, stride)
     return drawn - enlarge(mean, stride, (drawn.shape[0], drawn.shape[1]))
 
 

@@ -11,12 +11,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from latticewatch_kernels.arrays import array_module
 from latticewatch_kernels.column_fit import Columns, Windows, disc, fit_columns
 from latticewatch_kernels.labelling import Labels
-from latticewatch_kernels.lattice import Lattice
+from latticewatch_kernels.lattice import Array, Lattice
 from latticewatch_kernels.noise import NoiseLine, fit_noise_line
-from latticewatch_kernels.transfers import down
+from latticewatch_kernels.transfers import down, up
 
 #: A column of sublattice 0 and its six neighbours on it, these by their angle from a1 (from +x
 #: towards +y) in the perfect crystal; cells from the first, (7, 2).
@@ -88,19 +87,102 @@ def column_displacements(labels: Labels, lattice: Lattice, cells: np.ndarray) ->
     cells
         (n, 2), the columns in the middle.
     """
-    cells = np.asarray(cells, int).reshape(-1, 2)
-    if not len(cells):
-        nothing = np.zeros((0, 7, 2), np.float32)
-        return Displacements(nothing, nothing)
-    wanted = (cells[:, None, :] + SEVEN_CELLS).reshape(-1, 2)
-    host = _reference_cells(lattice, labels.residual.shape)
-    shift, error = _measured(labels, lattice, np.concatenate([host, wanted]), len(host))
-    z = np.abs(shift[: len(host)] / error[: len(host)])
-    z = z[np.isfinite(z).all(axis=1)]
-    if len(z):
-        error *= np.maximum(1.4826 * np.median(z, axis=0), LEAST_SPREAD)
-    parts = (shift[len(host) :], error[len(host) :])
-    return Displacements(*(part.reshape(-1, 7, 2).astype(np.float32) for part in parts))
+    view = ColumnsInView.of(labels, lattice, cells)
+    return view.displacements(*down(*view.pixels(labels)))
+
+
+@dataclass(frozen=True)
+class ColumnsInView:
+    """Columns to be fitted, each with the pixels around it; on the host.
+
+    Attributes
+    ----------
+    cells
+        Columns that are asked for; of ``m`` in all, the others are host columns and neighbours.
+    hosts
+        The first so many of all are mostly host columns, whose pixels tell the noise.
+    chosen
+        Numbers (k,) of those whose pixels lie inside the frame.
+    place
+        (k, p) the pixels, as indices into the flattened frame.
+    windows
+        The same, from where each column is expected.
+    host
+        Height of a host column in units of the frame.
+    limit
+        Displacement in pixels beyond which a column is none of its site.
+    """
+
+    cells: int
+    hosts: int
+    chosen: np.ndarray
+    place: np.ndarray
+    windows: Windows
+    host: float
+    limit: float
+
+    @classmethod
+    def of(cls, labels: Labels, lattice: Lattice, cells: np.ndarray) -> ColumnsInView:
+        """Choose the pixels for columns of sublattice 0 at cells (n, 2)."""
+        cells = np.asarray(cells, int).reshape(-1, 2)
+        hosts = _reference_cells(lattice, labels.residual.shape)
+        wanted = (cells[:, None, :] + SEVEN_CELLS).reshape(-1, 2)
+        every = np.concatenate([hosts, wanted]) if len(cells) else wanted
+        points = lattice.site_positions(every, np.zeros(len(every), int))
+        points = points + labels.order.displacement_at(points)
+        pixels = disc(WINDOW * lattice.constant / np.sqrt(3.0))
+        base, shape = np.rint(points).astype(int), labels.residual.shape
+        last = np.array(shape[::-1]) - 1 - pixels.max()
+        chosen = np.flatnonzero(((base >= pixels.max()) & (base <= last)).all(axis=1))
+        base, points = base[chosen], points[chosen]
+        around = pixels[:, 1] * shape[1] + pixels[:, 0]
+        return cls(
+            len(cells),
+            len(every) - len(wanted),
+            chosen,
+            (base[:, 1] * shape[1] + base[:, 0])[:, None] + around,
+            Windows.around(points, base, pixels, labels.columns.sigma),
+            2.0 / (labels.columns.unit * float(labels.columns.host[0])),
+            LONGEST * lattice.constant,
+        )
+
+    def pixels(self, labels: Labels) -> tuple[Array, ...]:
+        """Residual, periodic part and hole at the pixels, (k, p), on the side of the frame."""
+        (place,) = up(labels.residual, self.place)
+        images = (labels.residual, labels.periodic, labels.hole)
+        return tuple(image.reshape(-1).take(place) for image in images)
+
+    def displacements(
+        self, residual: np.ndarray, periodic: np.ndarray, hole: np.ndarray
+    ) -> Displacements:
+        """Fit the columns to their `pixels`, on the host."""
+        hosts = self.hosts
+        shift, error = self._fitted(residual, periodic, np.asarray(hole.any(axis=1)))
+        z = np.abs(shift[:hosts] / error[:hosts])
+        z = z[np.isfinite(z).all(axis=1)]
+        if len(z):
+            error *= np.maximum(1.4826 * np.median(z, axis=0), LEAST_SPREAD)
+        parts = (shift[hosts:], error[hosts:])
+        return Displacements(*(part.reshape(-1, 7, 2).astype(np.float32) for part in parts))
+
+    def _fitted(
+        self, residual: np.ndarray, periodic: np.ndarray, empty: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Displacement and its standard error by counting noise alone, (m, 2); NaN where none."""
+        host, windows, chosen = self.host, self.windows, self.chosen
+        # where the frame's own average has the column, which is what the column is held against
+        start = Columns.at_middle(len(chosen), host)
+        crystal, _ = fit_columns(windows, periodic, start, EVEN, host, 1)
+        target = residual + windows.drawn(crystal)[0]
+        plain = (chosen < self.hosts) & ~empty
+        line = _noise(residual[plain], periodic[plain], host)
+        found, deviation = fit_columns(windows, target, crystal, line, LEAST_HEIGHT * host, STEPS)
+        moved = found.place - crystal.place
+        least = np.maximum(LEAST_HEIGHT * host, LEAST_SIGNIFICANCE * deviation[:, 2])
+        sound = (found.height > least) & (np.hypot(*moved.T) < self.limit) & ~empty
+        shift, error = np.full((2, self.hosts + 7 * self.cells, 2), np.nan)
+        shift[chosen[sound]], error[chosen[sound]] = moved[sound], deviation[sound, :2]
+        return shift, error
 
 
 def _reference_cells(lattice: Lattice, shape: tuple[int, ...]) -> np.ndarray:
@@ -111,39 +193,6 @@ def _reference_cells(lattice: Lattice, shape: tuple[int, ...]) -> np.ndarray:
     return np.asarray(np.rint(fractional).astype(int))
 
 
-def _measured(
-    labels: Labels, lattice: Lattice, cells: np.ndarray, hosts: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Displacement and its standard error by counting noise alone, (m, 2) each; NaN where none.
-
-    The first ``hosts`` of the cells are mostly host columns, whose pixels tell the noise.
-    """
-    points = lattice.site_positions(cells, np.zeros(len(cells), int))
-    points = points + labels.order.displacement_at(points)
-    radius = WINDOW * lattice.constant / np.sqrt(3.0)
-    pixels = disc(radius)
-    base = np.rint(points).astype(int)
-    last = np.array(labels.residual.shape[::-1]) - 1 - pixels.max()
-    chosen = np.flatnonzero(((base >= pixels.max()) & (base <= last)).all(axis=1))
-    base, points = base[chosen], points[chosen]
-    residual, periodic, hole = _gathered(labels, base, pixels)
-    windows = Windows.around(points, base, pixels, labels.columns.sigma)
-    host = 2.0 / (labels.columns.unit * float(labels.columns.host[0]))
-    # where the frame's own average has the column, which is what the column is held against
-    start = Columns.at_middle(len(points), host)
-    crystal, _ = fit_columns(windows, periodic, start, EVEN, host, 1)
-    target = residual + windows.drawn(crystal)[0]
-    plain = (chosen < hosts) & ~hole.any(axis=1)
-    line = _noise(residual[plain], periodic[plain], host)
-    found, deviation = fit_columns(windows, target, crystal, line, LEAST_HEIGHT * host, STEPS)
-    moved = found.place - crystal.place
-    sound = found.height > np.maximum(LEAST_HEIGHT * host, LEAST_SIGNIFICANCE * deviation[:, 2])
-    sound &= (np.hypot(*moved.T) < LONGEST * lattice.constant) & ~hole.any(axis=1)
-    shift, error = np.full((2, len(cells), 2), np.nan)
-    shift[chosen[sound]], error[chosen[sound]] = moved[sound], deviation[sound, :2]
-    return shift, error
-
-
 def _noise(residual: np.ndarray, periodic: np.ndarray, host: float) -> NoiseLine:
     """Line of noise of host columns' own pixels, (m, k) each; flat where there are none."""
     least = (LEAST_NOISE * host) ** 2
@@ -151,13 +200,3 @@ def _noise(residual: np.ndarray, periodic: np.ndarray, host: float) -> NoiseLine
         return NoiseLine(0.0, least, least)
     line = fit_noise_line(residual.ravel(), periodic.ravel())
     return replace(line, least=max(line.least, least))
-
-
-def _gathered(labels: Labels, base: np.ndarray, pixels: np.ndarray) -> tuple[np.ndarray, ...]:
-    """Residual, periodic part and hole at the pixels around each place, (m, k), on the host."""
-    width = labels.residual.shape[1]
-    around = pixels[:, 1] * width + pixels[:, 0]
-    place = (base[:, 1] * width + base[:, 0])[:, None] + around
-    place = array_module(labels.residual).asarray(place)
-    images = (labels.residual, labels.periodic, labels.hole)
-    return down(*(image.reshape(-1).take(place) for image in images))

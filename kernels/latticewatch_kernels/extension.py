@@ -6,6 +6,8 @@ a lattice vector it does.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from scipy.fft import next_fast_len
 
@@ -46,35 +48,81 @@ def extend(image: Array, lattice: Lattice, padding: float) -> tuple[Array, tuple
     NoLatticeError
         The frame is too small against the lattice constant.
     """
-    corner = []
-    for axis in (1, 0):
-        size = image.shape[axis]
-        before = min(int(padding), size // 3)
-        after = next_fast_len(size + 2 * before, real=True) - size - before
-        image = _extend_axis(image, axis, before, after, lattice)
-        corner.append(before)
-    return image, (corner[1], corner[0])
+    across, down = sides((image.shape[0], image.shape[1]), lattice, padding)
+    for axis, side in ((1, across), (0, down)):
+        image = _extend_axis(image, axis, side)
+    return image, (down.before, across.before)
 
 
-def _extend_axis(image: Array, axis: int, before: int, after: int, lattice: Lattice) -> Array:
-    """Continue an image along one axis (0 rows, 1 columns).
+@dataclass(frozen=True)
+class Side:
+    """How an image is continued along one axis.
 
-    The two halves along the other axis have translations of their own, which lead aside towards the
-    middle and so never out of the frame at its corners.
+    Attributes
+    ----------
+    before, longer
+        Pixels that are added before it, and its size afterwards.
+    vectors
+        (4, 2) lattice translations (rows, columns): before the image of the first and of the second
+        half along the other axis, then the same behind it. They lead aside towards the middle and
+        so never out of the frame at its corners.
     """
+
+    before: int
+    longer: int
+    vectors: np.ndarray
+
+    @property
+    def weights(self) -> np.ndarray:
+        """Weights float32 (4, 2, 4) along rows and columns for what vectors are off whole pixels.
+
+        By cubic convolution.
+        """
+        parts = (self.vectors - np.rint(self.vectors)) % 1.0
+        return np.array(
+            [[cubic_weights(float(part)) for part in pair] for pair in parts], np.float32
+        )
+
+    def taps(self) -> np.ndarray:
+        """Pixels int32 (4, 2) from a place to the first of the four that the weights are of."""
+        return np.asarray(np.floor(self.vectors) - 1.0, np.int32)
+
+
+def sides(shape: tuple[int, int], lattice: Lattice, padding: float) -> tuple[Side, Side]:
+    """Tell how an image of a shape is continued along columns, then along rows.
+
+    Raises
+    ------
+    NoLatticeError
+        The frame is too small against the lattice constant.
+    """
+    found = []
+    for axis in (1, 0):
+        size, other = shape[axis], shape[1 - axis]
+        before = min(int(padding), size // 3)
+        longer = next_fast_len(size + 2 * before, real=True)
+        room = (size - 2, other // 2 - 2)
+        least = max(before, longer - size - before)
+        exact = {side: _translation(lattice, axis, least, room, side) for side in (1, -1)}
+        vectors = [sign * exact[sign * side] for sign in (1, -1) for side in (1, -1)]
+        found.append(Side(before, longer, np.stack(vectors)))
+        shape = (shape[0], longer) if axis else (longer, shape[1])
+    return found[0], found[1]
+
+
+def _extend_axis(image: Array, axis: int, side: Side) -> Array:
+    """Continue an image along one axis (0 rows, 1 columns)."""
     xp = array_module(image)
     size, other = image.shape[axis], image.shape[1 - axis]
-    room = (size - 2, other // 2 - 2)
-    exact = {side: _translation(lattice, axis, max(before, after), room, side) for side in (1, -1)}
-    vectors = [sign * exact[sign * side] for sign in (1, -1) for side in (1, -1)]
-    weights = iter(up(image, np.stack([_fractions(vector) for vector in vectors]))[0])
-    pieces = []
-    for sign, along in ((1, np.arange(-before, 0)), (-1, np.arange(size, size + after))):
-        halves = []
-        for side, aside in ((1, np.arange(other // 2)), (-1, np.arange(other // 2, other))):
-            vector = sign * exact[sign * side]
-            halves.append(_moved(image, axis, along, aside, vector, next(weights)))
-        pieces.append(xp.concatenate(halves, axis=1 - axis))
+    ends = (np.arange(-side.before, 0), np.arange(size, side.longer - side.before))
+    halves = (np.arange(other // 2), np.arange(other // 2, other))
+    parts = iter(zip(side.vectors, up(image, side.weights)[0], strict=True))
+    pieces = [
+        xp.concatenate(
+            [_moved(image, axis, along, aside, *next(parts)) for aside in halves], axis=1 - axis
+        )
+        for along in ends
+    ]
     return xp.concatenate([pieces[0], image, pieces[1]], axis=axis)
 
 
@@ -88,7 +136,7 @@ def _moved(
 ) -> Array:
     """Values of an image at places (along, aside) moved by a vector (rows, columns).
 
-    ``weights`` are the vector's `_fractions`.
+    ``weights`` are the vector's of `Side.weights`.
     """
     step = np.rint(vector).astype(int)
     windows = [slice(0), slice(0)]
@@ -105,12 +153,6 @@ def _moved(
         origin = -1 - int(np.floor(part))
         band = ndimage.correlate1d(band, weights[which], which, mode="nearest", origin=origin)
     return band[tuple(cut)]
-
-
-def _fractions(vector: np.ndarray) -> np.ndarray:
-    """Weights (2, 4) along rows and columns for what a vector is off whole pixels, by `cubic`."""
-    parts = (vector - np.rint(vector)) % 1.0
-    return np.array([cubic_weights(float(part)) for part in parts], np.float32)
 
 
 def _translation(

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from latticewatch_kernels.arrays import array_module
+from latticewatch_kernels import compiled_harmonics
+from latticewatch_kernels.arrays import array_module, on_device
 from latticewatch_kernels.lattice import Array, Lattice
 from latticewatch_kernels.transfers import down
 
@@ -49,8 +51,13 @@ class Harmonics:
         return np.asarray(np.rint(self.nodes @ lattice.matrix))
 
 
-def node_indices(reciprocal: np.ndarray, shells: int = SHELLS) -> np.ndarray:
-    """Return indices (n, 2) of the nodes of the first shells: one of each pair, shortest first."""
+def node_indices(
+    reciprocal: np.ndarray, shells: int = SHELLS, highest: float = HIGHEST_FREQUENCY
+) -> np.ndarray:
+    """Return indices (n, 2) of the nodes of the first shells: one of each pair, shortest first.
+
+    Those that reach the highest frequency along an axis are left out.
+    """
     span = np.arange(-4, 5)
     indices = np.stack(np.meshgrid(span, span), -1).reshape(-1, 2)
     # Shells of the perfect lattice: |g|^2 = h^2 + h k + k^2 for vectors 60 degrees apart.
@@ -60,7 +67,7 @@ def node_indices(reciprocal: np.ndarray, shells: int = SHELLS) -> np.ndarray:
     keep = half & np.isin(shell, first)
     indices, shell = indices[keep], shell[keep]
     nodes = indices @ reciprocal
-    inside = np.abs(nodes).max(1) < HIGHEST_FREQUENCY
+    inside = np.abs(nodes).max(1) < highest
     return np.asarray(indices[inside][np.argsort(shell[inside], kind="stable")])
 
 
@@ -71,9 +78,37 @@ def measure_harmonics(image: Array, reciprocal: np.ndarray) -> Harmonics:
     rows, columns = image.shape
     (folded,), (spread,) = _folded(image, _waves(rows, nodes[:, 1])[:1], image.std())
     right, _ = _waves(columns, nodes[:, 0])
+    return Harmonics(indices, nodes, (folded * right).sum(1), _noise(float(spread), image.shape))
+
+
+def _noise(spread: float, shape: tuple[int, ...]) -> float:
+    """Tell the standard deviation of an amplitude's parts by that of the image's pixels."""
     # sum of w^2 / (sum of w)^2 is 1.5 / n for a Hann window, along each axis
-    noise = float(spread) * 1.5 / np.sqrt(2.0 * rows * columns)
-    return Harmonics(indices, nodes, (folded * right).sum(1), noise)
+    return float(spread * 1.5 / np.sqrt(2.0 * shape[0] * shape[1]))
+
+
+def refine_and_measure(
+    images: Sequence[Array], reciprocal: np.ndarray
+) -> tuple[np.ndarray, Harmonics]:
+    """Refine a reciprocal lattice on each image in turn, and measure the harmonics of the last.
+
+    The same as `fit_reciprocal` and `measure_harmonics`, but a device is waited for once.
+    """
+    if not on_device(images[0]):
+        for image in images:
+            reciprocal = fit_reciprocal(image, reciprocal)
+        return reciprocal, measure_harmonics(images[-1], reciprocal)
+    every = node_indices(reciprocal, highest=np.inf)
+    above = compiled_harmonics.refined(
+        images, reciprocal, every, REFINEMENTS, HIGHEST_FREQUENCY, _window, _hann_variance
+    )
+    reciprocal, parts, spread = down(*above, images[-1].std())
+    indices = node_indices(reciprocal)
+    # the lattice has moved by less than a bin: the same nodes in the same order, but at the limit
+    kept = [k for k, index in enumerate(every) if (index == indices).all(axis=1).any()]
+    amplitudes = parts[kept, 0] + 1j * parts[kept, 1]
+    noise = _noise(float(spread), images[-1].shape)
+    return reciprocal, Harmonics(indices, indices @ reciprocal, amplitudes, noise)
 
 
 def fit_reciprocal(image: Array, reciprocal: np.ndarray) -> np.ndarray:
@@ -123,6 +158,13 @@ def _hann(size: int) -> np.ndarray:
     return np.sin(np.pi * (np.arange(size) + 0.5) / size) ** 2
 
 
+def _window(size: int) -> np.ndarray:
+    """Hann window of sum 1."""
+    window = _hann(size)
+    window /= window.sum()
+    return window
+
+
 def _moments(image: Array, nodes: np.ndarray) -> np.ndarray:
     """(3, n) complex: amplitude, and its first moments in x and y about the frame's centre."""
     rows, columns = image.shape
@@ -154,7 +196,5 @@ def _folded(
 def _waves(size: int, frequency: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Normalised window times exp(-2 pi i f r), and the same times the place from the centre."""
     place = np.arange(size)
-    window = _hann(size)
-    window /= window.sum()
-    wave = window * np.exp(-2j * np.pi * frequency[:, None] * place)
+    wave = _window(size) * np.exp(-2j * np.pi * frequency[:, None] * place)
     return wave, wave * (place - 0.5 * (size - 1))

@@ -5,47 +5,39 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import ndimage
 
-from latticewatch_kernels.arrays import array_module, irfft2, rfft2
-from latticewatch_kernels.columns import ColumnMap, column_map, column_profile, site_intensity
-from latticewatch_kernels.extension import extend
-from latticewatch_kernels.harmonics import Harmonics, measure_harmonics, node_indices
+from latticewatch_kernels import compiled_labels
+from latticewatch_kernels.arrays import array_module, irfft2, on_device, rfft2
+from latticewatch_kernels.columns import (
+    ColumnMap,
+    SitesInside,
+    column_map,
+    column_profile,
+    sample,
+    site_intensity,
+)
+from latticewatch_kernels.compiled_labels import Pixels
+from latticewatch_kernels.conditioning import sample_step
+from latticewatch_kernels.harmonics import Harmonics, measure_harmonics
 from latticewatch_kernels.lattice import Array, Lattice
 from latticewatch_kernels.noise import IntensityClasses, NoiseLine
-from latticewatch_kernels.order import SMOOTHING_CELLS, OrderMap, enlarge, local_order
-from latticewatch_kernels.sampling import gaussian
-from latticewatch_kernels.straightening import RowShifts, measure_row_shifts, straighten
-from latticewatch_kernels.transfers import up
+from latticewatch_kernels.order import OrderMap, local_order
+from latticewatch_kernels.periodic import bragg_filter, leaked, rebuilt, window_px
+from latticewatch_kernels.sampling import cubic, gaussian
+from latticewatch_kernels.straightening import (
+    LEAST_CERTAIN_PX,
+    LONGEST,
+    WORTH_PX,
+    RowShifts,
+    measure_row_shifts,
+    straighten,
+)
+from latticewatch_kernels.transfers import down, up
 
 __all__ = ["Labels", "bragg_filter", "label", "local_order", "site_intensity"]
 
-#: Standard deviation of the averaging window in lattice constants, and the least where the frame
-#: does not hold the padding of a wide one. A single column carries 0.866 / (2 pi 3^2) = 1.5 % of
-#: the average at its own site (2: 3.4 %): that much of a defect leaks into the periodic part.
-#: Distortion of the scan over more than about six cells survives. On 240 simulated frames of 1,600
-#: electrons a pixel the average precision for single vacancies is 0.290, 0.298 and 0.302 with 2, 3
-#: and 4. On three distorted published frames 3 leaves 1.0 to 1.5 % more residual than 2.
-WINDOW_CELLS, LEAST_WINDOW_CELLS = 3.0, 2.0
-
-#: Padding beyond each border in standard deviations of the window.
-PADDING_WINDOWS = 2.0
-
 #: Significance beyond which a pixel is labelled.
 LABEL_SIGMAS = 4.0
-
-#: Hexagonal shells of harmonics that are kept. Noise that they let through is below 0.5 % of the
-#: variance, so that none need be left out for want of significance.
-FILTER_SHELLS = 6
-
-#: Where less than this part of the averaging window lies on the specimen there is no estimate.
-LEAST_COVER = 0.05
-
-#: Least part of the local mean that lies on the specimen for the specimen's own mean to be told.
-LEAST_PART = 0.5
-
-#: Bragg amplitude, crystalline level 1, of cells far enough from a hole to know no vacuum.
-INNER_AMPLITUDE = 0.85
 
 
 @dataclass(frozen=True)
@@ -98,57 +90,6 @@ class Labels:
         return self.order.fractions
 
 
-def bragg_filter(image: Array, lattice: Lattice, order: OrderMap | None = None) -> Array:
-    """Return the periodic part of an image: what its Bragg peaks alone rebuild.
-
-    Each node of the measured reciprocal lattice is passed by a Gaussian, so that the result is a
-    local average over cells (`window_px` standard deviation) that follows slow distortion
-    and forgets defects. The frame is continued beyond its borders by lattice translations of
-    itself; where ``order`` shows holes the average is taken over the specimen alone.
-
-    Parameters
-    ----------
-    image
-        (rows, columns) real.
-    lattice
-        Its lattice.
-    order
-        `local_order` of the image, where known already.
-
-    Returns
-    -------
-    Array
-        float32, same shape, in units of the image. Inside holes it continues the crystal.
-    """
-    xp = array_module(image)
-    order = order if order is not None else local_order(image, lattice)
-    image = image.astype(xp.float32, copy=False)
-    shape = (image.shape[0], image.shape[1])
-    # The local mean goes first: contamination does not repeat with the lattice beyond the border.
-    window = window_px(lattice, shape)
-    means = up(image, *_local_mean(order, lattice, window))
-    level, *holes = (enlarge(part, order.stride, shape) for part in means)
-    weight, cover = holes or (None, None)
-    work = image - level
-    if weight is not None:
-        work *= weight
-    padded, corner = extend(work, lattice, PADDING_WINDOWS * window)
-    spectrum = rfft2(padded)
-    spectrum *= _node_mask((padded.shape[0], padded.shape[1]), lattice, window, spectrum)
-    window_part = (slice(corner[0], corner[0] + shape[0]), slice(corner[1], corner[1] + shape[1]))
-    periodic = irfft2(spectrum, padded.shape)[window_part]
-    if cover is not None:
-        periodic = periodic / xp.maximum(cover, LEAST_COVER)
-    return periodic + level
-
-
-def window_px(lattice: Lattice, shape: tuple[int, int]) -> float:
-    """Give the averaging window's standard deviation in pixels, for a frame of (rows, columns)."""
-    held = min(shape) / 3.0 / PADDING_WINDOWS
-    cells = np.clip(held / lattice.constant, LEAST_WINDOW_CELLS, WINDOW_CELLS)
-    return float(cells * lattice.constant)
-
-
 def label(
     image: Array,
     lattice: Lattice,
@@ -173,63 +114,76 @@ def label(
     NoLatticeError
         No harmonic of the lattice stands out of the noise.
     """
-    xp = array_module(image)
-    image = image.astype(xp.float32, copy=False)
+    image = image.astype(array_module(image).float32, copy=False)
     if harmonics is None:
         harmonics = measure_harmonics(image, np.linalg.inv(lattice.matrix))
     order = local_order(image, lattice, harmonics)
     profile = column_profile(harmonics, lattice)
+    shape = (image.shape[0], image.shape[1])
+    sites = SitesInside.of(lattice, order, shape)
     # an average over some hundred rows, which their shifts widen by next to nothing
-    periodic = bragg_filter(image, lattice, order)
-    hole = _hole_pixels(order, image)
-    classes, noise = IntensityClasses.and_line(image - periodic, periodic, hole)
-    row_shifts = measure_row_shifts(image, periodic, hole, lattice.constant, noise)
-    image = straighten(image, row_shifts)
-    residual = image - periodic
-    residual[hole] = 0.0
-    matched = _matched(residual, profile[0])
-    matched[hole] = 0.0
-    z = matched / xp.sqrt(classes.line(matched).variance(periodic))
-    leak = _leak(lattice, profile[0], window_px(lattice, (image.shape[0], image.shape[1])))
-    columns = column_map(matched, lattice, order, profile, leak)
-    bright, dark = (z > threshold) & ~hole, (z < -threshold) & ~hole
+    periodic, residual, hole = rebuilt(image, lattice, order)
+    measured = _measured_above if on_device(image) else _measured
+    pixels = Pixels(residual, periodic, hole, sample_step(shape))
+    maps, values, row_shifts, noise = measured(image, pixels, sites, lattice, profile[0], threshold)
+    leak = leaked(lattice, profile[0], window_px(lattice, shape))
+    columns = column_map(values, sites, lattice, profile, leak)
+    image, residual, matched, z, bright, dark = maps
     return Labels(
         image, row_shifts, periodic, residual, matched, z, bright, dark, hole, order, columns, noise
     )
 
 
-def _hole_pixels(order: OrderMap, image: Array) -> Array:
-    """Pixels of holes in an image, bool."""
-    xp, shape = array_module(image), (image.shape[0], image.shape[1])
-    if not order.hole.any():
-        return xp.zeros(shape, bool)
-    return enlarge(xp.asarray(order.hole), order.stride, shape) > 0.5
+#: Maps of labels (image, residual, matched, z, bright, dark), values at sites, row shifts, noise.
+_Measured = tuple[tuple[Array, ...], np.ndarray, RowShifts, NoiseLine]
 
 
-def _local_mean(order: OrderMap, lattice: Lattice, window: float) -> tuple[np.ndarray, ...]:
-    """Local mean of the specimen in every cell; where there are holes, also two weights.
+def _measured(
+    image: np.ndarray,
+    pixels: Pixels,
+    sites: SitesInside,
+    lattice: Lattice,
+    sigma: float,
+    threshold: float,
+) -> _Measured:
+    """Put scan lines back where they belong, and hold what is left against its noise."""
+    periodic, hole = pixels.periodic, pixels.hole
+    classes, noise = IntensityClasses.and_line(pixels.residual, periodic, hole)
+    row_shifts = measure_row_shifts(image, periodic, hole, lattice.constant, noise)
+    image = straighten(image, row_shifts)
+    residual = image - periodic
+    residual[hole] = 0.0
+    matched = _matched(residual, sigma)
+    matched[hole] = 0.0
+    z = matched / np.sqrt(classes.line(matched).variance(periodic))
+    bright, dark = (z > threshold) & ~hole, (z < -threshold) & ~hole
+    values = sample(matched, sites.places)
+    return (image, residual, matched, z, bright, dark), values, row_shifts, noise
 
-    The first is 1 on the specimen and 0 in holes, the second its average over the filter's window.
-    """
-    if not order.hole.any():
-        return (order.mean,)
-    specimen = 1.0 - order.hole.astype(np.float32)
-    window = window / order.stride
-    cover = ndimage.gaussian_filter(specimen, window, mode="reflect")
-    inner = order.crystalline & (order.amplitude > INNER_AMPLITUDE)
-    inner = inner.astype(np.float32)
-    beyond = ndimage.gaussian_filter(inner * order.mean, window, mode="reflect")
-    weight = ndimage.gaussian_filter(inner, window, mode="reflect")
-    middle = float((inner * order.mean).sum() / np.maximum(inner.sum(), 1.0))
-    beyond = np.where(weight > LEAST_COVER, beyond / np.maximum(weight, LEAST_COVER), middle)
-    # Near a hole the local mean is a mixture of specimen and vacuum in known parts.
-    part = ndimage.gaussian_filter(
-        specimen, SMOOTHING_CELLS * lattice.constant / order.stride, mode="reflect"
-    )
-    unmixed = (order.mean - (1.0 - part) * order.mean.min()) / np.maximum(part, LEAST_PART)
-    trust = np.clip((part - LEAST_PART) / (1.0 - LEAST_PART), 0.0, 1.0)
-    mean = trust * unmixed + (1.0 - trust) * beyond
-    return mean, specimen, cover
+
+def _measured_above(
+    image: Array,
+    pixels: Pixels,
+    sites: SitesInside,
+    lattice: Lattice,
+    sigma: float,
+    threshold: float,
+) -> _Measured:
+    """Do what `_measured` does on a device, which is waited for once."""
+    x, y = sites.places.T.astype(np.float32)
+    x, y, *gauss = up(image, x, y, *_gaussian_spectrum(image.shape, sigma))
+    levels = compiled_labels.intensity_levels(pixels)
+    line = compiled_labels.noise_line(pixels, levels)
+    longest = LONGEST * lattice.constant
+    shifts = compiled_labels.row_shifts(pixels, line, LEAST_CERTAIN_PX, longest)
+    image, residual = compiled_labels.straightened(image, pixels, shifts, WORTH_PX)
+    smooth = compiled_labels.matched(residual, *gauss)
+    of_matched = compiled_labels.noise_line(pixels._replace(residual=smooth), levels)
+    matched, z, bright, dark = compiled_labels.significance(smooth, pixels, of_matched, threshold)
+    values, told, moved = down(cubic(matched, x, y), line, shifts)
+    row_shifts = RowShifts(moved[:-1], float(moved[-1]))
+    noise = NoiseLine(*(float(number) for number in told))
+    return (image, residual, matched, z, bright, dark), values.astype(float), row_shifts, noise
 
 
 def _matched(residual: Array, sigma: float) -> Array:
@@ -242,47 +196,13 @@ def _matched(residual: Array, sigma: float) -> Array:
 
 def smooth_spectrum(spectrum: Array, shape: tuple[int, ...], sigma: float) -> None:
     """Multiply a half spectrum by that of a Gaussian of unit sum, in place."""
-    frequencies = (np.fft.fftfreq(shape[0]), np.fft.rfftfreq(shape[1]))
-    gauss = (gaussian(2.0 * np.pi * sigma * f, 1.0).astype(np.float32) for f in frequencies)
-    down, across = up(spectrum, *gauss)
-    spectrum *= down[:, None]
+    down_, across = up(spectrum, *_gaussian_spectrum(shape, sigma))
+    spectrum *= down_[:, None]
     spectrum *= across[None, :]
 
 
-def _node_mask(shape: tuple[int, int], lattice: Lattice, window: float, like: Array) -> Array:
-    """Half-plane mask: the sum of Gaussians at the nodes, both of each +-g pair."""
-    nodes, width = _nodes(lattice, window)
-    down, across = up(
-        like,
-        _gaussians(np.fft.fftfreq(shape[0]), nodes[:, 1], width),
-        _gaussians(np.fft.rfftfreq(shape[1]), nodes[:, 0], width),
-    )
-    xp, mask = array_module(like), down @ across.T
-    return xp.minimum(mask, xp.float32(1.0), out=mask)
-
-
-def _nodes(lattice: Lattice, window: float) -> tuple[np.ndarray, float]:
-    """Nodes (n, 2) that the filter passes and the width of the Gaussian about each."""
-    reciprocal = np.linalg.inv(lattice.matrix)
-    half = node_indices(reciprocal, FILTER_SHELLS) @ reciprocal
-    nodes = np.concatenate([half, -half])
-    return nodes, 1.0 / (2.0 * np.pi * window)
-
-
-def _leak(lattice: Lattice, sigma: float, window: float) -> float:
-    """Part of a column's matched-filter response that counts as periodic or as local mean.
-
-    The integral of mask times ``exp(-4 pi^2 s^2 k^2)`` over that without the mask.
-    """
-    nodes, width = _nodes(lattice, window)
-    response = np.exp(-((2.0 * np.pi * sigma) ** 2) * (nodes**2).sum(1))
-    level = 1.0 / (2.0 * np.pi * SMOOTHING_CELLS * lattice.constant)
-    passed = 2.0 * np.pi * (width**2 * response.sum() + level**2)
-    return float(passed * 4.0 * np.pi * sigma**2)
-
-
-def _gaussians(frequency: np.ndarray, centres: np.ndarray, width: float) -> np.ndarray:
-    """(bins, nodes) float32 Gaussians about each centre, periodic in the sampling frequency."""
-    gap = frequency[:, None] - centres
-    gap -= np.rint(gap)
-    return gaussian(gap.astype(np.float32), width)
+def _gaussian_spectrum(shape: tuple[int, ...], sigma: float) -> tuple[np.ndarray, np.ndarray]:
+    """Half spectrum of a Gaussian of unit sum, along each axis, float32."""
+    frequencies = (np.fft.fftfreq(shape[0]), np.fft.rfftfreq(shape[1]))
+    down_, across = (gaussian(2.0 * np.pi * sigma * f, 1.0).astype(np.float32) for f in frequencies)
+    return down_, across

@@ -32,7 +32,7 @@ def find_peaks(
         maximum and its neighbours along x and y (of their logarithms where all are positive, which
         is exact for a Gaussian).
     """
-    rows, columns, _, around = maxima_around(image, image, threshold)
+    (rows, columns, _, around), _ = maxima_around(image, image, threshold)
     if len(rows) == 0:
         return np.zeros((0, 2)), np.zeros(0)
     points = np.stack([columns, rows], 1) + _vertices(around)
@@ -73,16 +73,46 @@ def decode_heat_map(
     points, probability
         float64 (n, 2) and (n,), surest first, both on the host.
     """
+    cells, _ = heat_cells(heat, offset, threshold)
+    return place_cells(cells, stride, shape, min_distance)
+
+
+def heat_cells(
+    heat: Array, offset: Array, threshold: float, *further: Array
+) -> tuple[tuple[np.ndarray, np.ndarray, np.ndarray], tuple[np.ndarray, ...]]:
+    """Cells of a heat map at or above a threshold, in reading order.
+
+    Parameters
+    ----------
+    heat, offset, threshold
+        As for `decode_heat_map`.
+    further
+        What is to come to the host in the same crossing.
+
+    Returns
+    -------
+    (rows, columns, said), further
+        int (n,) twice, and float64 (3, n): heat and both offsets of each; and what came with them.
+    """
     if on_device(heat):
-        place, said = compiled.cells_above(heat, offset, threshold)
+        place, values, rest = compiled.cells_above(heat, offset, threshold, *further)
         rows, columns = np.divmod(place, heat.shape[1])
-        host = said.T.astype(np.float64)
-    else:
-        rows, columns = np.nonzero(heat >= threshold)
-        picked = np.concatenate([heat[rows, columns][None], offset[:, rows, columns]])
-        host = picked.astype(np.float64)
-    cells = np.stack([columns, rows], 1)
-    points = stride * cells + 0.5 * (stride - 1) + host[1:].T
+        return (rows, columns, values.T.astype(np.float64)), rest
+    rows, columns = np.nonzero(heat >= threshold)
+    picked = np.concatenate([heat[rows, columns][None], offset[:, rows, columns]])
+    return (rows, columns, picked.astype(np.float64)), further
+
+
+def place_cells(
+    cells: tuple[np.ndarray, np.ndarray, np.ndarray],
+    stride: int,
+    shape: tuple[int, int],
+    min_distance: float,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Objects that the cells of `heat_cells` point at, as `decode_heat_map` gives them."""
+    rows, columns, host = cells
+    place = np.stack([columns, rows], 1)
+    points = stride * place + 0.5 * (stride - 1) + host[1:].T
     limits = np.array([shape[1], shape[0]]) - 0.5
     inside = ((points >= -0.5) & (points < limits)).all(axis=1)
     return _best_first(points[inside], host[0, inside], min_distance)
@@ -142,8 +172,8 @@ def _local_maxima(heat: np.ndarray, threshold: float) -> tuple[np.ndarray, np.nd
 
 
 def maxima_around(
-    judged: Array, shown: Array, threshold: float, half_plane: bool = False
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    judged: Array, shown: Array, threshold: float, half_plane: bool = False, *further: Array
+) -> tuple[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray], tuple[np.ndarray, ...]]:
     """Local maxima of one map, and what lies around them in another of its shape.
 
     Parameters
@@ -156,17 +186,20 @@ def maxima_around(
         The maps are the half plane of a real image's spectrum (`spectrum`): rows go on at the other
         end, columns are mirrored about frequency 0. Else maps are mirrored about their borders,
         which shifts no maximum there.
+    further
+        What is to come to the host in the same crossing.
 
     Returns
     -------
-    rows, columns, values, around
-        int (n,) twice, float64 (n,) and float64 (n, 3, 3), on the host, in reading order.
+    (rows, columns, values, around), further
+        int (n,) twice, float64 (n,) and float64 (n, 3, 3), on the host, in reading order; and what
+        came with them.
     """
     if on_device(judged):
-        place, said = compiled.maxima(judged, shown, threshold, half_plane)
+        place, said, rest = compiled.maxima(judged, shown, threshold, half_plane, *further)
         rows, columns = np.divmod(place, judged.shape[1])
         said = said.astype(np.float64)
-        return rows, columns, said[:, 0], said[:, 1:].reshape(-1, 3, 3)
+        return (rows, columns, said[:, 0], said[:, 1:].reshape(-1, 3, 3)), rest
     rows, columns = _local_maxima(judged, threshold)
     step = np.arange(-1, 2)
     row, column = rows[:, None] + step, columns[:, None] + step
@@ -179,7 +212,7 @@ def maxima_around(
             for place, last in ((row, height - 1), (column, width - 1))
         )
     around = shown[row[:, :, None], column[:, None, :]].astype(np.float64)
-    return rows, columns, judged[rows, columns].astype(np.float64), around
+    return (rows, columns, judged[rows, columns].astype(np.float64), around), further
 
 
 def _vertices(around: np.ndarray) -> np.ndarray:

@@ -8,12 +8,13 @@ from functools import lru_cache
 
 import numpy as np
 
-from latticewatch_kernels.arrays import array_module, to_host
+from latticewatch_kernels import compiled_order
+from latticewatch_kernels.arrays import array_module, on_device
 from latticewatch_kernels.harmonics import Harmonics, measure_harmonics
 from latticewatch_kernels.lattice import HEXAGONAL_SITES, Array, Lattice
 from latticewatch_kernels.phases import LESS_ORDER, WHOLE, area_fractions
 from latticewatch_kernels.sampling import bilinear, gaussian
-from latticewatch_kernels.transfers import down, passing_table, table, up
+from latticewatch_kernels.transfers import down, passing_table, table
 
 #: Blocks to a lattice constant: the demodulated image is band-limited to less than the grid's
 #: Nyquist frequency by the smoothing that follows.
@@ -98,13 +99,18 @@ def local_order(image: Array, lattice: Lattice, harmonics: Harmonics | None = No
     if harmonics is None:
         harmonics = measure_harmonics(image, np.linalg.inv(lattice.matrix))
     stride = max(1, int(lattice.constant / BLOCKS_PER_CONSTANT))
-    maps = _demodulate(image, lattice, stride)
+    offset = image.mean(dtype=xp.float32)
+    if on_device(image):
+        down_and_across = _waves(lattice, (image.shape[0], image.shape[1]))
+        maps = compiled_order.demodulated(image, offset.reshape(1), stride, *down_and_across)
+    else:
+        maps = _demodulate(image, lattice, stride)
     sigma = SMOOTHING_CELLS * lattice.constant / stride
     average = [passing_table(image, averaging, size, sigma) for size in maps.shape[1:]]
     maps = xp.matmul(xp.matmul(average[0], maps), average[1].T)
-    # seven small maps: what is left to do to them costs a host less than a device's launches
-    maps, offset = down(maps, image.mean(dtype=xp.float32))
-    mean, waves = maps[0] + offset, maps[1::2] + 1j * maps[2::2]
+    # a few small maps: what is left to do to them costs a host less than a device's launches
+    maps, offset = down(maps, offset)
+    mean, waves = maps[0] + offset, maps[1:7:2] + 1j * maps[2:7:2]
     amplitude = np.sqrt((waves.real**2 + waves.imag**2).sum(0))
     amplitude /= float(np.quantile(amplitude, CRYSTALLINE_QUANTILE))
     crystalline = amplitude > CRYSTALLINE_AMPLITUDE
@@ -113,7 +119,8 @@ def local_order(image: Array, lattice: Lattice, harmonics: Harmonics | None = No
     hole = ~crystalline & (level < HOLE_LEVEL)
     fractions = WHOLE
     if (amplitude < LESS_ORDER).any():
-        texture = to_host(_covariance(image, stride, average)) - maps[0] ** 2
+        product = maps[7] if len(maps) > 7 else _covariance(image, stride, average)
+        texture = product - maps[0] ** 2
         cell = lattice.constant / (stride * BLOCKS_PER_CELL)
         fractions = area_fractions(waves, amplitude, texture, cell)
     displacement = _displacement(waves, lattice)
@@ -161,56 +168,58 @@ def _ring(lattice: Lattice) -> np.ndarray:
     return np.array([first, second, second - first])
 
 
-def _demodulate(image: Array, lattice: Lattice, stride: int) -> Array:
+def _waves(lattice: Lattice, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """Waves of the first Bragg ring along y and x, complex (3, rows) and (3, columns)."""
+    gx, gy = _ring(lattice).T[:, :, None]
+    y, x = (np.arange(size) for size in shape)
+    return np.exp(-2j * np.pi * gy * y), np.exp(-2j * np.pi * gx * x)
+
+
+def _demodulate(image: np.ndarray, lattice: Lattice, stride: int) -> np.ndarray:
     """Block means of the image and of the image times each wave of the first Bragg ring.
 
     float32 (7, h, w): mean, then real and imaginary part for each wave.
     """
-    xp = array_module(image)
     rows, columns = (size // stride for size in image.shape)
-    whole = image[: rows * stride, : columns * stride].astype(xp.float32, copy=False)
-    whole = whole - image.mean(dtype=xp.float32)
-    x, y = np.arange(columns * stride), np.arange(rows * stride)
-    kernels = [np.ones(len(y))]
-    across = []
-    for gx, gy in _ring(lattice):
-        wave = np.exp(-2j * np.pi * gy * y)
+    whole = image[: rows * stride, : columns * stride].astype(np.float32, copy=False)
+    whole = whole - image.mean(dtype=np.float32)
+    waves, across = _waves(lattice, (rows * stride, columns * stride))
+    across = across.astype(np.complex64)
+    kernels = [np.ones(rows * stride)]
+    for wave in waves:
         kernels += [wave.real, wave.imag]
-        across.append(np.exp(-2j * np.pi * gx * x).astype(np.complex64))
     # In y block sums are products with a small matrix for each row of blocks: (rows, 7, stride).
     folds = np.stack(kernels).reshape(-1, rows, stride).swapaxes(0, 1) / stride
-    folds, *across = up(image, folds.astype(np.float32), *across)
-    folded = xp.matmul(folds, whole.reshape(rows, stride, -1))
+    folded = np.matmul(folds.astype(np.float32), whole.reshape(rows, stride, -1))
     maps = [_row_means(folded[:, 0], stride)]
     for k in range(3):
         mean = _row_means((folded[:, 1 + 2 * k] + 1j * folded[:, 2 + 2 * k]) * across[k], stride)
         maps += [mean.real, mean.imag]
-    return xp.stack(maps)
+    return np.stack(maps)
 
 
-def _row_means(lines: Array, stride: int) -> Array:
+def _row_means(lines: np.ndarray, stride: int) -> np.ndarray:
     """Means of ``stride`` neighbours in each row; sums of slices, for the groups are short."""
     total = lines[:, ::stride].copy()
     for k in range(1, stride):
         total += lines[:, k::stride]
-    return total / stride
+    return np.asarray(total / stride)
 
 
-def _covariance(image: Array, stride: int, average: Sequence[Array]) -> Array:
+def _covariance(image: np.ndarray, stride: int, average: Sequence[np.ndarray]) -> np.ndarray:
     """Local mean of the product of each pixel and the one below, both less the frame's mean.
 
     Counting noise has no part in it, and jitter along x, or afterglow, next to none.
     """
-    xp = array_module(image)
     rows, columns = (size // stride * stride for size in image.shape)
-    whole = image[:rows, :columns].astype(xp.float32, copy=False) - image.mean(dtype=xp.float32)
-    product = xp.zeros_like(whole)
-    xp.multiply(whole[:-1], whole[1:], out=product[:-1])
+    whole = image[:rows, :columns].astype(np.float32, copy=False) - image.mean(dtype=np.float32)
+    product = np.zeros_like(whole)
+    np.multiply(whole[:-1], whole[1:], out=product[:-1])
     product[-1] = product[-2]
     # sums of rows as a product, which is faster than a sum over a short axis
-    ones = xp.full((1, stride), 1.0 / stride, xp.float32)
+    ones = np.full((1, stride), 1.0 / stride, np.float32)
     lines = (ones @ product.reshape(rows // stride, stride, columns))[:, 0]
-    return average[0] @ _row_means(lines, stride) @ average[1].T
+    return np.asarray(average[0] @ _row_means(lines, stride) @ average[1].T)
 
 
 def _displacement(waves: np.ndarray, lattice: Lattice) -> np.ndarray:

@@ -15,7 +15,7 @@ def lattice_patches(
     image: Array,
     points: np.ndarray,
     lattice: Lattice,
-    turns: np.ndarray | int = 0,
+    turns: Array | int = 0,
     size: int = 16,
     span: float = 2.0,
 ) -> Array:
@@ -34,8 +34,8 @@ def lattice_patches(
     lattice
         The frame's lattice.
     turns
-        (n,) or one number: the crystal's direction at ``turns * 120`` degrees from a1 (from +x
-        towards +y) comes to lie along +columns.
+        (n,), on either side, or one number: the crystal's direction at ``turns * 120`` degrees
+        from a1 (from +x towards +y) comes to lie along +columns.
     size, span
         Samples along a side, and lattice constants from the patch's edge to its other edge;
         samples are the centres of ``size`` equal intervals.
@@ -55,6 +55,11 @@ def lattice_patches(
     cosine, sine = np.cos(angle), np.sin(angle)
     turned = np.stack([np.stack([cosine, -sine], -1), np.stack([sine, cosine], -1)], -2)
     offsets = grid @ np.swapaxes(to_frame @ turned, 1, 2)
+    if on_device(turns):
+        above, further = up(image, points, offsets)
+        facing = array_module(image).asarray(turns % 3, np.int32)
+        patches = compiled.patches(image, above, facing, further)
+        return patches.reshape(len(points), size, size)
     which = np.broadcast_to(np.asarray(turns, int) % 3, (len(points),))
     if on_device(image):
         patches = compiled.patches(image, *up(image, points, which.astype(np.int32), offsets))

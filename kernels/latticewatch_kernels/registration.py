@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from latticewatch_kernels.bragg import BraggPeaks, find_lattice
+from latticewatch_kernels.bragg import BraggPeaks, find_lattice_and_harmonics
 from latticewatch_kernels.harmonics import Harmonics, measure_harmonics
 from latticewatch_kernels.lattice import HEXAGONAL_SITES, Array, Lattice
 
@@ -47,10 +47,17 @@ def register(image: Array, peaks: BraggPeaks | None = None) -> Lattice:
     return registered(image, peaks)[0]
 
 
-def registered(image: Array, peaks: BraggPeaks | None = None) -> tuple[Lattice, Harmonics]:
-    """Give what `register` gives, and the harmonics that it was found from."""
-    found = peaks if peaks is not None else find_lattice(image)
-    harmonics = measure_harmonics(image, found.reciprocal)
+def registered(
+    image: Array, peaks: BraggPeaks | None = None, content: Array | None = None
+) -> tuple[Lattice, Harmonics]:
+    """Give what `register` gives, and the harmonics that it was found from.
+
+    ``content`` is what `bragg.find_lattice` looks at on the way.
+    """
+    if peaks is None:
+        found, harmonics = find_lattice_and_harmonics(image, content)
+    else:
+        found, harmonics = peaks, measure_harmonics(image, peaks.reciprocal)
     vectors = np.linalg.inv(found.reciprocal).T
     brightest = _brightest_place(harmonics)
     # Vectors about 60 degrees apart in reciprocal space are about 120 degrees apart in real space.

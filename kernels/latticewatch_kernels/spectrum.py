@@ -11,7 +11,8 @@ from functools import lru_cache
 import numpy as np
 from scipy import ndimage
 
-from latticewatch_kernels.arrays import array_module, rfft2, to_host
+from latticewatch_kernels import compiled_spectrum
+from latticewatch_kernels.arrays import array_module, on_device, rfft2
 from latticewatch_kernels.lattice import Array
 from latticewatch_kernels.localisation import maxima_around
 from latticewatch_kernels.transfers import down, table, up
@@ -73,24 +74,56 @@ def noise_power(power: Array, shape: tuple[int, int]) -> Array:
 
 
 def significant_maxima(
-    power: Array, ratio: Array, shape: tuple[int, int]
-) -> tuple[np.ndarray, np.ndarray]:
+    image: Array, level: float, *further: Array
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, tuple[np.ndarray, ...]]:
     """Maxima of the half plane that stand out of the noise, strongest first.
 
     Parameters
     ----------
-    power, ratio
-        Half plane: power, and power over the noise.
-    shape
-        Shape of the frame.
+    image
+        (rows, columns).
+    level
+        Power over the noise that is asked for at any place afterwards (`reached_near`).
+    further
+        What is to come to the host in the same crossing.
 
     Returns
     -------
     peaks, ratios
         (n, 2) frequencies (x, y) in cycles per pixel with sub-bin places, and (n,) power ratios.
+    reached
+        bool, the bins of the half plane that reach the level.
+    further
     """
+    shape = (image.shape[0], image.shape[1])
+    packed: tuple[Array, ...] = ()
+    if on_device(image):
+        power, ratio, reached = compiled_spectrum.power_over_noise(
+            image, _hann, _rings, _half_window, level
+        )
+        packed = (array_module(image).packbits(reached),)
+    else:
+        power = hann_power(image)
+        ratio = power / noise_power(power, shape)
+        reached = ratio >= level
     threshold = float(np.log(ratio.size / CHANCE_MAXIMA))
-    rows, columns, values, around = maxima_around(ratio, power, threshold, half_plane=True)
+    (rows, columns, values, around), rest = maxima_around(
+        ratio, power, threshold, True, *packed, *further
+    )
+    if packed:
+        reached = np.unpackbits(rest[0], count=ratio.size).reshape(ratio.shape).astype(bool)
+    peaks, ratios = _strongest(shape, rows, columns, values, around)
+    return peaks, ratios, reached, rest[len(packed) :]
+
+
+def _strongest(
+    shape: tuple[int, int],
+    rows: np.ndarray,
+    columns: np.ndarray,
+    values: np.ndarray,
+    around: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Frequencies and ratios of the peaks among the maxima of a frame's half plane."""
     place = np.stack([columns, rows - shape[0] // 2], 1).astype(float)
     far = np.hypot(place[:, 0] / shape[1], place[:, 1] / shape[0]) * min(shape) >= LEAST_PERIODS
     order = np.flatnonzero(far)[np.argsort(-values[far], kind="stable")]
@@ -105,17 +138,15 @@ def significant_maxima(
     return bins / np.array([shape[1], shape[0]]), values[kept]
 
 
-def strongest_near(ratio: Array, frequency: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """Greatest ratio within a bin of each of (n, 2) frequencies (x, y), float64 (n,)."""
-    xp = array_module(ratio)
+def reached_near(reached: np.ndarray, frequency: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """Whether a bin next to each of (n, 2) frequencies (x, y) is among those reached, (n,)."""
     bins = frequency * np.array([shape[1], shape[0]])
     bins = np.where(bins[:, :1] < 0.0, -bins, bins)
     steps = np.stack(np.meshgrid([-1, 0, 1], [-1, 0, 1]), -1).reshape(-1, 2)
     place = np.rint(bins).astype(int)[:, None, :] + steps
-    rows = (place[..., 1] + shape[0] // 2) % ratio.shape[0]
-    columns = np.clip(np.abs(place[..., 0]), 0, ratio.shape[1] - 1)
-    flat = xp.asarray(rows * ratio.shape[1] + columns)
-    return to_host(ratio.reshape(-1)[flat].max(1)).astype(float)
+    rows = (place[..., 1] + shape[0] // 2) % reached.shape[0]
+    columns = np.clip(np.abs(place[..., 0]), 0, reached.shape[1] - 1)
+    return np.asarray(reached[rows, columns].any(axis=1))
 
 
 def _hann(size: int) -> np.ndarray:
@@ -138,9 +169,14 @@ def _ring_sizes(shape: tuple[int, int]) -> np.ndarray:
 
 def _noise_profile(mean_log: np.ndarray) -> np.ndarray:
     """Noise power from a profile of mean logarithms: its running median, set to the mean."""
-    half = max(MEDIAN_BINS, int(len(mean_log) * MEDIAN_PART))
+    half = _half_window(len(mean_log))
     level = ndimage.median_filter(mean_log, 2 * half + 1, mode="nearest")
     return np.asarray(np.exp(level + np.euler_gamma).astype(np.float32))
+
+
+def _half_window(size: int) -> int:
+    """Places on either side that the running median of a profile takes in."""
+    return max(MEDIAN_BINS, int(size * MEDIAN_PART))
 
 
 def _sub_bin(around: np.ndarray) -> np.ndarray:

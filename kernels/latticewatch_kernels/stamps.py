@@ -68,13 +68,13 @@ class Stamps:
         return np.einsum("nk,nk->n", lines, down)
 
 
-def stamps(points: np.ndarray, sigma: float, like: Array, reach: float = REACH) -> Stamps:
+def stamps(points: Array, sigma: float, like: Array, reach: float = REACH) -> Stamps:
     """Lay a column on each point.
 
     Parameters
     ----------
     points
-        (n, 2) pixels (x, y), on the host.
+        (n, 2) pixels (x, y), on the host or where the image is.
     sigma
         The column's standard deviation, pixels.
     like
@@ -84,7 +84,7 @@ def stamps(points: np.ndarray, sigma: float, like: Array, reach: float = REACH) 
     """
     half = _half(reach, sigma)
     if on_device(like):
-        (above,) = up(like, np.asarray(points, float))
+        above = _beside(like, points)
         return Stamps(*compiled.stamps(above, half, sigma, (like.shape[0], like.shape[1])))
     parts = []
     for axis, size in ((1, like.shape[0]), (0, like.shape[1])):
@@ -104,20 +104,26 @@ def stamps(points: np.ndarray, sigma: float, like: Array, reach: float = REACH) 
     return Stamps(row, column, down, across)
 
 
+def _beside(like: Array, points: Array) -> Array:
+    """Take points to the side of an image, where they are not there already; float64."""
+    return points if on_device(points) else up(like, np.asarray(points, float))[0]
+
+
 def _half(reach: float, sigma: float) -> int:
     """Pixels from the middle one of a square to its edge."""
     return max(1, int(np.ceil(reach * sigma)))
 
 
-def draw(points: np.ndarray, shapes: Sequence[tuple[np.ndarray, float]], like: Array) -> Array:
+def draw(points: Array, shapes: Sequence[tuple[Array, float]], like: Array) -> Array:
     """Draw Gaussian columns on an empty image.
 
     Parameters
     ----------
     points
-        (n, 2) pixels (x, y), on the host.
+        (n, 2) pixels (x, y).
     shapes
         Gaussians that each column is the sum of: heights (n,), and a standard deviation in pixels.
+        Points and heights are on the host, or both where the image is.
     like
         An image of the frame: its shape, and its library.
 
@@ -128,7 +134,9 @@ def draw(points: np.ndarray, shapes: Sequence[tuple[np.ndarray, float]], like: A
     """
     singles = [height.astype(np.float32) for height, _ in shapes]
     if on_device(like):
-        above, *heights = up(like, np.asarray(points, float), *singles)
+        above, heights = points, singles
+        if not on_device(points):
+            above, *heights = up(like, np.asarray(points, float), *singles)
         reaches = [(_half(DRAWN_REACH, sigma), sigma) for _, sigma in shapes]
         return compiled.draw_stamps(above, heights, reaches, (like.shape[0], like.shape[1]))
     places, parts = [], []

@@ -57,7 +57,7 @@ def measure_row_shifts(
     Parameters
     ----------
     image, periodic
-        (rows, columns) real, and its `labelling.bragg_filter`.
+        (rows, columns) real, and its `periodic.bragg_filter`.
     hole
         bool, pixels without specimen.
     constant

@@ -76,6 +76,8 @@ def down(*arrays: Array) -> tuple[np.ndarray, ...]:
     """Bring arrays to the host, in one crossing; all lie on the same side."""
     if not on_device(arrays[0]):
         return tuple(np.asarray(array) for array in arrays)
+    if len(arrays) == 1:
+        return (to_host(arrays[0]),)
     xp = array_module(arrays[0])
     parts = [xp.ascontiguousarray(array).reshape(-1).view(np.uint8) for array in arrays]
     packed = to_host(xp.concatenate(parts))

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.spatial import cKDTree
 
-from latticewatch_kernels.arrays import array_module, to_host
+from latticewatch_kernels import compiled
+from latticewatch_kernels.arrays import on_device, to_host
 from latticewatch_kernels.lattice import Array
-from latticewatch_kernels.localisation import decode_heat_map, suppress
+from latticewatch_kernels.localisation import heat_cells, place_cells, suppress
 from latticewatch_kernels.sampling import bilinear
+from latticewatch_kernels.transfers import up
 
 #: Peaks nearer than this share of the lattice constant are one defect. The two nearest sites that
 #: can hold two, a metal site and its chalcogen neighbour, are 0.577 apart.
@@ -120,22 +122,53 @@ class Segmentation:
 
     def logit_at(self, points: np.ndarray) -> np.ndarray:
         """Logit of the heat map at points (n, 2) in pixels (x, y), interpolated; (n,)."""
-        xp = array_module(self.heat)
+        return to_host(self._logit_beside(points)).astype(float)
+
+    def detections_and_logits(
+        self, threshold: float, merge_px: float, points: np.ndarray, *further: Array
+    ) -> tuple[tuple[np.ndarray, np.ndarray], np.ndarray, tuple[np.ndarray, ...]]:
+        """Give what `detections` and `logit_at` give; a device is waited for once.
+
+        Parameters
+        ----------
+        threshold, merge_px
+            As for `detections`.
+        points
+            As for `logit_at`.
+        further
+            What is to come to the host in the same crossing.
+        """
+        logits = self._logit_beside(points)
+        least = min(threshold, LEAST_VOTE)
+        cells, (told, *rest) = heat_cells(self.heat, self.offset, least, logits, *further)
+        return self._agreed(cells, threshold, merge_px), told.astype(float), tuple(rest)
+
+    def _logit_beside(self, points: np.ndarray) -> Array:
+        """Logit of the heat map at points, on the side of the map."""
         place = (np.asarray(points, float) - 0.5 * (self.stride - 1)) / self.stride
-        heat = xp.clip(self.heat, SUREST, 1.0 - SUREST)
-        x, y = xp.asarray(np.ascontiguousarray(place.T))
-        return to_host(bilinear(xp.log(heat / (1.0 - heat)), x, y)).astype(float)
+        if on_device(self.heat):
+            (places,) = up(self.heat, place.T.astype(np.float32))
+            return compiled.logits(self.heat, places[0], places[1], SUREST)
+        heat = np.clip(self.heat, SUREST, 1.0 - SUREST)
+        x, y = np.ascontiguousarray(place.T)
+        return bilinear(np.log(heat / (1.0 - heat)), x, y)
 
     def _decode(
         self, heat: Array, offset: Array, threshold: float, merge_px: float
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Decode a map of objects."""
+        cells, _ = heat_cells(heat, offset, min(threshold, LEAST_VOTE))
+        return self._agreed(cells, threshold, merge_px)
+
+    def _agreed(
+        self, cells: tuple[np.ndarray, np.ndarray, np.ndarray], threshold: float, merge_px: float
     ) -> tuple[np.ndarray, np.ndarray]:
         """Surest cells first, each moved to the mean of what the cells of a mind with it say.
 
         Their offsets err each for itself: the mean of 12 frames at 1,600 electrons a pixel was
         0.288 px off where the surest cell's was 0.359 (cells of 2 px; 0.346 and 0.369 of 4 px).
         """
-        least = min(threshold, LEAST_VOTE)
-        votes, weight = decode_heat_map(heat, offset, self.stride, self.shape, least, 0.0)
+        votes, weight = place_cells(cells, self.stride, self.shape, 0.0)
         sure = weight >= threshold
         points, probability = votes[sure], weight[sure]
         kept = suppress(points, merge_px)

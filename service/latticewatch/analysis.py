@@ -27,14 +27,15 @@ from latticewatch.vacancies import (
     network_evidence,
     outstanding_columns,
 )
-from latticewatch_kernels.arrays import to_host
-from latticewatch_kernels.conditioning import condition
-from latticewatch_kernels.deviations import site_deviations
-from latticewatch_kernels.displacements import Displacements, column_displacements
-from latticewatch_kernels.labelling import Labels, label, site_intensity
+from latticewatch_kernels.columns import intensity_beside
+from latticewatch_kernels.conditioning import conditioned
+from latticewatch_kernels.deviations import Deviations, SitesInView
+from latticewatch_kernels.displacements import ColumnsInView, Displacements
+from latticewatch_kernels.labelling import Labels, label
 from latticewatch_kernels.lattice import NEIGHBOUR_CELLS, NEIGHBOUR_SUBLATTICE, Array, Lattice
 from latticewatch_kernels.patches import lattice_patches, rescale
 from latticewatch_kernels.registration import registered
+from latticewatch_kernels.transfers import down
 from latticewatch_models.crystal import Crystal
 from latticewatch_models.runtime import Segmenter
 from latticewatch_models.segmentation import MERGE_DISTANCE, Segmentation
@@ -106,13 +107,16 @@ class Analyser:
     def _analyse(self, frame: Array) -> Detections:
         watch = Stopwatch()
         with watch.stage("condition"):
-            image = condition(frame)
+            image, content = conditioned(frame)
         with watch.stage("register"):
-            lattice, harmonics = registered(image)
+            lattice, harmonics = registered(image, content=content)
             labels = label(image, lattice, harmonics=harmonics)
         seen, factor = self._segment(labels.image, lattice, watch)
         with watch.stage("localise"):
-            points, probability = self._marks(seen, lattice, factor)
+            sites = None
+            if labels.columns.host[SUBLATTICE] > LEAST_HOST:
+                sites = SitesInView.of(labels, lattice)
+            (points, probability), heard = self._heard(seen, lattice, factor, sites)
         agreed: Counts | None = None
         if self.check:
             with watch.stage("check"):
@@ -122,7 +126,7 @@ class Analyser:
             points, probability = points[reported], probability[reported]
         with watch.stage("localise"):
             vacancies, (points, probability) = self._with_vacancies(
-                labels, lattice, seen, factor, (points, probability)
+                labels, lattice, heard, (points, probability)
             )
         with watch.stage("describe"):
             described = _describe(lattice, labels, points, probability, watch)
@@ -140,17 +144,14 @@ class Analyser:
         self,
         labels: Labels,
         lattice: Lattice,
-        seen: Segmentation,
-        factor: float,
+        heard: tuple[Deviations, np.ndarray] | None,
         found: tuple[np.ndarray, np.ndarray],
     ) -> tuple[Vacancies | None, tuple[np.ndarray, np.ndarray]]:
         """Let columns speak for themselves: faint vacancies, and what stands out beyond doubt."""
-        host = float(labels.columns.host[SUBLATTICE])
-        if host <= LEAST_HOST:
+        if heard is None:
             return None, found
-        deviations = site_deviations(labels, lattice)
-        columns = deviations.points[deviations.sublattice == SUBLATTICE]
-        logit = seen.logit_at((columns + 0.5) * factor - 0.5)
+        deviations, logit = heard
+        host = float(labels.columns.host[SUBLATTICE])
         further = network_evidence(logit, deviations, self.segmenter.card.site_weight)
         lacking = lacking_shares(self.crystal)
         vacancies = judge_vacancies(deviations, host, lacking, further=further)
@@ -173,13 +174,25 @@ class Analyser:
             seen = self.segmenter.segment(rescale(image, factor) if scaled else image)
         return seen, factor if scaled else 1.0
 
-    def _marks(
-        self, seen: Segmentation, lattice: Lattice, factor: float
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Positions in pixels of the frame and probabilities, surest first."""
+    def _heard(
+        self, seen: Segmentation, lattice: Lattice, factor: float, view: SitesInView | None
+    ) -> tuple[tuple[np.ndarray, np.ndarray], tuple[Deviations, np.ndarray] | None]:
+        """Positions in pixels of the frame and probabilities, surest first; what columns say.
+
+        The latter are deviations, and the network's logits on the second sublattice. All are asked
+        for at once, for each time a device is waited for.
+        """
         least = min(DOUBTFUL_MARK, self.threshold) if self.check else self.threshold
-        points, probability = seen.detections(least, MERGE_DISTANCE * lattice.constant * factor)
-        return (points + 0.5) / factor - 0.5, probability
+        reach = MERGE_DISTANCE * lattice.constant * factor
+        if view is None:
+            (points, probability), told = seen.detections(least, reach), None
+        else:
+            columns = view.points[view.sublattice == SUBLATTICE]
+            (points, probability), logit, answers = seen.detections_and_logits(
+                least, reach, (columns + 0.5) * factor - 0.5, *view.asked()
+            )
+            told = view.deviations(*answers), logit
+        return ((points + 0.5) / factor - 0.5, probability), told
 
 
 def _describe(
@@ -192,9 +205,13 @@ def _describe(
     """Put the detections on lattice sites and measure what the tracker wants to know of each."""
     cells, sublattice = _sites(labels, lattice, points)
     sites = lattice.site_positions(cells, sublattice)
-    centre, neighbours = _intensities(labels, lattice, cells, sublattice)
-    turns = neighbours.argmin(axis=1).astype(np.int8)
-    deviation = deviation_patches(labels, lattice, sites, turns)
+    metal = np.flatnonzero(sublattice == 0)
+    around = ColumnsInView.of(labels, lattice, cells[metal])
+    above = intensity_beside(labels, lattice, *_with_neighbours(cells, sublattice))
+    facing = above[len(cells) :].reshape(-1, 3).argmin(axis=1)
+    deviation = deviation_patches(labels, lattice, sites, facing)
+    # at once, for each time a device is waited for
+    intensity, turns, patches, *pixels = down(above, facing, deviation, *around.pixels(labels))
     return Detections(
         lattice=lattice,
         x_px=points[:, 0],
@@ -202,21 +219,19 @@ def _describe(
         probability=np.asarray(probability, float),
         cells=cells,
         sublattice=sublattice,
-        centre=centre,
-        neighbours=neighbours,
+        centre=intensity[: len(cells)],
+        neighbours=intensity[len(cells) :].reshape(-1, 3),
         noise=labels.columns.noise_by_site,
-        patches=to_host(deviation) * np.float32(labels.columns.unit),
-        turns=turns,
+        patches=patches * np.float32(labels.columns.unit),
+        turns=turns.astype(np.int8),
         fractions=labels.fractions,
         in_hole=_touches_hole(labels, points, lattice.constant),
         timings_ms=watch.timings_ms,
-        displaced=_displaced(labels, lattice, cells, sublattice),
+        displaced=_spread_out(around.displacements(*pixels), metal, len(cells)),
     )
 
 
-def deviation_patches(
-    labels: Labels, lattice: Lattice, sites: np.ndarray, turns: np.ndarray
-) -> Array:
+def deviation_patches(labels: Labels, lattice: Lattice, sites: np.ndarray, turns: Array) -> Array:
     """Cut `Detections.patches` around sites (n, 2), each turned by `turns` (n,), as the frame lies.
 
     In units of the image: times ``labels.columns.unit`` they are in those of the host column.
@@ -226,13 +241,9 @@ def deviation_patches(
     return lattice_patches(labels.matched, points, lattice, turns, PATCH_SIZE, PATCH_SPAN)
 
 
-def _displaced(
-    labels: Labels, lattice: Lattice, cells: np.ndarray, sublattice: np.ndarray
-) -> Displacements:
+def _spread_out(found: Displacements, metal: np.ndarray, number: int) -> Displacements:
     """Displacements around the detections on sublattice 0, where dopants are; NaN elsewhere."""
-    metal = np.flatnonzero(sublattice == 0)
-    found = column_displacements(labels, lattice, cells[metal])
-    place = np.full(len(cells), -1)
+    place = np.full(number, -1)
     place[metal] = np.arange(len(metal))
     return found.take(place)
 
@@ -247,16 +258,11 @@ def _sites(labels: Labels, lattice: Lattice, points: np.ndarray) -> tuple[np.nda
     return cells, sublattice
 
 
-def _intensities(
-    labels: Labels, lattice: Lattice, cells: np.ndarray, sublattice: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Intensity of columns (n,), and of their nearest three of the other sublattice, (n, 3)."""
+def _with_neighbours(cells: np.ndarray, sublattice: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Cells and sublattice of n columns, then of the nearest three of the other to each; (4 n)."""
     around = cells[:, None, :] + NEIGHBOUR_CELLS[sublattice]
     every = np.concatenate([cells, around.reshape(-1, 2)])
-    kind = np.concatenate([sublattice, np.repeat(NEIGHBOUR_SUBLATTICE[sublattice], 3)])
-    # at once, for each time a device is waited for
-    intensity = site_intensity(labels, lattice, every, kind)
-    return intensity[: len(cells)], intensity[len(cells) :].reshape(-1, 3)
+    return every, np.concatenate([sublattice, np.repeat(NEIGHBOUR_SUBLATTICE[sublattice], 3)])
 
 
 def _touches_hole(labels: Labels, points: np.ndarray, reach_px: float) -> np.ndarray:

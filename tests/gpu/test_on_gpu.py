@@ -73,6 +73,11 @@ def test_label(frame):
     np.testing.assert_allclose(to_host(above.z), host.z, atol=0.02)
     np.testing.assert_allclose(above.columns.noise_by_site, host.columns.noise_by_site, rtol=2e-3)
     np.testing.assert_allclose(above.fractions, host.fractions, atol=1e-3)
+    np.testing.assert_allclose(above.row_shifts.shift, host.row_shifts.shift, atol=1e-3)
+    np.testing.assert_allclose(above.row_shifts.jitter_px, host.row_shifts.jitter_px, atol=1e-3)
+    for name in ("slope", "base", "least"):
+        found, expected = getattr(above.noise, name), getattr(host.noise, name)
+        np.testing.assert_allclose(found, expected, rtol=1e-2, atol=1e-5, err_msg=name)
 
 
 def test_the_kernels_in_cuda_c(frame):
@@ -88,8 +93,8 @@ def test_the_kernels_in_cuda_c(frame):
         found = to_host(interpolate(above, upload(x), upload(y)))
         np.testing.assert_array_equal(found, interpolate(image, x, y))
     for threshold in (2.0, -10.0):  # the second overflows the buffer
-        found = maxima_around(above, above, threshold)
-        for ours, theirs in zip(found, maxima_around(image, image, threshold), strict=True):
+        found, expected = (maxima_around(*[side] * 2, threshold)[0] for side in (above, image))
+        for ours, theirs in zip(found, expected, strict=True):
             np.testing.assert_array_equal(ours, theirs)
     for ours, theirs in zip(find_peaks(above, 1.0), find_peaks(image, 1.0), strict=True):
         np.testing.assert_array_equal(ours, theirs)

@@ -44,7 +44,10 @@ def test_any_sheared_hexagonal_lattice_is_found(
     )
     found = find_lattice(condition(drawn.image))
     assert same_lattice(found.reciprocal, np.linalg.inv(drawn.lattice.matrix)) < 0.03
-    assert found.cell_area == pytest.approx(drawn.lattice.cell_area, rel=0.01)
+    # Scatter by the counts, measured at 5 to 17 periods a side: 4.8 where `second` is least.
+    periods = min(rows, columns) / constant
+    scatter = 4.8 / (periods * np.sqrt(rows * columns * counts)) if counts else 0.0
+    assert found.cell_area == pytest.approx(drawn.lattice.cell_area, rel=1e-3 + 5 * scatter)
 
 
 @pytest.mark.parametrize("side", [256, 512])

@@ -10,6 +10,7 @@ import pytest
 from latticewatch.analysis import Analyser
 from latticewatch.detections import Detections
 from latticewatch.placement import Placement, gpu_for
+from latticewatch_kernels.conditioning import FrameContentError
 from latticewatch_kernels.lattice import NoLatticeError
 from latticewatch_models.crystal import CRYSTALS
 from latticewatch_models.devices import CudaDevice, CudaReport
@@ -19,8 +20,9 @@ from latticewatch_models.runtime import ProviderError, Segmenter
 SEED = 11
 GPU = CudaReport((CudaDevice("NVIDIA H100", 80 << 30),), "13.0")
 NO_GPU = CudaReport(reason="NVIDIA's driver is not installed", mend="install it")
-#: What `compiled.stamp_sums` goes into, which sums in another order than NumPy.
-ROUNDED = ("probability", "vacancies")
+#: Part of a field's largest value by which rounding may move it, since kernels sum in other orders
+#: and in double precision. Over five frames of 256 to 512 px it was 1.1e-5 at most.
+ROUNDING = 5e-5
 WORKS, BROKEN = ("", ""), ("CuPy is not installed", "install the gpu extra")
 
 
@@ -47,36 +49,26 @@ def analyser() -> Analyser:
     return Analyser(segmenter, crystal=CRYSTALS["WS2"], check=True)
 
 
-def plain(value):
-    """Dataclasses and arrays as nested dicts of lists; TypeError for what is on a device."""
+def plain(value, name: str = "") -> dict[str, np.ndarray]:
+    """Arrays and numbers of nested dataclasses by name; an error for what is on a device."""
     if dataclasses.is_dataclass(value):
         apart = ("timings_ms", "computed")
         names = (f.name for f in dataclasses.fields(value) if f.name not in apart)
-        return {name: plain(getattr(value, name)) for name in names}
-    if isinstance(value, np.ndarray | np.generic):
-        return value.tolist()
-    if isinstance(value, tuple | list):
-        return [plain(part) for part in value]
-    assert isinstance(value, float | int | str | None), type(value)
-    return value
-
-
-def numbers(value) -> list[float]:
-    """All numbers of a nest of dicts and lists, None as NaN."""
-    if isinstance(value, dict | list):
-        parts = value.values() if isinstance(value, dict) else value
-        return [number for part in parts for number in numbers(part)]
-    return [np.nan if value is None else float(value)]
+        parts = (plain(getattr(value, part), f"{name}.{part}") for part in names)
+        return {label: array for part in parts for label, array in part.items()}
+    assert isinstance(value, np.ndarray | tuple | float | int), f"{name} is {type(value)}"
+    return {name: np.asarray(value)}
 
 
 def assert_same(found: Detections, expected: Detections) -> None:
-    """NaN equals NaN; everything to the last bit but what `ROUNDED` names."""
-    ours, theirs = plain(found), plain(expected)
-    for name in ROUNDED:
-        np.testing.assert_allclose(
-            numbers(ours.pop(name)), numbers(theirs.pop(name)), 1e-5, 1e-5, err_msg=name
-        )
-    assert repr(ours) == repr(theirs)
+    """Everything that is counted is equal, and what is measured to `ROUNDING`; NaN equals NaN."""
+    theirs = plain(expected)
+    for name, ours in plain(found).items():
+        if theirs[name].dtype.kind in "iub":
+            np.testing.assert_array_equal(ours, theirs[name], name)
+        else:
+            size = np.nanmax(np.abs(theirs[name]), initial=0.0)
+            np.testing.assert_allclose(ours, theirs[name], 0.0, ROUNDING * size, err_msg=name)
 
 
 def test_the_whole_analysis_stays_on_the_device(device_double, analyser, frames):
@@ -92,8 +84,8 @@ def test_the_whole_analysis_stays_on_the_device(device_double, analyser, frames)
     assert str(expected.computed) == "segmenter by cpu on host in float32, arrays on host"
     assert found.computed == dataclasses.replace(expected.computed, arrays="cuda:0")
     # what crosses over is to become less, never more: see docs/performance.md
-    assert traffic.up <= 25
-    assert traffic.down <= 25
+    assert traffic.up <= 14
+    assert traffic.down <= 9
 
 
 def test_a_host_array_on_the_device_is_refused_by_the_double(device_double):
@@ -135,6 +127,19 @@ def test_what_is_wrong_with_the_frame_is_not_the_devices_fault(device_double, an
     with pytest.raises(NoLatticeError):
         dataclasses.replace(analyser, placement=placement)(noise)
     assert placement.gpu == 0
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, 3.0], ids=["NaN", "infinite", "constant"])
+def test_content_is_refused_as_on_the_host(device_double, analyser, value):
+    frame = np.full((128, 128), 3.0, np.float32)
+    frame[50, 60] = value
+    with pytest.raises(FrameContentError) as expected:
+        analyser(frame)
+    placement = Placement(0)
+    with np.errstate(invalid="ignore", divide="ignore"), pytest.raises(FrameContentError) as found:
+        dataclasses.replace(analyser, placement=placement)(frame)
+    assert str(found.value) == str(expected.value)
+    assert placement.gpu == 0, "the frame's fault is not the device's"
 
 
 def test_frames_go_where_the_segmenter_is():

@@ -1,0 +1,134 @@
+"""CUDA C kernels between a frame's periodic part and its labels, on a device, without a wait."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from latticewatch_kernels.arrays import array_module, irfft2, rfft2
+from latticewatch_kernels.lattice import Array
+from latticewatch_kernels.launch import launch, launch_together, single
+
+#: As in the source: classes of intensity, threads to a row, and numbers that each sums.
+CLASSES, LANES, SUMS = 8, 32, 4
+
+
+class Pixels(NamedTuple):
+    """A frame's residual, periodic part and holes, and what picks an even sample of them."""
+
+    residual: Array
+    periodic: Array
+    hole: Array
+    step: int
+
+    @property
+    def number(self) -> int:
+        """Pixels of the sample."""
+        return int(-(-self.periodic.size // self.step))
+
+
+def intensity_levels(pixels: Pixels) -> Array:
+    """Bounds and middles of classes of intensity, float64 (8, 3); twin: `noise.IntensityClasses`.
+
+    Of pixels as bright as the bound between two classes all count to the brighter one, where the
+    twin counts them off.
+    """
+    levels = array_module(pixels.periodic).empty((CLASSES, 3), np.float64)
+    launch_together(
+        "lines", "classes", 3 * CLASSES, levels,
+        pixels.periodic, pixels.hole.view(np.int8), pixels.step, pixels.number, levels,
+    )  # fmt: skip
+    return levels
+
+
+def noise_line(pixels: Pixels, levels: Array) -> Array:
+    """Slope, base and least of a noise line, float64 (3,); twin: `noise.IntensityClasses.line`.
+
+    Medians are the twin's to the last bit but for pixels on the bound of a class, and the line is
+    the same least squares.
+    """
+    xp = array_module(levels)
+    variances, line = xp.empty(CLASSES, np.float64), xp.empty(3, np.float64)
+    launch_together(
+        "lines", "class_variances", CLASSES, levels,
+        single(pixels.residual), pixels.periodic, pixels.hole.view(np.int8), pixels.step,
+        pixels.number, levels, variances,
+    )  # fmt: skip
+    tiny = np.float64(np.finfo(np.float32).tiny)
+    launch("lines", "fit_line", 1, levels, levels, variances, tiny, line)
+    return line
+
+
+def row_shifts(pixels: Pixels, line: Array, certain: float, longest: float) -> Array:
+    """Shift of each row and, last, the jitter, float64 (rows + 1,).
+
+    The twin is `straightening.measure_row_shifts`, whose sums along a row of n pixels are in single
+    precision: the shifts differ by ``4 n 2**-24`` of the greatest at most.
+
+    Parameters
+    ----------
+    pixels, line
+        Of the frame as it was written, and its noise.
+    certain, longest
+        Error and shift in pixels beyond which nothing is believed.
+    """
+    xp, (rows, columns) = array_module(line), pixels.periodic.shape
+    sums = xp.empty((rows, LANES, SUMS), np.float64)
+    launch(
+        "lines", "row_sums", rows * LANES, line,
+        pixels.residual, pixels.periodic, pixels.hole.view(np.int8), rows, columns, line, sums,
+    )  # fmt: skip
+    error, shifts = xp.empty(rows, np.float64), xp.empty(rows + 1, np.float64)
+    launch_together(
+        "lines", "row_shifts", 1, line,
+        sums, rows, columns, np.float64(certain), np.float64(longest), error, shifts,
+    )  # fmt: skip
+    return shifts
+
+
+def straightened(image: Array, pixels: Pixels, shifts: Array, worth: float) -> tuple[Array, Array]:
+    """Image with its rows moved back, and what is left of it outside holes.
+
+    The twin is `straightening.straighten`, to the last bit. ``worth`` is the jitter in pixels below
+    which rows stay where they are.
+    """
+    straight, residual = array_module(image).empty((2, *image.shape), np.float32)
+    launch(
+        "lines", "straightened", image.size, image,
+        single(image), pixels.periodic, pixels.hole.view(np.int8), *image.shape,
+        shifts, np.float64(worth), straight, residual,
+    )  # fmt: skip
+    return straight, residual
+
+
+def matched(residual: Array, down: Array, across: Array) -> Array:
+    """Smooth an image by a Gaussian of unit sum.
+
+    The twin is `labelling.smooth_spectrum`, to the last bit. ``down`` and ``across`` are the
+    Gaussian's spectrum along each axis, float32.
+    """
+    spectrum = array_module(residual).ascontiguousarray(rfft2(residual))
+    launch(
+        "lines", "smoothed_spectrum", spectrum.size, residual,
+        spectrum.view(np.float32), *spectrum.shape, down, across,
+    )  # fmt: skip
+    return single(irfft2(spectrum, (residual.shape[0], residual.shape[1])))
+
+
+def significance(
+    smooth: Array, pixels: Pixels, line: Array, threshold: float
+) -> tuple[Array, Array, Array, Array]:
+    """Give the matched residual outside holes, that over its noise, and where it is bright or dark.
+
+    The twin is in `labelling.label`; given the same line, equal to the last bit.
+    """
+    xp, shape = array_module(smooth), smooth.shape
+    kept, z = xp.empty((2, *shape), np.float32)
+    bright, dark = xp.empty((2, *shape), np.int8)
+    launch(
+        "lines", "significance", smooth.size, smooth,
+        smooth, pixels.periodic, pixels.hole.view(np.int8), *shape, line, np.float32(threshold),
+        kept, z, bright, dark,
+    )  # fmt: skip
+    return kept, z, bright.view(np.bool_), dark.view(np.bool_)

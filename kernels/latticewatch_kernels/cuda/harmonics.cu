@@ -1,0 +1,145 @@
+/* Amplitudes of an image at the nodes of a reciprocal lattice, and Newton's steps towards the lattice.
+ *
+ * Twins: harmonics.fit_reciprocal and harmonics.measure_harmonics. The image is folded with waves along
+ * y by a matrix product between `waves` and `moments`. All else is in double precision.
+ */
+
+#define LANES 32 /* threads to a node: each sums every so many columns */
+#define SUMS 14  /* numbers of a lane: seven complex sums */
+#define MOST 64  /* nodes */
+#define TOGETHER 1024
+#define TAU 6.283185307179586
+
+/* Window times exp(-2 pi i f k), and the same times the place from the middle: parts of two numbers. */
+__device__ static void wave_at(
+    double frequency, int place, int size, const double *window, double *plain, double *moment)
+{
+    double angle = -TAU * frequency * place, off = place - 0.5 * (size - 1);
+    plain[0] = window[place] * cos(angle);
+    plain[1] = window[place] * sin(angle);
+    moment[0] = plain[0] * off;
+    moment[1] = plain[1] * off;
+}
+
+__device__ static double node(const double *reciprocal, const int *indices, int which, int axis)
+{
+    return indices[2 * which] * reciprocal[axis] + indices[2 * which + 1] * reciprocal[2 + axis];
+}
+
+/* Waves along y that the image is folded with; one thread to a row of a node. */
+extern "C" __global__ void waves(
+    const double *reciprocal, const int *indices, int nodes, /* (2, 2), (nodes, 2) */
+    const double *window, int rows,
+    float *parts) /* (4 nodes, rows): real plain, real moments, then the imaginary ones */
+{
+    int index = blockIdx.x * blockDim.x + threadIdx.x;
+    if (index >= nodes * rows)
+        return;
+    double plain[2], moment[2];
+    wave_at(node(reciprocal, indices, index / rows, 1), index % rows, rows, window, plain, moment);
+    for (int k = 0; k < 2; k++) {
+        parts[2 * k * nodes * rows + index] = (float)plain[k];
+        parts[(2 * k + 1) * nodes * rows + index] = (float)moment[k];
+    }
+}
+
+/* Add the product of two complex numbers. */
+__device__ static void add(double *sum, double real, double imaginary, const double *factor)
+{
+    sum[0] += real * factor[0] - imaginary * factor[1];
+    sum[1] += real * factor[1] + imaginary * factor[0];
+}
+
+/* Sums over columns of the folded image times waves along x; LANES threads to a node. */
+extern "C" __global__ void moments(
+    const double *reciprocal, const int *indices, int nodes,
+    const double *row_window, const double *column_window, int rows, int columns,
+    const float *folded, /* (4 nodes, columns), as the waves are */
+    double *sums)        /* (nodes, LANES, SUMS) */
+{
+    int index = blockIdx.x * blockDim.x + threadIdx.x;
+    if (index >= nodes * LANES)
+        return;
+    int which = index / LANES, block = nodes * columns;
+    double *sum = sums + SUMS * index, plain[2], moment[2];
+    for (int k = 0; k < SUMS; k++)
+        sum[k] = 0.0;
+    for (int column = index % LANES; column < columns; column += LANES) {
+        const float *here = folded + which * columns + column;
+        wave_at(node(reciprocal, indices, which, 0), column, columns, column_window, plain, moment);
+        add(sum, here[0], here[2 * block], plain);
+        add(sum + 2, here[0], here[2 * block], moment);
+        add(sum + 4, here[block], here[3 * block], plain);
+        for (int k = 0; k < 2; k++) {
+            sum[6 + k] += plain[k];
+            sum[8 + k] += moment[k];
+        }
+    }
+    for (int row = index % LANES; row < rows; row += LANES) {
+        wave_at(node(reciprocal, indices, which, 1), row, rows, row_window, plain, moment);
+        for (int k = 0; k < 2; k++) {
+            sum[10 + k] += plain[k];
+            sum[12 + k] += moment[k];
+        }
+    }
+}
+
+/* Amplitudes at the nodes; where there is a step to be taken, the better lattice; one block. */
+extern "C" __global__ void __launch_bounds__(TOGETHER) newton(
+    const double *sums, int nodes, const int *indices, const float *mean,
+    int rows, int columns, double across, double down, /* variances of the place under the windows */
+    double highest, int step,
+    double *reciprocal, double *amplitudes) /* (2, 2), (nodes, 2) */
+{
+    __shared__ double power[MOST], shift[2 * MOST];
+    for (int which = threadIdx.x; which < nodes; which += blockDim.x) {
+        double total[SUMS], value[6];
+        for (int k = 0; k < SUMS; k++) {
+            total[k] = 0.0;
+            for (int lane = 0; lane < LANES; lane++)
+                total[k] += sums[SUMS * (which * LANES + lane) + k];
+        }
+        /* less the frame's mean: value, first moment in x, first moment in y */
+        for (int k = 0; k < 6; k++)
+            value[k] = total[k];
+        for (int part = 0; part < 3; part++) {
+            const double *along = total + (part == 2 ? 12 : 10), *side = total + (part == 1 ? 8 : 6);
+            add(value + 2 * part, -mean[0] * along[0], -mean[0] * along[1], side);
+        }
+        amplitudes[2 * which] = value[0];
+        amplitudes[2 * which + 1] = value[1];
+        power[which] = value[0] * value[0] + value[1] * value[1];
+        double length = 0.0;
+        for (int axis = 0; axis < 2; axis++) {
+            const double *by = value + 2 + 2 * axis;
+            double gradient = (by[1] * value[0] - by[0] * value[1]) / power[which];
+            double moved = gradient / (TAU * (axis ? down : across));
+            double bin = 1.0 / (axis ? rows : columns);
+            shift[2 * which + axis] = moved > bin ? bin : moved < -bin ? -bin : moved;
+            length = max(length, fabs(node(reciprocal, indices, which, axis)));
+        }
+        if (length >= highest)
+            power[which] = 0.0;
+    }
+    __syncthreads();
+    if (threadIdx.x != 0 || !step)
+        return;
+    double a = 0.0, b = 0.0, d = 0.0, right[4] = {0.0, 0.0, 0.0, 0.0};
+    for (int which = 0; which < nodes; which++) {
+        if (power[which] == 0.0)
+            continue;
+        double h = indices[2 * which], k = indices[2 * which + 1], weight = power[which];
+        a += weight * h * h;
+        b += weight * h * k;
+        d += weight * k * k;
+        for (int axis = 0; axis < 2; axis++) {
+            right[axis] += weight * h * shift[2 * which + axis];
+            right[2 + axis] += weight * k * shift[2 * which + axis];
+        }
+    }
+    double determinant = a * d - b * b;
+    for (int axis = 0; axis < 2; axis++) {
+        reciprocal[axis] += (d * right[axis] - b * right[2 + axis]) / determinant;
+        reciprocal[2 + axis] += (a * right[2 + axis] - b * right[axis]) / determinant;
+    }
+}

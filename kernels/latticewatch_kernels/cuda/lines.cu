@@ -1,0 +1,239 @@
+/* Noise over intensity, the shifts of scan lines, and the maps that labels are made of.
+ *
+ * Twins: noise.IntensityClasses, straightening.measure_row_shifts and straightening.straighten, and
+ * labelling.label. Sums are in double precision; medians are exact.
+ */
+
+#include "selection.cuh"
+
+#define NORMAL_SIGMAS 1.4826
+#define CLASSES 8
+#define LANES 32 /* threads to a row */
+#define SUMS 4   /* numbers of a lane */
+
+__device__ static int pixels_kept(const char *hole, int step, int number)
+{
+    int kept = 0;
+    for (int k = threadIdx.x; k < number; k += blockDim.x)
+        kept += !hole[(long long)k * step];
+    return summed(kept);
+}
+
+/* Where class k of so many pixels by rising intensity begins. */
+__device__ static int begins(int k, int number)
+{
+    return k * (number / CLASSES) + min(k, number % CLASSES);
+}
+
+/* Least intensity of each class and its middle one, of an even sample; three blocks to a class. */
+extern "C" __global__ void __launch_bounds__(TOGETHER) classes(
+    const float *periodic, const char *hole, int step, int number,
+    double *levels) /* (CLASSES, 3): the least, and two about the middle */
+{
+    int kept = pixels_kept(hole, step, number), k = blockIdx.x / 3, first = begins(k, kept);
+    int size = begins(k + 1, kept) - first;
+    int role = blockIdx.x % 3, rank = role == 0 ? 0 : role == 1 ? (size - 1) / 2 : size / 2;
+    double found = ranked(
+        [=](int k) {
+            long long place = (long long)k * step;
+            return hole[place] ? BEYOND : (double)periodic[place];
+        },
+        number, min(max(first + rank, 0), number - 1), 29);
+    if (threadIdx.x == 0)
+        levels[blockIdx.x] = found;
+}
+
+/* Robust variance of a residual in each class; one block to a class. */
+extern "C" __global__ void __launch_bounds__(TOGETHER) class_variances(
+    const float *residual, const float *periodic, const char *hole, int step, int number,
+    const double *levels, double *variances) /* (CLASSES, 3), (CLASSES) */
+{
+    int k = blockIdx.x, size = 0;
+    double low = levels[3 * k], high = k + 1 < CLASSES ? levels[3 * k + 3] : BEYOND;
+    auto at = [=](int place_in_sample) {
+        long long place = (long long)place_in_sample * step;
+        double level = periodic[place];
+        bool inside = !hole[place] && (level >= low || k == 0) && (level < high || k + 1 == CLASSES);
+        return inside ? (double)fabsf(residual[place]) : BEYOND;
+    };
+    for (int sample = threadIdx.x; sample < number; sample += blockDim.x)
+        size += at(sample) < BEYOND;
+    size = summed(size);
+    double spread = 0.0;
+    if (size > 0) {
+        double lower = ranked(at, number, (size - 1) / 2, 29);
+        double upper = size % 2 ? lower : ranked(at, number, size / 2, 29);
+        spread = NORMAL_SIGMAS * (0.5 * (lower + upper));
+    }
+    if (threadIdx.x == 0)
+        variances[k] = spread * spread;
+}
+
+/* The line through the variances, each weighted by its inverse; one thread. */
+extern "C" __global__ void fit_line(
+    const double *levels, const double *variances, double tiny,
+    double *line) /* slope, base, least */
+{
+    if (blockIdx.x * blockDim.x + threadIdx.x)
+        return;
+    double sums[5] = {0.0, 0.0, 0.0, 0.0, 0.0}, least = variances[0];
+    for (int k = 0; k < CLASSES; k++) {
+        double middle = 0.5 * (levels[3 * k + 1] + levels[3 * k + 2]);
+        double root = 1.0 / max(variances[k], 1e-30), weight = root * root;
+        sums[0] += weight;
+        sums[1] += weight * middle;
+        sums[2] += weight * variances[k];
+        least = min(least, variances[k]);
+    }
+    double centre = sums[1] / sums[0], level = sums[2] / sums[0];
+    for (int k = 0; k < CLASSES; k++) {
+        double off = 0.5 * (levels[3 * k + 1] + levels[3 * k + 2]) - centre;
+        double root = 1.0 / max(variances[k], 1e-30), weight = root * root;
+        sums[3] += weight * off * off;
+        sums[4] += weight * off * (variances[k] - level);
+    }
+    line[0] = sums[3] > 0.0 ? sums[4] / sums[3] : 0.0;
+    line[1] = level - line[0] * centre;
+    line[2] = max(0.5 * least, tiny);
+}
+
+__device__ static float variance_at(float periodic, const double *line)
+{
+    return fmaxf(periodic * (float)line[0] + (float)line[1], (float)line[2]);
+}
+
+/* What the shift of each row is told by; LANES threads to a row. */
+extern "C" __global__ void row_sums(
+    const float *residual, const float *periodic, const char *hole, int rows, int columns,
+    const double *line, double *sums) /* (rows, LANES, SUMS): information, pull, squares, empty */
+{
+    int index = blockIdx.x * blockDim.x + threadIdx.x;
+    if (index >= rows * LANES)
+        return;
+    double sum[SUMS] = {0.0, 0.0, 0.0, 0.0};
+    long long begin = (long long)(index / LANES) * columns;
+    for (int column = index % LANES; column < columns; column += LANES) {
+        long long place = begin + column;
+        if (hole[place]) {
+            sum[3] += 1.0;
+            continue;
+        }
+        float slope = 0.0f, weight = 1.0f / variance_at(periodic[place], line);
+        if (column > 0 && column < columns - 1)
+            slope = 0.5f * (periodic[place + 1] - periodic[place - 1]);
+        sum[0] += (double)(slope * weight) * slope;
+        sum[1] += (double)(slope * weight) * residual[place];
+        sum[2] += (double)(residual[place] * weight) * residual[place];
+    }
+    for (int k = 0; k < SUMS; k++)
+        sums[SUMS * index + k] = sum[k];
+}
+
+/* Shift of each row, shrunk by what is not known of it, and the jitter; one block. */
+extern "C" __global__ void __launch_bounds__(TOGETHER) row_shifts(
+    const double *sums, int rows, int columns, double certain, double longest,
+    double *error,  /* (rows), scratch */
+    double *shifts) /* (rows + 1): of each row, then the jitter */
+{
+    double squares = 0.0, empty = 0.0;
+    int known = 0;
+    __syncthreads();
+    for (int row = threadIdx.x; row < rows; row += blockDim.x) {
+        double information = 0.0, pulled = 0.0;
+        for (int lane = 0; lane < LANES; lane++) {
+            const double *sum = sums + SUMS * (row * LANES + lane);
+            information += sum[0];
+            pulled += sum[1];
+            squares += sum[2];
+            empty += sum[3];
+        }
+        shifts[row] = -pulled / max(information, 1e-12);
+        error[row] = 1.0 / max(information, 1e-12);
+    }
+    squares = summed(squares);
+    empty = summed(empty);
+    double misfit = squares / max((double)rows * columns - empty, 1.0);
+    for (int row = threadIdx.x; row < rows; row += blockDim.x) {
+        error[row] = sqrt(max(misfit, 1.0) * error[row]);
+        known += error[row] < certain;
+    }
+    known = summed(known);
+    if (known == 0) {
+        for (int row = threadIdx.x; row <= rows; row += blockDim.x)
+            shifts[row] = 0.0;
+        return;
+    }
+    auto told = [=](int row, double value) { return error[row] < certain ? value : BEYOND; };
+    int lower = (known - 1) / 2, upper = known / 2;
+    auto shift = [=](int row) { return told(row, shifts[row]); };
+    double middle = 0.5 * (ranked(shift, rows, lower, 0) + ranked(shift, rows, upper, 0));
+    __syncthreads();
+    for (int row = threadIdx.x; row < rows; row += blockDim.x)
+        shifts[row] -= middle;
+    __syncthreads();
+    auto size = [=](int row) { return told(row, fabs(shifts[row])); };
+    auto noise = [=](int row) { return told(row, error[row] * error[row]); };
+    double spread =
+        NORMAL_SIGMAS * (0.5 * (ranked(size, rows, lower, 0) + ranked(size, rows, upper, 0)));
+    double own = spread * spread - 0.5 * (ranked(noise, rows, lower, 0) + ranked(noise, rows, upper, 0));
+    own = max(own, 0.0);
+    __syncthreads();
+    for (int row = threadIdx.x; row < rows; row += blockDim.x) {
+        double factor = error[row] < certain ? own / (own + error[row] * error[row]) : 0.0;
+        shifts[row] = min(max(shifts[row] * factor, -longest), longest);
+    }
+    if (threadIdx.x == 0)
+        shifts[rows] = sqrt(own);
+}
+
+/* Rows put back where jitter is worth it, and what is left of them; one thread to a pixel. */
+extern "C" __global__ void straightened(
+    const float *image, const float *periodic, const char *hole, int rows, int columns,
+    const double *shifts, double worth, float *straight, float *residual)
+{
+    long long index = (long long)blockIdx.x * blockDim.x + threadIdx.x;
+    if (index >= (long long)rows * columns)
+        return;
+    int row = (int)(index / columns), column = (int)(index % columns);
+    float value = image[index];
+    if (shifts[rows] >= worth) {
+        int whole = (int)floor(shifts[row]);
+        float t = (float)(shifts[row] - whole), t2 = t * t, t3 = t2 * t;
+        float weights[4] = {
+            -0.5f * t3 + t2 - 0.5f * t, 1.5f * t3 - 2.5f * t2 + 1.0f,
+            -1.5f * t3 + 2.0f * t2 + 0.5f * t, 0.5f * t3 - 0.5f * t2};
+        value = 0.0f;
+        for (int k = 0; k < 4; k++) {
+            int from = min(max(column + whole - 1 + k, 0), columns - 1);
+            value += weights[k] * image[(long long)row * columns + from];
+        }
+    }
+    straight[index] = value;
+    residual[index] = hole[index] ? 0.0f : value - periodic[index];
+}
+
+/* A half spectrum times a Gaussian's, along each axis; one thread to a bin. */
+extern "C" __global__ void smoothed_spectrum(
+    float *spectrum, int rows, int columns, const float *down, const float *across)
+{
+    long long index = (long long)blockIdx.x * blockDim.x + threadIdx.x;
+    if (index >= (long long)rows * columns)
+        return;
+    for (int k = 0; k < 2; k++)
+        spectrum[2 * index + k] =
+            spectrum[2 * index + k] * down[index / columns] * across[index % columns];
+}
+
+/* Matched residual with holes left out, its significance, and what is beyond; one thread to a pixel. */
+extern "C" __global__ void significance(
+    const float *smooth, const float *periodic, const char *hole, int rows, int columns,
+    const double *line, float threshold, float *matched, float *z, char *bright, char *dark)
+{
+    long long index = (long long)blockIdx.x * blockDim.x + threadIdx.x;
+    if (index >= (long long)rows * columns)
+        return;
+    matched[index] = hole[index] ? 0.0f : smooth[index];
+    z[index] = matched[index] / sqrtf(variance_at(periodic[index], line));
+    bright[index] = z[index] > threshold && !hole[index];
+    dark[index] = z[index] < -threshold && !hole[index];
+}

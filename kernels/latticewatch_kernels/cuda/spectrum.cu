@@ -1,0 +1,128 @@
+/* Power of a frame's half Fourier plane, and the noise in it.
+ *
+ * Twins: spectrum.hann_power, spectrum.noise_power. Rows are shifted so that frequency 0 along y is
+ * in the middle row; logarithms and sums are in double precision.
+ */
+
+/* Partial sums to a ring: so many threads share its bins. */
+#define LANES 32
+
+/* Euler's constant: an exponential variable's mean logarithm lies as much below that of its mean. */
+#define EULER 0.57721566490153286061
+
+/* The image less its mean, times a Hann window along each axis; one thread to a pixel. */
+extern "C" __global__ void windowed(
+    const float *image, const float *mean, /* (rows, columns), one */
+    const float *down, const float *across, int rows, int columns, float *result)
+{
+    long long place = (long long)blockIdx.x * blockDim.x + threadIdx.x;
+    if (place >= (long long)rows * columns)
+        return;
+    int row = (int)(place / columns), column = (int)(place % columns);
+    result[place] = (image[place] - mean[0]) * down[row] * across[column];
+}
+
+/* Power with its rows shifted; one thread to a bin. */
+extern "C" __global__ void shifted_power(
+    const float *spectrum, int rows, int columns, /* (rows, columns, 2): real and imaginary part */
+    float *power)
+{
+    int index = blockIdx.x * blockDim.x + threadIdx.x;
+    if (index >= rows * columns)
+        return;
+    int row = index / columns, from = row - rows / 2;
+    long long place = (long long)(from < 0 ? from + rows : from) * columns + index % columns;
+    const float *bin = spectrum + 2 * place;
+    power[index] = bin[0] * bin[0] + bin[1] * bin[1];
+}
+
+__device__ static double log_power(const float *power, const float *greatest, int bin)
+{
+    return log((double)power[bin] + (1e-12 * greatest[0] + 1e-30));
+}
+
+/* Mean logarithms of power over rings in parts, then along the two axes; one thread to a value. */
+extern "C" __global__ void profiles(
+    const float *power, const float *greatest, int rows, int columns,
+    const int *bins, const int *starts, int rings, /* bins by ring; (rings + 1) where each begins */
+    double *ring_parts, double *along)             /* (rings, LANES), (columns + rows) */
+{
+    int index = blockIdx.x * blockDim.x + threadIdx.x, middle = rows / 2;
+    if (index < rings * LANES) {
+        int ring = index / LANES;
+        double sum = 0.0;
+        for (int k = starts[ring] + index % LANES; k < starts[ring + 1]; k += LANES)
+            sum += log_power(power, greatest, bins[k]);
+        ring_parts[index] = sum / max(starts[ring + 1] - starts[ring], 1);
+        return;
+    }
+    index -= rings * LANES;
+    if (index >= columns + rows)
+        return;
+    double sum = 0.0;
+    if (index < columns) {
+        int first = max(middle - 1, 0), last = min(middle + 2, rows);
+        for (int row = first; row < last; row++)
+            sum += log_power(power, greatest, row * columns + index);
+        along[index] = sum / (last - first);
+    } else {
+        int number = min(2, columns);
+        for (int column = 0; column < number; column++)
+            sum += log_power(power, greatest, (index - columns) * columns + column);
+        along[index] = sum / number;
+    }
+}
+
+/* Running median of a profile at one place; half the window to either side, ends repeated. */
+__device__ static double running_median(const double *profile, int size, int place, int half)
+{
+    for (int k = place - half; k <= place + half; k++) {
+        double candidate = profile[min(max(k, 0), size - 1)];
+        int below = 0, equal = 0;
+        for (int other = place - half; other <= place + half; other++) {
+            double value = profile[min(max(other, 0), size - 1)];
+            below += value < candidate;
+            equal += value == candidate;
+        }
+        if (below <= half && half < below + equal)
+            return candidate;
+    }
+    return profile[place]; /* only where there is no number among them */
+}
+
+/* Noise power of the profiles: their running medians, set to the mean; one thread to a value. */
+extern "C" __global__ void noise_profiles(
+    const double *mean_log, int rings, int columns, int rows, /* one after the other */
+    int ring_half, int column_half, int row_half, float *noise)
+{
+    int index = blockIdx.x * blockDim.x + threadIdx.x;
+    if (index >= rings + columns + rows)
+        return;
+    double level;
+    if (index < rings)
+        level = running_median(mean_log, rings, index, ring_half);
+    else if (index < rings + columns)
+        level = running_median(mean_log + rings, columns, index - rings, column_half);
+    else
+        level = running_median(mean_log + rings + columns, rows, index - rings - columns, row_half);
+    noise[index] = (float)exp(level + EULER);
+}
+
+/* Power over the noise, and whether it reaches a level; one thread to a bin. */
+extern "C" __global__ void over_noise(
+    const float *power, int rows, int columns, const int *ring, int rings,
+    const float *noise, /* by ring, by column, by row */
+    float level, float *ratio, char *reached)
+{
+    int index = blockIdx.x * blockDim.x + threadIdx.x;
+    if (index >= rows * columns)
+        return;
+    int row = index / columns, column = index % columns, middle = rows / 2;
+    float here = noise[ring[index]];
+    if (row >= middle - 1 && row <= middle + 1)
+        here = fmaxf(here, noise[rings + column]);
+    if (column < 2)
+        here = fmaxf(here, noise[rings + columns + row]);
+    ratio[index] = power[index] / here;
+    reached[index] = ratio[index] >= level;
+}

@@ -1,0 +1,68 @@
+"""Compiles the CUDA C sources in `cuda/` and launches their kernels, for arrays on a device.
+
+The sources are compiled once for a device, without contraction of multiply and add, which NumPy
+does not know (``-fmad=false``). Beside `arrays` this is the only module that names CuPy.
+"""
+
+from __future__ import annotations
+
+import importlib
+import re
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from latticewatch_kernels.arrays import array_module, device_number
+from latticewatch_kernels.lattice import Array
+
+#: Where the sources are.
+SOURCES = Path(__file__).with_name("cuda")
+
+#: Threads to a block: four warps, so that even small grids spread over the multiprocessors.
+THREADS = 128
+
+#: Threads of a block that finds something out together: as many as a block may have. Each source
+#: says so of its kernels (``__launch_bounds__``).
+TOGETHER = 1024
+
+_INCLUDE = re.compile(r'^#include "(\w+\.cuh)"$', re.MULTILINE)
+
+
+def code(source: str) -> str:
+    """Text of a source with what it includes, which NVRTC would look for in vain."""
+    text = (SOURCES / f"{source}.cu").read_text("ascii")
+    return _INCLUDE.sub(lambda found: (SOURCES / found[1]).read_text("ascii"), text)
+
+
+@lru_cache(maxsize=32)
+def _module(source: str, device: int) -> Any:
+    """Compile a source for a device."""
+    del device  # a module belongs to the device that was current when it was loaded
+    return importlib.import_module("cupy").RawModule(code=code(source), options=("-fmad=false",))
+
+
+def launch(source: str, name: str, number: int, like: Array, *arguments: Any) -> None:
+    """Run a kernel with at least ``number`` threads; Python's integers go as 32 bits."""
+    if number:
+        _run(source, name, -(-number // THREADS), THREADS, like, arguments)
+
+
+def launch_together(source: str, name: str, blocks: int, like: Array, *arguments: Any) -> None:
+    """Run a kernel whose threads work together in each of so many blocks."""
+    _run(source, name, blocks, TOGETHER, like, arguments)
+
+
+def _run(
+    source: str, name: str, blocks: int, threads: int, like: Array, arguments: tuple[Any, ...]
+) -> None:
+    plain = tuple(np.int32(a) if isinstance(a, int) else a for a in arguments)
+    kernel = _module(source, device_number(like)).get_function(name)
+    kernel((blocks,), (threads,), plain)
+
+
+def single(image: Array) -> Array:
+    """Give an array as the kernels read it: float32, rows one after the other."""
+    xp = array_module(image)
+    return xp.ascontiguousarray(image, dtype=xp.float32)
