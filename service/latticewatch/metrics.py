@@ -62,7 +62,8 @@ class _IngestCollector(Collector):
             ("duplicate", "Frames sent again", "stream", counts.duplicate),
             ("missing", "Frames that never came", "stream", counts.missing),
             ("unanswered", "Left for a session that would not open", "stream", counts.unavailable),
-            ("asked_again", "Frames asked for again for lost rows", "stream", counts.asked_again),
+            ("asked_again", "Frames asked for again", "stream", counts.asked_again),
+            ("overrun", "Turned away, too many in hand", "stream", counts.overrun),
         ):
             family = CounterMetricFamily(f"latticewatch_frames_{name}", text, labels=[label])
             for value, count in values.copy().items():

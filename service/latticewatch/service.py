@@ -125,6 +125,7 @@ class Service:
             growing=self._partials.grow,
             window=limits.reorder,
             max_streams=limits.streams,
+            in_hand=limits.queue,
             counters=self.metrics.ingest,
             admission=self._admission("publish"),
         )
@@ -199,9 +200,8 @@ class Service:
         for message in writer.latest():
             self._publishing.seed(message)
         pipeline = StreamPipeline(
-            writer, models, self._workers, self._settled,
-            self.settings.limits.queue, self.settings.limits.overlay_px,
-        )  # fmt: skip
+            writer, models, self._workers, self._settled, self.settings.limits.overlay_px
+        )
         self._pipelines[stream] = pipeline
         self._partials.open(stream, lambda: strip_reader(models.analyser, self.settings))
         self.metrics.observe_alerts(stream, writer.watch)
@@ -254,7 +254,7 @@ class Service:
         pipeline = self._pipelines.get(delivery.stream)
         if pipeline is not None:  # else its file has just failed, and the frame comes again
             self._partials.delivered(delivery.stream, delivery.frame)
-            await pipeline.put(delivery)
+            pipeline.put(delivery)
 
     async def _settled(self, outcome: Outcome) -> None:
         """Publish what is committed, then tell the source."""
@@ -330,6 +330,7 @@ class Service:
                 "received": dict(self.metrics.ingest.received),
                 "rejected": dict(self.metrics.ingest.rejected),
                 "missing": dict(self.metrics.ingest.missing),
+                "overrun": dict(self.metrics.ingest.overrun),
                 "unavailable": self._waiting.reasons,
                 "disagreeing": self._disagreeing(),
                 "self_training": {} if self._training is None else self._training.status(),
