@@ -114,6 +114,9 @@ class Metrics:
         )
         self._seen: dict[str, set[str]] = {}
         self.published = counter("messages_published", "Messages handed to the socket", "kind")
+        self.superseded = counter(
+            "overlays_superseded", "Overlays passed over for a newer one", "stream"
+        )
         self.streams = gauge("streams", "Streams that are open")
         self.agreement = gauge(
             "agreement", "Agreement of segmenter and labels, its estimate and bounds",
@@ -166,6 +169,10 @@ class Metrics:
     def count_strip(self, stream: str, outcome: str) -> None:
         """Count a strip of a frame that was being acquired, by what became of it."""
         self.strips.labels(stream, outcome).inc()
+
+    def count_superseded(self, stream: str, count: int) -> None:
+        """Count overlays that one subscriber was not sent, since a newer one had come."""
+        self.superseded.labels(stream).inc(count)
 
     def observe_standing(self, stream: str, standing: Standing) -> None:
         """Set agreement and what is said of it."""

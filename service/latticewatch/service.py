@@ -129,7 +129,11 @@ class Service:
             counters=self.metrics.ingest,
             admission=self._admission("publish"),
         )
-        self._publishing = Publishing(ends.results, admission=self._admission("subscribe"))
+        self._publishing = Publishing(
+            ends.results,
+            admission=self._admission("subscribe"),
+            superseded=self.metrics.count_superseded,
+        )
         queries = Queries(
             ends.queries, store_handlers(self.settings.store.data), self._admission("control")
         )
