@@ -206,16 +206,33 @@ class Service:
 
 @dataclass
 class Disk:
-    """Which part of each file a power cut would leave."""
+    """Which part of each file a power cut would leave; `lazy`: by ``interval``, now and then."""
 
     folder: Path
+    lazy: Random | None = None
     durable: dict[str, int] = field(default_factory=dict)
+    numbers: dict[str, bytes] = field(default_factory=dict)
+    boots: int = 0
+
+    @property
+    def boot(self) -> bytes:
+        return b"%d" % self.boots
 
     def sync(self, file: BinaryIO) -> None:
-        self.durable[file.name] = Path(file.name).stat().st_size
+        name = str(file.name)
+        if name.endswith(".numbers"):
+            self.numbers[name] = Path(name).read_bytes()
+        elif self.lazy is None or self.lazy.random() < 0.3:
+            self.durable[name] = Path(name).stat().st_size
 
     def cut_power(self, rng: Random) -> None:
         """Take back what was not synced, or some of it."""
+        self.boots += 1
+        for path in self.folder.glob("*.numbers"):
+            new = path.read_bytes()
+            old = self.numbers.get(str(path), bytes(len(new)))
+            sectors = [rng.choice((old, new))[at : at + 512] for at in range(0, len(new), 512)]
+            path.write_bytes(b"".join(sectors))
         for path in self.folder.glob("*.spool"):
             size, least = path.stat().st_size, self.durable.get(str(path), 0)
             kept = rng.randint(least, size)
@@ -260,20 +277,17 @@ class Source:
         """Begin as a new process does: with what the spool holds."""
         self.spool = None
         if self._disk is not None:
+            disk = self._disk
             self.spool = Spool(
-                self._disk.folder, STREAM, self._room_bytes, 20_000, sync=self._disk.sync
+                disk.folder, STREAM, self._room_bytes, 20_000, sync=disk.sync, boot=disk.boot
             )
         self.outbox = Outbox(self._window, MEMORY_BYTES, self.spool)
         last = self.spool.last if self.spool else None
         doubtful = self.spool is not None and self.spool.doubtful
-        self.epoch, self.next_seq = continued(last, None, doubtful=doubtful)
+        known = self.spool.numbers.known if self.spool else None
+        self.epoch, self.next_seq = continued(last, None, doubtful=doubtful, known=known)
         if last is None:
             self.epoch = self._rng.randrange(2**40)
-        # what was left out at the end of a process that died has no number: nothing came after it
-        self.left_out -= {
-            (epoch, seq) for epoch, seq in self.left_out
-            if epoch == self.epoch and seq >= self.next_seq
-        }  # fmt: skip
         self.closed = False
 
     def hand_over(self, *, good: bool = True, skip: int = 0) -> None:
@@ -285,8 +299,10 @@ class Source:
             image.reshape(64, 64), stream=STREAM, epoch=self.epoch, seq=seq, time_s=0.0
         )
         self.next_seq = seq + 1
+        assert (self.epoch, seq) not in self.left_out | self.given.keys(), f"{seq} is given twice"
         if not self._gate.takes(self._stock(), len(header) + len(buffer)):
             self.left_out.add((self.epoch, seq))
+            self.outbox.leave_out(self.epoch, seq)
             return
         self.given[self.epoch, seq] = ("frame" if good else "bad", zlib.crc32(buffer))
         self.outbox.put(Entry(self.epoch, seq, header, bytes(buffer)))

@@ -28,6 +28,7 @@ from parts import (
 )
 
 from latticewatch import ingest
+from latticewatch.client import numbers
 from latticewatch.client.room import MOST_IN_FLIGHT
 from latticewatch.reorder import WINDOW
 
@@ -53,6 +54,8 @@ class Session:
         room = Random(~seed)
         room_bytes = room.choice([10**9, 10**9, room.randint(4, 30) * 4500])
         every = room.randint(1, 6)
+        if disk is not None and room.random() < 0.5:
+            disk.lazy = room
         # what a source has on the wire is within what the service has in hand, or far beyond it
         in_hand, window = room.choice([32, 32, room.randint(1, 15)]), room.choice([16, 16, 40, 64])
         self.service = Service(self.network, in_hand)
@@ -85,7 +88,8 @@ class Session:
         return self.service.ledgers[STREAM]
 
     def run(self) -> None:
-        with mock.patch.object(ingest, "time", self.clock):
+        # few numbers are reserved at a time, so that they run out often
+        with mock.patch.object(ingest, "time", self.clock), mock.patch.object(numbers, "AHEAD", 8):
             weights = [weight for weight, _ in self.events]
             for _ in range(STEPS):
                 (event,) = self.rng.choices([do for _, do in self.events], weights)

@@ -74,6 +74,14 @@ def test_a_port_that_waits_for_ever_is_found_out(monkeypatch):
     assert shows_in(200)
 
 
+def test_a_source_that_does_not_remember_its_numbers_is_found_out(monkeypatch):
+    whole = parts.continued
+    monkeypatch.setattr(
+        parts, "continued", lambda last, epoch, **of: whole(last, epoch, doubtful=of["doubtful"])
+    )
+    assert shows_in(200)
+
+
 def test_an_acknowledgement_before_the_commit_is_found_out(monkeypatch):
     original = parts.Service.receive
 

@@ -7,14 +7,14 @@ import threading
 from collections import deque
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from latticewatch.client import checks, room
 from latticewatch.client.addresses import check_endpoint
-from latticewatch.client.epochs import begun
+from latticewatch.client.epochs import begun, last_kept
 from latticewatch.client.errors import FrameError, PublisherError
 from latticewatch.client.frames import EndHeader, checked_header, encode_frame, pack_header
 from latticewatch.client.growing import GrowingFrame, growing_header
@@ -23,7 +23,7 @@ from latticewatch.client.link import Link
 from latticewatch.client.outbox import Block, Outbox
 from latticewatch.client.records import Entry
 from latticewatch.client.replies import Ack, Ended, ErrorReply, Reply, SendAgain
-from latticewatch.client.spool import no_sync, sync_to_disk
+from latticewatch.client.syncing import Policy
 from latticewatch.client.tally import PublisherStats, Tally
 
 log = logging.getLogger(__name__)
@@ -55,8 +55,9 @@ class Publisher:
     spool_first
         Every frame goes through the spool: what was sent by a process that is killed is there.
     spool_fsync
-        ``always``: a frame in the spool is on the disk before it is sent; ``never``: as the system
-        pleases, and after a power cut the next publisher must be given a new `epoch`.
+        ``always``: a frame in the spool is on the disk before it is sent; ``interval``: once a
+        second, and a power cut may take back what came since; ``never``: as the system pleases, and
+        after a power cut the next publisher must be given a new `epoch`.
     in_flight
         Most frames that are on the wire and unacknowledged, 1 to 64.
     ack_timeout_s
@@ -89,7 +90,7 @@ class Publisher:
         spool_dir: str | Path | None = None,
         spool_bytes: int = room.SPOOL_BYTES,
         spool_first: bool = False,
-        spool_fsync: Literal["always", "never"] = "always",
+        spool_fsync: Policy = "always",
         when_full: room.Policy = "refuse",
         thin_every: int = 10,
         in_flight: int = room.IN_FLIGHT,
@@ -105,12 +106,12 @@ class Publisher:
         self._on_error = on_error
         if spool_first and spool_dir is None:
             raise ValueError("spool_first needs a spool: give a spool_dir")
-        sync = sync_to_disk if spool_fsync == "always" else no_sync
-        folder = Path(spool_dir) if spool_dir is not None else None
-        spool, self.epoch, self._next_seq = begun(folder, stream, spool_bytes, sync, epoch)
+        spool, self.epoch, self._next_seq = begun(
+            spool_dir, stream, spool_bytes, spool_fsync, epoch
+        )
         self._outbox = Outbox(window, 0 if spool_first else memory_bytes, spool)
         self._changed = threading.Condition()
-        self._last_kept = self._next_seq - 1
+        self._last_kept = last_kept(spool, self.epoch, self._next_seq)
         self._tally = Tally(len(self._outbox), spool.live_bytes if spool else 0)
         self._ended = self._closed = False
         self._link = Link(endpoint, self._outbox, self._settle, ack_timeout_s, self._failed, known)
@@ -173,6 +174,7 @@ class Publisher:
                 self._hand_over(entry)
             else:
                 self._next_seq = room.step_over(number, self._last_kept)
+                self._link.leave_out(self.epoch, number)
             return number
 
     def frame(
