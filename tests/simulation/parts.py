@@ -206,10 +206,11 @@ class Service:
 
 @dataclass
 class Disk:
-    """Which part of each file a power cut would leave; `lazy`: by ``interval``, now and then."""
+    """Which part of each file a power cut would leave; `lazy`: synced now and then."""
 
     folder: Path
-    lazy: Random | None = None
+    chance: Random
+    lazy: bool = False
     durable: dict[str, int] = field(default_factory=dict)
     numbers: dict[str, bytes] = field(default_factory=dict)
     boots: int = 0
@@ -222,7 +223,7 @@ class Disk:
         name = str(file.name)
         if name.endswith(".numbers"):
             self.numbers[name] = Path(name).read_bytes()
-        elif self.lazy is None or self.lazy.random() < 0.3:
+        elif not self.lazy or self.chance.random() < 0.3:
             self.durable[name] = Path(name).stat().st_size
 
     def cut_power(self, rng: Random) -> None:
@@ -231,7 +232,9 @@ class Disk:
         for path in self.folder.glob("*.numbers"):
             new = path.read_bytes()
             old = self.numbers.get(str(path), bytes(len(new)))
-            sectors = [rng.choice((old, new))[at : at + 512] for at in range(0, len(new), 512)]
+            sectors = [
+                self.chance.choice((old, new))[at : at + 512] for at in range(0, len(new), 512)
+            ]
             path.write_bytes(b"".join(sectors))
         for path in self.folder.glob("*.spool"):
             size, least = path.stat().st_size, self.durable.get(str(path), 0)

@@ -49,13 +49,13 @@ class Session:
         self.rng = Random(seed)
         self._say = say
         self.clock, self.network = Clock(), Network()
-        disk = Disk(folder) if self.rng.random() < 0.6 else None
+        disk = Disk(folder, Random(seed ^ 0xD15C)) if self.rng.random() < 0.6 else None
         # by numbers of their own, so that what else happens stays the same; without: room for all
         room = Random(~seed)
         room_bytes = room.choice([10**9, 10**9, room.randint(4, 30) * 4500])
         every = room.randint(1, 6)
         if disk is not None and room.random() < 0.5:
-            disk.lazy = room
+            disk.lazy = True
         # what a source has on the wire is within what the service has in hand, or far beyond it
         in_hand, window = room.choice([32, 32, room.randint(1, 15)]), room.choice([16, 16, 40, 64])
         self.service = Service(self.network, in_hand)
