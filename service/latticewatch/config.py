@@ -222,7 +222,7 @@ class StreamLimits(_Section):
 
     streams: int = Field(default=16, ge=1, description="streams that may be open at once")
     queue: int = Field(
-        default=32, ge=1, description="frames of a stream in hand before reading stops"
+        default=32, ge=1, description="frames of a stream in hand before more are turned away"
     )
     reorder: int = Field(
         default=8,

@@ -53,6 +53,7 @@ def health(
         "received": dict(counters.received),
         "rejected": dict(counters.rejected),
         "missing": dict(counters.missing),
+        "overrun": dict(counters.overrun),
         **found,
         "devices": devices,
         "fallen": fallen,

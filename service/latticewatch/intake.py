@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from latticewatch.allowance import IN_HAND, Allowance
 from latticewatch.assembly import Assembly, Key
 from latticewatch.client.errors import FrameError
 from latticewatch.client.frames import EndHeader, FrameHeader
@@ -35,7 +36,7 @@ class Taken:
 
     `error` is set where a new frame was refused; it is answered once that is committed. `part` is
     the frame that rows were added to, while it is incomplete; `again` are the frames whose rows
-    were dropped, to be asked for.
+    were dropped, to be asked for. `overrun` says that the message was turned away.
     """
 
     verdict: Verdict | None
@@ -44,6 +45,7 @@ class Taken:
     error: FrameError | None = None
     part: Part | None = None
     again: tuple[SendAgain, ...] = ()
+    overrun: bool = False
 
 
 class StreamIntake:
@@ -57,10 +59,19 @@ class StreamIntake:
         Where the store stands.
     window
         Later frames that wait before a missing one is given up.
+    in_hand
+        Frames handed on and not committed, beyond which more are turned away.
     """
 
-    def __init__(self, stream: str, position: Position | None = None, window: int = WINDOW) -> None:
+    def __init__(
+        self,
+        stream: str,
+        position: Position | None = None,
+        window: int = WINDOW,
+        in_hand: int = IN_HAND,
+    ) -> None:
         self.stream = stream
+        self._allowance = Allowance(in_hand)
         self._buffer: ReorderBuffer[Pixels | FrameError] = ReorderBuffer(
             window, position or Position()
         )
@@ -80,6 +91,24 @@ class StreamIntake:
     def awaited(self) -> int:
         """Number in the session of the frame that comes next."""
         return self._buffer.frame
+
+    @property
+    def overdue(self) -> bool:
+        """Whether a frame was turned away that the source was not asked for yet."""
+        return self._allowance.due
+
+    def admits(self, peer: bytes, epoch: int, seq: int, *, end: bool = False) -> bool:
+        """Whether there is room for a message; repetitions need none."""
+        verdict = self._buffer.judge_end(epoch) if end else self._buffer.judge(epoch, seq)
+        if verdict is Verdict.FRESH:
+            return self._allowance.admits(peer, (epoch, seq))
+        self._allowance.answered((epoch, seq))
+        return True
+
+    def turned_away(self) -> SendAgain | None:
+        """Request for what was turned away, once there is room for it."""
+        key = self._allowance.ask()
+        return None if key is None else SendAgain(self.stream, *key)
 
     def frame(self, header: FrameHeader, image: np.ndarray, received_s: float) -> Taken:
         """Take a frame that passed the checks of its header and length."""
@@ -137,11 +166,13 @@ class StreamIntake:
 
     def acked(self, epoch: int, seqs: list[int]) -> Ack:
         """Note committed frames; return the answer for the source."""
+        self._allowance.settled(len(seqs))
         self._buffer.committed(epoch, max(seqs, default=-1) + 1)
         return Ack(self.stream, epoch, tuple(seqs))
 
     def rejected(self, epoch: int, seq: int, error: FrameError) -> ErrorReply:
         """Note a frame that is committed as rejected; return the answer for the source."""
+        self._allowance.settled()
         self._buffer.committed(epoch, seq + 1)
         reply = ErrorReply.of(error.of(self.stream, epoch, seq))
         self._rejected[epoch, seq] = reply
@@ -151,6 +182,7 @@ class StreamIntake:
 
     def ended(self, epoch: int, seq: int) -> Ended:
         """Note that an epoch's end is committed; return the answer for the source."""
+        self._allowance.settled()
         self._buffer.committed(epoch, seq)
         self._buffer.end_committed(epoch)
         return Ended(self.stream, epoch)
@@ -206,6 +238,7 @@ class StreamIntake:
         return header.epoch, header.shape, header.dtype
 
     def _deliveries(self, outcomes: list[Outcome[Pixels | FrameError]]) -> list[Delivery]:
+        self._allowance.in_hand += sum(not isinstance(one, Missing) for one in outcomes)
         return [self._delivery(outcome) for outcome in outcomes]
 
     def _delivery(self, outcome: Outcome[Pixels | FrameError]) -> Delivery:

@@ -62,7 +62,8 @@ class _IngestCollector(Collector):
             ("duplicate", "Frames sent again", "stream", counts.duplicate),
             ("missing", "Frames that never came", "stream", counts.missing),
             ("unanswered", "Left for a session that would not open", "stream", counts.unavailable),
-            ("asked_again", "Frames asked for again for lost rows", "stream", counts.asked_again),
+            ("asked_again", "Frames asked for again", "stream", counts.asked_again),
+            ("overrun", "Turned away, too many in hand", "stream", counts.overrun),
         ):
             family = CounterMetricFamily(f"latticewatch_frames_{name}", text, labels=[label])
             for value, count in values.copy().items():
@@ -113,6 +114,9 @@ class Metrics:
         )
         self._seen: dict[str, set[str]] = {}
         self.published = counter("messages_published", "Messages handed to the socket", "kind")
+        self.superseded = counter(
+            "overlays_superseded", "Overlays passed over for a newer one", "stream"
+        )
         self.streams = gauge("streams", "Streams that are open")
         self.agreement = gauge(
             "agreement", "Agreement of segmenter and labels, its estimate and bounds",
@@ -174,6 +178,10 @@ class Metrics:
         """Count a stream that goes on on another device; called by any thread."""
         del stream  # in the log and in `health`
         self.device_moves.labels(before, after).inc()
+
+    def count_superseded(self, stream: str, count: int) -> None:
+        """Count overlays that one subscriber was not sent, since a newer one had come."""
+        self.superseded.labels(stream).inc(count)
 
     def observe_standing(self, stream: str, standing: Standing) -> None:
         """Set agreement and what is said of it."""

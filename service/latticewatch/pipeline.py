@@ -67,7 +67,7 @@ def _overlay(frame: np.ndarray, picture: Picture, overlay_px: int) -> np.ndarray
 
 
 class StreamPipeline:
-    """Holds a bounded queue of one stream's deliveries and moves them through in order.
+    """Holds one stream's deliveries and moves them through in order; the frame port bounds them.
 
     Parameters
     ----------
@@ -79,8 +79,6 @@ class StreamPipeline:
         Threads shared by all streams, in turn.
     settled
         Awaited with each outcome, in order, once it is committed.
-    queue
-        Deliveries in hand before `put` waits.
     overlay_px
         Longest side of the preview.
     """
@@ -91,7 +89,6 @@ class StreamPipeline:
         models: ModelInUse,
         workers: Workers,
         settled: Callable[[Outcome], Awaitable[None]],
-        queue: int,
         overlay_px: int,
     ) -> None:
         self._writer = writer
@@ -100,7 +97,6 @@ class StreamPipeline:
         self._settled = settled
         self._overlay_px = overlay_px
         self._steps: deque[asyncio.Future[Step]] = deque()
-        self._room = asyncio.Semaphore(queue)
         self._filled = asyncio.Event()
         self._closed = False
         self._writing = ThreadPoolExecutor(1, f"latticewatch-writer-{writer.stream}")
@@ -110,11 +106,9 @@ class StreamPipeline:
         """Deliveries taken and not yet settled."""
         return len(self._steps)
 
-    async def put(self, delivery: Delivery) -> None:
-        """Take the next delivery; waits while the queue is full. A closed one takes nothing."""
-        await self._room.acquire()
+    def put(self, delivery: Delivery) -> None:
+        """Take the next delivery. A closed one takes nothing."""
         if self._closed:
-            self._room.release()  # for the next that waits
             return
         step: asyncio.Future[Step]
         if isinstance(delivery, Arrival):
@@ -144,7 +138,6 @@ class StreamPipeline:
             outcomes = await loop.run_in_executor(self._writing, self._writer.process, steps)
             for outcome in outcomes:
                 self._steps.popleft()
-                self._room.release()
                 await self._settled(outcome)
             if not self._steps:
                 self._filled.clear()
@@ -157,6 +150,5 @@ class StreamPipeline:
     def close(self) -> None:
         """Let the writer finish what it holds and close the store."""
         self._closed = True
-        self._room.release()
         self._writing.shutdown(wait=True)
         self._writer.close()

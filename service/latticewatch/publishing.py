@@ -1,17 +1,24 @@
-"""The results port: an XPUB socket that greets a new subscriber with the latest of its topics."""
+"""The results port: an XPUB socket that greets a new subscriber with the latest of its topics.
+
+Of overlays a subscriber may ask for the newest, one at a time (`conflating`).
+"""
 
 from __future__ import annotations
 
 import secrets
 import time
 from collections import Counter
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TypeVar
 
 import zmq
 
 from latticewatch.client.checks import STREAM_PATTERN
-from latticewatch.client.messages import KINDS, MAX_TOPIC_BYTES, Health, Message, encode
+from latticewatch.client.messages import KINDS, Health, Message, encode
+from latticewatch.client.newest import MAX_REQUEST_BYTES
+from latticewatch.client.overlays import Overlay
+from latticewatch.conflating import Askers
 from latticewatch.port import Port
 from latticewatch.security import Admission
 from latticewatch.security.admission import LOOK_EVERY_S
@@ -42,6 +49,8 @@ class Publishing(Port):
     admission
         Who may subscribe. When somebody no longer may, every connection is cut, and who may comes
         back by itself: what was published meanwhile shows as missed.
+    superseded
+        Called with a stream and how many of its overlays a subscriber was passed over with.
 
     Raises
     ------
@@ -58,19 +67,22 @@ class Publishing(Port):
         send_ahead: int = SEND_AHEAD,
         run: int | None = None,
         admission: Admission | None = None,
+        superseded: Callable[[str, int], None] | None = None,
     ) -> None:
         options = {
             # A subscription takes effect in `run` alone, together with its snapshot: taken by the
             # socket, it would let an update that is sent meanwhile arrive before the snapshot.
             zmq.XPUB_MANUAL: 1,
             zmq.SNDHWM: send_ahead,
-            zmq.MAXMSGSIZE: MAX_TOPIC_BYTES + 1,  # nothing but subscriptions comes in
+            zmq.MAXMSGSIZE: MAX_REQUEST_BYTES + 1,  # nothing but subscriptions comes in
         }
         super().__init__(endpoint, zmq.XPUB, options, admission)
         self.published: Counter[str] = Counter()
         self.snapshots = 0
         self._run = secrets.randbits(63) if run is None else run
         self._latest: dict[str, Message] = {}
+        self._askers = Askers()
+        self._superseded = superseded
 
     async def publish(self, message: M) -> M:
         """Send a message, numbered and stamped; return it as sent."""
@@ -85,6 +97,8 @@ class Publishing(Port):
         self._latest[message.topic] = stamped
         self.published[message.kind] += 1
         await self._socket.send_multipart(encode(stamped))
+        if isinstance(stamped, Overlay):
+            await self._answer({stamped.topic: stamped}, snapshot=False)
         return stamped
 
     def seed(self, message: Message) -> None:
@@ -100,19 +114,40 @@ class Publishing(Port):
         while True:
             ready = await self._socket.poll(patience_ms)
             if self.admission is not None and self.admission.revoked():
+                self._askers = Askers()
                 await self._reopen()
                 continue
             if not ready:
                 continue
             request, *more = await self._socket.recv_multipart()
-            wish, prefix = request[:1], request[1:]
-            if more or not _possible(prefix):
-                continue  # an XSUB socket can send anything, and ZeroMQ keeps every subscription
-            if wish == bytes([_SUBSCRIBE]):
+            if not more:  # an XSUB socket can send anything
+                await self._take(request[:1], request[1:])
+
+    async def _take(self, wish: bytes, prefix: bytes) -> None:
+        """Take a subscription or its end; ZeroMQ keeps every one that it is told to take."""
+        if wish == bytes([_SUBSCRIBE]):
+            if self._askers.ask(prefix):
                 self._socket.set(zmq.SUBSCRIBE, prefix)
+                await self._answer(self._latest, snapshot=True)
+            elif _possible(prefix):
+                self._set(zmq.SUBSCRIBE, prefix)
                 await self._greet(prefix)
-            elif wish == bytes([_UNSUBSCRIBE]):
-                self._socket.set(zmq.UNSUBSCRIBE, prefix)
+        elif wish == bytes([_UNSUBSCRIBE]):
+            self._askers.withdraw(prefix)
+            self._set(zmq.UNSUBSCRIBE, prefix)
+
+    def _set(self, option: zmq.SocketOption, prefix: bytes) -> None:
+        # who wants everything wants the topics, not what others have asked for
+        for one in [prefix] if prefix else [kind.encode() for kind in KINDS]:
+            self._socket.set(option, one)
+
+    async def _answer(self, latest: Mapping[str, Message], *, snapshot: bool) -> None:
+        """Send the newest overlay to those who asked and have not had it."""
+        for answer in self._askers.answers(latest):
+            if self._superseded is not None:
+                self._superseded(answer.message.stream, answer.superseded)
+            _, *rest = encode(replace(answer.message, snapshot=snapshot and answer.first))
+            await self._socket.send_multipart([answer.topic, *rest])
 
     async def _greet(self, prefix: bytes) -> None:
         # everybody on the topic gets the snapshot; who knows its number already drops it

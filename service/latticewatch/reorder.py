@@ -164,6 +164,14 @@ class ReorderBuffer(Generic[T]):
             return Verdict.TOO_FAR
         return Verdict.IN_HAND if seq in self._waiting else Verdict.FRESH
 
+    def judge_end(self, epoch: int) -> Verdict:
+        """Say whether the end of an epoch is new, being dealt with, or was dealt with before."""
+        if epoch in self._closed:
+            return Verdict.IN_HAND if epoch in self._uncommitted else Verdict.COMMITTED
+        if epoch == self._epoch and self._ended:
+            return Verdict.COMMITTED if self._end_committed else Verdict.IN_HAND
+        return Verdict.FRESH
+
     def push(self, epoch: int, seq: int, item: T) -> tuple[Verdict, list[Outcome[T]]]:
         """Take a frame; return what became of it, and what is ready now, in order."""
         verdict = self.judge(epoch, seq)
@@ -181,10 +189,9 @@ class ReorderBuffer(Generic[T]):
 
         COMMITTED says that the end was dealt with before, IN_HAND that it is being dealt with.
         """
-        if epoch in self._closed:
-            return Verdict.IN_HAND if epoch in self._uncommitted else Verdict.COMMITTED, []
-        if epoch == self._epoch and self._ended:
-            return Verdict.COMMITTED if self._end_committed else Verdict.IN_HAND, []
+        verdict = self.judge_end(epoch)
+        if verdict is not Verdict.FRESH:
+            return verdict, []
         base = self._next if epoch == self._epoch else 0
         if seq > base + MAX_JUMP or (epoch == self._epoch and seq < base):
             return Verdict.TOO_FAR, []

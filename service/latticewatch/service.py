@@ -129,10 +129,15 @@ class Service:
             growing=self._partials.grow,
             window=limits.reorder,
             max_streams=limits.streams,
+            in_hand=limits.queue,
             counters=self.metrics.ingest,
             admission=self._admission("publish"),
         )
-        self._publishing = Publishing(ends.results, admission=self._admission("subscribe"))
+        self._publishing = Publishing(
+            ends.results,
+            admission=self._admission("subscribe"),
+            superseded=self.metrics.count_superseded,
+        )
         queries = Queries(
             ends.queries, store_handlers(self.settings.store.data), self._admission("control")
         )
@@ -204,9 +209,8 @@ class Service:
         for message in writer.latest():
             self._publishing.seed(message)
         pipeline = StreamPipeline(
-            writer, models, self._workers, self._settled,
-            self.settings.limits.queue, self.settings.limits.overlay_px,
-        )  # fmt: skip
+            writer, models, self._workers, self._settled, self.settings.limits.overlay_px
+        )
         self._pipelines[stream] = pipeline
         self._partials.open(
             stream, lambda: strip_reader(seat.later(models.analyser), self.settings)
@@ -254,7 +258,7 @@ class Service:
         pipeline = self._pipelines.get(delivery.stream)
         if pipeline is not None:  # else its file has just failed, and the frame comes again
             self._partials.delivered(delivery.stream, delivery.frame)
-            await pipeline.put(delivery)
+            pipeline.put(delivery)
 
     async def _settled(self, outcome: Outcome) -> None:
         """Publish what is committed, then tell the source."""

@@ -124,10 +124,10 @@ async def flow(folder, shots, workers, conductor) -> None:
     models = Models([shot.detections for shot in shots], conductor)
     pool = FairWorkers(workers, "test")
     with contextlib.closing(pool):
-        pipeline = StreamPipeline(writer(folder), models, pool, settled, FRAMES + 2, 64)
+        pipeline = StreamPipeline(writer(folder), models, pool, settled, 64)
         running = asyncio.create_task(pipeline.run())
         for delivery in deliveries(shots):
-            await pipeline.put(delivery)
+            pipeline.put(delivery)
         try:
             await asyncio.wait_for(ended.wait(), 60)
         finally:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections import Counter
 
 import msgpack
 import numpy as np
@@ -13,6 +14,7 @@ import zmq
 from latticewatch.binding import BindingError
 from latticewatch.client import Defects, Overlay, QueryClient, QueryError, Statistics, Subscriber
 from latticewatch.client.messages import COLUMN_TYPES, DefectTable, Health, encode
+from latticewatch.conflating import MOST_REQUESTS, Askers
 from latticewatch.publishing import Publishing
 from latticewatch.queries import MAX_FRAMES, Queries, store_handlers
 from latticewatch.results import FrameResult
@@ -128,7 +130,9 @@ def test_slow_subscriber_delays_nobody_and_sees_what_it_lost():
         overlay = Overlay(stream="a", frame_shape=(512, 512), image=image)
         async with running(Publishing("tcp://127.0.0.1:*", send_ahead=4)) as port:
             await port.publish(overlay)
-            with Subscriber(port.endpoint, topics=("overlay",), receive_ahead=4) as slow:
+            with Subscriber(
+                port.endpoint, topics=("overlay",), receive_ahead=4, overlays="every"
+            ) as slow:
                 got = [await receive(slow)]
                 for _ in range(200):  # 50 MB: far more than any buffer between them
                     await asyncio.wait_for(port.publish(overlay), WAIT_S)
@@ -142,6 +146,118 @@ def test_slow_subscriber_delays_nobody_and_sees_what_it_lost():
                 assert missed + len(got) == got[-1].seq - got[0].seq + 1
 
     asyncio.run(scene())
+
+
+def overlay(stream="a", side=512):
+    image = np.zeros((side, side), np.uint8)
+    return Overlay(stream=stream, frame_shape=(side, side), image=image)
+
+
+def test_a_slow_subscriber_gets_the_newest_overlay_and_every_other_message():
+    async def scene():
+        passed = Counter()
+        port = Publishing(
+            "tcp://127.0.0.1:*",
+            send_ahead=4,
+            superseded=lambda stream, count: passed.update({stream: count}),
+        )
+        async with running(port):
+            await port.publish(overlay())
+            topics = ("overlay", "statistics")
+            with Subscriber(port.endpoint, topics=topics, receive_ahead=4) as slow:
+                first = await receive(slow)
+                assert (first.kind, first.seq, first.snapshot) == ("overlay", 1, True)
+                for number in range(200):  # 50 MB: far more than any buffer between them
+                    await port.publish(overlay())
+                    if number % 50 == 0:
+                        await port.publish(statistics(number))
+                got = [await receive(slow) for _ in range(5)]
+                told = [message.frame for message in got if message.kind == "statistics"]
+                assert told == [0, 50, 100, 150]
+                (newest,) = [message for message in got if message.kind == "overlay"]
+                assert (newest.seq, newest.missed, newest.snapshot) == (201, 199, False)
+                assert passed == {"a": 199}
+
+    asyncio.run(scene())
+
+
+def test_overlays_of_all_streams_come_in_turn():
+    async def scene():
+        async with running(Publishing("tcp://127.0.0.1:*")) as port:
+            for stream in "abc":
+                await port.publish(overlay(stream, 64))
+            with Subscriber(port.endpoint, topics=("overlay",)) as slow:
+                got = {(await receive(slow)).stream}
+                for _ in range(10):
+                    await port.publish(overlay("a", 64))
+                got |= {(await receive(slow)).stream for _ in range(2)}
+                assert got == {"a", "b", "c"}
+
+    asyncio.run(scene())
+
+
+def test_what_a_subscriber_asked_for_is_forgotten_when_it_has_gone():
+    async def scene():
+        async with running(Publishing("tcp://127.0.0.1:*")) as port:
+            await port.publish(overlay(side=64))
+            with Subscriber(port.endpoint, topics=("overlay",)) as one:
+                await receive(one)
+                await port.publish(overlay(side=64))
+                assert (await receive(one)).seq == 2
+                assert len(port._askers) in (1, 2)  # the old one goes after the new one came
+            while len(port._askers):  # until ZeroMQ has noticed
+                await port.publish(statistics(0))
+                await asyncio.sleep(0)
+
+    asyncio.run(scene())
+
+
+def test_a_foreign_subscriber_of_everything_has_no_part_in_what_others_ask():
+    async def scene():
+        async with running(Publishing("tcp://127.0.0.1:*")) as port:
+            with zmq.Context() as context, context.socket(zmq.SUB) as foreign:
+                foreign.set(zmq.LINGER, 0)
+                foreign.connect(port.endpoint)
+                foreign.subscribe(b"")
+                await port.publish(overlay(side=64))
+                with Subscriber(port.endpoint, topics=("overlay",)) as asking:
+                    await receive(asking)
+                    await port.publish(overlay(side=64))
+                    await receive(asking)
+                await port.publish(statistics(7))
+                topics = []
+                while topics[-1:] != [b"statistics/a"]:
+                    topics.append((await asyncio.to_thread(foreign.recv_multipart))[0])
+                assert set(topics) == {b"overlay/a", b"statistics/a"}
+
+    asyncio.run(scene())
+
+
+@pytest.mark.parametrize(
+    "subscription",
+    [b"latest/", b"latest/0123abcd.1/defects/a", b"latest/0123abcd.1/overlay/../a",
+     b"latest/0123ABCD.1/overlay/a", b"latest/0123abcd.1/overlay/" + b"a" * 65,
+     b"latest/0123abcd.1234567890123/overlay/a"],
+)  # fmt: skip
+def test_what_is_no_request_is_not_kept(subscription):
+    askers = Askers()
+    assert not askers.ask(subscription)
+    assert len(askers) == 0
+
+
+def test_requests_are_bounded_and_counted():
+    askers = Askers()
+    for number in range(MOST_REQUESTS + 10):
+        askers.ask(b"latest/%08x.1/overlay/a" % number)
+    assert len(askers) == MOST_REQUESTS
+    # a connection that was lost, and its successor: the end of the first is not that of both
+    askers = Askers()
+    for _ in range(2):
+        assert askers.ask(b"latest/00000000.1/overlay/a")
+    askers.withdraw(b"latest/00000000.1/overlay/a")
+    newest = {"overlay/a": overlay(side=64)}
+    assert [answer.topic for answer in askers.answers(newest)] == [b"latest/00000000.1/overlay/a"]
+    assert askers.answers(newest) == []
 
 
 def test_restarted_service_counts_anew_and_the_gap_is_known_by_its_frames():

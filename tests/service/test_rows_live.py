@@ -65,7 +65,7 @@ def talk(listening, images, send) -> list:
     heard = []
     topics = ("partial", "overlay", "defects", "statistics", "health")
     with (
-        Subscriber(listening.results, "a", topics) as results,
+        Subscriber(listening.results, "a", topics, overlays="every") as results,
         Publisher(listening.frames, "a", epoch=1) as publisher,
     ):
         until_subscribed(results, WAIT_S)

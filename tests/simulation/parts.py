@@ -7,7 +7,7 @@ and order, the messages. What is simulated is what they stand on, and the thin s
 from __future__ import annotations
 
 import zlib
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Coroutine
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,14 +20,14 @@ from latticewatch.client.epochs import continued
 from latticewatch.client.frames import EndHeader, encode_frame, pack_header
 from latticewatch.client.outbox import Outbox
 from latticewatch.client.records import Entry
-from latticewatch.client.replies import Ack, Ended, ErrorReply, parse_reply
+from latticewatch.client.replies import Ack, Ended, ErrorReply, SendAgain, parse_reply
 from latticewatch.client.room import Gate, Stock
 from latticewatch.client.spool import Spool
 from latticewatch.deliveries import Arrival, Delivery, End, Gap, Refusal
 from latticewatch.ingest import Ingest
-from latticewatch.reorder import Position
+from latticewatch.reorder import WINDOW, Position
 
-STREAM = "s"
+STREAM, FLOOD = "s", "flood"
 
 #: Of a source that has a spool besides: five frames.
 MEMORY_BYTES = 5 * 4500
@@ -95,7 +95,7 @@ class Row:
 
 
 class Ledger:
-    """The service's disk: what one transaction wrote is there as a whole, or not at all."""
+    """A stream on the service's disk: what one transaction wrote is there as a whole, or not."""
 
     def __init__(self) -> None:
         self.rows: list[Row] = []
@@ -157,10 +157,11 @@ def finished(coroutine: Coroutine[Any, Any, Any]) -> None:
 
 
 class Service:
-    """The frame port, a queue in the place of the pipeline, and the ledger."""
+    """The frame port, a queue in the place of the pipeline, and the ledgers by stream."""
 
-    def __init__(self, network: Network, ledger: Ledger) -> None:
-        self._network, self.ledger = network, ledger
+    def __init__(self, network: Network, in_hand: int) -> None:
+        self._network, self._in_hand = network, in_hand
+        self.ledgers = {STREAM: Ledger(), FLOOD: Ledger()}
         self.start()
 
     def start(self) -> None:
@@ -170,15 +171,20 @@ class Service:
         async def deliver(delivery: Delivery) -> None:
             self.queue.append(delivery)
 
-        async def resume(_: str) -> Position:
-            return self.ledger.position()
+        async def resume(stream: str) -> Position:
+            return self.ledgers[stream].position()
 
-        self._ingest = Ingest("tcp://127.0.0.1:7701", deliver, resume=resume)
+        self._ingest = Ingest("tcp://127.0.0.1:7701", deliver, resume=resume, in_hand=self._in_hand)
         self._ingest._socket = _Socket(self._network)
 
     def receive(self, connection: int, parts: list[bytes]) -> None:
         peer = str(connection).encode()
         finished(self._ingest._take(peer, [memoryview(part) for part in parts]))
+
+    def check_bounds(self) -> None:
+        """See that no stream has more in hand than it may: nor what waits for an earlier frame."""
+        held = Counter(one.stream for one in self.queue if not isinstance(one, Gap))
+        assert max(held.values(), default=0) <= self._in_hand + WINDOW, f"in hand: {held}"
 
     def give_up(self) -> None:
         """Look at the clock: have frames waited for a missing one for too long?"""
@@ -187,7 +193,8 @@ class Service:
     def commit(self, count: int) -> None:
         """Commit some of the queue in one transaction, then answer the source."""
         batch = [self.queue.popleft() for _ in range(min(count, len(self.queue)))]
-        self.ledger.commit(batch)
+        for one in batch:
+            self.ledgers[one.stream].commit([one])
         for one in batch:
             if isinstance(one, Arrival):
                 finished(self._ingest.ack(one.stream, one.epoch, [one.seq]))
@@ -199,16 +206,36 @@ class Service:
 
 @dataclass
 class Disk:
-    """Which part of each file a power cut would leave."""
+    """Which part of each file a power cut would leave; `lazy`: synced now and then."""
 
     folder: Path
+    chance: Random
+    lazy: bool = False
     durable: dict[str, int] = field(default_factory=dict)
+    numbers: dict[str, bytes] = field(default_factory=dict)
+    boots: int = 0
+
+    @property
+    def boot(self) -> bytes:
+        return b"%d" % self.boots
 
     def sync(self, file: BinaryIO) -> None:
-        self.durable[file.name] = Path(file.name).stat().st_size
+        name = str(file.name)
+        if name.endswith(".numbers"):
+            self.numbers[name] = Path(name).read_bytes()
+        elif not self.lazy or self.chance.random() < 0.3:
+            self.durable[name] = Path(name).stat().st_size
 
     def cut_power(self, rng: Random) -> None:
         """Take back what was not synced, or some of it."""
+        self.boots += 1
+        for path in self.folder.glob("*.numbers"):
+            new = path.read_bytes()
+            old = self.numbers.get(str(path), bytes(len(new)))
+            sectors = [
+                self.chance.choice((old, new))[at : at + 512] for at in range(0, len(new), 512)
+            ]
+            path.write_bytes(b"".join(sectors))
         for path in self.folder.glob("*.spool"):
             size, least = path.stat().st_size, self.durable.get(str(path), 0)
             kept = rng.randint(least, size)
@@ -229,8 +256,15 @@ class Source:
     """A publisher: its outbox and spool; what it sends and what it takes in."""
 
     def __init__(
-        self, network: Network, disk: Disk | None, rng: Random, room_bytes: int, every: int
+        self,
+        network: Network,
+        disk: Disk | None,
+        rng: Random,
+        room_bytes: int,
+        every: int,
+        window: int,
     ) -> None:
+        self._window = window
         self._network, self._disk, self._rng = network, disk, rng
         self._room_bytes = room_bytes
         self._gate = Gate(STREAM, "thin", every)
@@ -246,20 +280,17 @@ class Source:
         """Begin as a new process does: with what the spool holds."""
         self.spool = None
         if self._disk is not None:
+            disk = self._disk
             self.spool = Spool(
-                self._disk.folder, STREAM, self._room_bytes, 20_000, sync=self._disk.sync
+                disk.folder, STREAM, self._room_bytes, 20_000, sync=disk.sync, boot=disk.boot
             )
-        self.outbox = Outbox(16, MEMORY_BYTES, self.spool)
+        self.outbox = Outbox(self._window, MEMORY_BYTES, self.spool)
         last = self.spool.last if self.spool else None
         doubtful = self.spool is not None and self.spool.doubtful
-        self.epoch, self.next_seq = continued(last, None, doubtful=doubtful)
+        known = self.spool.numbers.known if self.spool else None
+        self.epoch, self.next_seq = continued(last, None, doubtful=doubtful, known=known)
         if last is None:
             self.epoch = self._rng.randrange(2**40)
-        # what was left out at the end of a process that died has no number: nothing came after it
-        self.left_out -= {
-            (epoch, seq) for epoch, seq in self.left_out
-            if epoch == self.epoch and seq >= self.next_seq
-        }  # fmt: skip
         self.closed = False
 
     def hand_over(self, *, good: bool = True, skip: int = 0) -> None:
@@ -271,10 +302,12 @@ class Source:
             image.reshape(64, 64), stream=STREAM, epoch=self.epoch, seq=seq, time_s=0.0
         )
         self.next_seq = seq + 1
+        assert (self.epoch, seq) not in self.left_out | self.given.keys(), f"{seq} is given twice"
         if not self._gate.takes(self._stock(), len(header) + len(buffer)):
             self.left_out.add((self.epoch, seq))
+            self.outbox.leave_out(self.epoch, seq)
             return
-        self.given[self.epoch, seq] = ("frame", zlib.crc32(buffer))
+        self.given[self.epoch, seq] = ("frame" if good else "bad", zlib.crc32(buffer))
         self.outbox.put(Entry(self.epoch, seq, header, bytes(buffer)))
 
     def _stock(self) -> Stock:
@@ -307,6 +340,8 @@ class Source:
             for key in self.outbox.end_keys(reply.epoch):
                 self.outbox.settle(key)
             self.ended.add(reply.epoch)
+        elif isinstance(reply, SendAgain):
+            self.outbox.again((reply.epoch, reply.seq))
         elif isinstance(reply, ErrorReply) and reply.epoch is not None and reply.seq is not None:
             self.outbox.settle((reply.epoch, reply.seq))
             self.told.add((reply.epoch, reply.seq))
@@ -334,6 +369,20 @@ class Source:
         held = {entry.key for entry in _peeked(self.spool)} if self.spool else set()
         settled = self.acked | self.told
         self.lost |= {key for key in self.given if key not in settled and key not in held}
+
+
+class Flood:
+    """A sender that keeps to no window and hears no answer."""
+
+    def __init__(self) -> None:
+        self.sent = 0
+
+    def frame(self) -> list[bytes]:
+        """Give its next frame; it never sends one again."""
+        image = np.full((64, 64), self.sent % 250, np.uint8)
+        parts = encode_frame(image, stream=FLOOD, epoch=1, seq=self.sent, time_s=0.0)
+        self.sent += 1
+        return list(parts)
 
 
 def _peeked(spool: Spool) -> list[Entry]:

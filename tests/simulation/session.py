@@ -14,9 +14,23 @@ from pathlib import Path
 from random import Random
 from unittest import mock
 
-from parts import Clock, Disk, Ledger, Network, Service, Source
+from parts import (
+    FLOOD,
+    STREAM,
+    Clock,
+    Disk,
+    Flood,
+    Ledger,
+    Network,
+    Row,
+    Service,
+    Source,
+)
 
 from latticewatch import ingest
+from latticewatch.client import numbers
+from latticewatch.client.room import MOST_IN_FLIGHT
+from latticewatch.reorder import WINDOW
 
 #: Things that happen in one session, and the most that may be needed afterwards to settle all.
 STEPS, SETTLING = 120, 4000
@@ -34,15 +48,22 @@ class Session:
     ) -> None:
         self.rng = Random(seed)
         self._say = say
-        self.clock, self.network, self.ledger = Clock(), Network(), Ledger()
-        disk = Disk(folder) if self.rng.random() < 0.6 else None
-        self.service = Service(self.network, self.ledger)
+        self.clock, self.network = Clock(), Network()
+        disk = Disk(folder, Random(seed ^ 0xD15C)) if self.rng.random() < 0.6 else None
         # by numbers of their own, so that what else happens stays the same; without: room for all
         room = Random(~seed)
         room_bytes = room.choice([10**9, 10**9, room.randint(4, 30) * 4500])
-        self.source = Source(self.network, disk, self.rng, room_bytes, room.randint(1, 6))
+        every = room.randint(1, 6)
+        if disk is not None and room.random() < 0.5:
+            disk.lazy = True
+        # what a source has on the wire is within what the service has in hand, or far beyond it
+        in_hand, window = room.choice([32, 32, room.randint(1, 15)]), room.choice([16, 16, 40, 64])
+        self.service = Service(self.network, in_hand)
+        self.source = Source(self.network, disk, self.rng, room_bytes, every, window)
+        self.flood, self.flooded = Flood(), room.random() < 0.3
+        self.others = room
         # how rough this session is: nothing, a little, a lot
-        rough = self.rng.choice([0.0, 0.3, 1.0, 3.0])
+        self.rough = rough = self.rng.choice([0.0, 0.3, 1.0, 3.0])
         self.events: list[tuple[float, Callable[[], None]]] = [
             (8.0, self.hand_over),
             (8.0, self.source_transmits),
@@ -61,17 +82,26 @@ class Session:
             (0.1 * rough, self.end_epoch),
         ]
 
+    @property
+    def ledger(self) -> Ledger:
+        """What is committed of the source's stream."""
+        return self.service.ledgers[STREAM]
+
     def run(self) -> None:
-        with mock.patch.object(ingest, "time", self.clock):
+        # few numbers are reserved at a time, so that they run out often
+        with mock.patch.object(ingest, "time", self.clock), mock.patch.object(numbers, "AHEAD", 8):
             weights = [weight for weight, _ in self.events]
             for _ in range(STEPS):
                 (event,) = self.rng.choices([do for _, do in self.events], weights)
                 self._say(event.__name__)
                 event()
+                if self.flooded and self.others.random() < 0.1:
+                    self.overflow()
                 self.check_ledger()
             self.settle()
             self.check_ledger()
             self.check_promises()
+            self.check_flood()
 
     # what happens
 
@@ -153,6 +183,11 @@ class Session:
         if not self.source.closed and self.source.next_seq:
             self.source.end()
 
+    def overflow(self) -> None:
+        """Another sender does not wait for answers."""
+        for _ in range(20):
+            self.service.receive(0, self.flood.frame())
+
     def settle(self) -> None:
         """Nothing goes wrong any more: everything that is held comes to an end."""
         for _ in range(SETTLING):
@@ -174,7 +209,11 @@ class Session:
 
     def check_ledger(self) -> None:
         """Every number of the session once and in order; every frame of an epoch at most once."""
-        rows = self.ledger.rows
+        self.service.check_bounds()
+        for ledger in self.service.ledgers.values():
+            self._check_rows(ledger.rows)
+
+    def _check_rows(self, rows: list[Row]) -> None:
         assert [row.frame for row in rows] == list(range(len(rows))), "frame numbers do not follow"
         twice = [key for key, n in Counter((r.epoch, r.seq) for r in rows).items() if n > 1]
         assert not twice, f"counted twice: {twice}"
@@ -182,8 +221,22 @@ class Session:
             follows = after.epoch != before.epoch or after.seq == before.seq + 1
             assert follows, f"{after} does not follow {before}"
 
+    def check_flood(self) -> None:
+        """A sender beyond its window is heard again once there is room."""
+        if not self.flood.sent:
+            return
+        before = sum(row.kind == "frame" for row in self.service.ledgers[FLOOD].rows)
+        for _ in range(MOST_IN_FLIGHT + WINDOW + 1):  # given up once later ones wait
+            self.service.receive(0, self.flood.frame())
+        self.service.commit(len(self.service.queue))
+        after = sum(row.kind == "frame" for row in self.service.ledgers[FLOOD].rows)
+        assert after > before, "nothing of the flood is heard any more"
+
     def check_promises(self) -> None:
         source = self.source
+        if not self.rough:
+            bad = {key for key, (kind, _) in source.given.items() if kind == "bad"}
+            assert source.told <= bad, f"good frames were refused: {source.told - bad}"
         rows = {(row.epoch, row.seq): row for row in self.ledger.rows}
         for key in source.acked:
             assert key in rows, f"{key} was acknowledged and is not there"

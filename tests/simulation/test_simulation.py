@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from latticewatch import allowance
 from latticewatch.client.outbox import Outbox
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -60,6 +61,24 @@ def test_a_publisher_that_forgets_what_is_in_flight_is_found_out(monkeypatch):
 def test_a_spool_that_is_not_synced_is_found_out(monkeypatch):
     monkeypatch.setattr(parts.Disk, "sync", lambda self, file: None)
     # numbers are given twice where a power cut takes back what was sent: a rare order of events
+    assert shows_in(200)
+
+
+def test_a_port_that_takes_what_came_after_a_frame_turned_away_is_found_out(monkeypatch):
+    monkeypatch.setattr(allowance, "_precedes", lambda key, awaited: True)
+    assert shows_in(200)
+
+
+def test_a_port_that_waits_for_ever_is_found_out(monkeypatch):
+    monkeypatch.setattr(allowance, "MOST_IN_FLIGHT", 10**9)
+    assert shows_in(200)
+
+
+def test_a_source_that_does_not_remember_its_numbers_is_found_out(monkeypatch):
+    whole = parts.continued
+    monkeypatch.setattr(
+        parts, "continued", lambda last, epoch, **of: whole(last, epoch, doubtful=of["doubtful"])
+    )
     assert shows_in(200)
 
 

@@ -60,7 +60,8 @@ def run(options: argparse.Namespace) -> int:
     with contextlib.ExitStack() as stack:
         stack.enter_context(ended_in_order())
         subscriber = stack.enter_context(
-            Subscriber(options.results, options.stream, TOPICS, keys=options.keys)
+            # every one: it draws them beside their frame's defects, and skips by its own rule
+            Subscriber(options.results, options.stream, TOPICS, overlays="every", keys=options.keys)
         )
         screen = None
         if not options.headless:

@@ -15,7 +15,7 @@ from zmq.utils.monitor import recv_monitor_message
 
 from latticewatch.client.errors import MessageError, SpoolError
 from latticewatch.client.keys import Keys
-from latticewatch.client.outbox import Block, Outbox
+from latticewatch.client.outbox import Block, Key, Outbox
 from latticewatch.client.records import Entry
 from latticewatch.client.replies import Reply, parse_reply
 
@@ -72,6 +72,7 @@ class Link:
         self.spool_failure: OSError | None = None
         self.connected = self.refused = False
         self.handed_bytes = 0
+        self._left_out: Key | None = None
         self._endpoint = endpoint
         self._keys = keys
         self._outbox = outbox
@@ -101,6 +102,11 @@ class Link:
         with self._lock:
             self._handed.append(entry)
             self.handed_bytes += entry.nbytes
+        self._ring()
+
+    def leave_out(self, epoch: int, seq: int) -> None:
+        """Have it noted that a number was given and its frame not kept, from any thread."""
+        self._left_out = (epoch, seq)
         self._ring()
 
     def stop(self) -> int:
@@ -134,6 +140,7 @@ class Link:
 
     def _leave(self) -> None:
         """Keep what is not settled for the next process."""
+        self._note_left_out()
         try:
             while self._handed:
                 entry = self._handed.popleft()
@@ -234,6 +241,7 @@ class Link:
 
     def _collect(self) -> None:
         """Move what was handed over into the outbox; a full disk is tried again later."""
+        self._note_left_out()
         if self.spool_failure and time.monotonic() < self._retry_at:
             return
         while self._handed:
@@ -251,6 +259,12 @@ class Link:
                 self._handed.popleft()
                 self.handed_bytes -= entry.nbytes
         self.spool_failure = None
+
+    def _note_left_out(self) -> None:
+        left_out, self._left_out = self._left_out, None
+        if left_out is not None:
+            with contextlib.suppress(OSError):  # so many are reserved ahead that the next will do
+                self._outbox.leave_out(*left_out)
 
     def _transmit(self, socket: zmq.Socket[bytes]) -> None:
         while (message := self._outbox.take_rows() or self._outbox.take()) is not None:

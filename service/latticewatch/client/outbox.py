@@ -76,6 +76,7 @@ class Outbox:
 
         Rows are never kept: what stands before them, or a lost connection, makes an end of them.
         """
+        self._note(block.epoch, block.seq)
         if block.key != self._acquired:
             self._acquired = block.key
             behind = bool(self._waiting) or (self.spool is not None and not self.spool.empty)
@@ -91,6 +92,7 @@ class Outbox:
 
     def put(self, entry: Entry) -> None:
         """Add a message at the end; raises OSError where the spool's disk does not take it."""
+        self._note(entry.epoch, entry.seq, end=not entry.buffer)
         self._last = entry
         full = self.memory_used + entry.nbytes > self._memory_bytes
         # Once there is a spool everything goes through it until it is empty: what only memory holds
@@ -104,6 +106,18 @@ class Outbox:
         else:
             self._waiting[entry.key] = entry
             self.memory_used += entry.nbytes
+
+    def leave_out(self, epoch: int, seq: int) -> None:
+        """Note the number of a frame that is not kept, so that it is given to no other."""
+        self._note(epoch, seq)
+
+    def _note(self, epoch: int, seq: int, *, end: bool = False) -> None:
+        if self.spool is None:
+            return
+        if end:
+            self.spool.numbers.end(epoch)
+        else:
+            self.spool.numbers.give(epoch, seq)
 
     def take(self) -> Entry | None:
         """Return the next message to send, which is in flight from now on; None if none may go."""

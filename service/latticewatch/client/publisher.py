@@ -7,14 +7,14 @@ import threading
 from collections import deque
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from latticewatch.client import checks, room
 from latticewatch.client.addresses import check_endpoint
-from latticewatch.client.epochs import begun
+from latticewatch.client.epochs import begun, last_kept
 from latticewatch.client.errors import FrameError, PublisherError
 from latticewatch.client.frames import EndHeader, checked_header, encode_frame, pack_header
 from latticewatch.client.growing import GrowingFrame, growing_header
@@ -23,8 +23,8 @@ from latticewatch.client.link import Link
 from latticewatch.client.outbox import Block, Outbox
 from latticewatch.client.records import Entry
 from latticewatch.client.replies import Ack, Ended, ErrorReply, Reply, SendAgain
-from latticewatch.client.spool import no_sync, sync_to_disk
-from latticewatch.client.tally import PublisherStats
+from latticewatch.client.syncing import Policy
+from latticewatch.client.tally import PublisherStats, Tally
 
 log = logging.getLogger(__name__)
 
@@ -55,10 +55,11 @@ class Publisher:
     spool_first
         Every frame goes through the spool: what was sent by a process that is killed is there.
     spool_fsync
-        ``always``: a frame in the spool is on the disk before it is sent; ``never``: as the system
-        pleases, and after a power cut the next publisher must be given a new `epoch`.
+        ``always``: a frame in the spool is on the disk before it is sent; ``interval``: once a
+        second, and a power cut may take back what came since; ``never``: as the system pleases, and
+        after a power cut the next publisher must be given a new `epoch`.
     in_flight
-        Most frames that are on the wire and unacknowledged.
+        Most frames that are on the wire and unacknowledged, 1 to 64.
     ack_timeout_s
         After so long without any reply while frames are in flight, the connection is made anew and
         they are sent again.
@@ -75,7 +76,8 @@ class Publisher:
     SpoolError
         Another publisher uses the spool, or it is damaged.
     ValueError
-        The endpoint is no address, `spool_first` lacks a spool, keys are wrong (`KeyFileError`).
+        The endpoint is no address, `spool_first` lacks a spool, `in_flight` is out of bounds, keys
+        are wrong (`KeyFileError`).
     """
 
     def __init__(
@@ -88,7 +90,7 @@ class Publisher:
         spool_dir: str | Path | None = None,
         spool_bytes: int = room.SPOOL_BYTES,
         spool_first: bool = False,
-        spool_fsync: Literal["always", "never"] = "always",
+        spool_fsync: Policy = "always",
         when_full: room.Policy = "refuse",
         thin_every: int = 10,
         in_flight: int = room.IN_FLIGHT,
@@ -97,22 +99,20 @@ class Publisher:
         keys: Keys | str | Path | None = None,
     ) -> None:
         check_endpoint(endpoint)
-        known = keys_of(keys)
+        known, window = keys_of(keys), room.checked_window(in_flight)
         self.stream = checks.stream_name(stream)
         self._gate = room.Gate(self.stream, when_full, thin_every)
         self.errors: deque[ErrorReply] = deque(maxlen=KEPT_ERRORS)
         self._on_error = on_error
         if spool_first and spool_dir is None:
             raise ValueError("spool_first needs a spool: give a spool_dir")
-        sync = sync_to_disk if spool_fsync == "always" else no_sync
-        folder = Path(spool_dir) if spool_dir is not None else None
-        spool, self.epoch, self._next_seq = begun(folder, stream, spool_bytes, sync, epoch)
-        self._outbox = Outbox(in_flight, 0 if spool_first else memory_bytes, spool)
+        spool, self.epoch, self._next_seq = begun(
+            spool_dir, stream, spool_bytes, spool_fsync, epoch
+        )
+        self._outbox = Outbox(window, 0 if spool_first else memory_bytes, spool)
         self._changed = threading.Condition()
-        self._last_kept = self._next_seq - 1
-        self._sent = self._acked = self._rejected = 0
-        self._pending = len(self._outbox)
-        self._pending_bytes = spool.live_bytes if spool else 0
+        self._last_kept = last_kept(spool, self.epoch, self._next_seq)
+        self._tally = Tally(len(self._outbox), spool.live_bytes if spool else 0)
         self._ended = self._closed = False
         self._link = Link(endpoint, self._outbox, self._settle, ack_timeout_s, self._failed, known)
         self._growing: GrowingFrame | None = None
@@ -170,11 +170,11 @@ class Publisher:
                 metadata=dict(metadata or {}),
             )
             entry = Entry(self.epoch, number, header, buffer)
-            if self._gate.takes(self._room.stock(self._pending_bytes), entry.nbytes):
+            if self._gate.takes(self._room.stock(self._tally.pending_bytes), entry.nbytes):
                 self._hand_over(entry)
-                self._sent += 1
             else:
                 self._next_seq = room.step_over(number, self._last_kept)
+                self._link.leave_out(self.epoch, number)
             return number
 
     def frame(
@@ -202,8 +202,8 @@ class Publisher:
             place = (self.stream, self.epoch, self._number(seq))
             header = growing_header(place, shape, dtype, fields)
             self._reserved = len(checked_header(header)) + header.nbytes
-            self._room.check(self._reserved, self._pending_bytes)
-            self._pending_bytes += self._reserved
+            self._room.check(self._reserved, self._tally.pending_bytes)
+            self._tally.pending_bytes += self._reserved
             self._growing = GrowingFrame(header, self._hand_rows, self._finish)
             return self._growing
 
@@ -227,9 +227,9 @@ class Publisher:
             The background thread has failed.
         """
         with self._changed:
-            self._changed.wait_for(lambda: not self._pending or self._link.failure, timeout)
+            self._changed.wait_for(lambda: not self._tally.pending or self._link.failure, timeout)
             self._check_thread()
-            return not self._pending
+            return not self._tally.pending
 
     def close(self, timeout: float = 0.0) -> None:
         """Wait up to `timeout` seconds for acknowledgements, then stop.
@@ -265,13 +265,13 @@ class Publisher:
         """Counts up to now."""
         with self._changed:
             return PublisherStats(
-                sent=self._sent,
-                acked=self._acked,
-                rejected=self._rejected,
+                sent=self._tally.sent,
+                acked=self._tally.acked,
+                rejected=self._tally.rejected,
                 resent=self._outbox.resent,
                 spooled=self._outbox.spooled,
                 left_out=self._gate.left_out,
-                pending=self._pending,
+                pending=self._tally.pending,
                 connected=self._link.connected,
             )
 
@@ -308,17 +308,15 @@ class Publisher:
         """Take the frame that was acquired; None gives it up."""
         with self._changed:
             self._growing = None
-            self._pending_bytes -= self._reserved
+            self._tally.pending_bytes -= self._reserved
             if entry is not None:
                 self._check_open()
                 self._hand_over(entry)
-                self._sent += 1
 
     def _hand_over(self, entry: Entry) -> None:
         self._last_kept = entry.seq
         self._next_seq = entry.seq + 1
-        self._pending += 1
-        self._pending_bytes += entry.nbytes
+        self._tally.hand_over(entry)
         self._link.hand_over(entry)
 
     def _settle(self, reply: Reply) -> None:
@@ -341,10 +339,7 @@ class Publisher:
     def _forget(self, keys: list[tuple[int, int]], *, acked: bool | None) -> None:
         settled = [entry for key in keys if (entry := self._outbox.settle(key)) is not None]
         with self._changed:
-            self._pending -= len(settled)
-            self._pending_bytes -= sum(entry.nbytes for entry in settled)
-            self._acked += len(settled) if acked is True else 0
-            self._rejected += len(settled) if acked is False else 0
+            self._tally.settle(settled, acked=acked)
             self._changed.notify_all()
 
     def _failed(self) -> None:

@@ -25,6 +25,10 @@ SPOOL_BYTES = 40 * 2**30
 #: keep the service busy, and the service's reorder window (8) must be smaller.
 IN_FLIGHT = 16
 
+#: A source that sends so many messages past one that the service has turned away will not send that
+#: one again: the service waits for it no longer (`latticewatch.allowance`).
+MOST_IN_FLIGHT = 64
+
 Policy = Literal["refuse", "thin"]
 
 #: Share of its room at which a publisher that may thin begins to. Ten hours of spool are then five
@@ -186,6 +190,13 @@ class Gate:
             text = "%s: there is room again, every frame is kept; %d were left out so far"
             log.warning(text, self._stream, self.left_out)
         self._since = None
+
+
+def checked_window(in_flight: int) -> int:
+    """Give it; raises ValueError for a window that no publisher can have."""
+    if not 1 <= in_flight <= MOST_IN_FLIGHT:
+        raise ValueError(f"in_flight is {in_flight}: use 1 to {MOST_IN_FLIGHT}")
+    return in_flight
 
 
 def step_over(number: int, last_kept: int) -> int:

@@ -5,22 +5,22 @@ and the record's bytes. It is appended to, read once in order, and a segment is 
 its records are settled. A tail that a crash tore off is recognised by its length or checksum, and
 cut off: its frame was never sent. A damaged record before whole ones is passed over.
 
-A record is on the disk before its frame may be sent. Were it not, a power cut could take back
-records of frames that the service has counted; the next process would give their numbers to new
-frames, and the service would take those for repetitions.
+By default a record is on the disk before its frame may be sent. Where it is not, a power cut may
+take back records of frames that the service has counted. The next process does not give their
+numbers to new frames, which the service would take for repetitions: they are kept beside
+(`numbers`).
 """
 
 from __future__ import annotations
 
 import logging
-import os
 import zlib
-from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
 from latticewatch.client.errors import SpoolError
 from latticewatch.client.filelock import FileLock, HeldError
+from latticewatch.client.numbers import Numbers
 from latticewatch.client.records import (
     BODY,
     RECORD,
@@ -30,6 +30,7 @@ from latticewatch.client.records import (
     records,
     was_whole,
 )
+from latticewatch.client.syncing import Sync, no_sync, sync_to_disk
 
 log = logging.getLogger(__name__)
 
@@ -44,25 +45,6 @@ UNFINISHED = ".unfinished"
 
 #: The first segment's number; what is put in front of it counts down from here.
 FIRST_SEGMENT = 1_000_000
-
-
-Sync = Callable[[BinaryIO], None]
-
-
-def sync_to_disk(file: BinaryIO) -> None:
-    """Wait until a file is on the disk, and until its folder knows its name."""
-    os.fsync(file.fileno())
-    if os.name != "posix":
-        return  # Windows knows no folders that are flushed
-    folder = os.open(Path(file.name).parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
-
-
-def no_sync(_: BinaryIO) -> None:
-    """Leave it to the system when a file reaches the disk."""
 
 
 class Spool:
@@ -80,6 +62,10 @@ class Spool:
         Size of a file beyond which the next begins.
     sync
         Brings an open file to the disk, and its name too; OSError where it cannot.
+    firm
+        The same for the numbers that are given, and at the end of the process; as `sync` when None.
+    boot
+        Identity of the machine's run, see `Numbers`.
 
     Raises
     ------
@@ -96,6 +82,8 @@ class Spool:
         limit_bytes: int,
         segment_bytes: int = SEGMENT_BYTES,
         sync: Sync = sync_to_disk,
+        firm: Sync | None = None,
+        boot: bytes | None = None,
     ) -> None:
         self.limit_bytes = limit_bytes
         self.torn = 0  # tails that were cut off
@@ -107,6 +95,7 @@ class Spool:
         self.last: Entry | None = None
         self._segment_bytes = segment_bytes
         self._sync = sync
+        self._firm = firm or sync
         self._directory = directory
         self._stream = stream
         directory.mkdir(parents=True, exist_ok=True)
@@ -116,6 +105,11 @@ class Spool:
             mend = "give each publisher a stream or a spool_dir of its own"
             raise SpoolError(f"{error}: {mend}") from None
         self._segments: dict[int, _Segment] = {}
+        try:
+            self.numbers = Numbers(directory / f"{stream}.numbers", self._firm, boot)
+        except BaseException:
+            self._lock.release()
+            raise
         try:
             self._load()
         except BaseException:
@@ -190,17 +184,18 @@ class Spool:
         segment = _Segment.create(path.with_suffix(UNFINISHED))
         for entry in entries:
             segment.append(entry, no_sync)
-        self._sync(segment.file)
+        self._firm(segment.file)
         segment.close()
         segment.path.rename(path)
         with path.open("r+b") as file:
-            self._sync(file)  # its name
+            self._firm(file)  # its name
 
     def close(self) -> None:
         """Close the files; what is in them stays for the next publisher."""
         for segment in self._segments.values():
             segment.close()
         self._segments.clear()
+        self.numbers.close()
         self._lock.release()
 
     def _path(self, number: int) -> Path:

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
+from typing import Literal
 
 import zmq
 
@@ -18,7 +19,16 @@ from latticewatch.client.asking import TIMEOUT_S, QueryClient
 from latticewatch.client.errors import MessageError, QueryError
 from latticewatch.client.following import Following, Since, lasting
 from latticewatch.client.keys import Keys, keys_of
-from latticewatch.client.messages import KINDS, Defects, Health, Message, decode
+from latticewatch.client.messages import (
+    KINDS,
+    Defects,
+    Health,
+    Message,
+    Overlay,
+    PartialOverlay,
+    decode,
+)
+from latticewatch.client.newest import Newest
 from latticewatch.client.table import DefectTable
 from latticewatch.client.wire import MAX_MESSAGE_BYTES
 
@@ -52,6 +62,10 @@ class Subscriber:
         Seconds of silence after which iteration ends; None for never.
     receive_ahead
         Messages that wait in this process before new ones are lost.
+    overlays
+        ``newest``: an overlay is asked for when there is time for one, and older ones never wait
+        in between; those that were passed over are ``missed`` of the next. ``every``: as with the
+        other topics, all of them in order while the queues have room.
     keys
         For a service that asks for them: `Keys`, or the folder that ``latticewatch keys new`` made.
 
@@ -70,6 +84,7 @@ class Subscriber:
         timeout: float | None = None,
         *,
         receive_ahead: int = RECEIVE_AHEAD,
+        overlays: Literal["newest", "every"] = "newest",
         keys: Keys | str | Path | None = None,
     ) -> None:
         known = keys_of(keys)
@@ -89,8 +104,13 @@ class Subscriber:
         self._socket.set(zmq.MAXMSGSIZE, MAX_MESSAGE_BYTES)
         if known is not None:
             known.apply(self._socket)
+        wanted = "" if self.stream == "*" else self.stream
+        one_by_one = overlays == "newest" and Overlay.kind in topics
+        self._newest = Newest(wanted) if one_by_one else None
+        self._rows: dict[str, tuple[int, int]] = {}  # run and frame of the newest rows, by stream
         for topic in topics:
-            wanted = "" if self.stream == "*" else self.stream
+            if topic == Overlay.kind and one_by_one:
+                continue
             prefix = topic if topic == Health.kind else f"{topic}/{wanted}"
             self._socket.subscribe(prefix.encode())
         try:
@@ -121,11 +141,13 @@ class Subscriber:
         """
         until = None if timeout is None else time.monotonic() + timeout
         while True:
+            if self._newest is not None:
+                self._newest.ask(self._socket)
             left = None if until is None else max(0, round(1000 * (until - time.monotonic())))
             if not self._socket.poll(left):
                 raise TimeoutError(f"no message in {timeout:g} s: is the service running?")
             try:
-                message = decode(self._socket.recv_multipart())
+                message = decode(self._taken())
             except MessageError:
                 self.unreadable += 1
                 continue
@@ -195,7 +217,11 @@ class Subscriber:
         if self._socket.poll(round(1000 * LOOK_AGAIN_S)):
             with contextlib.suppress(zmq.Again):
                 while True:
-                    self._socket.recv_multipart(zmq.NOBLOCK)
+                    self._taken(zmq.NOBLOCK)
+
+    def _taken(self, flags: int = 0) -> Sequence[bytes]:
+        parts = self._socket.recv_multipart(flags)
+        return parts if self._newest is None else self._newest.opened(parts)
 
     def close(self) -> None:
         """Close the connection."""
@@ -221,6 +247,12 @@ class Subscriber:
 
     def _place(self, message: Message) -> Message | None:
         """Give the message with what was lost before it; None for a repetition."""
+        if isinstance(message, PartialOverlay):
+            self._rows[message.stream] = (message.run, message.frame)
+        elif self._newest is not None and isinstance(message, Overlay):
+            run, frame = self._rows.get(message.stream, (message.run, -1))
+            if run == message.run and message.frame < frame:
+                return None  # rows of a later frame have been given
         last = self._last.get(message.topic)
         if last is not None and last[0] == message.run and message.seq <= last[1]:
             self.dropped += 1
