@@ -158,6 +158,14 @@ class Session:
         rows = self._all("SELECT data FROM statistics", ())
         return dict(json.loads(rows[0][0])) if rows else {}
 
+    def statistics_frame(self) -> int:
+        """Return the frame that they are of, -1 before the first.
+
+        The service that writes lets frames go without while others wait (`pace`).
+        """
+        rows = self._all("SELECT frame FROM statistics", ())
+        return int(rows[0][0]) if rows else -1
+
     def settings(self) -> list[dict[str, Any]]:
         """Return what the session was written with: `frame` from which it holds, and `data`."""
         query = "SELECT frame, data FROM settings ORDER BY frame"

@@ -116,7 +116,7 @@ class Store(Session):
         self,
         batch: Sequence[FrameResult],
         state: bytes,
-        statistics: Mapping[str, Any],
+        statistics: Mapping[str, Any] | None,
         end: SessionEnd | None = None,
         alert_state: Mapping[str, Any] | None = None,
     ) -> None:
@@ -127,7 +127,8 @@ class Store(Session):
         batch
             Results of consecutive frames; may be empty where there is an `end`.
         state, statistics
-            The tracker's after the last of them.
+            The tracker's after the last of them; statistics that are None leave those that are
+            there.
         end
             The epoch's end, where it follows the batch.
         alert_state
@@ -141,19 +142,30 @@ class Store(Session):
             The batch does not follow on what is committed, or there is nothing to commit.
         """
         rows = [_frame_row(result) for result in batch]
-        data = _json(statistics)
+        data = None if statistics is None else _json(statistics)
+        place = _place(batch, end)
         with self._transaction():
             self._check_order(batch, end)
             self._write(batch, rows)
             self._write_pictures(batch)
             if end is not None:
                 self._write_ends(end.closed, end.events)
-            self._write_checkpoint(_place(batch, end), state, data)
+            self._write_checkpoint(place, state)
+            if data is not None:
+                self._write_statistics(place[2] - 1, data)
             if alert_state is not None:
                 self._db.execute(
                     "INSERT OR REPLACE INTO alert_state (id, data) VALUES (1, ?)",
                     (_json(alert_state),),
                 )
+
+    def tell(self, statistics: Mapping[str, Any]) -> None:
+        """Keep the statistics after the last committed frame, which went without; StoreError."""
+        data = _json(statistics)
+        with self._transaction():
+            place = self.place()
+            if place is not None:
+                self._write_statistics(place[2] - 1, data)
 
     def record_settings(self, settings: Mapping[str, Any]) -> None:
         """Keep the settings that hold from the next frame on, where they are others than before.
@@ -241,18 +253,16 @@ class Store(Session):
             row = {"frame": result.frame, **result.check}
             self._db.execute(_INSERT_CHECK, _values(row, CHECK_COLUMNS))
 
-    def _write_checkpoint(
-        self, place: tuple[int, int, int, bool], state: bytes, statistics: str
-    ) -> None:
+    def _write_checkpoint(self, place: tuple[int, int, int, bool], state: bytes) -> None:
         self._db.execute(
             "INSERT OR REPLACE INTO checkpoint (id, epoch, seq, frame, ended, state) "
             "VALUES (1, ?, ?, ?, ?, ?)",
             (*place, sealed(state)),
         )
-        self._db.execute(
-            "INSERT OR REPLACE INTO statistics (id, frame, data) VALUES (1, ?, ?)",
-            (place[2] - 1, statistics),
-        )
+
+    def _write_statistics(self, frame: int, data: str) -> None:
+        query = "INSERT OR REPLACE INTO statistics (id, frame, data) VALUES (1, ?, ?)"
+        self._db.execute(query, (frame, data))
 
 
 def _connect(path: Path, fsync: Fsync) -> sqlite3.Connection:
