@@ -3,7 +3,9 @@
     python bench/garbage.py [--messages 1000000] [--seed 0]
 
 Nothing may crash, the service's memory may not grow by more than 5 % after a tenth of the messages,
-and the results of good frames that come meanwhile must be those of a quiet service.
+and the results of good frames that come meanwhile must be those of a quiet service. Each stream
+takes memory, and a service has 16 at most: as many are opened before the garbage begins, so that
+what grows then is what the garbage leaves.
 """
 
 from __future__ import annotations
@@ -39,6 +41,7 @@ from latticewatch.client.publisher import Publisher
 from latticewatch.client.replies import Ack, Ended, ErrorReply, pack_reply, parse_reply
 from latticewatch.client.table import DefectTable
 from latticewatch.client.wire import pack, unpack
+from latticewatch.config import StreamLimits
 from latticewatch.processes import running_service
 from latticewatch.queries import Queries, store_handlers
 from latticewatch_models.microscope import Microscope
@@ -63,6 +66,10 @@ GREETINGS = [
 
 #: The good frames that come meanwhile, and that all sides of a stream of garbage are small.
 GOOD, SIDE = 6, 64
+
+#: Memory is read after each of so many parts of the messages; it may grow by so much after the
+#: first.
+PARTS, GROWTH = 10, 0.05
 
 
 def corpus() -> dict[str, list[Parts]]:
@@ -188,19 +195,31 @@ class Live:
     answers: int
     greetings: int
     undisturbed: bool
-    memory_bytes: tuple[int, int]
-    """Resident after a tenth of the messages, and at the end."""
+    memory_bytes: list[int]
+    """Resident before the messages, and after each tenth of them."""
+
+    @property
+    def growth(self) -> float:
+        """Most that memory has grown by after the first tenth, as a share."""
+        _, first, *later = self.memory_bytes
+        return max(later) / first - 1
 
 
-def against_ports(count: int, seed: int, data: Path) -> Live:
-    """Send garbage to every port of a service while good frames come; raises if it ends."""
+def against_ports(count: int, seed: int, data: Path, fill: bool = False) -> Live:
+    """Send garbage to every port of a service while good frames come; raises if it ends.
+
+    With `fill` the service has all the streams that it takes before the garbage begins.
+    """
     with running_service(data) as (service, ports), _context() as context:
         quiet = _good(ports, "quiet", 0, GOOD)
         sources = {name: _dealer(context, ports[name]) for name in ("frames", "queries")}
         stranger = context.socket(zmq.XSUB)
         stranger.set(zmq.LINGER, 0)
         stranger.connect(ports["results"])
-        rng, answers, greetings, early = random.Random(~seed), 0, 0, 0  # noqa: S311
+        if fill:
+            _open_streams(sources["frames"], StreamLimits().streams - len(("quiet", "amid")))
+        rng, answers, greetings = random.Random(~seed), 0, 0  # noqa: S311
+        memory = []
         each = max(1, count // GOOD)
         for k, (reader, parts) in enumerate(mutations(count, seed, "frames", "frames", "queries")):
             if k % each == 0 and k // each < GOOD:
@@ -210,8 +229,8 @@ def against_ports(count: int, seed: int, data: Path) -> Live:
                 with contextlib.suppress(zmq.Again):
                     stranger.send_multipart([b"\x01" + rng.randbytes(3), *parts[:2]], zmq.NOBLOCK)
                     stranger.send(rng.randbytes(9), zmq.NOBLOCK)
-            if k == count // 10:
-                early = _resident(service.pid)
+            if k == count * len(memory) // PARTS:
+                memory.append(_resident(service.pid))
             source = sources[reader]
             answers += _drained(source)
             while not source.poll(10_000, zmq.POLLOUT):
@@ -221,7 +240,7 @@ def against_ports(count: int, seed: int, data: Path) -> Live:
         answers += _last_word(sources)
         amid = _good(ports, "amid", count // each if count < GOOD else GOOD, GOOD)
         _check(service.poll() is None, "the service ended")
-        memory = early, _resident(service.pid)
+        memory.append(_resident(service.pid))
         return Live(count, answers, greetings, amid == quiet, memory)
 
 
@@ -255,6 +274,16 @@ def _dealer(context: zmq.Context[zmq.Socket[bytes]], address: str) -> zmq.Socket
     source.set(zmq.LINGER, 0)
     source.connect(address)
     return source
+
+
+def _open_streams(source: zmq.Socket[bytes], count: int) -> None:
+    """Send one good frame on each of so many streams, the corpus's own and others alike."""
+    image = np.asarray(next(iter(Microscope(shape=(SIDE, SIDE), seed=6).frames(1))).image)
+    names = [f"{letter}{k}" for letter in "gfecowabd" for k in range(3)][:count]
+    for name in names:
+        source.send_multipart(list(encode_frame(image, stream=name, epoch=1, seq=0)))
+        _check(bool(source.poll(60_000)), f"{name} got no answer")
+        source.recv_multipart()
 
 
 def _drained(source: zmq.Socket[bytes]) -> int:
@@ -305,17 +334,19 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="latticewatch-") as folder:
         began = time.monotonic()
-        live = against_ports(options.messages, options.seed, Path(folder))
+        live = against_ports(options.messages, options.seed, Path(folder), fill=True)
         between = time.monotonic()
-        growth = live.memory_bytes[1] / max(1, live.memory_bytes[0]) - 1
         print(f"live: {live.messages} messages, {live.answers} answers, {live.greetings} greetings "
-              f"in {between - began:.0f} s; memory {live.memory_bytes[0] / 1e6:.0f} to "
-              f"{live.memory_bytes[1] / 1e6:.0f} MB ({growth:+.1%}); good frames undisturbed: "
-              f"{live.undisturbed}")  # fmt: skip
+              f"in {between - began:.0f} s; good frames undisturbed: {live.undisturbed}\n\n"
+              "| messages | resident, MB | since the first tenth |\n|---|---|---|")  # fmt: skip
+        for part, memory in enumerate(live.memory_bytes):
+            since = f"{memory / live.memory_bytes[1] - 1:+.1%}" if part else ""
+            print(f"| {live.messages * part // PARTS:,} | {memory / 1e6:.1f} | {since} |")
+        print()
         seen = against_decoders(options.messages, options.seed, Path(folder))
         print(f"decoders: {options.messages} messages, {seen['refused']} refused, "
               f"{seen['read']} read in {time.monotonic() - between:.0f} s")  # fmt: skip
-    if not live.undisturbed or growth > 0.05:
+    if not live.undisturbed or live.growth > GROWTH:
         raise SystemExit("broken: see above")
 
 
