@@ -28,6 +28,7 @@ from latticewatch.schema import (
     TRACK_COLUMNS,
     StoreError,
     check_version,
+    check_whole,
     explained,
 )
 from latticewatch.seal import unsealed
@@ -110,6 +111,21 @@ class Session:
         """Rows of the frames from `first` to `last`, both included, as maps."""
         query = f"SELECT {', '.join(FRAME_COLUMNS)} FROM frames WHERE frame BETWEEN ? AND ?"  # noqa: S608
         return self._maps(FRAME_COLUMNS, query, (first, _LAST if last is None else last))
+
+    def checksums(self, first: int = 0, last: int | None = None) -> dict[int, int]:
+        """Checksums of the frames from `first` to `last`, of those that have one."""
+        query = (
+            "SELECT frame, checksum FROM frames WHERE frame BETWEEN ? AND ? "
+            "AND checksum IS NOT NULL"
+        )
+        span = (first, _LAST if last is None else last)
+        rows = self._added(5, ("frame", "checksum"), query, span)
+        return {row["frame"]: row["checksum"] for row in rows}
+
+    def check_whole(self) -> None:
+        """Raise StoreError unless the pages of the file fit together."""
+        with self._guard:
+            check_whole(self._db, self.path)
 
     def tracks(self) -> list[dict[str, Any]]:
         """Tracks that are closed, as maps."""

@@ -232,7 +232,8 @@ def test_a_session_of_version_1_is_read_and_written_on(tmp_path):
         store.commit([result(0)], b"one", {})
         store._db.executescript(
             "DROP TABLE checks; DROP TABLE models; DROP TABLE alerts; DROP TABLE alert_state;"
-            "DROP TABLE pictures; DROP TABLE settings; PRAGMA user_version = 1"
+            "DROP TABLE pictures; DROP TABLE settings;"
+            "ALTER TABLE frames DROP COLUMN checksum; PRAGMA user_version = 1"
         )
     with Session.open_read(tmp_path) as session:
         assert (session.checks(), session.models(), len(session.frames())) == ([], [], 1)
@@ -250,7 +251,7 @@ def test_a_session_of_version_2_keeps_its_checks_and_gets_alerts(tmp_path):
         store.commit([result(0, check=CHECK)], b"one", {})
         store._db.executescript(
             "DROP TABLE alerts; DROP TABLE alert_state; DROP TABLE pictures; DROP TABLE settings;"
-            "PRAGMA user_version = 2"
+            "ALTER TABLE frames DROP COLUMN checksum; PRAGMA user_version = 2"
         )
     with Session.open_read(tmp_path) as session:
         assert (len(session.checks()), session.alerts()) == (1, [])
