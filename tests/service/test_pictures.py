@@ -114,7 +114,10 @@ def test_a_commit_that_fails_leaves_the_pictures_as_they_were(tmp_path):
 def test_a_session_of_version_3_is_read_and_gets_pictures_and_settings(tmp_path):
     with Store.open(tmp_path) as store:
         store.commit([replace(result(0), picture=None)], b"", {})
-        store._db.executescript("DROP TABLE pictures; DROP TABLE settings; PRAGMA user_version = 3")
+        store._db.executescript(
+            "DROP TABLE pictures; DROP TABLE settings; ALTER TABLE frames DROP COLUMN checksum;"
+            "PRAGMA user_version = 3"
+        )
     with Session.open_read(tmp_path) as session:
         assert (session.pictures(), session.picture(0), session.settings()) == ({}, None, [])
     with Store.open(tmp_path) as store:
