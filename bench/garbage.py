@@ -213,9 +213,7 @@ def against_ports(count: int, seed: int, data: Path, fill: bool = False) -> Live
     with running_service(data) as (service, ports), _context() as context:
         quiet = _good(ports, "quiet", 0, GOOD)
         sources = {name: _dealer(context, ports[name]) for name in ("frames", "queries")}
-        stranger = context.socket(zmq.XSUB)
-        stranger.set(zmq.LINGER, 0)
-        stranger.connect(ports["results"])
+        stranger = _stranger(context, ports["results"])
         if fill:
             _open_streams(sources["frames"], StreamLimits().streams - len(("quiet", "amid")))
         rng, answers, greetings = random.Random(~seed), 0, 0  # noqa: S311
@@ -231,6 +229,9 @@ def against_ports(count: int, seed: int, data: Path, fill: bool = False) -> Live
                     stranger.send(rng.randbytes(9), zmq.NOBLOCK)
             if k == count * len(memory) // PARTS:
                 memory.append(_resident(service.pid))
+                # ZeroMQ keeps what a connection subscribes to for as long as that lasts
+                stranger.close()
+                stranger = _stranger(context, ports["results"])
             source = sources[reader]
             answers += _drained(source)
             while not source.poll(10_000, zmq.POLLOUT):
@@ -284,6 +285,13 @@ def _open_streams(source: zmq.Socket[bytes], count: int) -> None:
         source.send_multipart(list(encode_frame(image, stream=name, epoch=1, seq=0)))
         _check(bool(source.poll(60_000)), f"{name} got no answer")
         source.recv_multipart()
+
+
+def _stranger(context: zmq.Context[zmq.Socket[bytes]], address: str) -> zmq.Socket[bytes]:
+    stranger = context.socket(zmq.XSUB)
+    stranger.set(zmq.LINGER, 0)
+    stranger.connect(address)
+    return stranger
 
 
 def _drained(source: zmq.Socket[bytes]) -> int:
