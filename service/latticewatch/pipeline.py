@@ -135,12 +135,15 @@ class StreamPipeline:
             await self._filled.wait()
             await asyncio.wait([self._steps[0]])
             steps = self._ready()
-            outcomes = await loop.run_in_executor(self._writing, self._writer.process, steps)
+            more = len(self._steps) > len(steps)
+            outcomes = await loop.run_in_executor(self._writing, self._writer.process, steps, more)
             for outcome in outcomes:
                 self._steps.popleft()
                 await self._settled(outcome)
             if not self._steps:
                 self._filled.clear()
+            if self._writer.is_due(bool(self._steps)):
+                await loop.run_in_executor(self._writing, self._writer.estimate)
 
     def _ready(self) -> list[Step]:
         """Return what has been analysed, from the first in line up to the first that has not."""

@@ -153,6 +153,7 @@ def store_handlers(data: Path) -> dict[str, Handler]:
                 "table": session.defects(first, last).to_wire(),
                 "alerts": session.alerts(first, last),
                 "statistics": session.statistics() if first <= place[2] == last + 1 else {},
+                "statistics_frame": session.statistics_frame(),
             }
 
     return {

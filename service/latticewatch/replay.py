@@ -90,7 +90,7 @@ def replay(job: Replay, progress: Callable[[int, int], None]) -> Mapping[str, An
     try:
         writer.record(recipe(job.settings, model, seat.placement))
         for done, step in enumerate(_analysed(job, models, writer.stream), 1):
-            (outcome,) = writer.process([step])
+            (outcome,) = writer.process([step], more=True)  # the end, if nothing else
             if job.pictures:
                 _picture(job, outcome)
             progress(done, job.movie.count)

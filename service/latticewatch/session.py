@@ -29,6 +29,7 @@ from latticewatch.schema import (
     TRACK_COLUMNS,
     StoreError,
     check_version,
+    check_whole,
     explained,
 )
 from latticewatch.seal import unsealed
@@ -112,6 +113,21 @@ class Session:
         query = f"SELECT {', '.join(FRAME_COLUMNS)} FROM frames WHERE frame BETWEEN ? AND ?"  # noqa: S608
         return self._maps(FRAME_COLUMNS, query, (first, _LAST if last is None else last))
 
+    def checksums(self, first: int = 0, last: int | None = None) -> dict[int, int]:
+        """Checksums of the frames from `first` to `last`, of those that have one."""
+        query = (
+            "SELECT frame, checksum FROM frames WHERE frame BETWEEN ? AND ? "
+            "AND checksum IS NOT NULL"
+        )
+        span = (first, _LAST if last is None else last)
+        rows = self._added(5, ("frame", "checksum"), query, span)
+        return {row["frame"]: row["checksum"] for row in rows}
+
+    def check_whole(self) -> None:
+        """Raise StoreError unless the pages of the file fit together."""
+        with self._guard:
+            check_whole(self._db, self.path)
+
     def tracks(self) -> list[dict[str, Any]]:
         """Tracks that are closed, as maps."""
         query = f"SELECT {', '.join(TRACK_COLUMNS)} FROM tracks ORDER BY track"  # noqa: S608
@@ -158,6 +174,14 @@ class Session:
         """Return the latest statistics; empty before the first frame."""
         rows = self._all("SELECT data FROM statistics", ())
         return dict(json.loads(rows[0][0])) if rows else {}
+
+    def statistics_frame(self) -> int:
+        """Return the frame that they are of, -1 before the first.
+
+        The service that writes lets frames go without while others wait (`pace`).
+        """
+        rows = self._all("SELECT frame FROM statistics", ())
+        return int(rows[0][0]) if rows else -1
 
     def settings(self) -> list[dict[str, Any]]:
         """Return what the session was written with: `frame` from which it holds, and `data`."""

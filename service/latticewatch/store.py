@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from latticewatch.checksums import frame_checksum
 from latticewatch.client.filelock import FileLock, HeldError
 from latticewatch.client.table import COLUMNS
 from latticewatch.pictures import Picture, chosen, interval
@@ -45,12 +46,17 @@ if TYPE_CHECKING:
     from latticewatch.tracker.update import ClosedTrack, Event
 
 
+#: Pages of the file that SQLite keeps of each stream, KiB; it would take 2,000. The tracker's
+#: state, 430 KiB, is the largest row that a commit writes.
+CACHE_KIB = 512
+
+
 def _insert(table: str, names: Sequence[str]) -> str:
     marks = ", ".join("?" * len(names))
     return f"INSERT INTO {table} ({', '.join(names)}) VALUES ({marks})"  # noqa: S608
 
 
-_INSERT_FRAME = _insert("frames", FRAME_COLUMNS)
+_INSERT_FRAME = _insert("frames", (*FRAME_COLUMNS, "checksum"))
 _INSERT_DEFECT = _insert("defects", ("row", *COLUMNS))
 _INSERT_TRACK = _insert("tracks", TRACK_COLUMNS)
 _INSERT_EVENT = _insert("events", EVENT_COLUMNS)
@@ -118,7 +124,7 @@ class Store(Session):
         self,
         batch: Sequence[FrameResult],
         state: bytes,
-        statistics: Mapping[str, Any],
+        statistics: Mapping[str, Any] | None,
         end: SessionEnd | None = None,
         alert_state: Mapping[str, Any] | None = None,
     ) -> None:
@@ -129,7 +135,8 @@ class Store(Session):
         batch
             Results of consecutive frames; may be empty where there is an `end`.
         state, statistics
-            The tracker's after the last of them.
+            The tracker's after the last of them; statistics that are None leave those that are
+            there.
         end
             The epoch's end, where it follows the batch.
         alert_state
@@ -143,19 +150,30 @@ class Store(Session):
             The batch does not follow on what is committed, or there is nothing to commit.
         """
         rows = [_frame_row(result) for result in batch]
-        data = _json(statistics)
+        data = None if statistics is None else _json(statistics)
+        place = _place(batch, end)
         with self._transaction():
             self._check_order(batch, end)
             self._write(batch, rows)
             self._write_pictures(batch)
             if end is not None:
                 self._write_ends(end.closed, end.events)
-            self._write_checkpoint(_place(batch, end), state, data)
+            self._write_checkpoint(place, state)
+            if data is not None:
+                self._write_statistics(place[2] - 1, data)
             if alert_state is not None:
                 self._db.execute(
                     "INSERT OR REPLACE INTO alert_state (id, data) VALUES (1, ?)",
                     (_json(alert_state),),
                 )
+
+    def tell(self, statistics: Mapping[str, Any]) -> None:
+        """Keep the statistics after the last committed frame, which went without; StoreError."""
+        data = _json(statistics)
+        with self._transaction():
+            place = self.place()
+            if place is not None:
+                self._write_statistics(place[2] - 1, data)
 
     def record_settings(self, settings: Mapping[str, Any]) -> None:
         """Keep the settings that hold from the next frame on, where they are others than before.
@@ -246,18 +264,16 @@ class Store(Session):
             row = {"frame": result.frame, **result.check}
             self._db.execute(_INSERT_CHECK, _values(row, CHECK_COLUMNS))
 
-    def _write_checkpoint(
-        self, place: tuple[int, int, int, bool], state: bytes, statistics: str
-    ) -> None:
+    def _write_checkpoint(self, place: tuple[int, int, int, bool], state: bytes) -> None:
         self._db.execute(
             "INSERT OR REPLACE INTO checkpoint (id, epoch, seq, frame, ended, state) "
             "VALUES (1, ?, ?, ?, ?, ?)",
             (*place, sealed(state)),
         )
-        self._db.execute(
-            "INSERT OR REPLACE INTO statistics (id, frame, data) VALUES (1, ?, ?)",
-            (place[2] - 1, statistics),
-        )
+
+    def _write_statistics(self, frame: int, data: str) -> None:
+        query = "INSERT OR REPLACE INTO statistics (id, frame, data) VALUES (1, ?, ?)"
+        self._db.execute(query, (frame, data))
 
 
 def _connect(path: Path, fsync: Fsync) -> sqlite3.Connection:
@@ -267,6 +283,7 @@ def _connect(path: Path, fsync: Fsync) -> sqlite3.Connection:
         with explained(path):
             fresh = not db.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone()
             db.execute("PRAGMA journal_mode = WAL")
+            db.execute(f"PRAGMA cache_size = {-CACHE_KIB}")
             db.execute(f"PRAGMA synchronous = {FSYNC[fsync]}")
             if fresh:
                 db.executescript(f"BEGIN IMMEDIATE;{SCHEMA}COMMIT;")
@@ -286,7 +303,8 @@ def _frame_row(result: FrameResult) -> tuple[Any, ...]:
     found = 0 if result.table is None else len(result.table)
     numbers = (result.lattice.get(name) for name in LATTICE_COLUMNS)
     head = (result.frame, result.epoch, result.seq, result.time_s, result.status, result.reason)
-    return (*head, found, *(None if number is None else float(number) for number in numbers))
+    row = (*head, found, *(None if number is None else float(number) for number in numbers))
+    return (*row, frame_checksum(dict(zip(FRAME_COLUMNS, row, strict=True)), result.table))
 
 
 def _alert_row(alarm: Alarm) -> tuple[Any, ...]:

@@ -9,7 +9,7 @@ import json
 import logging
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,16 +22,17 @@ from latticewatch.announce import (
     frame_info,
     frame_messages,
     frame_result,
-    refused_result,
     statistics_message,
 )
+from latticewatch.applied import Applied, holes_of
 from latticewatch.calibration import Calibration, history
 from latticewatch.client.messages import DefectTable, Message, Statistics
 from latticewatch.config import Settings
-from latticewatch.deliveries import End, Gap, Refusal
+from latticewatch.deliveries import End
 from latticewatch.detections import FrameInfo
+from latticewatch.pace import OVERDUE_FRAMES, is_estimated, is_told
 from latticewatch.reorder import Position
-from latticewatch.results import FrameResult, SessionEnd, missing_frames, refused_frame
+from latticewatch.results import FrameResult, SessionEnd
 from latticewatch.schema import Fsync, StoreError
 from latticewatch.segmenters import ModelRecord
 from latticewatch.session import SESSION_FILE
@@ -44,11 +45,6 @@ from latticewatch_models.crystal import Crystal
 log = logging.getLogger(__name__)
 
 STATISTICS_FILE = "statistics.json"
-
-#: Frames for which the costly estimates (`tracker.statistics.infer`) are published again: they take
-#: 10 to 20 ms, and ten frames more change them by a fraction of their intervals. At an end they are
-#: made anew.
-KEPT_FRAMES = 10
 
 
 class StreamWriter:
@@ -105,9 +101,8 @@ class StreamWriter:
             self._calibration = Calibration.resumed(self._store, rule or Rule())
             self._watch = Watch.resumed(alerts, self._store.alert_state())
             self._dose_told = False
-            if self.position.ended:
-                # a crash may have come between the commit of an end and the writing of this file
-                self._write_statistics(self._store.statistics())
+            self._told = self._store.statistics_frame()
+            self._catch_up()
         except BaseException:
             self._store.close()
             raise
@@ -137,7 +132,7 @@ class StreamWriter:
         common: dict[str, Any] = {"stream": self.stream, "epoch": position.epoch or 0}
         messages: list[Message] = []
         if data:
-            messages.append(Statistics(**common, frame=position.frame - 1, data=data))
+            messages.append(Statistics(**common, frame=self._store.statistics_frame(), data=data))
         if alert is not None:
             messages.append(alert_message(Alarm(**alert), common))
         return tuple(messages)
@@ -150,8 +145,16 @@ class StreamWriter:
         """Close the store."""
         self._store.close()
 
-    def process(self, steps: Iterable[Step]) -> list[Outcome]:
+    def process(self, steps: Iterable[Step], more: bool = False) -> list[Outcome]:
         """Apply steps in order and commit them; what is returned is on the disk.
+
+        Parameters
+        ----------
+        steps
+            What comes next.
+        more
+            Whether further steps are in hand: statistics may then wait for a later commit, see
+            `pace`.
 
         Raises
         ------
@@ -160,15 +163,26 @@ class StreamWriter:
             be made anew.
         """
         outcomes: list[Outcome] = []
-        pending: list[_Applied] = []
+        pending: list[Applied] = []
         for step in steps:
             pending.append(self._apply(step))
             if isinstance(step, End):
-                outcomes += self._commit(pending)
+                outcomes += self._commit(pending, more)
                 pending = []
-        return outcomes + (self._commit(pending) if pending else [])
+        return outcomes + (self._commit(pending, more) if pending else [])
 
-    def _apply(self, step: Step) -> _Applied:
+    def is_due(self, more: bool) -> bool:
+        """Whether `estimate` should be called before the next steps are processed."""
+        return is_estimated(self._tracker.frame, self._tracker.inferred_at, more)
+
+    def estimate(self) -> None:
+        """Make the costly estimates anew, for the statistics of the next frames.
+
+        Between two commits it delays no frame whose turn has not come.
+        """
+        self._tracker.infer()
+
+    def _apply(self, step: Step) -> Applied:
         before = self._calibration
         if isinstance(step, Analysed):
             self._calibration = before.after(step)
@@ -186,26 +200,26 @@ class StreamWriter:
             was_low=before.standing.low,
         )
 
-    def _track(self, step: Step) -> _Applied:
+    def _track(self, step: Step) -> Applied:
         watch = Stopwatch()
         with watch.stage("track"):
             if isinstance(step, End):
                 update = self._tracker.finish()
                 end = SessionEnd(step.frame, step.epoch, step.seq, update.closed, update.events)
-                return _Applied(step, [], watch.timings_ms, end=end)
+                return Applied(step, [], watch.timings_ms, end=end)
             if isinstance(step, Analysed) and step.detections is not None:
                 update = self._tracker.apply(frame_info(step.arrival), step.detections)
                 result = frame_result(step, step.detections, update)
                 messages = frame_messages(step, result.table or DefectTable.empty())
-                return _Applied(step, [result], watch.timings_ms, messages)
-            return _Applied(step, self._hole(_holes_of(step)), watch.timings_ms)
+                return Applied(step, [result], watch.timings_ms, messages)
+            return Applied(step, self._hole(holes_of(step)), watch.timings_ms)
 
-    def _watched(self, applied: _Applied) -> _Applied:
+    def _watched(self, applied: Applied) -> Applied:
         """Hold the alert rules against each of a step's frames."""
         watch, tracker = Stopwatch(), self._tracker
         with watch.stage("alert"):
             wanted = self._watch.learnt and applied.has_result
-            learnt = tracker.statistics(KEPT_FRAMES) if wanted else None
+            learnt = tracker.statistics(OVERDUE_FRAMES) if wanted else None
             facts = (tracker.newest(), self._calibration.standing, learnt)
             self._watch, results = held(self._watch, applied.step, applied.results, *facts)
         alarms = (alarm for result in results for alarm in result.alerts)
@@ -224,29 +238,36 @@ class StreamWriter:
         update = self._tracker.apply(FrameInfo(last.frame, time_s, (0, 0)), None)
         return [*results[:-1], replace(last, closed=update.closed, events=update.events)]
 
-    def _commit(self, pending: list[_Applied]) -> list[Outcome]:
+    def _commit(self, pending: list[Applied], more: bool) -> list[Outcome]:
         """Write what was applied in one transaction; the statistics are those after the last."""
         last = pending[-1]
+        # a session that is resumed reads the facts about its model from its statistics
+        switched = any(result.model for applied in pending for result in applied.results)
+        more = more and last.end is None and not switched
+        told = is_told(self._tracker.frame, self._told, more)
         watch = Stopwatch()
         with watch.stage("commit"):
             results = [result for applied in pending for result in applied.results]
-            statistics = self._statistics(last)
+            statistics = self._statistics_after(last) if told else None
             self._store.commit(
                 results, self._tracker.save(), statistics, last.end, self._watch.state()
             )
-            if last.end is not None:
+            if last.end is not None and statistics is not None:
                 self._write_statistics(statistics)
         now = time.time()
+        messages = last.messages
+        if statistics is not None:
+            self._told = self._tracker.frame
+            messages = (*messages, statistics_message(last.step, statistics))
         for applied in pending:
             self._say(applied)
-        messages = (*last.messages, statistics_message(last.step, statistics))
         timings = {**last.timings_ms, **watch.timings_ms}
         return [
             *(applied.outcome(now) for applied in pending[:-1]),
             replace(last, messages=messages, timings_ms=timings).outcome(now),
         ]
 
-    def _say(self, applied: _Applied) -> None:
+    def _say(self, applied: Applied) -> None:
         """Log what an operator should know of segmenter and alerts, once, when it is committed."""
         self._say_alerts(applied)
         for result in applied.results:
@@ -270,7 +291,7 @@ class StreamWriter:
         else:
             log.info("stream %s: agreement is back: %s", self.stream, text)
 
-    def _say_alerts(self, applied: _Applied) -> None:
+    def _say_alerts(self, applied: Applied) -> None:
         for alarm in (alarm for result in applied.results for alarm in result.alerts):
             loud = alarm.active and alarm.severity != "info"
             level = logging.WARNING if loud else logging.INFO
@@ -286,16 +307,29 @@ class StreamWriter:
                 "dose_e_per_A2 to Publisher.send", self.stream, " and ".join(map(repr, unknown)),
             )  # fmt: skip
 
-    def _statistics(self, last: _Applied) -> dict[str, Any]:
+    def _catch_up(self) -> None:
+        """Do what a process that was killed between two writes has left undone."""
+        position = self.position
+        if position.ended:
+            # between the commit of an end and the writing of this file
+            self._write_statistics(self._store.statistics())
+        elif self._told < position.frame - 1 and position.epoch is not None:
+            self._store.tell(self._statistics(position.epoch, False, None))
+            self._told = position.frame - 1
+
+    def _statistics_after(self, last: Applied) -> dict[str, Any]:
         epoch = last.step.arrival.epoch if isinstance(last.step, Analysed) else last.step.epoch
-        # between two checks of the segmenter (every tenth frame), which cost as much again
-        due = self._tracker.frame % KEPT_FRAMES == KEPT_FRAMES // 2
-        kept = 0 if due or last.end is not None else KEPT_FRAMES
+        return self._statistics(epoch, last.end is not None, last.learnt)
+
+    def _statistics(
+        self, epoch: int, ended: bool, learnt: Mapping[str, Any] | None
+    ) -> dict[str, Any]:
+        kept = 0 if ended else OVERDUE_FRAMES
         return {
             "stream": self.stream,
             "epoch": epoch,
-            "ended": last.end is not None,
-            **(self._tracker.statistics(kept) if last.learnt is None else last.learnt),
+            "ended": ended,
+            **(self._tracker.statistics(kept) if learnt is None else learnt),
             **self._about,
             **self._calibration.statistics(),
             "alerts": self._watch.summary(),
@@ -311,37 +345,7 @@ class StreamWriter:
             raise StoreError(f"{fresh} cannot be written ({error}): make room") from error
 
 
-@dataclass(frozen=True)
-class _Applied:
-    """A step that the tracker has taken and that is not committed yet."""
-
-    step: Step
-    results: list[FrameResult]
-    timings_ms: dict[str, float]
-    messages: tuple[Message, ...] = ()
-    end: SessionEnd | None = None
-    standing: Standing | None = None
-    was_low: bool = False
-    learnt: Mapping[str, Any] | None = None
-
-    @property
-    def has_result(self) -> bool:
-        """Whether it is an analysed frame that could be used."""
-        return isinstance(self.step, Analysed) and self.step.detections is not None
-
-    def outcome(self, committed_s: float) -> Outcome:
-        """Give what it came to, once it is committed."""
-        model = self.results[-1].model if self.results else None
-        return Outcome(self.step, self.messages, self.timings_ms, self.standing, model, committed_s)
-
-
 def tracker_settings(settings: Settings) -> TrackerSettings:
     """Return the tracker's share of the settings."""
     least = settings.analysis.vacancy_threshold
     return TrackerSettings(**settings.tracker.model_dump(), vacancy_threshold=least)
-
-
-def _holes_of(step: Analysed | Refusal | Gap) -> list[FrameResult]:
-    if isinstance(step, Gap):
-        return list(missing_frames(step))
-    return [refused_frame(step) if isinstance(step, Refusal) else refused_result(step)]

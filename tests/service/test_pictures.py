@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from old_sessions import make_older
 
 from latticewatch.alerting import Alarm
 from latticewatch.client.table import DefectTable
@@ -114,9 +115,7 @@ def test_a_commit_that_fails_leaves_the_pictures_as_they_were(tmp_path):
 def test_a_session_of_version_3_is_read_and_gets_pictures_and_settings(tmp_path):
     with Store.open(tmp_path) as store:
         store.commit([replace(result(0), picture=None)], b"", {})
-        store._db.executescript(
-            "DROP TABLE pictures; DROP TABLE settings; DROP TABLE computed; PRAGMA user_version = 3"
-        )
+        make_older(store, 3)
     with Session.open_read(tmp_path) as session:
         assert (session.pictures(), session.picture(0), session.settings()) == ({}, None, [])
     with Store.open(tmp_path) as store:

@@ -12,6 +12,7 @@ import time
 
 import numpy as np
 import pytest
+from old_sessions import make_older
 
 from latticewatch.alerting import Alarm
 from latticewatch.client.errors import FrameError
@@ -231,10 +232,7 @@ def test_newer_session_is_left_alone(tmp_path):
 def test_a_session_of_version_1_is_read_and_written_on(tmp_path):
     with Store.open(tmp_path) as store:
         store.commit([result(0)], b"one", {})
-        store._db.executescript(
-            "DROP TABLE checks; DROP TABLE models; DROP TABLE alerts; DROP TABLE alert_state;"
-            "DROP TABLE pictures; DROP TABLE settings; DROP TABLE computed; PRAGMA user_version = 1"
-        )
+        make_older(store, 1)
     with Session.open_read(tmp_path) as session:
         assert (session.checks(), session.models(), len(session.frames())) == ([], [], 1)
         assert (session.alerts(), session.last_alert(), session.alert_state()) == ([], None, None)
@@ -249,10 +247,7 @@ def test_a_session_of_version_1_is_read_and_written_on(tmp_path):
 def test_a_session_of_version_2_keeps_its_checks_and_gets_alerts(tmp_path):
     with Store.open(tmp_path) as store:
         store.commit([result(0, check=CHECK)], b"one", {})
-        store._db.executescript(
-            "DROP TABLE alerts; DROP TABLE alert_state; DROP TABLE pictures; DROP TABLE settings;"
-            "DROP TABLE computed; PRAGMA user_version = 2"
-        )
+        make_older(store, 2)
     with Session.open_read(tmp_path) as session:
         assert (len(session.checks()), session.alerts()) == (1, [])
     with Store.open(tmp_path) as store:
@@ -268,7 +263,7 @@ def test_what_frames_were_computed_on_is_committed_with_them(tmp_path):
     then = Computed("cpu", "host", "host", "float32", "cuda:0 failed (unknown error)")
     with Store.open(tmp_path) as store:
         store.commit([result(0)], b"one", {})
-        store._db.executescript("DROP TABLE computed; PRAGMA user_version = 4")
+        make_older(store, 4)
     with Session.open_read(tmp_path) as session:
         assert session.computed() == []
     with Store.open(tmp_path) as store:

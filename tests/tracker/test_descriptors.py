@@ -35,6 +35,11 @@ def test_batches_give_what_incremental_pca_gives():
     np.testing.assert_allclose(basis.components * sign[:, None], oracle.components_, atol=1e-8)
 
 
+def test_a_frame_without_defects_has_none_in_the_basis():
+    basis = update_basis(None, rows(), 4)
+    assert basis.project(np.zeros((0, 8, 5))).scores.shape == (0, 4)
+
+
 def test_one_batch_is_plain_pca_and_the_residual_is_what_it_leaves():
     data = rows(1)
     oracle, basis = PCA(4).fit(data), update_basis(None, data, 4)

@@ -20,6 +20,7 @@ COMMANDS = {
     "watch": "live table of a service's results in the terminal",
     "analyze": "run the same pipeline over a file",
     "report": "a session as one page with figures, tables and methods",
+    "check": "say whether a session holds what was committed",
     "label": "label defects by Fourier filtering, without a model, with a picture of the steps",
     "train": "train the segmenter and export it to ONNX",
     "keys": "make, allow, revoke and check the keys of peers",

@@ -56,8 +56,10 @@ class Following:
         data = answer["statistics"]
         if data and data != self._told:
             self._told = data
-            place = {"epoch": answer["epoch"], "frame": answer["last"]}
-            time_s = 0.0 if row is None or row["time_s"] is None else row["time_s"]
+            frame = answer["statistics_frame"]
+            place = {"epoch": answer["epoch"], "frame": frame}
+            times = {row["frame"]: row["time_s"] for row in answer["frames"]}
+            time_s = times.get(frame) or 0.0
             yield Statistics(stream=self.stream, **place, time_s=time_s, data=data)
 
     def _frame(

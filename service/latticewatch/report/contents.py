@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from latticewatch.checksums import check_rows
 from latticewatch.client.table import DefectTable
 from latticewatch.pictures import Picture
 from latticewatch.report import movement, surroundings, values
@@ -82,11 +83,12 @@ def read_contents(path: Path) -> Contents:
     Raises
     ------
     StoreError
-        No session lies there.
+        No session lies there, or it is damaged.
     ValueError
         It has no analysed frame.
     """
     with Session.open_read(path) as session:
+        check_rows(session)
         statistics, state = session.statistics(), session.state()
         every = session.frames()
         rows = [row for row in every if row["status"] == "ok"]

@@ -6,6 +6,7 @@ and Yang, Int. J. Comput. Vis. 77, 125 (2008)).
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -55,7 +56,7 @@ class Basis:
 
     def project(self, patches: np.ndarray) -> Projected:
         """Patches (n, p) or (n, rows, columns) in the basis, to the accuracy of their own type."""
-        rows = patches.reshape(len(patches), -1)
+        rows = patches.reshape(len(patches), math.prod(patches.shape[1:]))
         # One product in the patches' own type: to widen or centre them costs more than all the
         # rest, and what their type leaves out lies a thousand times below any noise.
         axes, offset = self._axes

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields, is_dataclass
 from typing import Any
 
 import numpy as np
@@ -153,14 +153,21 @@ def fresh(settings: TrackerSettings, crystal: Crystal) -> Memory:
 
 def to_state(memory: Memory, settings: TrackerSettings, crystal: Crystal) -> dict[str, Any]:
     """Nested dicts for the codec, with what the state belongs to."""
-    body = asdict(memory)
-    body["classifier"], body["sites"] = memory.classifier.state(), memory.sites.state()
+    own = {"classifier": memory.classifier.state(), "sites": memory.sites.state()}
+    body = {**vars(memory), **own}
     return {
         "version": VERSION,
         "crystal": crystal.name,
         "settings": asdict(settings),
-        "memory": body,
+        "memory": {name: _plain(value) for name, value in body.items()},
     }
+
+
+def _plain(value: Any) -> Any:
+    """Give dataclasses as dicts; unlike `asdict` it copies no array, the codec's packing does."""
+    if not is_dataclass(value):
+        return value
+    return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
 
 
 def from_state(state: dict[str, Any], settings: TrackerSettings, crystal: Crystal) -> Memory:

@@ -98,11 +98,22 @@ class Tracker:
         What `statistics.infer` estimates costs more than all the rest together; it may be that of
         up to `kept` frames ago, and ``inferred_at_frame`` says which.
         """
-        frame, inferred = self._inferred or (-1, {})
-        if self._inferred is None or not 0 <= self.frame - frame < kept:
-            inferred, frame = infer(self._memory, self.settings, self.crystal), self.frame
-            self._inferred = frame, inferred
+        if self._inferred is None or not 0 <= self.frame - self._inferred[0] < kept:
+            inferred = self.infer()
+        else:
+            inferred = self._inferred[1]
         return statistics(self._memory, self.settings, self.crystal, self._readings(), inferred)
+
+    @property
+    def inferred_at(self) -> int:
+        """Frame that the costly estimates are of; -1 before they were made."""
+        return -1 if self._inferred is None else self._inferred[0]
+
+    def infer(self) -> dict[str, object]:
+        """Make the costly estimates of `statistics`, for it to find in the next frames."""
+        inferred = infer(self._memory, self.settings, self.crystal)
+        self._inferred = self.frame, inferred
+        return inferred
 
     def newest(self) -> dict[str, object]:
         """Density, fractions and counts of the last frame alone; empty before the first."""
