@@ -6,7 +6,6 @@ The live service and ``latticewatch analyze`` both go through here, which is why
 from __future__ import annotations
 
 import json
-import logging
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
@@ -30,19 +29,18 @@ from latticewatch.client.messages import DefectTable, Message, Statistics
 from latticewatch.config import Settings
 from latticewatch.deliveries import End
 from latticewatch.detections import FrameInfo
+from latticewatch.operator_log import OperatorLog
 from latticewatch.pace import OVERDUE_FRAMES, is_estimated, is_told
 from latticewatch.reorder import Position
 from latticewatch.results import FrameResult, SessionEnd
 from latticewatch.schema import Fsync, StoreError
 from latticewatch.segmenters import ModelRecord
 from latticewatch.session import SESSION_FILE
-from latticewatch.standing import Rule, Standing, describe
+from latticewatch.standing import Rule, Standing
 from latticewatch.steps import Analysed, Outcome, Step
 from latticewatch.store import Store
 from latticewatch.tracker import Tracker, TrackerSettings
 from latticewatch_models.crystal import Crystal
-
-log = logging.getLogger(__name__)
 
 STATISTICS_FILE = "statistics.json"
 
@@ -100,7 +98,7 @@ class StreamWriter:
             )
             self._calibration = Calibration.resumed(self._store, rule or Rule())
             self._watch = Watch.resumed(alerts, self._store.alert_state())
-            self._dose_told = False
+            self._log = OperatorLog(stream, self._calibration.rule.limit)
             self._told = self._store.statistics_frame()
             self._catch_up()
         except BaseException:
@@ -260,52 +258,13 @@ class StreamWriter:
             self._told = self._tracker.frame
             messages = (*messages, statistics_message(last.step, statistics))
         for applied in pending:
-            self._say(applied)
+            unknown = self._watch.unknown() if applied.has_result else []
+            self._log.say(applied, unknown)
         timings = {**last.timings_ms, **watch.timings_ms}
         return [
             *(applied.outcome(now) for applied in pending[:-1]),
             replace(last, messages=messages, timings_ms=timings).outcome(now),
         ]
-
-    def _say(self, applied: Applied) -> None:
-        """Log what an operator should know of segmenter and alerts, once, when it is committed."""
-        self._say_alerts(applied)
-        for result in applied.results:
-            if result.model is not None:
-                why = f"{result.model.origin} model {result.model.digest[:12]}"
-                text = "stream %s: from frame %d on the %s: %s"
-                log.info(text, self.stream, result.frame, why, result.model.reason)
-            if result.computed is not None:
-                text = "stream %s: from frame %d on %s: %s"
-                on = result.computed
-                log.info(text, self.stream, result.frame, on, on.reason)
-        standing = applied.standing
-        if standing is None or standing.low == applied.was_low:
-            return
-        text = describe(standing.estimate, self._calibration.rule.limit)
-        if standing.low:
-            log.warning(
-                "stream %s: %s; see whether specimen, magnification or focus have changed, or "
-                "train a segmenter on these frames (serve --self-train)", self.stream, text,
-            )  # fmt: skip
-        else:
-            log.info("stream %s: agreement is back: %s", self.stream, text)
-
-    def _say_alerts(self, applied: Applied) -> None:
-        for alarm in (alarm for result in applied.results for alarm in result.alerts):
-            loud = alarm.active and alarm.severity != "info"
-            level = logging.WARNING if loud else logging.INFO
-            said = f"alert {alarm.rule!r}" + ("" if alarm.active else " is over")
-            log.log(
-                level, "stream %s: %s: frame %d: %s", self.stream, said, alarm.frame, alarm.text
-            )
-        unknown = self._watch.unknown() if applied.has_result else []
-        if unknown and not self._dose_told:
-            self._dose_told = True
-            log.warning(
-                "stream %s: frames do not tell their dose, so that %s cannot come true: give "
-                "dose_e_per_A2 to Publisher.send", self.stream, " and ".join(map(repr, unknown)),
-            )  # fmt: skip
 
     def _catch_up(self) -> None:
         """Do what a process that was killed between two writes has left undone."""
