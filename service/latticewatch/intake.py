@@ -24,8 +24,9 @@ from latticewatch.reorder import (
     Verdict,
 )
 
-#: Rejections that are remembered so that a resend gets the same answer.
-KEPT_REJECTIONS = 1024
+#: Rejections that are remembered so that a resend gets the same answer: four times what a source
+#: may have on the wire. Each takes 0.5 kB, in each of 16 streams.
+KEPT_REJECTIONS = 256
 
 Pixels = tuple[FrameHeader, np.ndarray, float]
 

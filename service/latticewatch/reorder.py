@@ -7,6 +7,8 @@ from collections import OrderedDict
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
+from latticewatch.gaps import Gaps
+
 T = TypeVar("T")
 
 #: Later frames that wait before a missing one is given up. TCP keeps order, so only a resend over a
@@ -17,7 +19,7 @@ WINDOW = 8
 #: second.
 MAX_JUMP = 86_400
 
-#: Closed epochs and gaps that are remembered, to tell a late resend from a new frame.
+#: Closed epochs that are remembered, to tell a late resend from a new frame.
 REMEMBERED = 1024
 
 
@@ -118,7 +120,7 @@ class ReorderBuffer(Generic[T]):
         self._ended = start.ended
         self._end_committed = start.ended
         self._waiting: dict[int, T] = {}
-        self._missing = list(start.missing)
+        self._missing = Gaps(start.missing)
         self._closed: OrderedDict[int, int] = OrderedDict(start.closed)
         self._uncommitted: OrderedDict[int, int] = OrderedDict()  # closed, not yet all committed
 
@@ -146,7 +148,7 @@ class ReorderBuffer(Generic[T]):
 
     def judge(self, epoch: int, seq: int) -> Verdict:
         """Say what `push` would make of a frame, without taking it."""
-        if any(epoch == its and seq in gap for its, gap in self._missing):
+        if (epoch, seq) in self._missing:
             return Verdict.LATE
         if epoch in self._closed:
             known = self._closed[epoch]
@@ -260,8 +262,7 @@ class ReorderBuffer(Generic[T]):
             return []
         assert self._epoch is not None  # noqa: S101 - _turn_to has set it
         gap = Missing(self._frame, self._epoch, self._next, count)
-        self._missing.append((self._epoch, range(self._next, seq)))
-        del self._missing[:-REMEMBERED]
+        self._missing.add(self._epoch, range(self._next, seq))
         self._next = seq
         self._frame += count
         return [gap]

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from latticewatch.client.table import COLUMN_TYPES, COLUMNS, DefectTable
+from latticewatch.gaps import KEPT_GAPS
 from latticewatch.pictures import Picture
 from latticewatch.reorder import REMEMBERED, Position
 from latticewatch.schema import (
@@ -237,7 +238,7 @@ class Session:
             "ORDER BY frame DESC LIMIT ?",
             (REMEMBERED,),
         )
-        ranges = tuple(_ranges(missing))[-REMEMBERED:]
+        ranges = tuple(_ranges(missing))[-KEPT_GAPS:]
         newest_last = (tuple(reversed(closed)), tuple(reversed(rejected)))
         return Position(epoch, seq, frame, ranges, ended, *newest_last)
 

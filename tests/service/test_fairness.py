@@ -133,11 +133,11 @@ def test_a_stream_with_a_backlog_does_not_starve_one_on_the_same_gpu(
                     stream, tmp_path / stream, TrackerSettings(), crystal_named("WS2"),
                     fsync="never",
                 )  # fmt: skip
-                pipelines[stream] = StreamPipeline(writer, models, workers, note, backlog, 64)
+                pipelines[stream] = StreamPipeline(writer, models, workers, note, 64)
             running = [asyncio.create_task(pipeline.run()) for pipeline in pipelines.values()]
             for stream, count in counts.items():
                 for number in range(count):
-                    await pipelines[stream].put(arrival(stream, number, image))
+                    pipelines[stream].put(arrival(stream, number, image))
             for order in orders.values():
                 order.gate.set()
             await asyncio.wait_for(over.wait(), WAIT_S)
