@@ -16,7 +16,7 @@ import zmq
 
 from latticewatch.client.checks import STREAM_PATTERN
 from latticewatch.client.messages import KINDS, Health, Message, encode
-from latticewatch.client.newest import MAX_REQUEST_BYTES
+from latticewatch.client.newest import MAX_REQUEST_BYTES, read_request
 from latticewatch.client.overlays import Overlay
 from latticewatch.conflating import Askers
 from latticewatch.port import Port
@@ -119,22 +119,39 @@ class Publishing(Port):
                 continue
             if not ready:
                 continue
-            request, *more = await self._socket.recv_multipart()
-            if not more:  # an XSUB socket can send anything
-                await self._take(request[:1], request[1:])
+            for prefix in self._taken():
+                if read_request(prefix):
+                    await self._answer(self._latest, snapshot=True)
+                else:
+                    await self._greet(prefix)
 
-    async def _take(self, wish: bytes, prefix: bytes) -> None:
-        """Take a subscription or its end; ZeroMQ keeps every one that it is told to take."""
-        if wish == bytes([_SUBSCRIBE]):
-            if self._askers.ask(prefix):
-                self._socket.set(zmq.SUBSCRIBE, prefix)
-                await self._answer(self._latest, snapshot=True)
-            elif _possible(prefix):
-                self._set(zmq.SUBSCRIBE, prefix)
-                await self._greet(prefix)
-        elif wish == bytes([_UNSUBSCRIBE]):
+    def _taken(self) -> list[bytes]:
+        """Take one request, if there is one; give the subscription that was granted.
+
+        ZeroMQ grants a subscription to the peer whose request was read last, which it forgets when
+        another peer goes meanwhile: the subscription would be lost. It learns of that in
+        whatever asks for the socket's events, as the event loop does; so nothing may come between
+        the reading and the granting.
+        """
+        socket: zmq.Socket[bytes] = zmq.Socket.shadow(self._socket)
+        try:
+            request, *more = socket.recv_multipart(zmq.NOBLOCK)
+        except zmq.Again:
+            return []
+        wish, prefix = request[:1], request[1:]
+        if more:  # an XSUB socket can send anything
+            return []
+        if wish == bytes([_UNSUBSCRIBE]):
             self._askers.withdraw(prefix)
             self._set(zmq.UNSUBSCRIBE, prefix)
+        elif wish == bytes([_SUBSCRIBE]):
+            if self._askers.ask(prefix):
+                socket.set(zmq.SUBSCRIBE, prefix)
+                return [prefix]
+            if _possible(prefix):
+                self._set(zmq.SUBSCRIBE, prefix)
+                return [prefix]
+        return []
 
     def _set(self, option: zmq.SocketOption, prefix: bytes) -> None:
         # who wants everything wants the topics, not what others have asked for

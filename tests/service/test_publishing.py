@@ -92,6 +92,36 @@ def test_an_update_sent_while_a_subscription_waits_does_not_come_before_the_snap
     asyncio.run(scene())
 
 
+def test_a_subscription_is_taken_while_another_peer_goes(monkeypatch):
+    """ZeroMQ forgets whose request was read last when it hears that another connection ended."""
+    read = zmq.Socket.recv_multipart
+
+    async def scene():
+        async with Publishing("tcp://127.0.0.1:*") as port:
+            socket = zmq.Socket.shadow(port._socket)
+            ends = socket.get_monitor_socket(zmq.EVENT_DISCONNECTED)
+            one = Subscriber(port.endpoint, topics=("health",))
+            assert await port._socket.poll(1000 * WAIT_S)
+            assert port._taken() == [b"health"]
+
+            def read_as_it_goes(*arguments):
+                parts = read(*arguments)
+                one.close()
+                assert ends.poll(1000 * WAIT_S)
+                return parts
+
+            with Subscriber(port.endpoint, topics=("health",)) as other:
+                assert await port._socket.poll(1000 * WAIT_S)
+                monkeypatch.setattr(zmq.Socket, "recv_multipart", read_as_it_goes)
+                assert port._taken() == [b"health"]
+                monkeypatch.undo()
+                await port.publish(Health(state="ok", values={}))
+                assert (await receive(other)).kind == "health"
+            socket.disable_monitor()
+
+    asyncio.run(scene())
+
+
 def test_subscriber_that_is_there_already_drops_the_snapshot():
     async def scene():
         async with running(Publishing("tcp://127.0.0.1:*")) as port:
