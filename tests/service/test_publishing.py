@@ -12,7 +12,15 @@ import pytest
 import zmq
 
 from latticewatch.binding import BindingError
-from latticewatch.client import Defects, Overlay, QueryClient, QueryError, Statistics, Subscriber
+from latticewatch.client import (
+    Defects,
+    Overlay,
+    QueryClient,
+    QueryError,
+    Statistics,
+    Subscriber,
+    subscriber,
+)
 from latticewatch.client.messages import COLUMN_TYPES, DefectTable, Health, encode
 from latticewatch.conflating import MOST_REQUESTS, Askers
 from latticewatch.publishing import Publishing
@@ -118,6 +126,26 @@ def test_a_subscription_is_taken_while_another_peer_goes(monkeypatch):
                 await port.publish(Health(state="ok", values={}))
                 assert (await receive(other)).kind == "health"
             socket.disable_monitor()
+
+    asyncio.run(scene())
+
+
+def test_a_lost_subscription_is_made_anew_after_a_silence(monkeypatch):
+    """ZeroMQ takes one peer's for another's where a third sends what is no subscription."""
+    monkeypatch.setattr(subscriber, "RENEW_S", 0.2)
+
+    async def scene():
+        async with Publishing("tcp://127.0.0.1:*") as port:
+            await port.publish(Health(state="ok", values={}))
+            await port.publish(overlay())
+            with Subscriber(port.endpoint, topics=("health", "overlay")) as other:
+                waiting = asyncio.create_task(receive(other))
+                for _ in ("health", "latest/..."):
+                    assert await port._socket.poll(1000 * WAIT_S)
+                    await port._socket.recv_multipart()  # and nothing is granted
+                async with answering(port):
+                    kinds = {(await waiting).kind, (await receive(other)).kind}
+                assert kinds == {"health", "overlay"}
 
     asyncio.run(scene())
 

@@ -71,6 +71,11 @@ class Newest:
         if self._count > 1:
             socket.unsubscribe(before)
 
+    def renew(self, socket: zmq.Socket[bytes]) -> None:
+        """Ask anew: the last request may be lost."""
+        self._open = False
+        self.ask(socket)
+
     def opened(self, parts: Sequence[bytes]) -> Sequence[bytes]:
         """Give an answer as if it had come on the overlay's own topic; anything else as it is."""
         if not parts[0].startswith(PREFIX):

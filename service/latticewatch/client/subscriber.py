@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -40,6 +41,10 @@ RECEIVE_AHEAD = 1000
 #: `Subscriber.follow` asks the store this often, seconds, when nothing is published: the message
 #: that told of the last frame may have been lost.
 LOOK_AGAIN_S = 2.0
+
+#: Seconds of silence after which everything is subscribed to anew. ZeroMQ may take one peer's
+#: subscription for another's, where a third sends the service what is none.
+RENEW_S = 10.0
 
 
 class Subscriber:
@@ -108,11 +113,14 @@ class Subscriber:
         one_by_one = overlays == "newest" and Overlay.kind in topics
         self._newest = Newest(wanted) if one_by_one else None
         self._rows: dict[str, tuple[int, int]] = {}  # run and frame of the newest rows, by stream
-        for topic in topics:
-            if topic == Overlay.kind and one_by_one:
-                continue
-            prefix = topic if topic == Health.kind else f"{topic}/{wanted}"
-            self._socket.subscribe(prefix.encode())
+        self._prefixes = [
+            (topic if topic == Health.kind else f"{topic}/{wanted}").encode()
+            for topic in topics
+            if not (topic == Overlay.kind and one_by_one)
+        ]
+        for prefix in self._prefixes:
+            self._socket.subscribe(prefix)
+        self._heard = time.monotonic()
         try:
             connect(self._socket, endpoint)
         except ValueError:
@@ -143,8 +151,7 @@ class Subscriber:
         while True:
             if self._newest is not None:
                 self._newest.ask(self._socket)
-            left = None if until is None else max(0, round(1000 * (until - time.monotonic())))
-            if not self._socket.poll(left):
+            if not self._arrived(until):
                 raise TimeoutError(f"no message in {timeout:g} s: is the service running?")
             try:
                 message = decode(self._taken())
@@ -218,6 +225,27 @@ class Subscriber:
             with contextlib.suppress(zmq.Again):
                 while True:
                     self._taken(zmq.NOBLOCK)
+
+    def _arrived(self, until: float | None) -> bool:
+        """Wait for a message, and in long silence for the answer to new subscriptions."""
+        while True:
+            due = self._heard + RENEW_S
+            end = due if until is None else min(due, until)
+            if self._socket.poll(max(0, math.ceil(1000 * (end - time.monotonic())))):
+                self._heard = time.monotonic()
+                return True
+            if time.monotonic() >= due:
+                self._renew()
+            elif until is not None and time.monotonic() >= until:
+                return False
+
+    def _renew(self) -> None:
+        for prefix in self._prefixes:
+            self._socket.unsubscribe(prefix)
+            self._socket.subscribe(prefix)
+        if self._newest is not None:
+            self._newest.renew(self._socket)
+        self._heard = time.monotonic()
 
     def _taken(self, flags: int = 0) -> Sequence[bytes]:
         parts = self._socket.recv_multipart(flags)
