@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from latticewatch.analysis import Analyser
-from latticewatch.placement import Placement
+from latticewatch.devices.placement import Placement
 from latticewatch_models.crystal import CRYSTALS
 from latticewatch_models.microscope import Microscope
 from latticewatch_models.runtime import Segmenter

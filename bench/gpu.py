@@ -19,8 +19,8 @@ import stream
 from accelerated import batches, floors, whole
 
 from latticewatch.analysis import Analyser
+from latticewatch.devices.placement import Placement
 from latticewatch.doctor import software
-from latticewatch.placement import Placement
 from latticewatch_kernels.arrays import cupy_trouble, device
 from latticewatch_models.crystal import CRYSTALS
 from latticewatch_models.devices import cuda_report

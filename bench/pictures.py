@@ -20,11 +20,11 @@ import numpy as np
 from latticewatch.benchmark import simulated_frames
 from latticewatch.client.frames import encode_frame, frame_array, parse_header
 from latticewatch.config import Settings
-from latticewatch.deliveries import Arrival
 from latticewatch.opening import analyser_for
 from latticewatch.pipeline import analyse
+from latticewatch.receiving.deliveries import Arrival
 from latticewatch.steps import Analysed
-from latticewatch.store import Store
+from latticewatch.storage.store import Store
 from latticewatch.tracker import TrackerSettings
 from latticewatch.writer import StreamWriter
 from latticewatch_models.crystal import crystal_named

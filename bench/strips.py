@@ -17,8 +17,8 @@ from scipy.spatial import cKDTree
 from latticewatch.benchmark import simulated_frames
 from latticewatch.client.frames import FrameHeader
 from latticewatch.config import load_settings
-from latticewatch.deliveries import Part
 from latticewatch.opening import analyser_for, strip_reader
+from latticewatch.receiving.deliveries import Part
 from latticewatch.strip_reader import Reader
 from latticewatch.strips import Progress, Strip
 from latticewatch_models.runtime import Segmenter

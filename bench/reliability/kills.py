@@ -128,7 +128,7 @@ def _finished(roles: dict[str, Role], folder: Path) -> Outcome:
 
 def check_seen(seen: Path, session: Path) -> None:
     """Raise AssertionError unless the subscriber has seen each frame once, as the store has it."""
-    from latticewatch.session import Session
+    from latticewatch.storage.session import Session
     from reliability.watcher import lines_of
 
     with Session.open_read(session) as stored:

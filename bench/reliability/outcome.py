@@ -6,7 +6,7 @@ import hashlib
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from latticewatch.session import Session
+from latticewatch.storage.session import Session
 from latticewatch.writer import STATISTICS_FILE
 
 

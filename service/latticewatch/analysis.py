@@ -14,9 +14,9 @@ import numpy as np
 from scipy.ndimage import distance_transform_edt
 
 from latticewatch.agreement import DOUBTFUL_MARK, Counts, agreement
-from latticewatch.computed import Computed
 from latticewatch.detections import PATCH_SIZE, PATCH_SPAN, Detections
-from latticewatch.placement import Placement
+from latticewatch.devices.computed import Computed
+from latticewatch.devices.placement import Placement
 from latticewatch.vacancies import (
     SUBLATTICE,
     Vacancies,

@@ -17,8 +17,8 @@ from latticewatch.client.messages import (
     Overlay,
     Statistics,
 )
-from latticewatch.deliveries import Arrival, Gap
 from latticewatch.detections import Detections, FrameInfo
+from latticewatch.receiving.deliveries import Arrival, Gap
 from latticewatch.results import FrameResult
 from latticewatch.steps import Analysed, Outcome, Step
 from latticewatch.tracker import Update

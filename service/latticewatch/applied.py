@@ -8,7 +8,7 @@ from typing import Any
 
 from latticewatch.announce import refused_result
 from latticewatch.client.messages import Message
-from latticewatch.deliveries import Gap, Refusal
+from latticewatch.receiving.deliveries import Gap, Refusal
 from latticewatch.results import FrameResult, SessionEnd, missing_frames, refused_frame
 from latticewatch.standing import Standing
 from latticewatch.steps import Analysed, Outcome, Step

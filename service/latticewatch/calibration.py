@@ -11,11 +11,11 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from latticewatch.agreement import Counts
-from latticewatch.computed import Computed
+from latticewatch.devices.computed import Computed
 from latticewatch.segmenters import ModelRecord
-from latticewatch.session import Session
 from latticewatch.standing import Check, Rule, Standing
 from latticewatch.steps import Analysed
+from latticewatch.storage.session import Session
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from latticewatch import __version__
-from latticewatch.computed import HOST
-from latticewatch.lane import candidates, is_gpu
-from latticewatch.placement import gpu_for
+from latticewatch.devices.computed import HOST
+from latticewatch.devices.lane import candidates, is_gpu
+from latticewatch.devices.placement import gpu_for
 from latticewatch_kernels.arrays import cupy_trouble
 from latticewatch_models.devices import CudaReport, Device, DeviceError, cuda_report
 from latticewatch_models.runtime import ModelError, PassedOver, ProviderError, Segmenter

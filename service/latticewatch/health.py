@@ -7,7 +7,7 @@ from typing import Any
 
 from latticewatch import __version__
 from latticewatch.client.messages import Health
-from latticewatch.ingest import IngestCounters
+from latticewatch.receiving.ingest import IngestCounters
 from latticewatch.standing import Standing, describe
 from latticewatch_models.runtime import Fall
 

@@ -30,8 +30,8 @@ from latticewatch.agreement import Counts
 from latticewatch.alerting import Watch
 from latticewatch.binding import check_binding
 from latticewatch.client.messages import Alert, DefectTable
-from latticewatch.ingest import IngestCounters
 from latticewatch.port import PortError
+from latticewatch.receiving.ingest import IngestCounters
 from latticewatch.standing import Standing
 
 # a second series beside each counter that nobody queries

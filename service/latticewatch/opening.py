@@ -7,9 +7,9 @@ from typing import Any
 
 from latticewatch.analysis import Analyser
 from latticewatch.config import AnalysisSettings, Settings
-from latticewatch.placement import Placement
+from latticewatch.devices.placement import Placement
+from latticewatch.devices.seats import Seat
 from latticewatch.recipe import recipe
-from latticewatch.seats import Seat
 from latticewatch.segmenters import Analysis, ModelInUse, resumed
 from latticewatch.strip_reader import Reader
 from latticewatch.writer import StreamWriter, tracker_settings

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from latticewatch.client.overlays import PartialOverlay
-from latticewatch.deliveries import Part
+from latticewatch.receiving.deliveries import Part
 from latticewatch.strip_reader import Reader
 from latticewatch.strips import Pace, Progress
 

@@ -13,13 +13,13 @@ from dataclasses import replace
 import numpy as np
 
 from latticewatch.client.errors import FrameError
-from latticewatch.deliveries import Arrival, Delivery
 from latticewatch.detections import Detections
 from latticewatch.fairness import Workers
-from latticewatch.pictures import Picture, picture_of
 from latticewatch.preview import block_of, preview
+from latticewatch.receiving.deliveries import Arrival, Delivery
 from latticewatch.segmenters import ModelInUse, ModelRecord
 from latticewatch.steps import Analysed, Outcome, Step
+from latticewatch.storage.pictures import Picture, picture_of
 from latticewatch.writer import StreamWriter
 from latticewatch_kernels.lattice import FrameFaultError
 

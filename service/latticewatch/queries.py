@@ -13,9 +13,9 @@ from latticewatch.client import checks
 from latticewatch.client.errors import FrameError, MessageError
 from latticewatch.client.wire import pack, unpack
 from latticewatch.port import Port
-from latticewatch.schema import StoreError
 from latticewatch.security import Admission
-from latticewatch.session import SESSION_FILE, Session
+from latticewatch.storage.schema import StoreError
+from latticewatch.storage.session import SESSION_FILE, Session
 
 #: A query is a handful of fields.
 MAX_QUERY_BYTES = 64 * 1024

@@ -10,8 +10,8 @@ from typing import Any
 
 from latticewatch.alerting import AlertRule
 from latticewatch.config import Settings
+from latticewatch.devices.placement import Placement
 from latticewatch.doctor import software
-from latticewatch.placement import Placement
 from latticewatch.segmenters import Model
 from latticewatch.writer import tracker_settings
 from latticewatch_models.crystal import crystal_named

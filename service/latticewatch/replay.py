@@ -16,13 +16,13 @@ from latticewatch.client.errors import FrameError
 from latticewatch.client.frames import encode_frame, frame_array, parse_header
 from latticewatch.client.messages import Defects, Statistics
 from latticewatch.config import Settings
-from latticewatch.deliveries import Arrival, End, Refusal
-from latticewatch.lanes import Lanes
+from latticewatch.devices.lanes import Lanes
+from latticewatch.devices.seats import Seat
 from latticewatch.opening import analyser_for
 from latticewatch.picture import save_overlay
 from latticewatch.pipeline import analyse
+from latticewatch.receiving.deliveries import Arrival, End, Refusal
 from latticewatch.recipe import recipe
-from latticewatch.seats import Seat
 from latticewatch.segmenters import ModelInUse
 from latticewatch.sources import Movie
 from latticewatch.steps import Analysed, Outcome

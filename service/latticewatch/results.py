@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from latticewatch.client.table import DefectTable
-from latticewatch.computed import Computed
-from latticewatch.deliveries import Gap, Refusal
-from latticewatch.pictures import Picture
+from latticewatch.devices.computed import Computed
+from latticewatch.receiving.deliveries import Gap, Refusal
+from latticewatch.storage.pictures import Picture
 
 if TYPE_CHECKING:
     from latticewatch.alerting.reading import Alarm

@@ -14,8 +14,8 @@ import numpy as np
 from latticewatch.about import model_facts
 from latticewatch.analysis import Analyser
 from latticewatch.detections import Detections
-from latticewatch.schema import StoreError
 from latticewatch.standing import Rule
+from latticewatch.storage.schema import StoreError
 from latticewatch_models.runtime import ModelError, Segmenter
 
 #: Folder of a stream's self-trained models, in the stream's own.

@@ -18,9 +18,9 @@ from typing import Any, TypeVar
 import numpy as np
 
 from latticewatch.config import CalibrationSettings
+from latticewatch.devices.placement import Placement
 from latticewatch.judging import Verdict, judge
 from latticewatch.metrics import Metrics
-from latticewatch.placement import Placement
 from latticewatch.recent import RecentFrame, RecentFrames
 from latticewatch.segmenters import SELF_TRAINED, Model, ModelInUse, keep
 from latticewatch.standing import Standing

@@ -20,25 +20,25 @@ from latticewatch.analysis import Stopwatch
 from latticewatch.announce import timed
 from latticewatch.client.messages import Alert, Defects, PartialOverlay
 from latticewatch.config import Settings
-from latticewatch.deliveries import Delivery, End, Refusal, StreamUnavailableError
+from latticewatch.devices.lane import Machine
+from latticewatch.devices.lanes import Lanes, Told
+from latticewatch.devices.seats import Seat
 from latticewatch.fairness import DeviceWorkers
 from latticewatch.health import disagreeing, health
-from latticewatch.ingest import Ingest
-from latticewatch.lane import Machine
-from latticewatch.lanes import Lanes, Told
 from latticewatch.metrics import Metrics
 from latticewatch.opening import open_stream, strip_reader
 from latticewatch.partials import Partials
 from latticewatch.pipeline import StreamPipeline
 from latticewatch.publishing import Publishing
 from latticewatch.queries import Queries, store_handlers
-from latticewatch.reorder import Position
-from latticewatch.schema import StoreError
-from latticewatch.seats import Seat
+from latticewatch.receiving.deliveries import Delivery, End, Refusal, StreamUnavailableError
+from latticewatch.receiving.ingest import Ingest
+from latticewatch.receiving.reorder import Position
 from latticewatch.security import Admission, Keyring
 from latticewatch.self_training import SelfTraining
 from latticewatch.standing import Standing
 from latticewatch.steps import Analysed, Outcome
+from latticewatch.storage.schema import StoreError
 from latticewatch.threads import blas_threads
 from latticewatch.training_process import Trainer, check_trainable, latticewatch_train
 from latticewatch.waiting import Waiting

@@ -8,11 +8,11 @@ import numpy as np
 
 from latticewatch.client.errors import FrameError
 from latticewatch.client.messages import Message
-from latticewatch.deliveries import Arrival, End, Gap, Refusal
 from latticewatch.detections import Detections
-from latticewatch.pictures import Picture
+from latticewatch.receiving.deliveries import Arrival, End, Gap, Refusal
 from latticewatch.segmenters import ModelRecord
 from latticewatch.standing import Standing
+from latticewatch.storage.pictures import Picture
 
 
 @dataclass(frozen=True)

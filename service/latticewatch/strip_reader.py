@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from latticewatch.client.overlays import PartialOverlay
-from latticewatch.deliveries import Part
 from latticewatch.detections import FrameInfo
 from latticewatch.preview import preview
+from latticewatch.receiving.deliveries import Part
 from latticewatch.segmenters import Analysis
 from latticewatch.strips import Progress, Strip
 from latticewatch.tracker import Tracker, TrackerSettings

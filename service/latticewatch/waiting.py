@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from latticewatch.deliveries import StreamUnavailableError
+from latticewatch.receiving.deliveries import StreamUnavailableError
 
 #: After a commit that failed, the file is left alone for so long, seconds: a source sends some 16
 #: frames again at once, and each would open the file anew.

@@ -27,18 +27,18 @@ from latticewatch.applied import Applied, holes_of
 from latticewatch.calibration import Calibration, history
 from latticewatch.client.messages import DefectTable, Message, Statistics
 from latticewatch.config import Settings
-from latticewatch.deliveries import End
 from latticewatch.detections import FrameInfo
 from latticewatch.operator_log import OperatorLog
 from latticewatch.pace import OVERDUE_FRAMES, is_estimated, is_told
-from latticewatch.reorder import Position
+from latticewatch.receiving.deliveries import End
+from latticewatch.receiving.reorder import Position
 from latticewatch.results import FrameResult, SessionEnd
-from latticewatch.schema import Fsync, StoreError
 from latticewatch.segmenters import ModelRecord
-from latticewatch.session import SESSION_FILE
 from latticewatch.standing import Rule, Standing
 from latticewatch.steps import Analysed, Outcome, Step
-from latticewatch.store import Store
+from latticewatch.storage.schema import Fsync, StoreError
+from latticewatch.storage.session import SESSION_FILE
+from latticewatch.storage.store import Store
 from latticewatch.tracker import Tracker, TrackerSettings
 from latticewatch_models.crystal import Crystal
 

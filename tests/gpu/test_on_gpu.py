@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from latticewatch.analysis import Analyser, deviation_patches
-from latticewatch.placement import Placement
+from latticewatch.devices.placement import Placement
 from latticewatch_kernels.arrays import device, to_host, upload
 from latticewatch_kernels.conditioning import condition
 from latticewatch_kernels.deviations import site_deviations

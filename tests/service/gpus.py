@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from latticewatch.config import Settings
-from latticewatch.lane import Lane, Machine
-from latticewatch.placement import Placement
+from latticewatch.devices.lane import Lane, Machine
+from latticewatch.devices.placement import Placement
 from latticewatch_kernels.arrays import array_module, on_device, to_host
 from latticewatch_models.devices import CudaDevice, CudaReport, Device
 from latticewatch_models.runtime import Fall, Segmenter

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from latticewatch.schema import SCHEMA_VERSION
-from latticewatch.store import Store
+from latticewatch.storage.schema import SCHEMA_VERSION
+from latticewatch.storage.store import Store
 
 #: What undoes each version's additions.
 DROPPED = {

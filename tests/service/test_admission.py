@@ -19,10 +19,10 @@ from latticewatch.client.messages import Health
 from latticewatch.client.publisher import Publisher
 from latticewatch.client.subscriber import Subscriber
 from latticewatch.client.wire import pack
-from latticewatch.deliveries import Arrival
-from latticewatch.ingest import Ingest
 from latticewatch.publishing import Publishing
 from latticewatch.queries import Queries
+from latticewatch.receiving.deliveries import Arrival
+from latticewatch.receiving.ingest import Ingest
 from latticewatch.security import Admission, Keyring
 from latticewatch.security import admission as admissions
 

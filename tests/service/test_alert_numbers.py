@@ -11,7 +11,7 @@ from latticewatch.alerting import Seen, Watch, parse_rule
 from latticewatch.alerting.numbers import held, readings
 from latticewatch.alerting.quantities import Names
 from latticewatch.client.errors import FrameError
-from latticewatch.deliveries import Arrival, Gap
+from latticewatch.receiving.deliveries import Arrival, Gap
 from latticewatch.results import FrameResult, missing_frames
 from latticewatch.standing import Check, Standing
 from latticewatch.steps import Analysed

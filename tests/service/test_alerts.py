@@ -17,7 +17,7 @@ from latticewatch.client import Alert, QueryClient, Statistics, Subscriber
 from latticewatch.client.publisher import Publisher
 from latticewatch.metrics import Metrics
 from latticewatch.processes import running_service, until_subscribed
-from latticewatch.session import Session
+from latticewatch.storage.session import Session
 from latticewatch_models.microscope import Microscope
 
 FRAMES, EMPTY = 14, 6

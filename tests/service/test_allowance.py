@@ -12,11 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from latticewatch.allowance import Allowance
 from latticewatch.client import Publisher
 from latticewatch.client.replies import Ack, SendAgain
 from latticewatch.client.room import MOST_IN_FLIGHT
-from latticewatch.deliveries import Arrival, End, Gap
+from latticewatch.receiving.allowance import Allowance
+from latticewatch.receiving.deliveries import Arrival, End, Gap
 
 sys.path.insert(0, str(Path(__file__).parent))
 

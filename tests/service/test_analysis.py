@@ -7,8 +7,8 @@ import pytest
 
 from latticewatch.analysis import Analyser
 from latticewatch.client.frames import FrameHeader
-from latticewatch.deliveries import Arrival
 from latticewatch.pipeline import analyse
+from latticewatch.receiving.deliveries import Arrival
 from latticewatch_kernels.conditioning import FrameContentError
 from latticewatch_kernels.lattice import NoLatticeError
 from latticewatch_kernels.patches import rescale

@@ -9,8 +9,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from latticewatch.assembly import MOST_FRAMES, Assembly
 from latticewatch.client.frames import FrameHeader
+from latticewatch.receiving.assembly import MOST_FRAMES, Assembly
 
 ROWS, COLUMNS = 64, 70
 

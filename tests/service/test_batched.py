@@ -17,7 +17,7 @@ from latticewatch.client import Publisher
 from latticewatch.config import ConfigError, load_settings
 from latticewatch.gathering import Gathering
 from latticewatch.service import Service
-from latticewatch.session import Session
+from latticewatch.storage.session import Session
 from latticewatch_models.microscope import Microscope
 from latticewatch_models.runtime import Segmenter
 

@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 
 from latticewatch.agreement import Counts
 from latticewatch.calibration import Calibration
-from latticewatch.computed import Computed
+from latticewatch.devices.computed import Computed
 from latticewatch.results import FrameResult
 from latticewatch.segmenters import ModelRecord
 from latticewatch.standing import Rule
 from latticewatch.steps import Analysed
-from latticewatch.store import Store
+from latticewatch.storage.store import Store
 
 RULE = Rule(every=2, window=3, limit=0.85, patience=2)
 MODELS = [ModelRecord(name * 64, facts={"seed": k}) for k, name in enumerate("abc")]

@@ -10,14 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from old_sessions import make_older
 
-from latticewatch.checksums import check_rows, damaged
 from latticewatch.cli import main
 from latticewatch.client.table import COLUMN_TYPES, DefectTable
 from latticewatch.report.contents import read_contents
 from latticewatch.results import FrameResult
-from latticewatch.schema import StoreError
-from latticewatch.session import Session
-from latticewatch.store import Store
+from latticewatch.storage.checksums import check_rows, damaged
+from latticewatch.storage.schema import StoreError
+from latticewatch.storage.session import Session
+from latticewatch.storage.store import Store
 
 FRAMES, DEFECTS = 12, 20
 

@@ -23,7 +23,7 @@ from latticewatch.client.publisher import Publisher
 from latticewatch.client.subscriber import Subscriber
 from latticewatch.client.table import DefectTable
 from latticewatch.processes import running_service
-from latticewatch.session import SESSION_FILE
+from latticewatch.storage.session import SESSION_FILE
 from latticewatch_models.microscope import Microscope
 
 WAIT_S = 25.0

@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 from latticewatch.analysis import Analyser
 from latticewatch.client.frames import encode_frame, frame_array, parse_header
 from latticewatch.config import load_settings
-from latticewatch.deliveries import Arrival
+from latticewatch.devices.lanes import Lanes
+from latticewatch.devices.seats import Seat
 from latticewatch.fairness import AHEAD, DeviceWorkers, FairWorkers
-from latticewatch.lanes import Lanes
 from latticewatch.pipeline import StreamPipeline
-from latticewatch.seats import Seat
+from latticewatch.receiving.deliveries import Arrival
 from latticewatch.tracker import TrackerSettings
 from latticewatch.writer import StreamWriter
 from latticewatch_models.crystal import CRYSTALS, crystal_named

@@ -15,11 +15,11 @@ from latticewatch.client.following import Following
 from latticewatch.client.publisher import Publisher
 from latticewatch.client.table import DefectTable
 from latticewatch.client.wire import pack, unpack
-from latticewatch.deliveries import Gap
 from latticewatch.processes import running_service
 from latticewatch.queries import store_handlers
+from latticewatch.receiving.deliveries import Gap
 from latticewatch.results import FrameResult, missing_frames
-from latticewatch.store import Store
+from latticewatch.storage.store import Store
 from latticewatch_models.microscope import Microscope
 
 STREAM = "a"

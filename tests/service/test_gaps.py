@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from latticewatch.gaps import Gaps
+from latticewatch.receiving.gaps import Gaps
 
 numbers = st.integers(0, 12)
 gaps = st.tuples(st.integers(0, 2), st.builds(range, numbers, numbers))

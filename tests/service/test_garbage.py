@@ -18,8 +18,8 @@ import garbage
 from latticewatch.client import Subscriber
 from latticewatch.processes import running_service, until_subscribed
 from latticewatch.publishing import _possible
-from latticewatch.session import Session
-from latticewatch.store import Store
+from latticewatch.storage.session import Session
+from latticewatch.storage.store import Store
 
 
 def test_decoders_refuse_or_read_whatever_comes(tmp_path):

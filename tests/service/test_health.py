@@ -6,7 +6,7 @@ import pytest
 
 from latticewatch.agreement import Counts
 from latticewatch.health import TOLD_FALLS, disagreeing, health
-from latticewatch.ingest import IngestCounters
+from latticewatch.receiving.ingest import IngestCounters
 from latticewatch.standing import Check, Standing
 from latticewatch_models.runtime import Fall
 

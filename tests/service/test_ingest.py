@@ -15,9 +15,9 @@ from latticewatch.binding import BindingError, check_binding
 from latticewatch.client.errors import FrameError
 from latticewatch.client.frames import EndHeader, encode_frame, pack_header
 from latticewatch.client.replies import Ack, Ended, ErrorReply, SendAgain, parse_reply
-from latticewatch.deliveries import Arrival, End, Gap, Refusal, StreamUnavailableError
-from latticewatch.ingest import Ingest
-from latticewatch.reorder import Position
+from latticewatch.receiving.deliveries import Arrival, End, Gap, Refusal, StreamUnavailableError
+from latticewatch.receiving.ingest import Ingest
+from latticewatch.receiving.reorder import Position
 
 WAIT_S = 20.0
 

@@ -8,9 +8,9 @@ from gpus import Gpus
 
 from latticewatch.analysis import Analyser
 from latticewatch.config import ConfigError, load_settings
-from latticewatch.lane import Machine, candidates
-from latticewatch.lanes import Lanes, Told
-from latticewatch.seats import Seat
+from latticewatch.devices.lane import Machine, candidates
+from latticewatch.devices.lanes import Lanes, Told
+from latticewatch.devices.seats import Seat
 from latticewatch.segmenters import keep
 from latticewatch_models.crystal import CRYSTALS
 from latticewatch_models.devices import Device, DeviceError, parse_devices

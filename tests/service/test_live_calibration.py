@@ -23,8 +23,8 @@ from latticewatch.config import load_settings
 from latticewatch.processes import running_service, until_subscribed
 from latticewatch.segmenters import CONFIGURED, SELF_TRAINED, Model
 from latticewatch.service import Listening, Service
-from latticewatch.session import Session
 from latticewatch.standing import agreement_of
+from latticewatch.storage.session import Session
 from latticewatch_models.microscope import Microscope, SpecimenConfig
 from latticewatch_models.runtime import ZOO_MODEL, Segmenter
 

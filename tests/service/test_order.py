@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 
 from latticewatch.client.frames import encode_frame, frame_array, parse_header
-from latticewatch.deliveries import Arrival, End, Gap
 from latticewatch.fairness import FairWorkers
 from latticewatch.pipeline import StreamPipeline
-from latticewatch.session import Session
+from latticewatch.receiving.deliveries import Arrival, End, Gap
 from latticewatch.steps import Analysed
+from latticewatch.storage.session import Session
 from latticewatch.tracker import TrackerSettings
 from latticewatch.writer import StreamWriter
 from latticewatch_models.crystal import crystal_named

@@ -11,7 +11,6 @@ import pytest
 
 from latticewatch.client.frames import encode_frame, frame_array, parse_header
 from latticewatch.client.messages import Statistics
-from latticewatch.deliveries import Arrival, End
 from latticewatch.pace import (
     KEPT_FRAMES,
     KEPT_UNDER_LOAD,
@@ -20,8 +19,9 @@ from latticewatch.pace import (
     is_told,
 )
 from latticewatch.queries import store_handlers
-from latticewatch.session import Session
+from latticewatch.receiving.deliveries import Arrival, End
 from latticewatch.steps import Analysed
+from latticewatch.storage.session import Session
 from latticewatch.tracker import TrackerSettings
 from latticewatch.writer import StreamWriter
 from latticewatch_models.crystal import crystal_named

@@ -9,8 +9,8 @@ import numpy as np
 
 from latticewatch.client.frames import FrameHeader
 from latticewatch.client.overlays import PartialOverlay
-from latticewatch.deliveries import Part
 from latticewatch.partials import BUSY, FAILED, LATE, PUBLISHED, SHORT, Partials
+from latticewatch.receiving.deliveries import Part
 from latticewatch.strip_reader import Told
 
 WAIT_S = 20.0

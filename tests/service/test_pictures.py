@@ -14,7 +14,8 @@ from old_sessions import make_older
 
 from latticewatch.alerting import Alarm
 from latticewatch.client.table import DefectTable
-from latticewatch.pictures import (
+from latticewatch.results import FrameResult
+from latticewatch.storage.pictures import (
     KEPT_PX,
     MOST_ALERTS,
     MOST_SPREAD,
@@ -23,10 +24,9 @@ from latticewatch.pictures import (
     interval,
     picture_of,
 )
-from latticewatch.results import FrameResult
-from latticewatch.schema import StoreError
-from latticewatch.session import Session
-from latticewatch.store import Store
+from latticewatch.storage.schema import StoreError
+from latticewatch.storage.session import Session
+from latticewatch.storage.store import Store
 
 
 def alarm(frame: int, active: bool = True) -> Alarm:

@@ -9,7 +9,7 @@ import pytest
 
 from latticewatch.analysis import Analyser
 from latticewatch.detections import Detections
-from latticewatch.placement import Placement, gpu_for
+from latticewatch.devices.placement import Placement, gpu_for
 from latticewatch_kernels.conditioning import FrameContentError
 from latticewatch_kernels.lattice import NoLatticeError
 from latticewatch_models.crystal import CRYSTALS

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from latticewatch.processes import running, running_service
-from latticewatch.session import Session
+from latticewatch.storage.session import Session
 
 COLLECTOR = Path(__file__).with_name("collector.py")
 FRAMES = 500

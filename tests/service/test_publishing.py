@@ -26,7 +26,7 @@ from latticewatch.conflating import MOST_REQUESTS, Askers
 from latticewatch.publishing import Publishing
 from latticewatch.queries import MAX_FRAMES, Queries, store_handlers
 from latticewatch.results import FrameResult
-from latticewatch.store import Store
+from latticewatch.storage.store import Store
 
 WAIT_S = 20.0
 

@@ -13,14 +13,14 @@ import pytest
 from latticewatch import __version__
 from latticewatch.cli import main
 from latticewatch.config import AnalysisSettings, load_settings
-from latticewatch.lanes import Lanes
+from latticewatch.devices.lanes import Lanes
+from latticewatch.devices.placement import Placement
+from latticewatch.devices.seats import Seat
 from latticewatch.opening import open_stream
-from latticewatch.placement import Placement
 from latticewatch.recipe import recipe
-from latticewatch.seats import Seat
 from latticewatch.segmenter_options import SegmenterSettings
 from latticewatch.segmenters import Model
-from latticewatch.session import Session
+from latticewatch.storage.session import Session
 from latticewatch.tracker import TrackerSettings
 from latticewatch_models.microscope import Microscope
 from latticewatch_models.runtime import ZOO_MODEL, Segmenter

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from latticewatch.reorder import (
+from latticewatch.receiving.reorder import (
     MAX_JUMP,
     Finished,
     Missing,

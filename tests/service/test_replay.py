@@ -13,7 +13,7 @@ from latticewatch.client.messages import COLUMNS, DefectTable
 from latticewatch.client.publisher import Publisher
 from latticewatch.client.subscriber import Subscriber
 from latticewatch.processes import running_service
-from latticewatch.session import Session
+from latticewatch.storage.session import Session
 from latticewatch_models.microscope import Microscope
 
 FRAMES = 16

@@ -17,7 +17,7 @@ from latticewatch.report.contents import read_contents
 from latticewatch.report.page import html
 from latticewatch.report.parts import FONTS
 from latticewatch.report.sections import build
-from latticewatch.session import Session
+from latticewatch.storage.session import Session
 from latticewatch_models.microscope import Microscope
 
 FRAMES = 12

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from latticewatch.client.frames import EndHeader, FrameHeader
 from latticewatch.client.replies import Ack, Ended, ErrorReply, SendAgain
-from latticewatch.deliveries import Arrival, End, Gap, Refusal
-from latticewatch.intake import StreamIntake
-from latticewatch.reorder import Position
+from latticewatch.receiving.deliveries import Arrival, End, Gap, Refusal
+from latticewatch.receiving.intake import StreamIntake
+from latticewatch.receiving.reorder import Position
 
 ROWS, COLUMNS, EPOCH, FRAMES = 64, 66, 3, 5
 IMAGES = np.random.default_rng(5).integers(0, 255, (FRAMES, ROWS, COLUMNS), np.uint8)

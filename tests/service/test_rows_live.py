@@ -14,7 +14,7 @@ from latticewatch.client import Defects, Overlay, PartialOverlay, Publisher, Sta
 from latticewatch.config import load_settings
 from latticewatch.processes import until_subscribed
 from latticewatch.service import Service
-from latticewatch.session import Session
+from latticewatch.storage.session import Session
 from latticewatch_models.microscope import Microscope
 
 WAIT_S = 60.0

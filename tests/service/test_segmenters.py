@@ -8,9 +8,9 @@ import shutil
 import pytest
 
 from latticewatch.analysis import Analyser
-from latticewatch.schema import StoreError
 from latticewatch.segmenters import SELF_TRAINED, Model, ModelInUse, ModelRecord, keep, resumed
 from latticewatch.standing import Rule
+from latticewatch.storage.schema import StoreError
 from latticewatch_models.runtime import ZOO_MODEL, Segmenter
 
 

@@ -16,9 +16,9 @@ import pytest
 from latticewatch.analysis import Analyser
 from latticewatch.client.frames import FrameHeader
 from latticewatch.config import CalibrationSettings
-from latticewatch.deliveries import Arrival
 from latticewatch.judging import judge
 from latticewatch.metrics import Metrics
+from latticewatch.receiving.deliveries import Arrival
 from latticewatch.recent import LEAST_LABELS, MOST_BYTES, RecentFrame, RecentFrames
 from latticewatch.segmenters import Model, ModelInUse
 from latticewatch.self_training import SelfTraining

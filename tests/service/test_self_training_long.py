@@ -10,7 +10,7 @@ from latticewatch.client.messages import Health
 from latticewatch.client.publisher import Publisher
 from latticewatch.client.subscriber import Subscriber
 from latticewatch.processes import running_service
-from latticewatch.session import Session
+from latticewatch.storage.session import Session
 from latticewatch_models.microscope import Microscope, SpecimenConfig
 
 #: Steps that bring a network from nothing to most of the labelled columns.

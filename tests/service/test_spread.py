@@ -7,8 +7,8 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from latticewatch.computed import HOST
-from latticewatch.spread import Spread
+from latticewatch.devices.computed import HOST
+from latticewatch.devices.spread import Spread
 
 NAMES = st.sampled_from([f"s{k}" for k in range(8)])
 #: What may happen: a stream comes, goes, or a device fails.

@@ -18,15 +18,15 @@ from latticewatch.alerting import Alarm
 from latticewatch.client.errors import FrameError
 from latticewatch.client.replies import Ack, ErrorReply
 from latticewatch.client.table import DefectTable
-from latticewatch.computed import Computed
-from latticewatch.deliveries import Gap, Refusal
-from latticewatch.intake import StreamIntake
-from latticewatch.reorder import Position
+from latticewatch.devices.computed import Computed
+from latticewatch.receiving.deliveries import Gap, Refusal
+from latticewatch.receiving.intake import StreamIntake
+from latticewatch.receiving.reorder import Position
 from latticewatch.results import FrameResult, SessionEnd, missing_frames, refused_frame
-from latticewatch.schema import StoreError
 from latticewatch.segmenters import ModelRecord
-from latticewatch.session import Session
-from latticewatch.store import Store
+from latticewatch.storage.schema import StoreError
+from latticewatch.storage.session import Session
+from latticewatch.storage.store import Store
 from latticewatch.tracker.update import ClosedTrack, Event
 
 
@@ -396,7 +396,7 @@ import sys
 import numpy as np
 from latticewatch.client.table import COLUMNS, COLUMN_TYPES, DefectTable
 from latticewatch.results import FrameResult
-from latticewatch.store import Store
+from latticewatch.storage.store import Store
 
 store = Store.open(sys.argv[1])
 frame = store.position().frame

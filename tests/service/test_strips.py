@@ -10,8 +10,8 @@ from scipy.spatial import cKDTree
 
 from latticewatch.client.frames import FrameHeader
 from latticewatch.config import load_settings
-from latticewatch.deliveries import Part
 from latticewatch.opening import analyser_for, strip_reader
+from latticewatch.receiving.deliveries import Part
 from latticewatch.strips import BORDER_CELLS, LEAST_PX, Progress, Strip
 from latticewatch_models.microscope import Microscope
 from latticewatch_models.runtime import Segmenter

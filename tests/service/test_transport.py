@@ -13,11 +13,11 @@ import numpy as np
 
 from latticewatch.client import FrameError, Publisher, Subscriber
 from latticewatch.client.messages import Statistics
-from latticewatch.deliveries import End, Gap, Refusal
-from latticewatch.ingest import Ingest
 from latticewatch.publishing import Publishing
+from latticewatch.receiving.deliveries import End, Gap, Refusal
+from latticewatch.receiving.ingest import Ingest
 from latticewatch.results import FrameResult, SessionEnd, missing_frames, refused_frame
-from latticewatch.store import Store
+from latticewatch.storage.store import Store
 
 WAIT_S = 20.0
 DOCUMENT = Path(__file__).parents[2] / "docs" / "wire-format.md"

@@ -17,7 +17,7 @@ from latticewatch.processes import until_subscribed
 from latticewatch.report.contents import read_contents
 from latticewatch.report.methods import computed, paragraphs
 from latticewatch.service import Listening, Service
-from latticewatch.session import Session
+from latticewatch.storage.session import Session
 from latticewatch_models.microscope import Microscope
 
 WAIT_S = 60.0

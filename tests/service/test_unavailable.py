@@ -6,7 +6,7 @@ from latticewatch.client.messages import Health
 from latticewatch.client.publisher import Publisher
 from latticewatch.client.subscriber import Subscriber
 from latticewatch.processes import running_service
-from latticewatch.store import Store
+from latticewatch.storage.store import Store
 from latticewatch_models.microscope import Microscope
 
 

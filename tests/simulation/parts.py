@@ -23,9 +23,9 @@ from latticewatch.client.records import Entry
 from latticewatch.client.replies import Ack, Ended, ErrorReply, SendAgain, parse_reply
 from latticewatch.client.room import Gate, Stock
 from latticewatch.client.spool import Spool
-from latticewatch.deliveries import Arrival, Delivery, End, Gap, Refusal
-from latticewatch.ingest import Ingest
-from latticewatch.reorder import WINDOW, Position
+from latticewatch.receiving.deliveries import Arrival, Delivery, End, Gap, Refusal
+from latticewatch.receiving.ingest import Ingest
+from latticewatch.receiving.reorder import WINDOW, Position
 
 STREAM, FLOOD = "s", "flood"
 

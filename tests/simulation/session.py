@@ -27,10 +27,10 @@ from parts import (
     Source,
 )
 
-from latticewatch import ingest
 from latticewatch.client import numbers
 from latticewatch.client.room import MOST_IN_FLIGHT
-from latticewatch.reorder import WINDOW
+from latticewatch.receiving import ingest
+from latticewatch.receiving.reorder import WINDOW
 
 #: Things that happen in one session, and the most that may be needed afterwards to settle all.
 STEPS, SETTLING = 120, 4000

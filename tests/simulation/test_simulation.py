@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from latticewatch import allowance
 from latticewatch.client.outbox import Outbox
+from latticewatch.receiving import allowance
 
 sys.path.insert(0, str(Path(__file__).parent))
 

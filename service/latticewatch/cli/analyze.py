@@ -23,8 +23,8 @@ from latticewatch.cli import FAILURE, MisuseError
 from latticewatch.client.messages import DefectTable
 from latticewatch.config import load_settings
 from latticewatch.replay import Replay, replay
-from latticewatch.session import SESSION_FILE, Session
 from latticewatch.sources import open_movie
+from latticewatch.storage.session import SESSION_FILE, Session
 from latticewatch.writer import STATISTICS_FILE
 
 PARQUET_FILE = "defects.parquet"

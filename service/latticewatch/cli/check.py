@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from latticewatch.session import Session
+from latticewatch.storage.session import Session
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Check; a damaged session ends with StoreError."""
-    from latticewatch.checksums import check_rows
+    from latticewatch.storage.checksums import check_rows
 
     with Session.open_read(options.session) as session:
         session.check_whole()

@@ -14,8 +14,8 @@ import argparse
 from pathlib import Path
 
 from latticewatch.cli import MisuseError
-from latticewatch.session import session_path
 from latticewatch.sources import open_movie
+from latticewatch.storage.session import session_path
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

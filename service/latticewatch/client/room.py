@@ -26,7 +26,7 @@ SPOOL_BYTES = 40 * 2**30
 IN_FLIGHT = 16
 
 #: A source that sends so many messages past one that the service has turned away will not send that
-#: one again: the service waits for it no longer (`latticewatch.allowance`).
+#: one again: the service waits for it no longer (`latticewatch.receiving.allowance`).
 MOST_IN_FLIGHT = 64
 
 Policy = Literal["refuse", "thin"]

@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from latticewatch.checksums import check_rows
 from latticewatch.client.table import DefectTable
-from latticewatch.pictures import Picture
 from latticewatch.report import movement, surroundings, values
 from latticewatch.report.values import Absent
-from latticewatch.session import Session
+from latticewatch.storage.checksums import check_rows
+from latticewatch.storage.pictures import Picture
+from latticewatch.storage.session import Session
 from latticewatch.tracker import codec
 
 

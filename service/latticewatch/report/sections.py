@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 import matplotlib as mpl
 import numpy as np
 
-from latticewatch.pictures import Picture, picture_of
 from latticewatch.report import (
     changes,
     class_figures,
@@ -22,6 +21,7 @@ from latticewatch.report import (
 from latticewatch.report.contents import Contents
 from latticewatch.report.parts import FONTS, Plate, Section, Table
 from latticewatch.report.values import Absent
+from latticewatch.storage.pictures import Picture, picture_of
 
 #: Frames that are drawn: spread over the session, and of alerts.
 _MOST_SHOWN = 4

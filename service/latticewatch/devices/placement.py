@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from latticewatch.computed import HOST
+from latticewatch.devices.computed import HOST
 from latticewatch_kernels.arrays import cupy_trouble, device, of_device, on_device, upload
 from latticewatch_kernels.lattice import Array
 from latticewatch_models.devices import CudaReport, Device, cuda_report

@@ -7,7 +7,7 @@ from collections import OrderedDict
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
-from latticewatch.gaps import Gaps
+from latticewatch.receiving.gaps import Gaps
 
 T = TypeVar("T")
 

@@ -14,10 +14,10 @@ from typing import Any, TypeVar
 import numpy as np
 
 from latticewatch.client.table import COLUMN_TYPES, COLUMNS, DefectTable
-from latticewatch.gaps import KEPT_GAPS
-from latticewatch.pictures import Picture
-from latticewatch.reorder import REMEMBERED, Position
-from latticewatch.schema import (
+from latticewatch.receiving.gaps import KEPT_GAPS
+from latticewatch.receiving.reorder import REMEMBERED, Position
+from latticewatch.storage.pictures import Picture
+from latticewatch.storage.schema import (
     ALERT_COLUMNS,
     CHECK_COLUMNS,
     COMPUTED_COLUMNS,
@@ -33,7 +33,7 @@ from latticewatch.schema import (
     check_whole,
     explained,
 )
-from latticewatch.seal import unsealed
+from latticewatch.storage.seal import unsealed
 
 SESSION_FILE = "session.sqlite"
 

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field, replace
 
 import zmq
 
-from latticewatch.allowance import IN_HAND
 from latticewatch.client.errors import FrameError
 from latticewatch.client.frames import (
     HEADER_FIELDS,
@@ -21,10 +20,11 @@ from latticewatch.client.frames import (
     parse_message,
 )
 from latticewatch.client.replies import ErrorReply, Reply, SendAgain, pack_reply
-from latticewatch.deliveries import Delivery, Gap, Part, StreamUnavailableError
-from latticewatch.intake import StreamIntake, Taken
 from latticewatch.port import Port
-from latticewatch.reorder import WINDOW, Position, Verdict
+from latticewatch.receiving.allowance import IN_HAND
+from latticewatch.receiving.deliveries import Delivery, Gap, Part, StreamUnavailableError
+from latticewatch.receiving.intake import StreamIntake, Taken
+from latticewatch.receiving.reorder import WINDOW, Position, Verdict
 from latticewatch.security import Admission
 
 log = logging.getLogger(__name__)

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from latticewatch.client.table import COLUMN_TYPES, DefectTable
-from latticewatch.schema import DAMAGED, FRAME_COLUMNS, LATTICE_COLUMNS, StoreError
-from latticewatch.session import Session
+from latticewatch.storage.schema import DAMAGED, FRAME_COLUMNS, LATTICE_COLUMNS, StoreError
+from latticewatch.storage.session import Session
 
 #: Frames that are read at a time.
 SPAN = 1000

@@ -7,13 +7,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from latticewatch.allowance import IN_HAND, Allowance
-from latticewatch.assembly import Assembly, Key
 from latticewatch.client.errors import FrameError
 from latticewatch.client.frames import EndHeader, FrameHeader
 from latticewatch.client.replies import Ack, Ended, ErrorReply, Reply, SendAgain
-from latticewatch.deliveries import Arrival, Delivery, End, Gap, Part, Refusal
-from latticewatch.reorder import (
+from latticewatch.receiving.allowance import IN_HAND, Allowance
+from latticewatch.receiving.assembly import Assembly, Key
+from latticewatch.receiving.deliveries import Arrival, Delivery, End, Gap, Part, Refusal
+from latticewatch.receiving.reorder import (
     MAX_JUMP,
     WINDOW,
     Finished,

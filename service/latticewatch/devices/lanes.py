@@ -13,11 +13,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from latticewatch.computed import HOST
 from latticewatch.config import Settings
-from latticewatch.lane import Lane, Machine, candidates, is_gpu
+from latticewatch.devices.computed import HOST
+from latticewatch.devices.lane import Lane, Machine, candidates, is_gpu
+from latticewatch.devices.spread import Spread
 from latticewatch.segmenters import Model
-from latticewatch.spread import Spread
 from latticewatch_kernels.arrays import first_line
 from latticewatch_models.devices import Device
 from latticewatch_models.runtime import Fall, ModelError, ProviderError

@@ -11,9 +11,9 @@ import numpy as np
 
 from latticewatch.analysis import Analyser
 from latticewatch.detections import Detections
-from latticewatch.lane import Lane
-from latticewatch.lanes import Lanes
-from latticewatch.placement import Placement
+from latticewatch.devices.lane import Lane
+from latticewatch.devices.lanes import Lanes
+from latticewatch.devices.placement import Placement
 from latticewatch.segmenters import Analysis, Model
 from latticewatch_kernels.arrays import first_line
 from latticewatch_models.runtime import Segmenter

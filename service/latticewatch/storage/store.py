@@ -13,12 +13,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from latticewatch.checksums import frame_checksum
 from latticewatch.client.filelock import FileLock, HeldError
 from latticewatch.client.table import COLUMNS
-from latticewatch.pictures import Picture, chosen, interval
 from latticewatch.results import FrameResult, SessionEnd
-from latticewatch.schema import (
+from latticewatch.storage.checksums import frame_checksum
+from latticewatch.storage.pictures import Picture, chosen, interval
+from latticewatch.storage.schema import (
     ALERT_COLUMNS,
     CHECK_COLUMNS,
     COMPUTED_COLUMNS,
@@ -38,8 +38,8 @@ from latticewatch.schema import (
     explained,
     upgrade,
 )
-from latticewatch.seal import sealed
-from latticewatch.session import BUSY_S, Session, session_path
+from latticewatch.storage.seal import sealed
+from latticewatch.storage.session import BUSY_S, Session, session_path
 
 if TYPE_CHECKING:
     from latticewatch.alerting.reading import Alarm

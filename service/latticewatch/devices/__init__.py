@@ -1,0 +1,1 @@
+"""Where frames are computed: which device each stream is on, and what is open there."""

@@ -1,0 +1,1 @@
+"""Frames in: the frame port, what it refuses, and each stream's frames into order."""
