@@ -25,7 +25,7 @@ Plain = dict[str, object]
 
 
 def summary(counts: WordCounts, names: tuple[str, ...], credible: float) -> Plain:
-    """`hidden`, `memory` and `rates`; docs/tracker.md says what every key means."""
+    """`hidden`, `memory` and `rates`; docs/tracker/transitions.md says what every key means."""
     tables = [pairs(counts, lag) for lag in range(1, CONTEXT + 1)] if names else []
     memory = _memory(tables)
     if not tables or not tables[0].sum():

@@ -16,7 +16,7 @@ from .mixture import Mixture, merged, read_parameters, spectral
 from .moments import Moments, products
 
 #: Classes of a start for each that is wanted, as far as there are so many points for each; measured
-#: with 2, 3 and 4 (docs/tracker.md).
+#: with 2, 3 and 4 (docs/tracker/classes.md).
 SURPLUS, LEAST_POINTS = 4, 20
 #: Rounds and tolerance (nats per point) of the warm fit.
 ROUNDS = 200

@@ -13,7 +13,7 @@ from functools import lru_cache
 import numpy as np
 
 #: Descriptors kept of each class: enough for two classes at four standard deviations from each
-#: other to be told from one (measured, see docs/tracker.md), 7 kB a class in the saved state.
+#: other to be told from one (measured, docs/tracker/classes.md), 7 kB a class in the saved state.
 SIZE = 256
 #: Places drawn at once: to set up a generator takes longer than to draw a frame's places.
 BLOCK = 1 << 14

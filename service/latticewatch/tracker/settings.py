@@ -42,7 +42,7 @@ class TrackerSettings:
         without this a class may settle on one defect that is seen again and again.
     starts
         Seeded starts of the warm fit; the best likelihood is kept. With five classes for more
-        kinds of defects there are many optima (docs/tracker.md).
+        kinds of defects there are many optima (docs/tracker/classes.md).
     seed
         Seed of those starts: the only randomness in the tracker.
     max_gap_frames
