@@ -238,6 +238,8 @@ class Disk:
             path.write_bytes(b"".join(sectors))
         for path in self.folder.glob("*.spool"):
             size, least = path.stat().st_size, self.durable.get(str(path), 0)
+            if least > size:
+                least = 0  # that was an earlier file of this name
             kept = rng.randint(least, size)
             if kept == 0:
                 path.unlink()
