@@ -126,8 +126,8 @@ class StreamWriter:
 
     def latest(self) -> tuple[Message, ...]:
         """Return the last statistics and alert, for subscribers that come before the next frame."""
-        data, position, alert = self._store.statistics(), self.position, self._store.last_alert()
-        common: dict[str, Any] = {"stream": self.stream, "epoch": position.epoch or 0}
+        data, place, alert = self._store.statistics(), self._store.place(), self._store.last_alert()
+        common: dict[str, Any] = {"stream": self.stream, "epoch": place[0] if place else 0}
         messages: list[Message] = []
         if data:
             messages.append(Statistics(**common, frame=self._store.statistics_frame(), data=data))
@@ -268,13 +268,16 @@ class StreamWriter:
 
     def _catch_up(self) -> None:
         """Do what a process that was killed between two writes has left undone."""
-        position = self.position
-        if position.ended:
+        place = self._store.place()
+        if place is None:
+            return
+        epoch, _, frame, ended = place
+        if ended:
             # between the commit of an end and the writing of this file
             self._write_statistics(self._store.statistics())
-        elif self._told < position.frame - 1 and position.epoch is not None:
-            self._store.tell(self._statistics(position.epoch, False, None))
-            self._told = position.frame - 1
+        elif self._told < frame - 1:
+            self._store.tell(self._statistics(epoch, False, None))
+            self._told = frame - 1
 
     def _statistics_after(self, last: Applied) -> dict[str, Any]:
         epoch = last.step.arrival.epoch if isinstance(last.step, Analysed) else last.step.epoch

@@ -109,6 +109,33 @@ def _intensity(measured: Measured | None, host: float, credible: float) -> Plain
     }
 
 
+def _remeasured(
+    memory: Memory, moments: list[np.ndarray], hosts: np.ndarray, repeat_share: float
+) -> tuple[list[list[Measured | None]], np.ndarray, np.ndarray, np.ndarray]:
+    """Measure every class anew; with it mean, error and spread (K, 3), as measured where they are.
+
+    `moments` are the members' mean, its standard error and their spread, each (K, 3).
+    """
+    mean, error, spread = (values.copy() for values in moments)
+    each = np.stack([memory.classifier.sums.weight, mean, error], axis=1)
+    measured = [_measured(memory, k, m, hosts, repeat_share) for k, m in enumerate(each)]
+    for k, site in np.ndindex(mean.shape):
+        one = measured[k][site]
+        if one is not None:
+            mean[k, site], error[k, site] = one.value, one.error
+            # later looks were not chosen by their noise: their mean is what it is
+            spread[k, site] *= one.by == MEMBERS
+    return measured, mean, error, spread
+
+
+def _expected(table: Readings, site: int) -> dict[str, float]:
+    """Expected intensity of a column on a sublattice, by the species on it."""
+    return {
+        table.names[table.code[e]]: float(table.expected[e])
+        for e in np.flatnonzero((table.sublattice == site) & ~table.host)
+    }
+
+
 def class_statistics(
     memory: Memory, table: Readings, settings: TrackerSettings, crystal: Crystal
 ) -> list[Plain]:
@@ -118,18 +145,9 @@ def class_statistics(
     )  # fmt: skip
     if mixture is None:
         return []
-    shares, mean, error, spread = class_moments(sums)
+    shares, *moments = class_moments(sums)
     hosts = table.expected[table.host]
-    moments = np.stack([sums.weight, mean, error], axis=1)
-    measured = [
-        _measured(memory, k, m, hosts, settings.repeat_share) for k, m in enumerate(moments)
-    ]
-    for k, site in np.ndindex(shares.shape):
-        one = measured[k][site]
-        if one is not None:
-            mean[k, site], error[k, site] = one.value, one.error
-            # later looks were not chosen by their noise: their mean is what it is
-            spread[k, site] *= one.by == MEMBERS
+    measured, mean, error, spread = _remeasured(memory, moments, hosts, settings.repeat_share)
     posterior = class_posterior(table, shares, mean, error, spread)
     named = by_species(table, posterior)
     result: list[Plain] = []
@@ -147,10 +165,7 @@ def class_statistics(
             (members, sums.around[k], sums.around_squares[k]),
             settings.intensity_systematic,
         )
-        expected = {
-            table.names[table.code[e]]: float(table.expected[e])
-            for e in np.flatnonzero((table.sublattice == site) & ~table.host)
-        }
+        expected = _expected(table, site)
         host = float(hosts[site])
         readings = joint_readings(own, around, crystal)
         image = sums.image[k] / max(members, 1e-12)
