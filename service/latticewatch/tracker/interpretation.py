@@ -129,7 +129,7 @@ def _remeasured(
 
 
 def _expected(table: Readings, site: int) -> dict[str, float]:
-    """Expected intensity of a column on a sublattice, by the species on it."""
+    """Give the intensity expected of a column on a sublattice, by the species on it."""
     return {
         table.names[table.code[e]]: float(table.expected[e])
         for e in np.flatnonzero((table.sublattice == site) & ~table.host)
