@@ -99,8 +99,7 @@ def sides(shape: tuple[int, int], lattice: Lattice, padding: float) -> tuple[Sid
     found = []
     for axis in (1, 0):
         size, other = shape[axis], shape[1 - axis]
-        before = min(int(padding), size // 3)
-        longer = next_fast_len(size + 2 * before, real=True)
+        before, longer = lengths(size, padding)
         room = (size - 2, other // 2 - 2)
         least = max(before, longer - size - before)
         exact = {side: _translation(lattice, axis, least, room, side) for side in (1, -1)}
@@ -108,6 +107,12 @@ def sides(shape: tuple[int, int], lattice: Lattice, padding: float) -> tuple[Sid
         found.append(Side(before, longer, np.stack(vectors)))
         shape = (shape[0], longer) if axis else (longer, shape[1])
     return found[0], found[1]
+
+
+def lengths(size: int, padding: float) -> tuple[int, int]:
+    """Pixels that are added before an axis of `size` pixels, and its size afterwards."""
+    before = min(int(padding), size // 3)
+    return before, int(next_fast_len(size + 2 * before, real=True))
 
 
 def _extend_axis(image: Array, axis: int, side: Side) -> Array:

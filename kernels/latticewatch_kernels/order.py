@@ -98,7 +98,7 @@ def local_order(image: Array, lattice: Lattice, harmonics: Harmonics | None = No
     xp = array_module(image)
     if harmonics is None:
         harmonics = measure_harmonics(image, np.linalg.inv(lattice.matrix))
-    stride = max(1, int(lattice.constant / BLOCKS_PER_CONSTANT))
+    stride = stride_px(lattice)
     offset = image.mean(dtype=xp.float32)
     if on_device(image):
         down_and_across = _waves(lattice, (image.shape[0], image.shape[1]))
@@ -134,6 +134,11 @@ def local_order(image: Array, lattice: Lattice, harmonics: Harmonics | None = No
         stride * BLOCKS_PER_CELL,
         fractions,
     )
+
+
+def stride_px(lattice: Lattice) -> int:
+    """Pixels along a side of a block of the demodulated image."""
+    return max(1, int(lattice.constant / BLOCKS_PER_CONSTANT))
 
 
 def enlarge(cells: Array, stride: int, shape: tuple[int, int]) -> Array:

@@ -82,7 +82,7 @@ def stamps(points: Array, sigma: float, like: Array, reach: float = REACH) -> St
     reach
         Half a square's side, standard deviations.
     """
-    half = _half(reach, sigma)
+    half = half_px(reach, sigma)
     if on_device(like):
         above = _beside(like, points)
         return Stamps(*compiled.stamps(above, half, sigma, (like.shape[0], like.shape[1])))
@@ -109,7 +109,7 @@ def _beside(like: Array, points: Array) -> Array:
     return points if on_device(points) else up(like, np.asarray(points, float))[0]
 
 
-def _half(reach: float, sigma: float) -> int:
+def half_px(reach: float, sigma: float) -> int:
     """Pixels from the middle one of a square to its edge."""
     return max(1, int(np.ceil(reach * sigma)))
 
@@ -137,7 +137,7 @@ def draw(points: Array, shapes: Sequence[tuple[Array, float]], like: Array) -> A
         above, heights = points, singles
         if not on_device(points):
             above, *heights = up(like, np.asarray(points, float), *singles)
-        reaches = [(_half(DRAWN_REACH, sigma), sigma) for _, sigma in shapes]
+        reaches = [(half_px(DRAWN_REACH, sigma), sigma) for _, sigma in shapes]
         return compiled.draw_stamps(above, heights, reaches, (like.shape[0], like.shape[1]))
     places, parts = [], []
     for single, (_, sigma) in zip(singles, shapes, strict=True):
