@@ -50,7 +50,7 @@ class Counts:
         if place not in self.order:
             self.order.append(place)
         self.times[place, kind] += 1
-        self.bytes[kind] += size
+        self.bytes["down" if kind == "bytes" else kind] += size
 
     def table(self) -> str:
         """Markdown: a line for each function, in the order of the frame, and the sum."""

@@ -83,7 +83,7 @@ class Traffic:
 
     def __init__(self, told: Callable[[str, str, int], None] = lambda *_: None) -> None:
         self.up, self.down, self.bytes_up, self.bytes_down, self.operations = 0, 0, 0, 0, 0
-        self.told = told
+        self.told, self.on_the_way = told, False
 
     def count_up(self, values: np.ndarray) -> None:
         self.up += 1
@@ -94,6 +94,18 @@ class Traffic:
         self.down += 1
         self.bytes_down += values.nbytes
         self.told("down", "", values.nbytes)
+
+    def begin_down(self, values: np.ndarray) -> None:
+        """Count bytes that are on their way; the stream is waited for afterwards."""
+        self.on_the_way = True
+        self.bytes_down += values.nbytes
+        self.told("bytes", "", values.nbytes)
+
+    def waited(self) -> None:
+        """Count a look where bytes were on their way."""
+        if self.on_the_way:
+            self.on_the_way, self.down = False, self.down + 1
+            self.told("down", "", 0)
 
     def count_operation(self, name: str, before: Any = None, after: Any = None) -> None:
         """Count what is no view, and did not hand back what it was given."""
@@ -151,9 +163,15 @@ class ndarray:  # noqa: N801
         done = getattr(ufunc, method)(*(_inner(v) for v in inputs), **given)
         return _outer(done)
 
-    def get(self) -> np.ndarray:
-        traffic.count_down(self._values)
-        return self._values.copy()
+    def get(self, *, out: np.ndarray | None = None, blocking: bool = True) -> np.ndarray:
+        if blocking:
+            traffic.count_down(self._values)
+            return self._values.copy()
+        assert out is not None, "nothing is brought to memory that is not there"
+        assert self._values.flags.c_contiguous, "CuPy copies first, and waits for it"
+        traffic.begin_down(self._values)
+        out[...] = self._values
+        return out
 
     def set(self, values: np.ndarray) -> None:
         traffic.count_up(values)
@@ -236,7 +254,8 @@ class Stream:
     @classmethod
     def _stack(cls) -> list[Any]:
         if not hasattr(cls._entered, "stack"):
-            cls._entered.stack = [types.SimpleNamespace(ptr=0, synchronize=lambda: None)]
+            default = types.SimpleNamespace(ptr=0, synchronize=traffic.waited)
+            cls._entered.stack = [default]
         return cls._entered.stack
 
     @classmethod
@@ -245,6 +264,7 @@ class Stream:
 
     def synchronize(self) -> None:
         self.waited += 1
+        traffic.waited()
 
     def __enter__(self) -> Stream:
         self._stack().append(self)

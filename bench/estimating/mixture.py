@@ -14,7 +14,8 @@ import numpy as np
 from sklearn.metrics import adjusted_rand_score
 from sklearn.mixture import GaussianMixture
 
-from latticewatch.analysis import Stopwatch, _describe
+from latticewatch.analysis import _describe
+from latticewatch.stopwatch import Stopwatch
 from latticewatch.tracker.descriptors import describe, update_basis
 from latticewatch.tracker.mixture import Mixture, learn, steps_behind
 from latticewatch.tracker.mixture_start import warm_start

@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, cast
 
@@ -20,7 +20,10 @@ from latticewatch_kernels.lattice import Array
 #: Threads of one FFT. One worker thread analyses one frame, so more than two only get in the way.
 FFT_WORKERS = max(1, int(os.environ.get("LATTICEWATCH_FFT_WORKERS", "1")))
 
-#: Page-locked memory of each thread, to upload from.
+#: Arrays that share a buffer begin at multiples of this many bytes: CUDA's widest load.
+ALIGNMENT = 16
+
+#: Page-locked memory of each thread, to upload from and to download to.
 _buffers = threading.local()
 
 #: The stream of each CUDA device by its number, made when first asked for.
@@ -101,19 +104,38 @@ def upload(array: np.ndarray) -> Array:
     A copy from pageable memory is staged by the driver at half the bandwidth and waits for it.
     """
     cupy = importlib.import_module("cupy")
-    locked = _page_locked(array.nbytes)[: array.nbytes].view(array.dtype).reshape(array.shape)
+    locked = _page_locked("up", array.nbytes)[: array.nbytes]
+    locked = locked.view(array.dtype).reshape(array.shape)
     np.copyto(locked, array)
     above = cupy.empty(array.shape, array.dtype)
     above.set(locked)
     return above
 
 
-def _page_locked(size: int) -> np.ndarray:
-    """Bytes of this thread's buffer: free again when the results of its last frame came down."""
-    buffer = getattr(_buffers, "bytes", None)
+def download(arrays: Sequence[Array]) -> list[np.ndarray]:
+    """Bring contiguous arrays of the current device to page-locked memory, and wait once.
+
+    What is given is this thread's own until it downloads again.
+    """
+    ends = np.cumsum([-(-array.nbytes // ALIGNMENT) * ALIGNMENT for array in arrays]).tolist()
+    buffer, below = _page_locked("down", ends[-1] if ends else 0), []
+    for array, start in zip(arrays, [0, *ends], strict=False):
+        part = buffer[start : start + array.nbytes].view(array.dtype).reshape(array.shape)
+        array.get(out=part, blocking=False)
+        below.append(part)
+    importlib.import_module("cupy").cuda.get_current_stream().synchronize()
+    return below
+
+
+def _page_locked(way: str, size: int) -> np.ndarray:
+    """Bytes of this thread's buffer for one way, kept from frame to frame.
+
+    That for the way up is free again when the results of its last frame came down.
+    """
+    buffer = getattr(_buffers, way, None)
     if buffer is None or len(buffer) < size:
-        buffer = importlib.import_module("cupyx").empty_pinned(size, np.uint8)
-        _buffers.bytes = buffer
+        buffer = importlib.import_module("cupyx").empty_pinned(max(size, 1), np.uint8)
+        setattr(_buffers, way, buffer)
     return cast(np.ndarray, buffer)
 
 

@@ -12,7 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from latticewatch_kernels.arrays import array_module, device_number, on_device, to_host
+from latticewatch_kernels.arrays import (
+    ALIGNMENT,
+    array_module,
+    device_number,
+    on_device,
+    to_host,
+)
 from latticewatch_kernels.lattice import Array
 
 #: Tables that are kept: a dozen for each shape of frames, so that five shapes fit.
@@ -20,9 +26,6 @@ TABLES = 64
 
 #: Tables that depend on a frame's lattice, too: two for each thread, while its frame lasts.
 PASSING_TABLES = 16
-
-#: Arrays that share a crossing begin at multiples of this many bytes: CUDA's widest load.
-ALIGNMENT = 16
 
 
 def table(like: Array, make: Callable[..., np.ndarray], *key: Any) -> Array:

@@ -5,9 +5,6 @@ Workers run it on as many frames as there are threads, in any order; see decisio
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -17,6 +14,7 @@ from latticewatch.agreement import DOUBTFUL_MARK, Counts, agreement
 from latticewatch.detections import PATCH_SIZE, PATCH_SPAN, Detections
 from latticewatch.devices.computed import Computed
 from latticewatch.devices.placement import Placement
+from latticewatch.stopwatch import Stopwatch
 from latticewatch.vacancies import (
     SUBLATTICE,
     Vacancies,
@@ -42,21 +40,6 @@ from latticewatch_models.segmentation import MERGE_DISTANCE, Segmentation
 
 #: Host columns of the second sublattice lower than this, in units of the first's, tell nothing.
 LEAST_HOST = 0.01
-
-
-class Stopwatch:
-    """Milliseconds by stage name."""
-
-    def __init__(self) -> None:
-        self.timings_ms: dict[str, float] = {}
-
-    @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        """Time what runs inside."""
-        start = time.perf_counter()
-        yield
-        spent = (time.perf_counter() - start) * 1000
-        self.timings_ms[name] = self.timings_ms.get(name, 0.0) + spent
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,6 @@ from typing import Any
 
 from latticewatch.about import about
 from latticewatch.allocation import keep_freed_memory
-from latticewatch.analysis import Stopwatch
 from latticewatch.announce import timed
 from latticewatch.client.messages import Alert, Defects, PartialOverlay
 from latticewatch.config import Settings
@@ -38,6 +37,7 @@ from latticewatch.security import Admission, Keyring
 from latticewatch.self_training import SelfTraining
 from latticewatch.standing import Standing
 from latticewatch.steps import Analysed, Outcome
+from latticewatch.stopwatch import Stopwatch
 from latticewatch.storage.schema import StoreError
 from latticewatch.threads import blas_threads
 from latticewatch.training_process import Trainer, check_trainable, latticewatch_train

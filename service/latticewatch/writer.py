@@ -14,7 +14,6 @@ from typing import Any
 
 from latticewatch.alerting import Alarm, AlertRule, Watch
 from latticewatch.alerting.numbers import held
-from latticewatch.analysis import Stopwatch
 from latticewatch.announce import (
     alert_message,
     alert_messages,
@@ -36,6 +35,7 @@ from latticewatch.results import FrameResult, SessionEnd
 from latticewatch.segmenters import ModelRecord
 from latticewatch.standing import Rule, Standing
 from latticewatch.steps import Analysed, Outcome, Step
+from latticewatch.stopwatch import Stopwatch
 from latticewatch.storage.schema import Fsync, StoreError
 from latticewatch.storage.session import SESSION_FILE
 from latticewatch.storage.store import Store

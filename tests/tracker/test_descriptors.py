@@ -9,7 +9,8 @@ import pytest
 from scipy.stats import chi2_contingency
 from sklearn.decomposition import PCA, IncrementalPCA
 
-from latticewatch.analysis import Stopwatch, _describe
+from latticewatch.analysis import _describe
+from latticewatch.stopwatch import Stopwatch
 from latticewatch.tracker.descriptors import AROUND, MEASURED, describe, update_basis
 from latticewatch.tracker.mixture_start import warm_start
 from latticewatch_kernels.conditioning import condition

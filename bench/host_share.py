@@ -1,0 +1,102 @@
+"""What the host itself spends on a frame that is analysed on a device, measured without one.
+
+    python bench/host_share.py [--sizes 256 512] [--frames 20]
+
+A double of CuPy (`tests/device_double.py`) stands in, and the time inside of it and inside the
+network is taken off: what is left is Python and NumPy between the launches. Launches themselves
+cost a host some microseconds each on top, for which their number is printed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from functools import wraps
+from types import FunctionType
+from typing import Any
+
+from crossings import load_double
+
+from latticewatch.analysis import Analyser
+from latticewatch.devices.placement import Placement
+from latticewatch_models import opened
+from latticewatch_models.crystal import CRYSTALS
+from latticewatch_models.microscope import Microscope
+from latticewatch_models.runtime import Segmenter
+
+SEED = 1
+
+
+@dataclass
+class Elsewhere:
+    """Seconds inside of what is not the host's own work."""
+
+    spent: float = 0.0
+    inside: bool = field(default=False, repr=False)
+
+    def counted(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Count a function's time, and that of functions which it gives."""
+
+        @wraps(function)
+        def timed(*args: Any, **given: Any) -> Any:
+            if self.inside:
+                return function(*args, **given)
+            self.inside, start = True, time.perf_counter()
+            try:
+                made = function(*args, **given)
+            finally:
+                self.inside = False
+                self.spent += time.perf_counter() - start
+            return self.counted(made) if isinstance(made, FunctionType) else made
+
+        return timed
+
+    def take_off(self, double: Any) -> None:
+        """Count the double's arrays, functions and kernels, and the network."""
+        kinds = double.ndarray, double._Module, double.RawModule
+        for kind in kinds:
+            for name, part in list(vars(kind).items()):
+                if isinstance(part, FunctionType) and name != "__init__":
+                    setattr(kind, name, self.counted(part))
+        opened.run_on_host = self.counted(opened.run_on_host)  # type: ignore[assignment]
+
+
+def measure(size: int, number: int) -> str:
+    """Median and least milliseconds of the host, over frames of WS2 at the default dose."""
+    frames = [frame.image for frame in Microscope("WS2", (size, size), SEED).frames(4)]
+    host = Analyser(Segmenter(providers="cpu", threads=1), crystal=CRYSTALS["WS2"])
+    analyse, double, elsewhere = replace(host, placement=Placement(0)), load_double(), Elsewhere()
+    own = []
+    with double.device():
+        elsewhere.take_off(double)
+        for k in range(number + len(frames)):
+            before, start = elsewhere.spent, time.perf_counter()
+            double.traffic.__init__()
+            analyse(frames[k % len(frames)])
+            own.append(1e3 * (time.perf_counter() - start - elsewhere.spent + before))
+        launches, waits = double.traffic.operations, double.traffic.down
+    own = own[len(frames) :]  # the first take up what all others share
+    return (
+        f"{size} x {size}: host {statistics.median(own):.2f} ms a frame (least {min(own):.2f}), "
+        f"{launches} operations, {waits} waits"
+    )
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--sizes", type=int, nargs="+", default=[256, 512], metavar="PX")
+    parser.add_argument("--frames", type=int, default=20)
+    options = parser.parse_args()
+    for size in options.sizes:
+        print(measure(size, options.frames))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
