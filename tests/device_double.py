@@ -274,6 +274,20 @@ class Stream:
         self._stack().pop()
 
 
+class Event:
+    """A place in a stream that is waited for."""
+
+    def __init__(self, block: bool = False, disable_timing: bool = False) -> None:
+        self.recorded = False
+
+    def record(self) -> None:
+        self.recorded = True
+
+    def synchronize(self) -> None:
+        assert self.recorded, "CUDA would not wait"
+        traffic.waited()
+
+
 def _gathers(key: Any) -> bool:
     """Whether an index copies, which slices and numbers do not."""
     parts = key if isinstance(key, tuple) else (key,)
@@ -385,7 +399,7 @@ def device() -> Iterator[Any]:
     cupy, cupyx = _Module("cupy", np), types.ModuleType("cupyx")
     cupy.RawModule = RawModule  # type: ignore[attr-defined]
     cupy.cuda = types.SimpleNamespace(  # type: ignore[attr-defined]
-        Device=Device, Stream=Stream, get_current_stream=Stream.current
+        Device=Device, Stream=Stream, Event=Event, get_current_stream=Stream.current
     )
     cupyx.empty_pinned = np.empty  # type: ignore[attr-defined]
     doubles = {

@@ -115,15 +115,20 @@ def upload(array: np.ndarray) -> Array:
 def download(arrays: Sequence[Array]) -> list[np.ndarray]:
     """Bring contiguous arrays of the current device to page-locked memory, and wait once.
 
-    What is given is this thread's own until it downloads again.
+    The wait ends when these are there, whatever other threads have asked of the stream since. What
+    is given is this thread's own until it downloads again.
     """
+    cuda = importlib.import_module("cupy").cuda
     ends = np.cumsum([-(-array.nbytes // ALIGNMENT) * ALIGNMENT for array in arrays]).tolist()
     buffer, below = _page_locked("down", ends[-1] if ends else 0), []
     for array, start in zip(arrays, [0, *ends], strict=False):
         part = buffer[start : start + array.nbytes].view(array.dtype).reshape(array.shape)
         array.get(out=part, blocking=False)
         below.append(part)
-    importlib.import_module("cupy").cuda.get_current_stream().synchronize()
+    # blocking: a thread that waits leaves its core to the others
+    there = cuda.Event(block=True, disable_timing=True)
+    there.record()
+    there.synchronize()
     return below
 
 

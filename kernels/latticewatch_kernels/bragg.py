@@ -126,6 +126,23 @@ def find_lattice_and_harmonics(
     return replace(searched, reciprocal=reciprocal).peaks(), harmonics
 
 
+def few_peaks(number: int) -> NoLatticeError:
+    """Say that a frame has too few Bragg peaks."""
+    return NoLatticeError(
+        f"{number} Bragg peaks stand out of the noise and a lattice needs 2",
+        "raise the dose, focus on the specimen, or choose a field of view that shows 6 to 60 px to "
+        "a lattice constant",
+    )
+
+
+def not_hexagonal(number: int) -> NoLatticeError:
+    """Say that a frame's Bragg peaks form no lattice."""
+    return NoLatticeError(
+        f"{number} peaks stand out of the noise, but no three of them form a hexagonal lattice",
+        "check the focus, and that the field of view holds a crystal seen along its c axis",
+    )
+
+
 @dataclass(frozen=True)
 class _Searched:
     """Peaks of a frame, with their power over noise, and the reciprocal lattice that they span.
@@ -155,11 +172,7 @@ def _search(image: Array, content: Array | None) -> _Searched:
     if facts:
         check_content(facts[0])
     if len(peaks) < 2:
-        raise NoLatticeError(
-            f"{len(peaks)} Bragg peaks stand out of the noise and a lattice needs 2",
-            "raise the dose, focus on the specimen, or choose a field of view that shows 6 to 60 "
-            "px to a lattice constant",
-        )
+        raise few_peaks(len(peaks))
     reciprocal = reduce_basis(_primitive_basis(peaks, ratios, reached, shape))
     views = (middle,) if middle.shape == image.shape else (middle, image)
     return _Searched(views, peaks, ratios, reciprocal)
@@ -230,11 +243,7 @@ def _primitive_basis(
     possible &= explained @ weight >= LEAST_SHARE * weight.sum()
     bases = bases[possible]
     if len(bases) == 0:
-        raise NoLatticeError(
-            f"{len(peaks)} peaks stand out of the noise, but no three of them form a hexagonal "
-            "lattice",
-            "check the focus, and that the field of view holds a crystal seen along its c axis",
-        )
+        raise not_hexagonal(len(peaks))
     score = ((explained[possible] - chance[possible]) * weight).sum(1)
     equal = score >= EQUAL_PART * score.max()
     return np.asarray(bases[equal][np.argmax(np.abs(np.linalg.det(bases[equal])))])

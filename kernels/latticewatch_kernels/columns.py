@@ -85,10 +85,7 @@ def column_profile(harmonics: Harmonics, lattice: Lattice) -> tuple[float, float
     amplitude = np.abs(harmonics.amplitudes)
     weight = np.where(structure > 0.1, np.maximum(amplitude**2 - 2 * harmonics.noise**2, 0.0), 0.0)
     if not weight.any():
-        raise NoLatticeError(
-            "no harmonic of the lattice stands out of the noise",
-            "use a higher dose or a larger field of view",
-        )
+        raise no_harmonic()
     g2 = (harmonics.nodes**2).sum(1)
     root = np.sqrt(weight)
     design = np.stack([np.ones_like(g2), -2.0 * np.pi**2 * g2], 1) * root[:, None]
@@ -100,6 +97,14 @@ def column_profile(harmonics: Harmonics, lattice: Lattice) -> tuple[float, float
     free = (logs / np.maximum(root, 1e-30) + 2.0 * np.pi**2 * sigma**2 * g2) * weight
     level = float(np.exp(free.sum() / weight.sum()))
     return sigma, level * lattice.cell_area / (2.0 * np.pi * sigma**2)
+
+
+def no_harmonic() -> NoLatticeError:
+    """Say that a frame shows too little of its lattice to measure columns."""
+    return NoLatticeError(
+        "no harmonic of the lattice stands out of the noise",
+        "use a higher dose or a larger field of view",
+    )
 
 
 @dataclass(frozen=True)

@@ -160,6 +160,15 @@ def _moved(
     return band[tuple(cut)]
 
 
+def too_small(size: int, constant: float) -> NoLatticeError:
+    """Say that a frame of `size` pixels along an axis is too small for its lattice."""
+    return NoLatticeError(
+        f"a frame of {size} px holds too few cells of {constant:.1f} px to be continued beyond its "
+        "border",
+        "choose a field of view of at least 5 lattice constants a side",
+    )
+
+
 def _translation(
     lattice: Lattice, axis: int, least: int, room: tuple[int, int], side: int
 ) -> np.ndarray:
@@ -176,11 +185,7 @@ def _translation(
     fits = (along >= least + 1) & (along <= min(least + SEARCH_CELLS * a, room[0]))
     fits &= (aside >= -0.5) & (aside <= min(0.5 * SEARCH_CELLS * a, room[1]))
     if not fits.any():
-        raise NoLatticeError(
-            f"a frame of {room[0] + 2} px holds too few cells of {a:.1f} px to be continued beyond "
-            "its border",
-            "choose a field of view of at least 5 lattice constants a side",
-        )
+        raise too_small(room[0] + 2, a)
     rounding = np.hypot(*(steps - np.rint(steps)).T)
     cost = np.where(fits, rounding + LENGTH_COST * (along - least + aside) / a, np.inf)
     return np.asarray(steps[np.argmin(cost)])

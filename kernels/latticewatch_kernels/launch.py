@@ -43,6 +43,12 @@ def _module(source: str, device: int) -> Any:
     return importlib.import_module("cupy").RawModule(code=code(source), options=("-fmad=false",))
 
 
+@lru_cache(maxsize=256)
+def _kernel(source: str, name: str, device: int) -> Any:
+    """Give a kernel of a source on a device; CuPy would make a new object at every call."""
+    return _module(source, device).get_function(name)
+
+
 def launch(source: str, name: str, number: int, like: Array, *arguments: Any) -> None:
     """Run a kernel with at least ``number`` threads; Python's integers go as 32 bits."""
     if number:
@@ -58,8 +64,7 @@ def _run(
     source: str, name: str, blocks: int, threads: int, like: Array, arguments: tuple[Any, ...]
 ) -> None:
     plain = tuple(np.int32(a) if isinstance(a, int) else a for a in arguments)
-    kernel = _module(source, device_number(like)).get_function(name)
-    kernel((blocks,), (threads,), plain)
+    _kernel(source, name, device_number(like))((blocks,), (threads,), plain)
 
 
 def single(image: Array) -> Array:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
+from scipy.ndimage import distance_transform_edt
 
 from latticewatch_kernels import compiled_order
 from latticewatch_kernels.arrays import array_module, on_device
@@ -77,6 +78,15 @@ class OrderMap:
         place = (np.asarray(points, float).reshape(-1, 2) + 0.5) / self.stride - 0.5
         x, y = place.astype(np.float32).T
         return np.asarray(bilinear(self.displacement, x, y).T, float)
+
+    def near_hole(self, points: np.ndarray, reach_px: float) -> np.ndarray:
+        """Whether a hole lies within `reach_px` of each point (n, 2), bool (n,)."""
+        if not self.hole.any():
+            return np.zeros(len(points), bool)
+        distance = distance_transform_edt(~self.hole) * self.stride
+        last = np.array(self.hole.shape) - 1
+        block = np.clip((points[:, ::-1] / self.stride).astype(int), 0, last)
+        return np.asarray(distance[block[:, 0], block[:, 1]] <= reach_px)
 
 
 def local_order(image: Array, lattice: Lattice, harmonics: Harmonics | None = None) -> OrderMap:

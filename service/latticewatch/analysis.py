@@ -8,7 +8,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-from scipy.ndimage import distance_transform_edt
 
 from latticewatch.agreement import DOUBTFUL_MARK, Counts, agreement
 from latticewatch.detections import PATCH_SIZE, PATCH_SPAN, Detections
@@ -16,6 +15,7 @@ from latticewatch.devices.computed import Computed
 from latticewatch.devices.placement import Placement
 from latticewatch.stopwatch import Stopwatch
 from latticewatch.vacancies import (
+    LEAST_HOST,
     SUBLATTICE,
     Vacancies,
     best_threshold,
@@ -37,9 +37,6 @@ from latticewatch_kernels.transfers import down
 from latticewatch_models.crystal import Crystal
 from latticewatch_models.runtime import Segmenter
 from latticewatch_models.segmentation import MERGE_DISTANCE, Segmentation
-
-#: Host columns of the second sublattice lower than this, in units of the first's, tell nothing.
-LEAST_HOST = 0.01
 
 
 @dataclass(frozen=True)
@@ -143,7 +140,7 @@ class Analyser:
         least = best_threshold(vacancies.probability) if least is None else least
         outstanding = outstanding_columns(deviations)
         told = combine(found, sites, vacancies, outstanding, least)
-        clear = ~_touches_hole(labels, vacancies.points, lattice.constant)
+        clear = ~labels.order.near_hole(vacancies.points, lattice.constant)
         return vacancies.take(clear), told
 
     def _segment(
@@ -208,7 +205,7 @@ def _describe(
         patches=patches * np.float32(labels.columns.unit),
         turns=turns.astype(np.int8),
         fractions=labels.fractions,
-        in_hole=_touches_hole(labels, points, lattice.constant),
+        in_hole=labels.order.near_hole(points, lattice.constant),
         timings_ms=watch.timings_ms,
         displaced=_spread_out(around.displacements(*pixels), metal, len(cells)),
     )
@@ -246,15 +243,3 @@ def _with_neighbours(cells: np.ndarray, sublattice: np.ndarray) -> tuple[np.ndar
     around = cells[:, None, :] + NEIGHBOUR_CELLS[sublattice]
     every = np.concatenate([cells, around.reshape(-1, 2)])
     return every, np.concatenate([sublattice, np.repeat(NEIGHBOUR_SUBLATTICE[sublattice], 3)])
-
-
-def _touches_hole(labels: Labels, points: np.ndarray, reach_px: float) -> np.ndarray:
-    """Whether a hole lies within `reach_px` of each point, bool (n,)."""
-    hole = labels.order.hole
-    if not hole.any():
-        return np.zeros(len(points), bool)
-    stride = labels.order.stride
-    distance = distance_transform_edt(~hole) * stride
-    last = np.array(hole.shape) - 1
-    block = np.clip((points[:, ::-1] / stride).astype(int), 0, last)
-    return np.asarray(distance[block[:, 0], block[:, 1]] <= reach_px)

@@ -17,6 +17,9 @@ from latticewatch_models.crystal import RARER, Crystal
 #: The sublattice that is judged: its columns are light, and vacancies there are faint.
 SUBLATTICE = 1
 
+#: Host columns of it lower than this, in units of the first's, tell nothing.
+LEAST_HOST = 0.01
+
 #: What a column may lack, as shares of itself, where the crystal is not told: one of two atoms, or
 #: all.
 LACKING = (0.5, 1.0)
