@@ -160,6 +160,19 @@ def of_device(error: BaseException) -> bool:
     return type(error).__module__.partition(".")[0] in ("cupy", "cupy_backends", "cupyx")
 
 
+def out_of_memory(error: BaseException) -> bool:
+    """Whether a device had too little memory, CuPy's pool included."""
+    return of_device(error) and (
+        type(error).__name__ == "OutOfMemoryError" or "cudaErrorMemoryAllocation" in str(error)
+    )
+
+
+def free_memory() -> None:
+    """Give memory that CuPy keeps for later back to the current device."""
+    cupy = importlib.import_module("cupy")
+    cupy.get_default_memory_pool().free_all_blocks()
+
+
 def first_line(error: BaseException) -> str:
     """Return an exception's message in one line; its name where it says nothing."""
     return (str(error) or type(error).__name__).splitlines()[0]

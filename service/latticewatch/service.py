@@ -23,7 +23,7 @@ from latticewatch.devices.lane import Machine
 from latticewatch.devices.lanes import Lanes, Told
 from latticewatch.devices.seats import Seat
 from latticewatch.fairness import DeviceWorkers
-from latticewatch.health import disagreeing, health
+from latticewatch.health import TOLD_FALLS, disagreeing, health
 from latticewatch.metrics import Metrics
 from latticewatch.opening import open_stream, strip_reader
 from latticewatch.partials import Partials
@@ -248,6 +248,7 @@ class Service:
     def _note_fall(self, fall: Fall) -> None:
         """Count a provider that failed; called by the worker whose frame met it."""
         self._falls.append(fall)
+        del self._falls[:-TOLD_FALLS]
         self.metrics.provider_falls.labels(fall.before, fall.after).inc()
 
     async def _publish_partial(self, overlay: PartialOverlay) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from latticewatch.analysis import Analyser
 from latticewatch.detections import Detections
-from latticewatch.devices.placement import Placement, gpu_for
+from latticewatch.devices.placement import MOST_SHORT, Placement, gpu_for
 from latticewatch_kernels.conditioning import FrameContentError
 from latticewatch_kernels.lattice import NoLatticeError
 from latticewatch_models.crystal import CRYSTALS
@@ -119,6 +120,55 @@ def test_a_device_that_is_lost_loses_no_frame(device_double, caplog):
     ]
     assert placement.gpu is None
     assert "frames go on on the host" in caplog.text
+
+
+class OutOfMemoryError(MemoryError):
+    """As above."""
+
+
+OutOfMemoryError.__module__ = "cupy.cuda.memory"
+
+
+def short_of_memory(device_double, failures: int) -> tuple[Placement, list, list, list]:
+    """A placement, what is told of it, where frames went, and when memory was given back."""
+    told, places, freed = [], [], []
+    pool = SimpleNamespace(free_all_blocks=lambda: freed.append(len(places)))
+    device_double.cupy.get_default_memory_pool = lambda: pool
+
+    def analyse(image):
+        places.append(type(image).__module__)
+        if places[-1] == "cupy" and places.count("cupy") <= failures:
+            raise OutOfMemoryError("out of memory allocating 1 byte")
+        return "done"
+
+    placement = Placement(0, told.append)
+    placement.frame = lambda: placement.run(analyse, np.zeros((4, 4)))
+    return placement, told, places, freed
+
+
+def test_memory_that_is_given_back_serves_the_same_frame(device_double):
+    placement, told, places, freed = short_of_memory(device_double, 1)
+    assert placement.frame() == "done"
+    assert (places, freed, told, placement.gpu) == (["cupy", "cupy"], [1], [], 0)
+
+
+@pytest.mark.expects_errors
+def test_a_device_short_of_memory_for_a_while_is_kept(device_double, caplog):
+    placement, told, places, _ = short_of_memory(device_double, 4)
+    assert [placement.frame() for _ in range(3)] == ["done"] * 3
+    assert places == ["cupy", "cupy", "numpy"] * 2 + ["cupy"]
+    assert [(f.before, f.after) for f in told] == [("cuda:0", "cuda:0 but for single frames")]
+    assert placement.gpu == 0
+    assert caplog.text.count("has no memory for a frame") == 1
+
+
+@pytest.mark.expects_errors
+def test_a_device_that_stays_short_of_memory_is_given_up(device_double):
+    placement, told, places, _ = short_of_memory(device_double, 99)
+    assert [placement.frame() for _ in range(MOST_SHORT + 1)] == ["done"] * (MOST_SHORT + 1)
+    assert places == ["cupy", "cupy", "numpy"] * MOST_SHORT + ["numpy"]
+    assert [f.after for f in told] == ["cuda:0 but for single frames", "host"]
+    assert placement.gpu is None
 
 
 def test_what_is_wrong_with_the_frame_is_not_the_devices_fault(device_double, analyser):

@@ -10,7 +10,15 @@ from typing import TypeVar
 import numpy as np
 
 from latticewatch.devices.computed import HOST
-from latticewatch_kernels.arrays import cupy_trouble, device, of_device, on_device, upload
+from latticewatch_kernels.arrays import (
+    cupy_trouble,
+    device,
+    free_memory,
+    of_device,
+    on_device,
+    out_of_memory,
+    upload,
+)
 from latticewatch_kernels.lattice import Array
 from latticewatch_models.devices import CudaReport, Device, cuda_report
 from latticewatch_models.providers import ON_CUDA, TORCH_CUDA
@@ -20,18 +28,24 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
+#: Frames in a row that a device has no memory for, even after CuPy has given back what it keeps,
+#: until it is given up: others who share the device may take memory for a while.
+MOST_SHORT = 3
+
 
 class Placement:
     """Hands frames to an analysis on one GPU; after the first failure there, on the host.
 
-    Threads share it.
+    A frame that the GPU has no memory for is tried there once more and then analysed on the host;
+    only `MOST_SHORT` such frames in a row count as a failure. Threads share it.
 
     Parameters
     ----------
     gpu
         Number of the CUDA device; None for the host.
     told
-        Called with the fall, from the thread whose frame met it; that frame is analysed again.
+        Called with the fall, from the thread whose frame met it; that frame is analysed again. A
+        device that is kept in spite of it is what is fallen to.
     """
 
     def __init__(
@@ -39,7 +53,7 @@ class Placement:
     ) -> None:
         self._device = HOST if gpu is None else f"cuda:{gpu}"
         self._gpu, self._told = gpu, told
-        self._lock = threading.Lock()
+        self._lock, self._short = threading.Lock(), 0
 
     @property
     def gpu(self) -> int | None:
@@ -56,13 +70,45 @@ class Placement:
         if gpu is None:
             return analyse(frame)
         try:
-            with device(gpu):
-                return analyse(upload(frame))
+            done = self._above(gpu, analyse, frame)
         except Exception as error:
             if not of_device(error):
                 raise
-            self._fall(gpu, error)
+            if not (out_of_memory(error) and self._kept(error)):
+                self._fall(gpu, error)
+        else:
+            self._short = 0
+            return done
         return analyse(frame)
+
+    def _above(self, gpu: int, analyse: Callable[[Array], T], frame: np.ndarray) -> T:
+        """Analyse a frame on the GPU, once more where memory was short."""
+        with device(gpu):
+            try:
+                return analyse(upload(frame))
+            except Exception as error:
+                if not out_of_memory(error):
+                    raise
+            # the exception and what it held are gone here, so that their memory is free, too
+            free_memory()
+            return analyse(upload(frame))
+
+    def _kept(self, error: Exception) -> bool:
+        """Whether a device is kept that had no memory for a frame; says so once in a row."""
+        with self._lock:
+            self._short += 1
+            short = self._short
+        if short >= MOST_SHORT:
+            return False
+        if short == 1:
+            fall = Fall.of(self._device, f"{self._device} but for single frames", error)
+            log.error(
+                "%s has no memory for a frame (%s), which goes to the host: lower the frame size "
+                "or analysis.workers, or end what else uses the device",
+                self._device, fall.reason,
+            )  # fmt: skip
+            self._told(fall)
+        return True
 
     def _fall(self, gpu: int, error: Exception) -> None:
         with self._lock:
