@@ -31,9 +31,17 @@ _INCLUDE = re.compile(r'^#include "(\w+\.cuh)"$', re.MULTILINE)
 
 
 def code(source: str) -> str:
-    """Text of a source with what it includes, which NVRTC would look for in vain."""
-    text = (SOURCES / f"{source}.cu").read_text("ascii")
-    return _INCLUDE.sub(lambda found: (SOURCES / found[1]).read_text("ascii"), text)
+    """Text of a source with what it includes, which NVRTC would look for in vain; each once."""
+    seen: set[str] = set()
+
+    def text(name: str) -> str:
+        if name in seen:
+            return ""
+        seen.add(name)
+        content = (SOURCES / name).read_text("ascii")
+        return _INCLUDE.sub(lambda found: text(found[1]), content)
+
+    return text(f"{source}.cu")
 
 
 @lru_cache(maxsize=32)
