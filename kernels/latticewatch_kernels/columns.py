@@ -181,6 +181,8 @@ def column_map(
     crosstalk = float(np.exp(-(distance**2) / (4.0 * sigma**2)))
     deviation = _less_crosstalk(sites.table(values) * unit, crosstalk)
     known = [table[~np.isnan(table)] for table in deviation]
+    if not any(map(len, known)):
+        raise no_harmonic()
     offset = np.array([median(found) if len(found) else 0.0 for found in known])
     gaps = [found - level for found, level in zip(known, offset, strict=True)]
     # The lattice's heights are means over host and defects: medians tell the host alone.
@@ -207,14 +209,14 @@ def _less_crosstalk(values: np.ndarray, crosstalk: float) -> np.ndarray:
     """Table of site values (3, m, n) less what the six nearest sites add; NaN counts as nothing."""
     known = np.nan_to_num(values)
     around = np.zeros_like(values)
-    for site, other, cell in _neighbours():
+    for site, other, cell in neighbours():
         # The table is a cell wider than the frame all round: what wraps is NaN, hence nothing.
         around[site] += np.roll(known[other], (-cell[0], -cell[1]), axis=(0, 1))
     return np.asarray((values - crosstalk * around) / (1.0 - 6.0 * crosstalk**2))
 
 
 @lru_cache(maxsize=1)
-def _neighbours() -> tuple[tuple[int, int, tuple[int, int]], ...]:
+def neighbours() -> tuple[tuple[int, int, tuple[int, int]], ...]:
     """Each site's six nearest: number of the site, that of the neighbour, and the latter's cell."""
     found = []
     for site in range(3):

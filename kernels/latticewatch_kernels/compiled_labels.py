@@ -42,14 +42,15 @@ def intensity_levels(pixels: Pixels) -> Array:
     return levels
 
 
-def noise_line(pixels: Pixels, levels: Array) -> Array:
+def noise_line(pixels: Pixels, levels: Array, line: Array | None = None) -> Array:
     """Slope, base and least of a noise line, float64 (3,); twin: `noise.IntensityClasses.line`.
 
-    Medians are the twin's to the last bit but for pixels on the bound of a class, and the line is
-    the same least squares.
+    They go into ``line`` where it is given. Medians are the twin's to the last bit but for pixels
+    on the bound of a class, and the line is the same least squares.
     """
     xp = array_module(levels)
-    variances, line = xp.empty(CLASSES, np.float64), xp.empty(3, np.float64)
+    variances = xp.empty(CLASSES, np.float64)
+    line = xp.empty(3, np.float64) if line is None else line
     launch_together(
         "lines", "class_variances", CLASSES, levels,
         single(pixels.residual), pixels.periodic, pixels.hole.view(np.int8), pixels.step,
@@ -60,7 +61,7 @@ def noise_line(pixels: Pixels, levels: Array) -> Array:
     return line
 
 
-def row_shifts(pixels: Pixels, line: Array, certain: float, longest: float) -> Array:
+def row_shifts(pixels: Pixels, line: Array, certain: float, part: float, constant: Array) -> Array:
     """Shift of each row and, last, the jitter, float64 (rows + 1,).
 
     The twin is `straightening.measure_row_shifts`, whose sums along a row of n pixels are in single
@@ -70,8 +71,11 @@ def row_shifts(pixels: Pixels, line: Array, certain: float, longest: float) -> A
     ----------
     pixels, line
         Of the frame as it was written, and its noise.
-    certain, longest
-        Error and shift in pixels beyond which nothing is believed.
+    certain
+        Error in pixels beyond which nothing is believed.
+    part, constant
+        Shift beyond which nothing is believed, as a part of the lattice constant, and that in
+        pixels, float64 (1,) on the device.
     """
     xp, (rows, columns) = array_module(line), pixels.periodic.shape
     sums = xp.empty((rows, LANES, SUMS), np.float64)
@@ -82,7 +86,7 @@ def row_shifts(pixels: Pixels, line: Array, certain: float, longest: float) -> A
     error, shifts = xp.empty(rows, np.float64), xp.empty(rows + 1, np.float64)
     launch_together(
         "lines", "row_shifts", 1, line,
-        sums, rows, columns, np.float64(certain), np.float64(longest), error, shifts,
+        sums, rows, columns, np.float64(certain), np.float64(part), constant, error, shifts,
     )  # fmt: skip
     return shifts
 

@@ -171,11 +171,11 @@ def _measured_above(
 ) -> _Measured:
     """Do what `_measured` does on a device, which is waited for once."""
     x, y = sites.places.T.astype(np.float32)
-    x, y, *gauss = up(image, x, y, *_gaussian_spectrum(image.shape, sigma))
+    constant = np.array([lattice.constant])
+    x, y, constant, *gauss = up(image, x, y, constant, *_gaussian_spectrum(image.shape, sigma))
     levels = compiled_labels.intensity_levels(pixels)
     line = compiled_labels.noise_line(pixels, levels)
-    longest = LONGEST * lattice.constant
-    shifts = compiled_labels.row_shifts(pixels, line, LEAST_CERTAIN_PX, longest)
+    shifts = compiled_labels.row_shifts(pixels, line, LEAST_CERTAIN_PX, LONGEST, constant)
     image, residual = compiled_labels.straightened(image, pixels, shifts, WORTH_PX)
     smooth = compiled_labels.matched(residual, *gauss)
     of_matched = compiled_labels.noise_line(pixels._replace(residual=smooth), levels)

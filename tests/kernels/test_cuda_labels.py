@@ -84,7 +84,8 @@ def test_rows(device_double, rows, columns, seed, jitter):
     noise = IntensityClasses.and_line(image - periodic, periodic, hole)[1]
     exact = type(noise)(*(float(number) for number in to_host(line)))
     expected = measure_row_shifts(image, periodic, hole, LONGEST / 0.08, exact)
-    found = compiled_labels.row_shifts(given_, line, LEAST_CERTAIN_PX, LONGEST)
+    constant = above(device_double, np.array([LONGEST / 0.08]))
+    found = compiled_labels.row_shifts(given_, line, LEAST_CERTAIN_PX, 0.08, constant)
     ours = to_host(found)
     greatest = max(float(np.abs(expected.shift).max()), expected.jitter_px, 0.01)
     bound = 4 * columns * EPSILON * greatest
@@ -105,7 +106,8 @@ def test_rows_of_which_none_is_known_stay(device_double):
     image = np.random.default_rng(2).normal(1.0, 1.0, shape).astype(np.float32)
     given_ = pixels(device_double, image, flat, np.zeros(shape, bool))
     line = device_double.cupy.asarray(np.array([0.0, 1.0, 0.5]))
-    found = to_host(compiled_labels.row_shifts(given_, line, LEAST_CERTAIN_PX, LONGEST))
+    constant = above(device_double, np.array([LONGEST / 0.08]))
+    found = to_host(compiled_labels.row_shifts(given_, line, LEAST_CERTAIN_PX, 0.08, constant))
     np.testing.assert_array_equal(found, np.zeros(21))
 
 

@@ -131,10 +131,12 @@ extern "C" __global__ void row_sums(
 
 /* Shift of each row, shrunk by what is not known of it, and the jitter; one block. */
 extern "C" __global__ void __launch_bounds__(TOGETHER) row_shifts(
-    const double *sums, int rows, int columns, double certain, double longest,
-    double *error,  /* (rows), scratch */
-    double *shifts) /* (rows + 1): of each row, then the jitter */
+    const double *sums, int rows, int columns, double certain,
+    double part, const double *constant, /* the longest shift, and what it is a part of */
+    double *error,                       /* (rows), scratch */
+    double *shifts)                      /* (rows + 1): of each row, then the jitter */
 {
+    double longest = part * constant[0];
     double squares = 0.0, empty = 0.0;
     int known = 0;
     __syncthreads();

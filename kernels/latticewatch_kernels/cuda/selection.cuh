@@ -31,34 +31,51 @@ __device__ static unsigned long long rising(double value)
     return bits >> 63 ? ~bits : bits | 1ull << 63;
 }
 
-/* Sum over the threads of numbers from 0 to most: a barrier for each of their bits. */
-__device__ static int counted(int part, int most)
-{
-    int total = 0;
-    for (int bit = 0; most >> bit; bit++)
-        total += __syncthreads_count(part >> bit & 1) << bit;
-    return total;
-}
-
-/* Value of a rank, 0 the least, among at(0) to at(number - 1): bisection over its bits.
+/* Value of a rank, 0 the least, among at(0) to at(number - 1): eight bits at a time, from the top.
  *
  * `rest` is the number of bits that are 0 in every value: 29 where they come from single precision.
  */
 template <class At>
 __device__ static double ranked(At at, int number, int rank, int rest)
 {
-    int each = (number + blockDim.x - 1) / blockDim.x;
-    unsigned long long found = 0;
-    for (int bit = 63; bit >= rest; bit--) {
-        unsigned long long trial = found | 1ull << bit;
-        int below = 0;
-        for (int k = threadIdx.x; k < number; k += blockDim.x)
-            below += rising(at(k)) < trial;
-        if (counted(below, each) <= rank)
-            found = trial;
+    __shared__ int bins[256], sums[16], chosen[2]; /* the latter: digit, and rank among its values */
+    unsigned long long found = 0, known = 0;
+    int low = 64;
+    while (low > rest) {
+        low -= 8;
+        for (int k = threadIdx.x; k < 256; k += blockDim.x)
+            bins[k] = 0;
+        __syncthreads();
+        for (int k = threadIdx.x; k < number; k += blockDim.x) {
+            unsigned long long bits = rising(at(k));
+            if ((bits & known) == found)
+                atomicAdd(&bins[bits >> low & 255], 1);
+        }
+        __syncthreads();
+        for (int k = threadIdx.x; k < 16; k += blockDim.x) {
+            sums[k] = 0;
+            for (int j = 0; j < 16; j++)
+                sums[k] += bins[16 * k + j];
+        }
+        __syncthreads();
+        if (threadIdx.x == 0) {
+            int below = 0, k = 0;
+            while (k < 15 && below + sums[k] <= rank)
+                below += sums[k++];
+            int digit = 16 * k;
+            while (digit < 16 * k + 15 && below + bins[digit] <= rank)
+                below += bins[digit++];
+            chosen[0] = digit;
+            chosen[1] = rank - below;
+        }
+        __syncthreads();
+        found |= (unsigned long long)chosen[0] << low;
+        known |= 255ull << low;
+        rank = chosen[1];
     }
+    /* bits that are 0 in a negative value are 1 in its rising form */
     if (!(found >> 63))
-        found |= (1ull << rest) - 1;
+        found |= (1ull << low) - 1;
     return __longlong_as_double((long long)(found >> 63 ? found & ~(1ull << 63) : ~found));
 }
 

@@ -1,0 +1,137 @@
+"""What differs from the perfect crystal, and what a column's intensity is held against."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from latticewatch_kernels import compiled_labels
+from latticewatch_kernels.arrays import array_module
+from latticewatch_kernels.columns import ColumnMap, neighbours
+from latticewatch_kernels.compiled_labels import Pixels
+from latticewatch_kernels.conditioning import sample_step
+from latticewatch_kernels.labelling import Labels
+from latticewatch_kernels.lattice import Array
+from latticewatch_kernels.launch import launch, launch_together
+from latticewatch_kernels.noise import NoiseLine
+from latticewatch_kernels.order import BLOCKS_PER_CELL, OrderMap
+from latticewatch_kernels.resident.facts import PLACE, SLOTS, Facts
+from latticewatch_kernels.resident.parts import LabelsAbove, OrderAbove, PixelsAbove
+from latticewatch_kernels.resident.plan import Plan
+from latticewatch_kernels.sampling import LEAST_WEIGHT
+from latticewatch_kernels.straightening import LEAST_CERTAIN_PX, LONGEST, WORTH_PX, RowShifts
+from latticewatch_kernels.transfers import table
+
+
+def labelled(
+    image: Array,
+    pixels: PixelsAbove,
+    order: OrderAbove,
+    facts: Array,
+    plan: Plan,
+    threshold: float,
+) -> LabelsAbove:
+    """Put scan lines back, hold what is left against its noise, and calibrate columns.
+
+    The twins are in `labelling.label`, `columns.SitesInside` and `columns.column_map`. Maps are
+    the twins' as `compiled_labels` says; medians over sites are exact, so that what the frame's
+    columns give differs as the values at sites do, which are sums of single precision.
+
+    Parameters
+    ----------
+    image
+        float32 (rows, columns), conditioned.
+    pixels, order
+        Of the frame.
+    facts
+        LINE, MATCHED_LINE, UNIT, CROSSTALK, HOST, OFFSET, NOISE_BY_SITE and NOISE are filled.
+        Refused with NO_HARMONIC where no site can be measured, and with NO_ROOM where the plan's
+        table does not hold all cells.
+    plan
+        The frame's.
+    threshold
+        Significance beyond which a pixel is bright or dark.
+    """
+    residual, periodic, hole = pixels
+    given = Pixels(residual, periodic, hole, sample_step(plan.shape))
+    levels = compiled_labels.intensity_levels(given)
+    line = compiled_labels.noise_line(given, levels, _slots(facts, "line"))
+    constant = _slots(facts, "constant")
+    shifts = compiled_labels.row_shifts(given, line, LEAST_CERTAIN_PX, LONGEST, constant)
+    straight, left = compiled_labels.straightened(image, given, shifts, WORTH_PX)
+    smooth = compiled_labels.matched(left, *_gaussian_spectrum(facts, plan.shape))
+    of_matched = compiled_labels.noise_line(
+        given._replace(residual=smooth), levels, _slots(facts, "matched_line")
+    )
+    matched, z, bright, dark = compiled_labels.significance(smooth, given, of_matched, threshold)
+    _calibrate(matched, order, facts, plan)
+    return LabelsAbove(
+        straight, periodic, left, matched, z,
+        bright.view(np.int8), dark.view(np.int8), hole, shifts,
+    )  # fmt: skip
+
+
+def labels(above: LabelsAbove, order: OrderMap, facts: Facts, shifts: np.ndarray) -> Labels:
+    """Make labels of a frame whose maps lie on a device, by what came to the host.
+
+    Parameters
+    ----------
+    above
+        The frame's maps.
+    order, facts
+        On the host.
+    shifts
+        `LabelsAbove.shifts`, on the host.
+    """
+    return Labels(
+        above.image, RowShifts(shifts[:-1], float(shifts[-1])), above.periodic, above.residual,
+        above.matched, above.z, above.bright.view(np.bool_), above.dark.view(np.bool_),
+        above.hole.view(np.bool_), order, column_map(facts),
+        NoiseLine(*(float(number) for number in facts["line"])),
+    )  # fmt: skip
+
+
+def column_map(facts: Facts) -> ColumnMap:
+    """Calibration of columns, by a frame's facts."""
+    return ColumnMap(
+        facts.number("sigma"), facts.number("unit"), facts.number("crosstalk"),
+        facts["host"], facts["offset"], facts["noise_by_site"], facts.number("noise"),
+    )  # fmt: skip
+
+
+def _slots(facts: Array, name: str) -> Array:
+    """Give the slots of a name, which a kernel reads or fills."""
+    return facts[PLACE[name] : PLACE[name] + SLOTS[name]]
+
+
+def _gaussian_spectrum(facts: Array, shape: tuple[int, int]) -> tuple[Array, Array]:
+    """Half spectrum of the column's shape, along each axis; twin in `labelling`, to rounding."""
+    xp, (rows, columns) = array_module(facts), shape
+    down, across = xp.empty(rows, np.float32), xp.empty(columns // 2 + 1, np.float32)
+    launch(
+        "resident_labels", "gaussian_spectrum", rows + columns // 2 + 1, facts,
+        facts, rows, columns, np.float64(LEAST_WEIGHT), down, across,
+    )  # fmt: skip
+    return down, across
+
+
+def _calibrate(matched: Array, order: OrderAbove, facts: Array, plan: Plan) -> None:
+    """Calibrate the matched residual on all sites of its frame."""
+    xp, room = array_module(facts), plan.room.table
+    values, deviation = xp.empty((2, room), np.float64)
+    launch(
+        "resident_labels", "site_values", room, facts,
+        facts, matched, *plan.shape, order.maps[3:], order.hole, *plan.cells,
+        plan.stride * BLOCKS_PER_CELL, room, values,
+    )  # fmt: skip
+    launch(
+        "resident_labels", "less_crosstalk", room, facts,
+        facts, values, room, table(facts, _neighbour_table), deviation,
+    )  # fmt: skip
+    launch_together("resident_labels", "offsets", 3, facts, facts, deviation, room)
+    launch_together("resident_labels", "calibration", 1, facts, facts, deviation, room)
+
+
+def _neighbour_table() -> np.ndarray:
+    """Six nearest sites of each, int32 (3, 6, 3): sublattice and cell from the site's own."""
+    found = [(other, *cell) for _, other, cell in neighbours()]
+    return np.array(found, np.int32).reshape(3, 6, 3)
