@@ -54,13 +54,25 @@ template <class T> static T atomicAdd(T *place, T value)
     *place += value;
     return old;
 }
+template <class T> static T atomicMax(T *place, T value)
+{
+    T old = *place;
+    *place = max(old, value);
+    return old;
+}
 """
 
 KERNEL = re.compile(
     r'extern "C" __global__ void (__launch_bounds__\(\w+\) )?(\w+)\((.*?)\)\s*\{', re.DOTALL
 )
 
-POINTED = {"float": np.float32, "double": np.float64, "int": np.int32, "char": np.int8}
+POINTED = {
+    "float": np.float32,
+    "double": np.float64,
+    "int": np.int32,
+    "char": np.int8,
+    "fixed": np.uint64,
+}
 PLAIN = {
     "float": (np.float32, ctypes.c_float),
     "double": (np.float64, ctypes.c_double),

@@ -51,3 +51,10 @@ __device__ static inline void refuse(double *facts, int reason)
     if (facts[FACT_REFUSAL] == 0.0)
         facts[FACT_REFUSAL] = reason;
 }
+
+/* A whole number from 0 to most, whatever the slot holds. */
+__device__ static inline int counted(const double *facts, int slot, int most)
+{
+    double number = facts[slot];
+    return number >= 0.0 ? (int)min(number, (double)most) : 0;
+}

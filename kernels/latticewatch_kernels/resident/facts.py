@@ -135,4 +135,8 @@ def header() -> str:
     lines += ["/* Refuse a frame, unless it was before; one thread. */"]
     lines += ["__device__ static inline void refuse(double *facts, int reason)", "{"]
     lines += ["    if (facts[FACT_REFUSAL] == 0.0)", "        facts[FACT_REFUSAL] = reason;", "}"]
+    lines += ["", "/* A whole number from 0 to most, whatever the slot holds. */"]
+    lines += ["__device__ static inline int counted(const double *facts, int slot, int most)", "{"]
+    lines += ["    double number = facts[slot];"]
+    lines += ["    return number >= 0.0 ? (int)min(number, (double)most) : 0;", "}"]
     return "\n".join(lines) + "\n"

@@ -87,9 +87,14 @@ class Plan:
     room: Room
 
     @property
+    def blocks(self) -> tuple[int, int]:
+        """Blocks of the demodulated image along rows and columns."""
+        return self.shape[0] // self.stride, self.shape[1] // self.stride
+
+    @property
     def cells(self) -> tuple[int, int]:
         """Size of the maps of order."""
-        rows, columns = (max(1, size // self.stride // BLOCKS_PER_CELL) for size in self.shape)
+        rows, columns = (max(1, blocks // BLOCKS_PER_CELL) for blocks in self.blocks)
         return rows, columns
 
     @classmethod

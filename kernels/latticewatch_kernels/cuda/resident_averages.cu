@@ -1,0 +1,148 @@
+/* Averages over a Gaussian of one lattice constant, in cells of the map of local order.
+ *
+ * Twins: order.averaging, deviations._weights, deviations._averaged and deviations._as_in_residual.
+ * An image is averaged over blocks, then along rows and along columns of blocks with the weights of
+ * `averaging`. Sums are in double precision, and rounded to single after each step as the twin's are.
+ */
+
+#include "cells.cuh"
+#include "facts.cuh"
+#include "fixed.cuh"
+
+#define BLOCKS_PER_CELL 2
+
+/* Weights (cells, blocks) of a Gaussian about each cell, for rows and for columns of blocks.
+ *
+ * A thread to a cell along either axis.
+ */
+extern "C" __global__ void averaging(
+    const double *facts, double cells_wide, int stride, int high, int wide, /* blocks */
+    double least, float *down, float *across)
+{
+    int index = blockIdx.x * blockDim.x + threadIdx.x;
+    int cells = max(1, high / BLOCKS_PER_CELL), further = max(1, wide / BLOCKS_PER_CELL);
+    if (index >= cells + further)
+        return;
+    bool along = index < cells;
+    int cell = along ? index : index - cells, blocks = along ? high : wide;
+    float *weights = (along ? down : across) + (long long)cell * blocks;
+    double sigma = cells_wide * facts[FACT_CONSTANT] / stride, total = 0.0;
+    double centre = (cell + 0.5) * BLOCKS_PER_CELL - 0.5;
+    for (int pass = 0; pass < 2; pass++) {
+        for (int block = 0; block < blocks; block++) {
+            double off = (centre - block) / sigma, weight = exp(-0.5 * (off * off));
+            weight = weight >= least ? weight : 0.0;
+            if (pass == 0)
+                total += weight;
+            else
+                weights[block] = (float)(weight / total);
+        }
+    }
+}
+
+/* One over each pixel's variance, 0 in holes; a thread to a pixel. */
+extern "C" __global__ void inverse_variance_by_facts(
+    const double *facts, const float *periodic, const char *hole, int rows, int columns, float *weight)
+{
+    long long index = (long long)blockIdx.x * blockDim.x + threadIdx.x;
+    if (index >= (long long)rows * columns)
+        return;
+    const double *line = facts + FACT_LINE;
+    float variance = fmaxf(periodic[index] * (float)line[0] + (float)line[1], (float)line[2]);
+    weight[index] = hole[index] ? 0.0f : 1.0f / variance;
+}
+
+/* Means of blocks of an image times weights, and of the weights; a thread to a block. */
+extern "C" __global__ void weighted_means(
+    const float *image, const float *weight, int columns, int block, int high, int wide,
+    float *means) /* (2, high, wide) */
+{
+    int index = blockIdx.x * blockDim.x + threadIdx.x;
+    if (index >= high * wide)
+        return;
+    double sum = 0.0, total = 0.0;
+    for (int row = 0; row < block; row++) {
+        long long first = (long long)(index / wide * block + row) * columns + index % wide * block;
+        for (long long place = first; place < first + block; place++) {
+            sum += image[place] * weight[place];
+            total += weight[place];
+        }
+    }
+    means[index] = (float)(sum / (block * block));
+    means[high * wide + index] = (float)(total / (block * block));
+}
+
+/* Means of blocks of an image that was drawn; a thread to a block. */
+extern "C" __global__ void drawn_means(
+    const fixed *drawn, int columns, int block, int high, int wide, float *means)
+{
+    int index = blockIdx.x * blockDim.x + threadIdx.x;
+    if (index >= high * wide)
+        return;
+    double sum = 0.0;
+    for (int row = 0; row < block; row++) {
+        long long first = (long long)(index / wide * block + row) * columns + index % wide * block;
+        for (long long place = first; place < first + block; place++)
+            sum += (float)from_fixed(drawn[place]);
+    }
+    means[index] = (float)(sum / (block * block));
+}
+
+/* Averages of maps of blocks along their columns; a thread to a cell of rows and a block of columns. */
+extern "C" __global__ void averaged_down(
+    const float *means, int maps, const float *down, int high, int wide, int cells,
+    float *lines) /* (maps, cells, wide) */
+{
+    int index = blockIdx.x * blockDim.x + threadIdx.x;
+    if (index >= maps * cells * wide)
+        return;
+    int column = index % wide, cell = index / wide % cells, map = index / wide / cells;
+    const float *weights = down + (long long)cell * high, *here = means + (long long)map * high * wide;
+    double sum = 0.0;
+    for (int block = 0; block < high; block++)
+        sum += (double)weights[block] * here[(long long)block * wide + column];
+    lines[index] = (float)sum;
+}
+
+/* Averages of such lines along rows; a thread to a cell of a map. */
+extern "C" __global__ void averaged_across(
+    const float *lines, int maps, const float *across, int wide, int high_cells, int wide_cells,
+    float *cells) /* (maps, high_cells, wide_cells) */
+{
+    int index = blockIdx.x * blockDim.x + threadIdx.x;
+    if (index >= maps * high_cells * wide_cells)
+        return;
+    const float *weights = across + (long long)(index % wide_cells) * wide;
+    const float *line = lines + (long long)(index / wide_cells) * wide;
+    double sum = 0.0;
+    for (int block = 0; block < wide; block++)
+        sum += (double)weights[block] * line[block];
+    cells[index] = (float)sum;
+}
+
+/* An image less its weighted mean, times the weights; a thread to a pixel. */
+extern "C" __global__ void less_weighted_mean(
+    const float *image, const float *weight, int rows, int columns,
+    const float *sums, const float *totals, int high, int wide, int stride, /* (high, wide) */
+    float *result)
+{
+    long long index = (long long)blockIdx.x * blockDim.x + threadIdx.x;
+    if (index >= (long long)rows * columns)
+        return;
+    int row = (int)(index / columns), column = (int)(index % columns);
+    float mean = enlarged_ratio(sums, totals, high, wide, stride, row, column);
+    result[index] = (image[index] - mean) * weight[index];
+}
+
+/* A residual without what was drawn, whose local mean is in the periodic part; a thread to a pixel. */
+extern "C" __global__ void without_drawn(
+    const float *residual, const fixed *drawn, int rows, int columns,
+    const float *means, int high, int wide, int stride, float *result)
+{
+    long long index = (long long)blockIdx.x * blockDim.x + threadIdx.x;
+    if (index >= (long long)rows * columns)
+        return;
+    int row = (int)(index / columns), column = (int)(index % columns);
+    float mean = enlarged(means, high, wide, stride, row, column);
+    result[index] = residual[index] - ((float)from_fixed(drawn[index]) - mean);
+}

@@ -1,0 +1,90 @@
+"""Averages over a Gaussian of one lattice constant, in cells of the map of local order.
+
+Twins: `order.averaging` and `deviations._averaged`. Weights are the twin's within a unit in the
+last place; averages of n blocks of b pixels a side, which are summed in double precision here and
+in single there, are within ``(b + n) 2**-24`` of the mean of absolute values.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from latticewatch_kernels.arrays import array_module
+from latticewatch_kernels.lattice import Array
+from latticewatch_kernels.launch import launch
+from latticewatch_kernels.order import BLOCKS_PER_CELL, SMOOTHING_CELLS
+from latticewatch_kernels.resident.plan import Plan
+from latticewatch_kernels.sampling import LEAST_WEIGHT
+
+SOURCE = "resident_averages"
+
+
+class Averages(NamedTuple):
+    """Weights float32 (cells, blocks) along rows and columns."""
+
+    down: Array
+    across: Array
+
+    @classmethod
+    def of(cls, facts: Array, plan: Plan) -> Averages:
+        """Give the weights of a frame, by its lattice constant."""
+        xp, (high, wide) = array_module(facts), plan.blocks
+        cells = plan.cells
+        made = cls(xp.empty((cells[0], high), np.float32), xp.empty((cells[1], wide), np.float32))
+        launch(
+            SOURCE, "averaging", sum(cells), facts,
+            facts, np.float64(SMOOTHING_CELLS), plan.stride, high, wide,
+            np.float64(LEAST_WEIGHT), *made,
+        )  # fmt: skip
+        return made
+
+    def over(self, blocks: Array) -> Array:
+        """Average maps of blocks, float32 (n, high, wide), to maps of cells, (n, cells, cells)."""
+        xp, (number, high, wide) = array_module(blocks), blocks.shape
+        cells = len(self.down), len(self.across)
+        lines = xp.empty((number, cells[0], wide), np.float32)
+        launch(
+            SOURCE, "averaged_down", lines.size, blocks,
+            blocks, number, self.down, high, wide, cells[0], lines,
+        )  # fmt: skip
+        made = xp.empty((number, *cells), np.float32)
+        launch(
+            SOURCE, "averaged_across", made.size, blocks,
+            lines, number, self.across, wide, *cells, made,
+        )  # fmt: skip
+        return made
+
+    def less_mean(self, image: Array, weight: Array, plan: Plan) -> Array:
+        """Take its weighted mean off an image, and weigh what is left."""
+        xp, blocks = array_module(image), plan.blocks
+        means = xp.empty((2, *blocks), np.float32)
+        launch(
+            SOURCE, "weighted_means", blocks[0] * blocks[1], image,
+            image, weight, image.shape[1], plan.stride, *blocks, means,
+        )  # fmt: skip
+        sums, totals = self.over(means)
+        left = xp.empty(image.shape, np.float32)
+        launch(
+            SOURCE, "less_weighted_mean", image.size, image,
+            image, weight, *image.shape, sums, totals, *plan.cells,
+            plan.stride * BLOCKS_PER_CELL, left,
+        )  # fmt: skip
+        return left
+
+    def without(self, residual: Array, drawn: Array, plan: Plan) -> Array:
+        """Take what was drawn off a residual, less what of it is in the periodic part."""
+        xp, blocks = array_module(residual), plan.blocks
+        means = xp.empty((1, *blocks), np.float32)
+        launch(
+            SOURCE, "drawn_means", blocks[0] * blocks[1], residual,
+            drawn, residual.shape[1], plan.stride, *blocks, means,
+        )  # fmt: skip
+        left = xp.empty(residual.shape, np.float32)
+        launch(
+            SOURCE, "without_drawn", residual.size, residual,
+            residual, drawn, *residual.shape, self.over(means), *plan.cells,
+            plan.stride * BLOCKS_PER_CELL, left,
+        )  # fmt: skip
+        return left
