@@ -31,7 +31,7 @@ PRELUDE = """
 #define __launch_bounds__(threads)
 using std::abs; using std::cos; using std::exp; using std::fabs; using std::floor;
 using std::log; using std::max; using std::min; using std::rint;
-using std::hypot; using std::sin; using std::sqrt;
+using std::atan2; using std::hypot; using std::sin; using std::sqrt;
 inline void __syncthreads() {}
 inline int __syncthreads_count(int holds) { return holds != 0; }
 inline long long __double_as_longlong(double value)
