@@ -25,7 +25,7 @@ template <class T> __device__ static T summed(T part)
 }
 
 /* Bits of a number that rise as it does. */
-__device__ static unsigned long long rising(double value)
+__device__ static inline unsigned long long rising(double value)
 {
     unsigned long long bits = (unsigned long long)__double_as_longlong(value);
     return bits >> 63 ? ~bits : bits | 1ull << 63;

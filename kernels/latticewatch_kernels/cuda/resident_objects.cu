@@ -1,0 +1,179 @@
+/* Objects of the network's coarse map: the cells that point at one agree on where it lies.
+ *
+ * Twins: localisation.place_cells, localisation.suppress and segmentation.Segmentation._agreed. In
+ * double precision, sums in a fixed order. A mark is a cell that is likely enough to have a say.
+ */
+
+#include "selection.cuh"
+#include "facts.cuh"
+
+#define LANES 32 /* threads to an object: each sums every so many marks */
+#define SUMS 3   /* of a lane: weights, and weighted places along x and y */
+
+enum Number { MARKS, INSIDE, SURE, NUMBERS };
+enum State { OPEN, KEPT, GONE };
+
+/* How far apart two objects are at least, in pixels of the image that the network saw. */
+__device__ static inline double merging(const double *facts, double merge)
+{
+    return merge * facts[FACT_CONSTANT] * facts[FACT_FACTOR];
+}
+
+__device__ static inline void pointed_at(
+    const int *place, const float *said, int k, int wide, int stride, double *point)
+{
+    point[0] = stride * (place[k] % wide) + 0.5 * (stride - 1) + said[3 * k + 1];
+    point[1] = stride * (place[k] / wide) + 0.5 * (stride - 1) + said[3 * k + 2];
+}
+
+__device__ static inline bool points_inside(const double *point, int rows, int columns)
+{
+    bool across = point[0] >= -0.5 && point[0] < columns - 0.5;
+    return across && point[1] >= -0.5 && point[1] < rows - 0.5;
+}
+
+/* Marks that point into the frame, surest first, of equals the first in reading order; a thread to a
+ * mark, which counts those before it. */
+extern "C" __global__ void marks_ordered(
+    double *facts, const int *place, const float *said, int room, int wide, int stride,
+    int rows, int columns, double threshold,
+    int *numbers, double *marks) /* (NUMBERS), (room, 3): x, y, weight */
+{
+    int k = blockIdx.x * blockDim.x + threadIdx.x, number = min(numbers[MARKS], room);
+    if (k == 0 && numbers[MARKS] > room)
+        refuse(facts, REFUSAL_NO_ROOM);
+    if (k >= number)
+        return;
+    double point[2], other[2];
+    pointed_at(place, said, k, wide, stride, point);
+    if (!points_inside(point, rows, columns))
+        return;
+    float weight = said[3 * k];
+    int before = 0;
+    for (int j = 0; j < number; j++) {
+        bool surer = said[3 * j] > weight || (said[3 * j] == weight && place[j] < place[k]);
+        if (!surer)
+            continue;
+        pointed_at(place, said, j, wide, stride, other);
+        before += points_inside(other, rows, columns);
+    }
+    marks[3 * before] = point[0];
+    marks[3 * before + 1] = point[1];
+    marks[3 * before + 2] = weight;
+    atomicAdd(&numbers[INSIDE], 1);
+    if (weight >= threshold)
+        atomicAdd(&numbers[SURE], 1);
+}
+
+__device__ static inline double apart(const double *a, const double *b)
+{
+    double x = a[0] - b[0], y = a[1] - b[1];
+    return sqrt(x * x + y * y);
+}
+
+/* Which sure marks stay, when none may be near a surer one that does; one block.
+ *
+ * In rounds: a mark near a surer one that stays goes, and one with none near it that is still open
+ * stays. The surest open one is settled in every round.
+ */
+extern "C" __global__ void __launch_bounds__(TOGETHER) marks_suppressed(
+    double *facts, const int *numbers, const double *marks, int room, double merge,
+    int found_room, char *state, int *kept) /* (room), (found_room) */
+{
+    __shared__ int counts[TOGETHER];
+    int number = min(numbers[SURE], room), thread = threadIdx.x, open = number;
+    double reach = merging(facts, merge);
+    for (int k = thread; k < number; k += blockDim.x)
+        state[k] = OPEN;
+    while (open > 0) {
+        __syncthreads(); /* all states of the last round are there */
+        int left = 0;
+        for (int begin = 0; begin < number; begin += blockDim.x) {
+            int k = begin + thread, now = k < number ? state[k] : GONE;
+            if (now == OPEN) {
+                bool near_open = false, near_kept = false;
+                for (int j = 0; j < k && !near_kept; j++) {
+                    if (state[j] == GONE || !(apart(marks + 3 * j, marks + 3 * k) <= reach))
+                        continue;
+                    near_kept = state[j] == KEPT;
+                    near_open |= state[j] == OPEN;
+                }
+                now = near_kept ? GONE : near_open ? OPEN : KEPT;
+                left += now == OPEN;
+            }
+            __syncthreads(); /* all marks of this part were judged by the states before */
+            if (k < number)
+                state[k] = (char)now;
+            __syncthreads();
+        }
+        open = summed(left);
+    }
+    __syncthreads();
+    int each = (number + blockDim.x - 1) / blockDim.x, begin = min(thread * each, number);
+    int end = min(begin + each, number), own = 0;
+    for (int k = begin; k < end; k++)
+        own += state[k] == KEPT;
+    counts[thread] = own;
+    __syncthreads();
+    for (int width = 1; width < blockDim.x; width *= 2) {
+        int before = thread >= width ? counts[thread - width] : 0;
+        __syncthreads();
+        counts[thread] += before;
+        __syncthreads();
+    }
+    int place = counts[thread] - own, total = counts[blockDim.x - 1];
+    for (int k = begin; k < end; k++)
+        if (state[k] == KEPT && place < found_room)
+            kept[place++] = k;
+    if (thread == 0) {
+        facts[FACT_FOUND] = min(total, found_room);
+        if (total > found_room)
+            refuse(facts, REFUSAL_NO_ROOM);
+    }
+}
+
+/* What the marks of a mind with each object say of its place; LANES threads to an object. */
+extern "C" __global__ void votes(
+    const double *facts, const int *numbers, const double *marks, int room, double merge, double reach,
+    const int *kept, int found_room, double *sums) /* (found_room), (found_room, LANES, SUMS) */
+{
+    int index = blockIdx.x * blockDim.x + threadIdx.x, object = index / LANES;
+    if (object >= counted(facts, FACT_FOUND, found_room))
+        return;
+    double bound = reach * merging(facts, merge), sum[SUMS] = {0.0, 0.0, 0.0};
+    const double *own = marks + 3 * kept[object];
+    int number = min(numbers[INSIDE], room);
+    for (int k = index % LANES; k < number; k += LANES) {
+        const double *mark = marks + 3 * k;
+        if (!(apart(mark, own) < bound))
+            continue;
+        sum[0] += mark[2];
+        sum[1] += mark[2] * mark[0];
+        sum[2] += mark[2] * mark[1];
+    }
+    for (int k = 0; k < SUMS; k++)
+        sums[SUMS * index + k] = sum[k];
+}
+
+/* Objects in pixels of the frame, surest first, the rest zeros; a thread to an object. */
+extern "C" __global__ void objects(
+    const double *facts, const double *marks, const int *kept, int found_room, const double *sums,
+    double *points, double *probability) /* (found_room, 2), (found_room) */
+{
+    int object = blockIdx.x * blockDim.x + threadIdx.x;
+    if (object >= found_room)
+        return;
+    points[2 * object] = points[2 * object + 1] = probability[object] = 0.0;
+    if (object >= counted(facts, FACT_FOUND, found_room))
+        return;
+    const double *mark = marks + 3 * kept[object];
+    double sum[SUMS] = {0.0, 0.0, 0.0}, factor = facts[FACT_FACTOR];
+    for (int lane = 0; lane < LANES; lane++)
+        for (int k = 0; k < SUMS; k++)
+            sum[k] += sums[SUMS * (object * LANES + lane) + k];
+    for (int axis = 0; axis < 2; axis++) {
+        double place = sum[0] > 0.0 ? sum[1 + axis] / sum[0] : mark[axis];
+        points[2 * object + axis] = (place + 0.5) / factor - 0.5;
+    }
+    probability[object] = mark[2];
+}

@@ -1,0 +1,86 @@
+"""Objects of the network's coarse map, found on the device."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from latticewatch_kernels.arrays import array_module
+from latticewatch_kernels.lattice import Array
+from latticewatch_kernels.launch import launch, launch_together
+from latticewatch_kernels.resident.parts import FoundAbove
+from latticewatch_kernels.resident.plan import Room
+
+SOURCE = "resident_objects"
+
+#: As in the source: what is counted, threads to an object, and numbers that each sums.
+NUMBERS, LANES, SUMS = 3, 32, 3
+
+
+def found(
+    heat: Array,
+    offset: Array,
+    stride: int,
+    shape: tuple[int, int],
+    facts: Array,
+    room: Room,
+    threshold: float,
+    least_vote: float,
+    merge: float,
+    vote_reach: float,
+) -> FoundAbove:
+    """Decode a map of objects; twin: `latticewatch_models.segmentation.Segmentation.detections`.
+
+    Which cells are objects is the twin's to the last bit; their places are within rounding of
+    double precision. A cell votes for any object that is nearer than `vote_reach`; since objects
+    are farther apart than `merge`, there is one at most while `vote_reach` is below a half.
+
+    Parameters
+    ----------
+    heat, offset
+        float32 (h, w) and (2, h, w).
+    stride, shape
+        Pixels to a cell, and (rows, columns) of the image that the network saw.
+    facts
+        CONSTANT and FACTOR are read; FOUND is filled. Refused with NO_ROOM where a buffer is short.
+    room
+        Of marks and detections.
+    threshold, least_vote
+        Least probability of a detection, and of a cell that has a say in where one lies.
+    merge, vote_reach
+        Lattice constants between detections at least, and the share of that within which cells
+        have a say.
+
+    Returns
+    -------
+    FoundAbove
+        Points in pixels of the frame.
+    """
+    xp, marks = array_module(facts), room.marks
+    buffer = xp.zeros(NUMBERS + marks * 4, np.int32)
+    numbers, place = buffer[:NUMBERS], buffer[NUMBERS : NUMBERS + marks]
+    said = buffer[NUMBERS + marks :].view(np.float32)
+    least = np.float32(min(threshold, least_vote))
+    launch(
+        "maxima", "cells_above", heat.size, facts,
+        heat, offset, heat.size, least, marks, numbers, place, said,
+    )  # fmt: skip
+    ordered = xp.empty((marks, 3), np.float64)
+    launch(
+        SOURCE, "marks_ordered", marks, facts,
+        facts, place, said, marks, heat.shape[1], stride, *shape, np.float64(threshold),
+        numbers, ordered,
+    )  # fmt: skip
+    state, kept = xp.empty(marks, np.int8), xp.empty(room.found, np.int32)
+    launch_together(
+        SOURCE, "marks_suppressed", 1, facts,
+        facts, numbers, ordered, marks, np.float64(merge), room.found, state, kept,
+    )  # fmt: skip
+    sums = xp.empty((room.found, LANES, SUMS), np.float64)
+    launch(
+        SOURCE, "votes", room.found * LANES, facts,
+        facts, numbers, ordered, marks, np.float64(merge), np.float64(vote_reach), kept,
+        room.found, sums,
+    )  # fmt: skip
+    made = FoundAbove(xp.empty((room.found, 2), np.float64), xp.empty(room.found, np.float64))
+    launch(SOURCE, "objects", room.found, facts, facts, ordered, kept, room.found, sums, *made)
+    return made

@@ -1,0 +1,91 @@
+"""Objects of a coarse map that a device finds are the host's."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from latticewatch_kernels.arrays import to_host
+from latticewatch_kernels.resident import facts as slots
+from latticewatch_kernels.resident.facts import PLACE, Facts, Refusal
+from latticewatch_kernels.resident.objects import found
+from latticewatch_kernels.resident.plan import Room
+from latticewatch_models.segmentation import LEAST_VOTE, VOTE_REACH, Segmentation
+
+from .guarded import above, drawn, seeds
+
+CONSTANT, STRIDE = 10.5, 2
+
+
+def blobs(rng: np.random.Generator, shape: tuple[int, int], number: int) -> tuple:
+    """A heat map of round blobs, with offsets that point at their middles with some error."""
+    y, x = np.mgrid[: shape[0], : shape[1]] * STRIDE + 0.5 * (STRIDE - 1)
+    heat, offset = np.zeros(shape), rng.normal(0.0, 0.2, (2, *shape))
+    nearest = np.full(shape, np.inf)
+    for _ in range(number):
+        at = rng.uniform(0, STRIDE * shape[1]), rng.uniform(0, STRIDE * shape[0])
+        distance = np.hypot(x - at[0], y - at[1])
+        closer = distance < nearest
+        nearest = np.minimum(nearest, distance)
+        heat = np.maximum(heat, rng.uniform(0.2, 1.0) * np.exp(-((distance / 3.0) ** 2)))
+        offset[0][closer] += (at[0] - x)[closer]
+        offset[1][closer] += (at[1] - y)[closer]
+    return heat.astype(np.float32), offset.astype(np.float32)
+
+
+def facts_with(factor: float = 1.0) -> np.ndarray:
+    values = np.zeros(slots.NUMBER)
+    values[PLACE["constant"]], values[PLACE["factor"]] = CONSTANT, factor
+    return values
+
+
+def run(double, heat, offset, facts, room=None, threshold=0.5):
+    given_ = above(double, heat), above(double, offset)
+    shape = heat.shape[0] * STRIDE - 1, heat.shape[1] * STRIDE
+    return found(
+        *given_, STRIDE, shape, facts, room or Room(), threshold, LEAST_VOTE, 0.4, VOTE_REACH
+    )
+
+
+@drawn
+@given(
+    st.integers(4, 40), st.integers(4, 40), st.integers(0, 12), seeds,
+    st.sampled_from([1.0, 0.83]), st.sampled_from([0.5, 0.05]), st.booleans(),
+)  # fmt: skip
+def test_like_the_host(device_double, rows, columns, number, seed, factor, threshold, coarse):
+    heat, offset = blobs(np.random.default_rng(seed), (rows, columns), number)
+    if coarse:  # so that many are equally sure
+        heat = np.round(heat * 8) / np.float32(8)
+    seen = Segmentation(heat, offset, STRIDE, (rows * STRIDE - 1, columns * STRIDE))
+    points, probability = seen.detections(threshold, 0.4 * CONSTANT * factor)
+    facts = above(device_double, facts_with(factor))
+    device_double.traffic.__init__()
+    made = run(device_double, heat, offset, facts, threshold=threshold)
+    assert device_double.traffic.down == 0
+    told = Facts(to_host(facts))
+    assert int(told.number("found")) == len(points)
+    assert told.refusal is Refusal.NONE
+    np.testing.assert_array_equal(to_host(made.probability)[: len(points)], probability)
+    ours = (to_host(made.points)[: len(points)] + 0.5) * factor - 0.5
+    np.testing.assert_allclose(ours, points, 0.0, 1e-9)
+    assert not to_host(made.points)[len(points) :].any()
+
+
+@pytest.mark.parametrize("room", [Room(marks=20), Room(found=2)])
+def test_room_that_does_not_suffice_is_refused(device_double, room):
+    heat, offset = blobs(np.random.default_rng(5), (40, 40), 12)
+    facts = above(device_double, facts_with())
+    run(device_double, heat, offset, facts, room)
+    assert Facts(to_host(facts)).refusal is Refusal.NO_ROOM
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 0.0, 1e30, -1e30])
+def test_facts_and_maps_that_mean_nothing_do_no_harm(device_double, value):
+    heat, offset = blobs(np.random.default_rng(5), (20, 30), 9)
+    heat[3, 4], offset[:, 7] = value, value
+    values = np.full(slots.NUMBER, value)
+    values[PLACE["refusal"]] = Refusal.FEW_PEAKS
+    with np.errstate(all="ignore"):
+        run(device_double, heat, offset, above(device_double, values))
