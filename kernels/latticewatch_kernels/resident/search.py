@@ -13,7 +13,7 @@ from latticewatch_kernels.harmonics import (
     refine_above,
 )
 from latticewatch_kernels.lattice import Array
-from latticewatch_kernels.launch import launch, launch_together, single
+from latticewatch_kernels.launch import launch, launch_together
 from latticewatch_kernels.resident.facts import PLACE, SLOTS
 from latticewatch_kernels.resident.plan import Room
 from latticewatch_kernels.transfers import table
