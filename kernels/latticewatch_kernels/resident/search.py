@@ -58,18 +58,17 @@ def find(image: Array, facts: Array, room: Room) -> Array:
     Notes
     -----
     With the same power over noise the choice of peaks and basis is the twin's but where two numbers
-    that are compared are equal to rounding in double precision. What is measured then differs as
-    the product of waves with the image does, which is in single precision here and there: the
-    reciprocal lattice by ``64 u / min(rows, columns)`` and amplitudes by ``64 u`` times the mean
-    of the image's magnitude, with ``u = 2**-24``.
+    that are compared are equal to rounding in double precision. What is measured then differs by
+    the products of waves with the image, which are in single precision here and there: the
+    reciprocal lattice by ``8 u / min(rows, columns)`` and amplitudes by ``8 u`` times the mean
+    of the image's magnitude, with ``u = 2**-24``, where the products sum in the same order.
     """
     views = bragg.views_of(image)
-    peaks = _found(views[0], facts, room.maxima)
-    start, xp = PLACE["reciprocal"], array_module(image)
-    nodes = table(image, _nodes)
-    reciprocal = facts[start : start + SLOTS["reciprocal"]]
-    amplitudes = refine_above(views, reciprocal, nodes)
-    harmonics = xp.empty((HARMONICS, 4), np.float64)
+    peaks, reached = _found(views[0], facts, room.maxima)
+    _span(peaks, reached, views[0].shape[1], facts)
+    start, nodes = PLACE["reciprocal"], table(image, _nodes)
+    amplitudes = refine_above(views, facts[start : start + SLOTS["reciprocal"]], nodes)
+    harmonics = array_module(image).empty((HARMONICS, 4), np.float64)
     launch_together(
         "resident_search", "told", 1, image,
         peaks, len(peaks), *views[0].shape, nodes, amplitudes, HARMONICS,
@@ -79,40 +78,53 @@ def find(image: Array, facts: Array, room: Room) -> Array:
     return harmonics
 
 
-def _found(image: Array, facts: Array, room: int) -> Array:
-    """Find the reciprocal lattice by the peaks alone.
+def _found(image: Array, facts: Array, room: int) -> tuple[Array, Array]:
+    """Find the peaks of the Fourier plane; twin: `spectrum.significant_maxima`.
 
-    These are given back, float64 (n, 4): frequency (x, y) in cycles per pixel, amplitude over that
-    of the noise, and the distance in bins from a node at which the node explains the peak.
+    Returns
+    -------
+    peaks
+        float64 (MOST_CANDIDATES, 4), strongest first: frequency (x, y) in cycles per pixel,
+        amplitude over that of the noise, and the distance in bins from a node at which the node
+        explains the peak.
+    reached
+        int8 (rows, columns // 2 + 1), bins that reach the level of a third peak.
     """
-    xp, most = array_module(image), spectrum.MOST_CANDIDATES
-    rows, width = image.shape
+    xp = array_module(image)
     power, ratio, reached = spectrum.power_over_noise(image, bragg.THIRD_PEAK_RATIO)
-    columns = ratio.shape[1]
     number, place = xp.zeros(1, np.int32), xp.empty(room, np.int32)
     said = xp.empty((room, TOLD), np.float32)
     launch(
         "maxima", "local_maxima", ratio.size, image,
-        ratio, power, rows, columns, 1, np.float32(spectrum.least_ratio(ratio.size)), room,
+        ratio, power, *ratio.shape, 1, np.float32(spectrum.least_ratio(ratio.size)), room,
         number, place, said,
     )  # fmt: skip
-    peaks = xp.empty((most, 4), np.float64)
+    peaks = xp.empty((spectrum.MOST_CANDIDATES, 4), np.float64)
     launch_together(
         "resident_search", "strongest", 1, image,
-        number, place, said, room, rows, columns, width, np.float64(spectrum.LEAST_PERIODS),
+        number, place, said, room, *ratio.shape, image.shape[1],
+        np.float64(spectrum.LEAST_PERIODS),
         np.float64(spectrum.PEAK_WIDTH_BINS), np.float64(bragg.NODE_TOLERANCE_BINS),
-        np.float64(bragg.NODE_TOLERANCE), most, facts, peaks,
+        np.float64(bragg.NODE_TOLERANCE), len(peaks), facts, peaks,
     )  # fmt: skip
-    bases = xp.empty((2 * most**2, JUDGED), np.float64)
+    return peaks, reached
+
+
+def _span(peaks: Array, reached: Array, width: int, facts: Array) -> None:
+    """Find the reduced basis that the peaks span; twin: `bragg._primitive_basis`.
+
+    ``width`` is that of the image.
+    """
+    most = len(peaks)
+    bases = array_module(peaks).empty((2 * most**2, JUDGED), np.float64)
     high, low = np.cos(np.radians(bragg.ANGLE_RANGE_DEG))
     launch(
-        "resident_search", "pairs", len(bases), image,
-        facts, peaks, most, reached, rows, columns, width, low, high,
+        "resident_search", "pairs", len(bases), peaks,
+        facts, peaks, most, reached, *reached.shape, width, low, high,
         np.float64(bragg.HIGHEST_RING), np.float64(bragg.LENGTH_RATIO),
         np.float64(bragg.MOST_CHANCE), np.float64(bragg.LEAST_SHARE), bases,
     )  # fmt: skip
     launch_together(
-        "resident_search", "primitive", 1, image,
+        "resident_search", "primitive", 1, peaks,
         bases, len(bases), np.float64(bragg.EQUAL_PART), facts,
     )  # fmt: skip
-    return peaks
