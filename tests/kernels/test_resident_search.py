@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from latticewatch_kernels import bragg, spectrum
@@ -213,6 +213,9 @@ def test_peaks_are_the_twins_in_whatever_order_maxima_come(device_double, rows, 
     np.testing.assert_allclose(ours[:, 2], np.sqrt(ratios), rtol=1e-15)
 
 
+# where what is explained by chance decides
+@example(25.8, 23.0, 0.0, 6, 1.0, 1.0, (40, 52), 206)
+@example(25.1, 35.0, 0.0, 12, 1.0, 1.0, (100, 130), 331)
 @drawn
 @given(
     constant=st.floats(4.0, 30.0),
