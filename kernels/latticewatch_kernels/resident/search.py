@@ -103,9 +103,9 @@ def _found(image: Array, facts: Array, room: int) -> tuple[Array, Array]:
     launch_together(
         "resident_search", "strongest", 1, image,
         number, place, said, room, *ratio.shape, image.shape[1],
-        np.float64(spectrum.LEAST_PERIODS),
-        np.float64(spectrum.PEAK_WIDTH_BINS), np.float64(bragg.NODE_TOLERANCE_BINS),
-        np.float64(bragg.NODE_TOLERANCE), len(peaks), facts, peaks,
+        np.float64(spectrum.LEAST_PERIODS), np.float64(spectrum.PEAK_WIDTH_BINS),
+        np.float64(bragg.NODE_TOLERANCE_BINS), np.float64(bragg.NODE_TOLERANCE), len(peaks),
+        facts, peaks,
     )  # fmt: skip
     return peaks, reached
 
