@@ -3,7 +3,7 @@
  * Twins: bragg._explained and bragg.reduce_basis.
  */
 
-/* Steps of the reduction: each halves a vector's square or ends, and few are needed. */
+/* Most steps of the reduction, so that it ends whatever the numbers are. */
 #define MOST_STEPS 64
 
 __device__ static inline double dot(const double *one, const double *other)
