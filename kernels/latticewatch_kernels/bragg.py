@@ -165,16 +165,15 @@ class _Searched:
 
 def _search(image: Array, content: Array | None) -> _Searched:
     """Find the peaks and, by them alone, the reciprocal lattice."""
-    middle = _middle(image, SEARCH_SIDE)
-    shape = (middle.shape[0], middle.shape[1])
+    views = views_of(image)
+    shape = (views[0].shape[0], views[0].shape[1])
     further = () if content is None else (content,)
-    peaks, ratios, reached, facts = significant_maxima(middle, THIRD_PEAK_RATIO, *further)
+    peaks, ratios, reached, facts = significant_maxima(views[0], THIRD_PEAK_RATIO, *further)
     if facts:
         check_content(facts[0])
     if len(peaks) < 2:
         raise few_peaks(len(peaks))
     reciprocal = reduce_basis(_primitive_basis(peaks, ratios, reached, shape))
-    views = (middle,) if middle.shape == image.shape else (middle, image)
     return _Searched(views, peaks, ratios, reciprocal)
 
 
@@ -202,10 +201,11 @@ def reduce_basis(basis: np.ndarray) -> np.ndarray:
     return np.asarray(ring[[start, (start + 1) % 6]])
 
 
-def _middle(image: Array, side: int) -> Array:
-    """Return the middle of the image, no side longer than ``side``."""
-    top, left = (max(0, size - side) // 2 for size in image.shape)
-    return image[top : top + side, left : left + side]
+def views_of(image: Array) -> tuple[Array, ...]:
+    """Give the part of an image that is searched and, where that is not all, the whole."""
+    top, left = (max(0, size - SEARCH_SIDE) // 2 for size in image.shape)
+    middle = image[top : top + SEARCH_SIDE, left : left + SEARCH_SIDE]
+    return (middle,) if middle.shape == image.shape else (middle, image)
 
 
 def _explained(

@@ -48,7 +48,23 @@ def refined(
         float64 (2, 2) and (n, 2), real and imaginary part, on the device.
     """
     above, nodes = up(images[0], reciprocal.astype(float), indices.astype(np.int32))
-    xp, number = array_module(above), len(indices)
+    return above, refine(images, above, nodes, steps, highest, window, variance)
+
+
+def refine(
+    images: Sequence[Array],
+    reciprocal: Array,
+    indices: Array,
+    steps: int,
+    highest: float,
+    window: Callable[[int], np.ndarray],
+    variance: Callable[[int], float],
+) -> Array:
+    """Do what `refined` does with what lies on the device: float64 (2, 2) and int32 (n, 2).
+
+    The reciprocal lattice is written over, and the amplitudes are given back.
+    """
+    xp, number = array_module(reciprocal), len(indices)
     amplitudes = xp.empty((number, 2), np.float64)
     sums = xp.empty((number, LANES, SUMS), np.float64)
     for image in images:
@@ -59,16 +75,16 @@ def refined(
         for step in range(steps + int(image is images[-1])):
             launch(
                 "harmonics", "waves", number * rows, image,
-                above, nodes, number, down, rows, parts,
+                reciprocal, indices, number, down, rows, parts,
             )  # fmt: skip
             launch(
                 "harmonics", "moments", number * LANES, image,
-                above, nodes, number, down, across, rows, columns, parts @ floats, sums,
+                reciprocal, indices, number, down, across, rows, columns, parts @ floats, sums,
             )  # fmt: skip
             launch_together(
                 "harmonics", "newton", 1, image,
-                sums, number, nodes, mean, rows, columns, np.float64(variance(columns)),
+                sums, number, indices, mean, rows, columns, np.float64(variance(columns)),
                 np.float64(variance(rows)), np.float64(highest), int(step < steps),
-                above, amplitudes,
+                reciprocal, amplitudes,
             )  # fmt: skip
-    return above, amplitudes
+    return amplitudes

@@ -71,11 +71,11 @@ def power_over_noise(
     mean_log = xp.concatenate(
         [parts[: number * LANES].reshape(number, LANES).sum(axis=1), parts[number * LANES :]]
     )
-    halves = (half_window(size) for size in (number, columns, rows))
-    noise = xp.empty(mean_log.size, np.float32)
+    halves = [half_window(size) for size in (number, columns, rows)]
+    longest, noise = 2 * max(halves) + 1, xp.empty(mean_log.size, np.float32)
     launch(
-        "spectrum", "noise_profiles", noise.size, image,
-        mean_log, number, columns, rows, *halves, noise,
+        "spectrum", "noise_profiles", noise.size * longest, image,
+        mean_log, number, columns, rows, *halves, longest, noise,
     )  # fmt: skip
     ratio, reached = xp.empty_like(power), xp.empty(power.shape, np.int8)
     launch(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -16,7 +17,7 @@ from latticewatch_kernels.transfers import down
 #: for every lattice constant served.
 HIGHEST_FREQUENCY = 0.48
 
-#: Hexagonal shells of nodes that are looked at: (1,0), (1,1), (2,0), (2,1): 18 of 36 nodes.
+#: Hexagonal shells of nodes that are looked at: (1,0), (1,1), (2,0), (2,1): 15 of 30 nodes.
 SHELLS = 4
 
 #: Newton steps of the refinement; each takes the error to about its square.
@@ -78,10 +79,11 @@ def measure_harmonics(image: Array, reciprocal: np.ndarray) -> Harmonics:
     rows, columns = image.shape
     (folded,), (spread,) = _folded(image, _waves(rows, nodes[:, 1])[:1], image.std())
     right, _ = _waves(columns, nodes[:, 0])
-    return Harmonics(indices, nodes, (folded * right).sum(1), _noise(float(spread), image.shape))
+    noise = amplitude_noise(float(spread), image.shape)
+    return Harmonics(indices, nodes, (folded * right).sum(1), noise)
 
 
-def _noise(spread: float, shape: tuple[int, ...]) -> float:
+def amplitude_noise(spread: float, shape: tuple[int, ...]) -> float:
     """Tell the standard deviation of an amplitude's parts by that of the image's pixels."""
     # sum of w^2 / (sum of w)^2 is 1.5 / n for a Hann window, along each axis
     return float(spread * 1.5 / np.sqrt(2.0 * shape[0] * shape[1]))
@@ -107,8 +109,30 @@ def refine_and_measure(
     # the lattice has moved by less than a bin: the same nodes in the same order, but at the limit
     kept = [k for k, index in enumerate(every) if (index == indices).all(axis=1).any()]
     amplitudes = parts[kept, 0] + 1j * parts[kept, 1]
-    noise = _noise(float(spread), images[-1].shape)
+    noise = amplitude_noise(float(spread), images[-1].shape)
     return reciprocal, Harmonics(indices, indices @ reciprocal, amplitudes, noise)
+
+
+def refine_above(images: Sequence[Array], reciprocal: Array, indices: Array) -> Array:
+    """Refine a reciprocal lattice that lies on a device, in place; nothing is waited for.
+
+    Parameters
+    ----------
+    images
+        (rows, columns) each, on the device.
+    reciprocal
+        float64, four numbers.
+    indices
+        int32 (n, 2), nodes.
+
+    Returns
+    -------
+    Array
+        float64 (n, 2): real and imaginary part of the amplitudes in the last image.
+    """
+    return compiled_harmonics.refine(
+        images, reciprocal, indices, REFINEMENTS, HIGHEST_FREQUENCY, _window, _hann_variance
+    )
 
 
 def fit_reciprocal(image: Array, reciprocal: np.ndarray) -> np.ndarray:
@@ -146,6 +170,7 @@ def fit_reciprocal(image: Array, reciprocal: np.ndarray) -> np.ndarray:
     return reciprocal
 
 
+@lru_cache(maxsize=16)
 def _hann_variance(size: int) -> float:
     """Variance of the place under a Hann window of ``size`` pixels."""
     window = _hann(size)

@@ -73,6 +73,23 @@ def noise_power(power: Array, shape: tuple[int, int]) -> Array:
     return noise
 
 
+def power_over_noise(image: Array, level: float) -> tuple[Array, Array, Array]:
+    """Power of the half plane, the same over its noise, and which bins reach ``level`` of that.
+
+    On a device nothing is waited for, and the last is int8.
+    """
+    if on_device(image):
+        return compiled_spectrum.power_over_noise(image, _hann, _rings, _half_window, level)
+    power = hann_power(image)
+    ratio = power / noise_power(power, (image.shape[0], image.shape[1]))
+    return power, ratio, ratio >= level
+
+
+def least_ratio(bins: int) -> float:
+    """Power over noise from which a maximum stands out of a half plane of so many bins."""
+    return float(np.log(bins / CHANCE_MAXIMA))
+
+
 def significant_maxima(
     image: Array, level: float, *further: Array
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, tuple[np.ndarray, ...]]:
@@ -96,19 +113,10 @@ def significant_maxima(
     further
     """
     shape = (image.shape[0], image.shape[1])
-    packed: tuple[Array, ...] = ()
-    if on_device(image):
-        power, ratio, reached = compiled_spectrum.power_over_noise(
-            image, _hann, _rings, _half_window, level
-        )
-        packed = (array_module(image).packbits(reached),)
-    else:
-        power = hann_power(image)
-        ratio = power / noise_power(power, shape)
-        reached = ratio >= level
-    threshold = float(np.log(ratio.size / CHANCE_MAXIMA))
+    power, ratio, reached = power_over_noise(image, level)
+    packed = (array_module(image).packbits(reached),) if on_device(image) else ()
     (rows, columns, values, around), rest = maxima_around(
-        ratio, power, threshold, True, *packed, *further
+        ratio, power, least_ratio(ratio.size), True, *packed, *further
     )
     if packed:
         reached = np.unpackbits(rest[0], count=ratio.size).reshape(ratio.shape).astype(bool)

@@ -91,14 +91,16 @@ extern "C" __global__ void __launch_bounds__(TOGETHER) newton(
     double highest, int step,
     double *reciprocal, double *amplitudes) /* (2, 2), (nodes, 2) */
 {
-    __shared__ double power[MOST], shift[2 * MOST];
+    __shared__ double totals[MOST * SUMS], power[MOST], shift[2 * MOST];
+    for (int k = threadIdx.x; k < nodes * SUMS; k += blockDim.x) {
+        totals[k] = 0.0;
+        for (int lane = 0; lane < LANES; lane++)
+            totals[k] += sums[SUMS * (k / SUMS * LANES + lane) + k % SUMS];
+    }
+    __syncthreads();
     for (int which = threadIdx.x; which < nodes; which += blockDim.x) {
-        double total[SUMS], value[6];
-        for (int k = 0; k < SUMS; k++) {
-            total[k] = 0.0;
-            for (int lane = 0; lane < LANES; lane++)
-                total[k] += sums[SUMS * (which * LANES + lane) + k];
-        }
+        const double *total = totals + SUMS * which;
+        double value[6];
         /* less the frame's mean: value, first moment in x, first moment in y */
         for (int k = 0; k < 6; k++)
             value[k] = total[k];

@@ -73,39 +73,37 @@ extern "C" __global__ void profiles(
     }
 }
 
-/* Running median of a profile at one place; half the window to either side, ends repeated. */
-__device__ static double running_median(const double *profile, int size, int place, int half)
-{
-    for (int k = place - half; k <= place + half; k++) {
-        double candidate = profile[min(max(k, 0), size - 1)];
-        int below = 0, equal = 0;
-        for (int other = place - half; other <= place + half; other++) {
-            double value = profile[min(max(other, 0), size - 1)];
-            below += value < candidate;
-            equal += value == candidate;
-        }
-        if (below <= half && half < below + equal)
-            return candidate;
-    }
-    return profile[place]; /* only where there is no number among them */
-}
-
-/* Noise power of the profiles: their running medians, set to the mean; one thread to a value. */
+/* Noise power of the profiles: their running medians, set to the mean; their ends are repeated.
+ *
+ * A thread to each value in each window. Those whose value is the median write it, equals all; of a
+ * window that holds no numbers all write that.
+ */
 extern "C" __global__ void noise_profiles(
     const double *mean_log, int rings, int columns, int rows, /* one after the other */
-    int ring_half, int column_half, int row_half, float *noise)
+    int ring_half, int column_half, int row_half, int longest, /* windows, and the longest of all */
+    float *noise)
 {
-    int index = blockIdx.x * blockDim.x + threadIdx.x;
-    if (index >= rings + columns + rows)
+    int index = blockIdx.x * blockDim.x + threadIdx.x, place = index / longest;
+    if (place >= rings + columns + rows)
         return;
-    double level;
-    if (index < rings)
-        level = running_median(mean_log, rings, index, ring_half);
-    else if (index < rings + columns)
-        level = running_median(mean_log + rings, columns, index - rings, column_half);
-    else
-        level = running_median(mean_log + rings + columns, rows, index - rings - columns, row_half);
-    noise[index] = (float)exp(level + EULER);
+    int first = place < rings ? 0 : place < rings + columns ? rings : rings + columns;
+    int size = place < rings ? rings : place < rings + columns ? columns : rows;
+    int half = place < rings ? ring_half : place < rings + columns ? column_half : row_half;
+    int start = place - first - half, own = start + index % longest;
+    if (own > start + 2 * half)
+        return;
+    const double *profile = mean_log + first;
+    double candidate = profile[min(max(own, 0), size - 1)];
+    int below = 0, equal = 0;
+    for (int other = start; other <= start + 2 * half; other++) {
+        double value = profile[min(max(other, 0), size - 1)];
+        if (value != value)
+            candidate = value;
+        below += value < candidate;
+        equal += value == candidate;
+    }
+    if (candidate != candidate || (below <= half && half < below + equal))
+        noise[place] = (float)exp(candidate + EULER);
 }
 
 /* Power over the noise, and whether it reaches a level; one thread to a bin. */
