@@ -6,7 +6,7 @@
  * are not contracted. Beyond the frame its edge value is repeated.
  */
 
-#include "points.cuh"
+#include "odds.cuh"
 
 extern "C" __global__ void bilinear(
     const float *image, int rows, int columns,
@@ -18,13 +18,6 @@ extern "C" __global__ void bilinear(
         values[index] = bilinear_at(image, rows, columns, x[index], y[index]);
 }
 
-/* Logarithm of the odds of a probability, which is read no nearer to 0 and 1 than `surest`. */
-__device__ static float logit(float heat, float surest)
-{
-    heat = fminf(fmaxf(heat, surest), 1.0f - surest);
-    return (float)log((double)(heat / (1.0f - heat)));
-}
-
 /* Logits of a heat map between its cells, bilinear. */
 extern "C" __global__ void logits(
     const float *heat, int rows, int columns, float surest,
@@ -32,18 +25,8 @@ extern "C" __global__ void logits(
     float *values)
 {
     int index = blockIdx.x * blockDim.x + threadIdx.x;
-    if (index >= count)
-        return;
-    float across = inside(x[index], columns), along = inside(y[index], rows);
-    int left = min((int)across, max(columns - 2, 0)), top = min((int)along, max(rows - 2, 0));
-    float corners[4], u = across - left, v = along - top;
-    for (int k = 0; k < 4; k++) {
-        int row = min(top + k / 2, rows - 1), column = min(left + k % 2, columns - 1);
-        corners[k] = logit(heat[(long long)row * columns + column], surest);
-    }
-    float upper = corners[0] * (1.0f - u) + corners[1] * u;
-    float lower = corners[2] * (1.0f - u) + corners[3] * u;
-    values[index] = upper * (1.0f - v) + lower * v;
+    if (index < count)
+        values[index] = logit_at(heat, rows, columns, surest, x[index], y[index]);
 }
 
 extern "C" __global__ void lattice_patches(

@@ -1,0 +1,164 @@
+"""Vacancies that columns tell of, and what a frame reports, found on the device.
+
+The twins are in the service (`latticewatch.vacancies`), whose constants come as a `Weighing`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import astuple, dataclass
+
+import numpy as np
+
+from latticewatch_kernels.arrays import array_module
+from latticewatch_kernels.lattice import Array
+from latticewatch_kernels.launch import launch, launch_together
+from latticewatch_kernels.order import BLOCKS_PER_CELL
+from latticewatch_kernels.resident.parts import FoundAbove, JudgedAbove, OrderAbove, SitesAbove
+from latticewatch_kernels.resident.plan import Plan
+from latticewatch_kernels.transfers import table
+
+SOURCE = "resident_vacancies"
+
+#: As in the source.
+MOST_AMOUNTS = 4
+
+
+@dataclass(frozen=True)
+class Weighing:
+    """What columns are weighed by; constants of `latticewatch.vacancies`, in the source's order.
+
+    Attributes
+    ----------
+    threshold, vacancy_threshold
+        Least probability of the network's detections, and of vacancies; below 0 of the latter
+        takes what makes the expected F1 greatest.
+    least_host
+        Lowest host column of the second sublattice that is asked.
+    site_weight, surest
+        Of the network's logit (`ModelCard.site_weight`), and how near to 0 and 1 it is read.
+    lacking
+        One to `MOST_AMOUNTS` shares of itself that a column may lack, least first.
+    """
+
+    threshold: float
+    vacancy_threshold: float
+    least_host: float
+    site_weight: float
+    surest: float
+    evidence: float
+    overclaim: float
+    odd_level: float
+    expected_share: float
+    expected_sites: float
+    rarer: float
+    steps: float
+    least_threshold: float
+    bright_sigmas: float
+    logit_sigmas: float
+    longest_logit: float
+    outstanding_sigmas: float
+    least_adatom: float
+    covered_level: float
+    outstanding_range: float
+    lacking: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        if not 1 <= len(self.lacking) <= MOST_AMOUNTS:
+            raise ValueError(
+                f"a column may lack {len(self.lacking)} amounts, and kernels weigh 1 to "
+                f"{MOST_AMOUNTS}: give the crystal fewer readings, or use --device cpu"
+            )
+
+
+def judged(
+    sites: SitesAbove, heat: Array, stride: int, facts: Array, plan: Plan, weighing: Weighing
+) -> JudgedAbove:
+    """Weigh every column of the second sublattice.
+
+    The twins are `network_evidence`, `judge_vacancies` and `best_threshold`. Sums in another order
+    of double precision and closed forms in place of solvers: within 1e-9 of the twins, but for
+    probabilities, which logits of single precision move by 4e-6.
+
+    Parameters
+    ----------
+    sites
+        Of the frame.
+    heat, stride
+        float32 (h, w), the network's map, and pixels of its image to a cell.
+    facts
+        SHARES and THRESHOLD are filled.
+    plan
+        The frame's.
+    weighing
+        Constants.
+    """
+    xp, room, amounts = array_module(facts), plan.room.table, len(weighing.lacking)
+    by = table(facts, _constants, weighing)
+    logit, intensity, odd, probability = xp.empty((4, room), np.float64)
+    ratio, odds = xp.empty((2, room, amounts), np.float64)
+    bright = xp.empty(room, np.int8)
+    launch(
+        SOURCE, "columns_heard", room, facts,
+        facts, by, sites.points, sites.deviation, sites.error, room, heat, *heat.shape, stride,
+        logit, bright, intensity, ratio, odd,
+    )  # fmt: skip
+    launch_together(
+        SOURCE, "columns_weighed", 1, facts,
+        facts, by, sites.deviation, sites.error, room, logit, ratio, odds, probability,
+    )  # fmt: skip
+    return JudgedAbove(probability, bright, intensity, ratio, odd)
+
+
+def combined(
+    found: FoundAbove,
+    sites: SitesAbove,
+    judged_: JudgedAbove,
+    order: OrderAbove,
+    facts: Array,
+    plan: Plan,
+    weighing: Weighing,
+) -> FoundAbove:
+    """Put the network's detections, judged columns and those that stand out together.
+
+    The twins are `outstanding_columns` and `combine`; same points in the same order. Where the
+    second sublattice has no columns to ask, these are the network's detections alone.
+
+    Parameters
+    ----------
+    found, sites, judged_, order
+        Of the frame.
+    facts
+        REPORTED is filled; refused with NO_ROOM where there are more points than detections have
+        room.
+    plan, weighing
+        As for `judged`.
+    """
+    xp, room, most = array_module(facts), plan.room.table, plan.room.found
+    by = table(facts, _constants, weighing)
+    marked, reported = xp.empty((most, 3), np.int32), xp.empty(most, np.int8)
+    launch(
+        SOURCE, "detections_placed", most, facts,
+        facts, by, *found, most, order.maps[3:], *plan.cells, plan.stride * BLOCKS_PER_CELL,
+        sites.cells, judged_.bright, room, marked, reported,
+    )  # fmt: skip
+    outstanding = xp.empty(room, np.float64)
+    launch(
+        SOURCE, "columns_outstanding", room, facts,
+        facts, by, sites.cells, sites.sublattice, sites.deviation, sites.error, sites.level, room,
+        marked, most, outstanding,
+    )  # fmt: skip
+    listed = xp.empty(most, np.int32)
+    made = FoundAbove(xp.empty((most, 2), np.float64), xp.empty(most, np.float64))
+    launch_together(
+        SOURCE, "points_reported", 1, facts,
+        facts, by, *found, reported, most, sites.points, judged_.probability, outstanding, room,
+        listed, *made,
+    )  # fmt: skip
+    return made
+
+
+def _constants(weighing: Weighing) -> np.ndarray:
+    """Constants as the source numbers them; unused amounts are 0."""
+    *plain, lacking = astuple(weighing)
+    rest = [0.0] * (MOST_AMOUNTS - len(lacking))
+    return np.array([*plain, len(lacking), *lacking, *rest], float)
