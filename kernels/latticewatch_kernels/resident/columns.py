@@ -1,0 +1,97 @@
+"""How far metal columns stand off their sites, fitted on the device."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from latticewatch_kernels import compiled_labels
+from latticewatch_kernels.arrays import array_module
+from latticewatch_kernels.column_fit import disc
+from latticewatch_kernels.compiled_labels import Pixels
+from latticewatch_kernels.displacements import (
+    LEAST_HEIGHT,
+    LEAST_NOISE,
+    LEAST_SIGNIFICANCE,
+    LEAST_SPREAD,
+    LONGEST,
+    REFERENCES,
+    SEVEN_CELLS,
+    STEPS,
+)
+from latticewatch_kernels.lattice import Array
+from latticewatch_kernels.launch import launch, launch_together
+from latticewatch_kernels.order import BLOCKS_PER_CELL
+from latticewatch_kernels.resident.parts import LabelsAbove, OrderAbove
+from latticewatch_kernels.resident.plan import Plan
+from latticewatch_kernels.transfers import table
+
+SOURCE = "resident_columns"
+
+#: As in the source: what is kept of a column.
+NUMBERS = 9
+
+
+def displacements(
+    cells: Array,
+    sublattice: Array,
+    labels: LabelsAbove,
+    order: OrderAbove,
+    facts: Array,
+    plan: Plan,
+) -> tuple[Array, Array]:
+    """Measure the column of each point on sublattice 0 and its six neighbours.
+
+    The twin is `displacements.column_displacements`; within 1e-4 px and 1e-3 of an error, since
+    pixels on the bound of a class of intensity count otherwise to the line of noise.
+
+    Parameters
+    ----------
+    cells, sublattice
+        int32 (n, 2) and int8 (n,): sites of the points, of which REPORTED count.
+    labels, order, facts, plan
+        The frame's.
+
+    Returns
+    -------
+    shift, error
+        float32 (n, 7, 2).
+    """
+    xp, most, every = array_module(facts), plan.room.found, REFERENCES**2
+    number, pixels = every + len(SEVEN_CELLS) * most, table(facts, _disc, plan.radius)
+    found, plain = xp.empty((number, NUMBERS), np.float64), xp.zeros(1, np.int32)
+    sample = xp.empty((2, every, len(pixels)), np.float32)
+    left_out = xp.empty((every, len(pixels)), np.int8)
+    launch(
+        SOURCE, "columns_expected", number, facts,
+        facts, labels.residual, labels.periodic, labels.hole, *plan.shape,
+        order.maps[3:], *plan.cells, plan.stride * BLOCKS_PER_CELL,
+        cells, sublattice, most, table(facts, _seven), REFERENCES,
+        pixels, len(pixels), math.isqrt(plan.radius), plain, found, *sample, left_out,
+    )  # fmt: skip
+    given = Pixels(sample[0], sample[1], left_out, 1)
+    line = compiled_labels.noise_line(given, compiled_labels.intensity_levels(given))
+    shift = xp.empty((number, 4), np.float64)
+    launch(
+        SOURCE, "columns_fitted", number, facts,
+        facts, labels.residual, plan.shape[1], number, pixels, len(pixels), found, plain, line,
+        STEPS, np.float64(LEAST_NOISE), np.float64(LEAST_HEIGHT), np.float64(LEAST_SIGNIFICANCE),
+        np.float64(LONGEST), shift,
+    )  # fmt: skip
+    moved, error = xp.empty((2, most, len(SEVEN_CELLS), 2), np.float32)
+    launch_together(
+        SOURCE, "columns_calibrated", 1, facts,
+        shift, every, most, np.float64(LEAST_SPREAD), moved, error,
+    )  # fmt: skip
+    return moved, error
+
+
+def _disc(radius: int) -> np.ndarray:
+    """Pixels int32 (k, 2) whose squared distance is no more than this."""
+    square = disc(math.isqrt(radius) + 1.0)
+    return square[(square**2).sum(axis=1) <= radius].astype(np.int32)
+
+
+def _seven() -> np.ndarray:
+    return SEVEN_CELLS.astype(np.int32)
