@@ -1,0 +1,148 @@
+/* Kernels of CUDA C on several threads of the host, so that those of a block can get into each
+ * other's way. Nothing here orders what one thread does before what another does but the barriers.
+ */
+
+#include <condition_variable>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+#define __shared__ static
+#define __syncthreads() at_barrier(__LINE__)
+#define __syncthreads_count(holds) counted_at_barrier(holds, __LINE__)
+
+struct Index { int x; };
+static thread_local Index threadIdx, blockIdx, blockDim;
+
+/* What is wrong with a kernel; 0 nothing. As in cuda_on_host.FAULTS. */
+enum Fault { LEFT = 1, PARTED = 2, ALONE = 3 };
+
+/* The barriers of one block. */
+class Gate {
+public:
+    explicit Gate(int threads) : threads(threads) {}
+
+    void wait(int line)
+    {
+        std::unique_lock<std::mutex> hold(lock);
+        if (left)
+            fault = LEFT;
+        else if (waiting && at != line)
+            fault = PARTED;
+        at = line;
+        if (++waiting + left == threads) {
+            open();
+            return;
+        }
+        int mine = times;
+        opened.wait(hold, [&] { return times != mine; });
+    }
+
+    /* A thread is through with its kernel; none may wait for it. */
+    void leave()
+    {
+        std::unique_lock<std::mutex> hold(lock);
+        left++;
+        if (waiting)
+            fault = LEFT;
+        if (waiting && waiting + left == threads)
+            open();
+    }
+
+    int fault = 0;
+    int votes[3] = {0, 0, 0};
+
+private:
+    void open()
+    {
+        waiting = 0;
+        times++;
+        opened.notify_all();
+    }
+
+    int threads, waiting = 0, left = 0, times = 0, at = 0;
+    std::mutex lock;
+    std::condition_variable opened;
+};
+
+static thread_local Gate *gate;
+static thread_local int ballot;
+static int alone; /* barriers in kernels whose threads do not work together */
+
+inline void at_barrier(int line)
+{
+    if (gate)
+        gate->wait(line);
+    else
+        __atomic_fetch_add(&alone, 1, __ATOMIC_RELAXED);
+}
+
+/* Number of threads for which something holds, with the one barrier that this is. */
+inline int counted_at_barrier(int holds, int line)
+{
+    if (!gate) {
+        at_barrier(line);
+        return 0;
+    }
+    int mine = ballot++ % 3;
+    __atomic_fetch_add(gate->votes + mine, holds != 0, __ATOMIC_RELAXED);
+    gate->wait(line);
+    /* all have read the last one, and the next but one is behind a barrier more */
+    if (threadIdx.x == 0)
+        __atomic_store_n(gate->votes + (mine + 2) % 3, 0, __ATOMIC_RELAXED);
+    return __atomic_load_n(gate->votes + mine, __ATOMIC_RELAXED);
+}
+
+/* Add without an order to what lies around it, as on a GPU. */
+template <class T> T atomicAdd(T *place, T value)
+{
+    T old, sum;
+    __atomic_load(place, &old, __ATOMIC_RELAXED);
+    do
+        sum = old + value;
+    while (!__atomic_compare_exchange(place, &old, &sum, true, __ATOMIC_RELAXED, __ATOMIC_RELAXED));
+    return old;
+}
+
+/* Run block after block of a kernel whose threads work together: a worker to each. */
+template <class Kernel> int run_together(int blocks, int, int workers, Kernel kernel)
+{
+    int fault = 0;
+    for (int block = 0; block < blocks; block++) {
+        Gate of_block(workers);
+        std::vector<std::thread> crew;
+        for (int k = 0; k < workers; k++)
+            crew.emplace_back([&, k] {
+                blockDim.x = workers;
+                blockIdx.x = block;
+                threadIdx.x = k;
+                gate = &of_block;
+                ballot = 0;
+                kernel();
+                of_block.leave();
+            });
+        for (std::thread &thread : crew)
+            thread.join();
+        fault = fault ? fault : of_block.fault;
+    }
+    return fault;
+}
+
+/* Run a kernel whose threads know nothing of each other: neighbours on different ones of the host. */
+template <class Kernel> int run_apart(int blocks, int threads, int workers, Kernel kernel)
+{
+    std::vector<std::thread> crew;
+    alone = 0;
+    for (int k = 0; k < workers; k++)
+        crew.emplace_back([=] {
+            blockDim.x = threads;
+            for (long long index = k; index < (long long)blocks * threads; index += workers) {
+                blockIdx.x = (int)(index / threads);
+                threadIdx.x = (int)(index % threads);
+                kernel();
+            }
+        });
+    for (std::thread &thread : crew)
+        thread.join();
+    return alone ? ALONE : 0;
+}
