@@ -98,10 +98,10 @@ class Crew(NamedTuple):
     watched: bool = False
 
 
-#: Who runs kernels. Child processes are told by their environment.
-crew = Crew(
-    int(os.environ.get("CUDA_ON_HOST_THREADS", "1")), "CUDA_ON_HOST_WATCHED" in os.environ
-)
+#: Who runs kernels, last. Child processes are told by their environment.
+crews = [
+    Crew(int(os.environ.get("CUDA_ON_HOST_THREADS", "1")), "CUDA_ON_HOST_WATCHED" in os.environ)
+]
 
 #: Kernels whose threads work together that several have run.
 ran: set[str] = set()
@@ -110,12 +110,11 @@ ran: set[str] = set()
 @contextmanager
 def crew_of(threads: int) -> Iterator[None]:
     """Run kernels with so many threads while inside."""
-    global crew
-    before, crew = crew, Crew(threads)
+    crews.append(crews[-1]._replace(threads=threads))
     try:
         yield
     finally:
-        crew = before
+        crews.pop()
 
 
 KERNEL = re.compile(
@@ -152,7 +151,7 @@ class Source:
 
     def library(self, crew: Crew) -> ctypes.CDLL:
         """Give the source as compiled for one thread or several, watched or not."""
-        kind = Crew(min(crew.threads, 2), crew.watched)
+        kind = Crew(2, crew.watched) if crew.threads > 1 else Crew()
         if kind not in self.libraries:
             self.libraries[kind] = self._compiled(kind)
         return self.libraries[kind]
@@ -174,7 +173,14 @@ class Source:
             source, library = Path(folder, "kernels.cpp"), Path(folder, "kernels.so")
             crewed = several if kind.threads > 1 else ONE_BY_ONE
             source.write_text(PRELUDE + crewed + self.code + "".join(runs))
-            options = ["-O2", "-ffp-contract=off", "-Wall", "-Werror", "-shared", "-fPIC"]
+            options = [
+                f"-O{3 - kind.threads}",
+                "-ffp-contract=off",
+                "-Wall",
+                "-Werror",
+                "-shared",
+                "-fPIC",
+            ]
             options += ["-fsanitize=thread", "-g"] if kind.watched else []
             subprocess.run([compiler, *options, "-o", library, source], check=True)
             return ctypes.CDLL(str(library))
@@ -192,8 +198,9 @@ class Source:
             else:
                 assert type(value) is PLAIN[kind][0], f"{name}: {label} is {type(value)}"
                 given.append(PLAIN[kind][1](value))
-        if name in self.together:
-            ran.update([name] if crew.threads > 1 else [])
+        crew = crews[-1]
+        if name in self.together and crew.threads > 1:
+            ran.add(name)
         run = getattr(self.library(crew), f"run_{name}")
         fault = run(blocks, threads, crew.threads, *given)
         assert not fault, f"{name}: {FAULTS[fault]}"
