@@ -1,20 +1,23 @@
 """The CUDA C kernels as C++ on the host: the same source, thread after thread.
 
-A machine without a GPU shows so what the kernels compute. It does not show that threads do not get
-into each other's way, which the tests marked ``gpu`` do. Blocks whose threads work together
-(``__launch_bounds__``) have one thread here, for theirs may be any number.
+A machine without a GPU shows so what the kernels compute. Blocks whose threads work together
+(``__launch_bounds__``) have one thread here, for theirs may be any number, unless a `Crew` of
+several is asked for: then they run at the same time, and so do the threads of all other kernels.
 """
 
 from __future__ import annotations
 
 import ctypes
+import os
 import re
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -27,13 +30,10 @@ PRELUDE = """
 #include <cstring>
 #define __global__
 #define __device__
-#define __shared__ static thread_local
 #define __launch_bounds__(threads)
 using std::abs; using std::cos; using std::exp; using std::fabs; using std::floor;
 using std::log; using std::max; using std::min; using std::rint;
 using std::atan2; using std::hypot; using std::sin; using std::sqrt;
-inline void __syncthreads() {}
-inline int __syncthreads_count(int holds) { return holds != 0; }
 inline long long __double_as_longlong(double value)
 {
     long long bits;
@@ -46,21 +46,82 @@ inline double __longlong_as_double(long long bits)
     std::memcpy(&value, &bits, sizeof value);
     return value;
 }
+"""
+
+#: One thread after the other; `cuda_crew.hpp` has the same for several at once.
+ONE_BY_ONE = """
+#define __shared__ static thread_local
+inline void __syncthreads() {}
+inline int __syncthreads_count(int holds) { return holds != 0; }
 struct Index { int x; };
 static thread_local Index threadIdx, blockIdx, blockDim;
-template <class T> static T atomicAdd(T *place, T value)
+template <class T> T atomicAdd(T *place, T value)
 {
     T old = *place;
     *place += value;
     return old;
 }
-template <class T> static T atomicMax(T *place, T value)
+template <class T> T atomicMax(T *place, T value)
 {
     T old = *place;
     *place = max(old, value);
     return old;
 }
+template <class Kernel> int run_each(int blocks, int threads, Kernel kernel)
+{
+    blockDim.x = threads;
+    for (blockIdx.x = 0; blockIdx.x < blocks; blockIdx.x++)
+        for (threadIdx.x = 0; threadIdx.x < threads; threadIdx.x++)
+            kernel();
+    return 0;
+}
+template <class Kernel> int run_together(int blocks, int, int, Kernel kernel)
+{
+    return run_each(blocks, 1, kernel);
+}
+template <class Kernel> int run_apart(int blocks, int threads, int, Kernel kernel)
+{
+    return run_each(blocks, threads, kernel);
+}
 """
+
+#: What several threads may have done wrong, by what `cuda_crew.hpp` gives.
+FAULTS = {
+    1: "a thread left while others wait at a barrier",
+    2: "threads wait at different barriers",
+    3: "a barrier in a kernel that does not say that its threads work together",
+}
+
+
+class Crew(NamedTuple):
+    """Threads of the host that run a kernel; a power of two.
+
+    ``watched`` has ThreadSanitizer look for races; its library has to be loaded before Python is
+    (LD_PRELOAD).
+    """
+
+    threads: int = 1
+    watched: bool = False
+
+
+#: Who runs kernels, last. Child processes are told by their environment.
+crews = [
+    Crew(int(os.environ.get("CUDA_ON_HOST_THREADS", "1")), "CUDA_ON_HOST_WATCHED" in os.environ)
+]
+
+#: Kernels whose threads work together that several have run.
+ran: set[str] = set()
+
+
+@contextmanager
+def crew_of(threads: int) -> Iterator[None]:
+    """Run kernels with so many threads while inside."""
+    crews.append(crews[-1]._replace(threads=threads))
+    try:
+        yield
+    finally:
+        crews.pop()
+
 
 KERNEL = re.compile(
     r'extern "C" __global__ void (__launch_bounds__\(\w+\) )?(\w+)\((.*?)\)\s*\{', re.DOTALL
@@ -94,33 +155,51 @@ class Source:
     """Kernels of one source, compiled for the host."""
 
     def __init__(self, code: str) -> None:
+        self.code, bare = code, re.sub(r"/\*.*?\*/", "", code, flags=re.DOTALL)
+        self.signatures = {name: given for _, name, given in KERNEL.findall(bare)}
+        self.kernels = {name: parameters(given) for name, given in self.signatures.items()}
+        self.together = {name for bounds, name, _ in KERNEL.findall(bare) if bounds}
+        self.libraries: dict[Crew, ctypes.CDLL] = {}
+
+    def library(self, crew: Crew) -> ctypes.CDLL:
+        """Give the source as compiled for one thread or several, watched or not."""
+        kind = Crew(2, crew.watched) if crew.threads > 1 else Crew()
+        if kind not in self.libraries:
+            self.libraries[kind] = self._compiled(kind)
+        return self.libraries[kind]
+
+    def _compiled(self, kind: Crew) -> ctypes.CDLL:
         compiler = shutil.which("g++")
         if compiler is None:
             pytest.skip("g++ is not on the PATH, which compiles CUDA C for the host")
-        bare = re.sub(r"/\*.*?\*/", "", code, flags=re.DOTALL)
-        found = KERNEL.findall(bare)
-        self.kernels = {name: parameters(given) for _, name, given in found}
-        self.together = {name for bounds, name, _ in found if bounds}
-        loops = [
-            f'extern "C" void run_{name}(int blocks, int threads, {given}) {{\n'
-            "  blockDim.x = threads;\n"
-            "  for (blockIdx.x = 0; blockIdx.x < blocks; blockIdx.x++)\n"
-            "    for (threadIdx.x = 0; threadIdx.x < threads; threadIdx.x++)\n"
-            f"      {name}({', '.join(part[2] for part in self.kernels[name])});\n}}\n"
-            for _, name, given in found
-        ]
+        several = Path(__file__).with_name("cuda_crew.hpp").read_text("ascii")
+        runs = []
+        for name, given in self.signatures.items():
+            manner = "together" if name in self.together else "apart"
+            call = f"{name}({', '.join(part[2] for part in self.kernels[name])})"
+            runs.append(
+                f'extern "C" int run_{name}(int blocks, int threads, int workers, {given})\n'
+                f"{{ return run_{manner}(blocks, threads, workers, [=] {{ {call}; }}); }}\n"
+            )
         with tempfile.TemporaryDirectory() as folder:
             source, library = Path(folder, "kernels.cpp"), Path(folder, "kernels.so")
-            source.write_text(PRELUDE + code + "".join(loops))
-            options = ["-O2", "-ffp-contract=off", "-Wall", "-Werror", "-shared", "-fPIC"]
+            crewed = several if kind.threads > 1 else ONE_BY_ONE
+            source.write_text(PRELUDE + crewed + self.code + "".join(runs))
+            options = [
+                f"-O{3 - kind.threads}",
+                "-ffp-contract=off",
+                "-Wall",
+                "-Werror",
+                "-shared",
+                "-fPIC",
+            ]
+            options += ["-fsanitize=thread", "-g"] if kind.watched else []
             subprocess.run([compiler, *options, "-o", library, source], check=True)
-            self.library = ctypes.CDLL(str(library))
+            return ctypes.CDLL(str(library))
 
     def run(self, name: str, blocks: int, threads: int, arguments: list[Any]) -> None:
         """Run a kernel; types and memory order of what is handed over are held against it."""
         expected = self.kernels[name]
-        if name in self.together:
-            threads = 1
         assert len(arguments) == len(expected), f"{name} takes {len(expected)} arguments"
         given: list[Any] = []
         for (kind, pointer, label), value in zip(expected, arguments, strict=True):
@@ -131,9 +210,14 @@ class Source:
             else:
                 assert type(value) is PLAIN[kind][0], f"{name}: {label} is {type(value)}"
                 given.append(PLAIN[kind][1](value))
-        getattr(self.library, f"run_{name}")(blocks, threads, *given)
+        crew = crews[-1]
+        if name in self.together and crew.threads > 1:
+            ran.add(name)
+        run = getattr(self.library(crew), f"run_{name}")
+        fault = run(blocks, threads, crew.threads, *given)
+        assert not fault, f"{name}: {FAULTS[fault]}"
 
 
-@lru_cache(maxsize=16)
+@lru_cache(maxsize=64)
 def compiled(code: str) -> Source:
     return Source(code)

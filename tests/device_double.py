@@ -359,7 +359,7 @@ def _uploading(function: Any) -> Any:
     return upload
 
 
-def _beside(name: str) -> Any:
+def beside(name: str) -> Any:
     """Module in a file beside this one, loaded once."""
     if name not in sys.modules:
         spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
@@ -375,7 +375,7 @@ class RawModule:
 
     def __init__(self, *, code: str, options: tuple[str, ...] = ()) -> None:
         assert options == ("-fmad=false",), "the host's build contracts nothing"
-        self._source = _beside("cuda_on_host").compiled(code)
+        self._source = beside("cuda_on_host").compiled(code)
 
     def get_function(self, name: str) -> Any:
         def run(grid: tuple[int], block: tuple[int], arguments: tuple[Any, ...]) -> None:

@@ -58,18 +58,30 @@ def registered(
         found, harmonics = find_lattice_and_harmonics(image, content)
     else:
         found, harmonics = peaks, measure_harmonics(image, peaks.reciprocal)
-    vectors = np.linalg.inv(found.reciprocal).T
+    significance = float(found.significance[found.indexed].max(initial=0.0))
+    shape = (image.shape[0], image.shape[1])
+    return from_harmonics(harmonics, found.reciprocal, significance, shape), harmonics
+
+
+def from_harmonics(
+    harmonics: Harmonics, reciprocal: np.ndarray, significance: float, shape: tuple[int, int]
+) -> Lattice:
+    """Give the lattice of a frame of (rows, columns) by its harmonics, as `register` has it.
+
+    ``reciprocal`` is that of `bragg.BraggPeaks`.
+    """
+    vectors = np.linalg.inv(reciprocal).T
     brightest = _brightest_place(harmonics)
     # Vectors about 60 degrees apart in reciprocal space are about 120 degrees apart in real space.
     lattice = Lattice(
         a1=_pair(vectors[0]),
         a2=_pair(vectors[1]),
         origin=_pair(brightest @ vectors),
-        significance=float(found.significance[found.indexed].max(initial=0.0)),
+        significance=significance,
     )
-    lattice = _refine(lattice, harmonics, found.reciprocal)
+    lattice = _refine(lattice, harmonics, reciprocal)
     lattice = _settle_gauge(lattice, harmonics)
-    return _origin_near_centre(lattice, (image.shape[0], image.shape[1])), harmonics
+    return _origin_near_centre(lattice, shape)
 
 
 def drift(before: Lattice, now: Lattice) -> np.ndarray:

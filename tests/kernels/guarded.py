@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from types import SimpleNamespace
 
 import numpy as np
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
-#: The double stands in for CuPy and keeps nothing from one example to the next.
+#: The double stands in for CuPy and keeps nothing from one example to the next. Several threads,
+#: which `test_cuda_races` asks for, take long.
 drawn = settings(
-    deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    deadline=None,
+    max_examples=10 if "CUDA_ON_HOST_THREADS" in os.environ else 60,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 
 #: Numbers on either side of an array that a kernel is given: more than two rows of any image.

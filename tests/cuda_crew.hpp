@@ -1,0 +1,190 @@
+/* Kernels of CUDA C on several threads of the host, so that those of a block can get into each
+ * other's way. Nothing here orders what one thread does before what another does but the barriers.
+ */
+
+#include <condition_variable>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+#define __shared__ static
+#define __syncthreads() at_barrier(__LINE__)
+#define __syncthreads_count(holds) counted_at_barrier(holds, __LINE__)
+
+struct Index { int x; };
+static thread_local Index threadIdx, blockIdx, blockDim;
+
+/* ThreadSanitizer is told of the barriers alone. How they are made would order more than they do: a
+ * thread that wakes late has seen the lock that another took for the barrier after. */
+#ifdef __SANITIZE_THREAD__
+#include <sanitizer/tsan_interface.h>
+extern "C" void AnnotateIgnoreSyncBegin(const char *, int);
+extern "C" void AnnotateIgnoreSyncEnd(const char *, int);
+struct Unseen {
+    Unseen() { AnnotateIgnoreSyncBegin(__FILE__, __LINE__); }
+    ~Unseen() { AnnotateIgnoreSyncEnd(__FILE__, __LINE__); }
+};
+#define UNWATCHED __attribute__((noinline, no_sanitize("thread")))
+#define BEFORE_OTHERS(place) __tsan_release(place)
+#define AFTER_OTHERS(place) __tsan_acquire(place)
+#else
+struct Unseen {};
+#define UNWATCHED
+#define BEFORE_OTHERS(place)
+#define AFTER_OTHERS(place)
+#endif
+
+/* What is wrong with a kernel; 0 nothing. As in cuda_on_host.FAULTS. */
+enum Fault { LEFT = 1, PARTED = 2, ALONE = 3 };
+
+/* The barriers of one block. */
+class Gate {
+public:
+    explicit Gate(int threads) : threads(threads) {}
+
+    void wait(int line, int number)
+    {
+        BEFORE_OTHERS(edges + number % 2);
+        arrive(line);
+        AFTER_OTHERS(edges + number % 2);
+    }
+
+    /* A thread is through with its kernel; none may wait for it. */
+    UNWATCHED void leave()
+    {
+        [[maybe_unused]] Unseen unseen;
+        std::unique_lock<std::mutex> hold(lock);
+        left++;
+        if (waiting)
+            fault = LEFT;
+        if (waiting && waiting + left == threads)
+            open();
+    }
+
+    int fault = 0;
+    int votes[3] = {0, 0, 0};
+
+private:
+    UNWATCHED void arrive(int line)
+    {
+        [[maybe_unused]] Unseen unseen;
+        std::unique_lock<std::mutex> hold(lock);
+        if (left)
+            fault = LEFT;
+        else if (waiting && at != line)
+            fault = PARTED;
+        at = line;
+        if (++waiting + left == threads) {
+            open();
+            return;
+        }
+        int mine = times;
+        while (times == mine)
+            opened.wait(hold);
+    }
+
+    UNWATCHED void open()
+    {
+        waiting = 0;
+        times++;
+        opened.notify_all();
+    }
+
+    int threads, waiting = 0, left = 0, times = 0, at = 0;
+    char edges[2]; /* what ThreadSanitizer knows this barrier and the next by */
+    std::mutex lock;
+    std::condition_variable opened;
+};
+
+static thread_local Gate *gate;
+static thread_local int ballots, barriers; /* that this thread has come to, ballots among them */
+static int alone; /* barriers in kernels whose threads do not work together */
+
+inline void at_barrier(int line)
+{
+    if (gate)
+        gate->wait(line, barriers++);
+    else
+        __atomic_fetch_add(&alone, 1, __ATOMIC_RELAXED);
+}
+
+/* Number of threads for which something holds, with the one barrier that this is. */
+inline int counted_at_barrier(int holds, int line)
+{
+    if (!gate) {
+        at_barrier(line);
+        return 0;
+    }
+    int mine = ballots++ % 3;
+    __atomic_fetch_add(gate->votes + mine, holds != 0, __ATOMIC_RELAXED);
+    gate->wait(line, barriers++);
+    /* all have read the last one, and the next but one is behind a barrier more */
+    if (threadIdx.x == 0)
+        __atomic_store_n(gate->votes + (mine + 2) % 3, 0, __ATOMIC_RELAXED);
+    return __atomic_load_n(gate->votes + mine, __ATOMIC_RELAXED);
+}
+
+/* Add without an order to what lies around it, as on a GPU. */
+template <class T> T atomicAdd(T *place, T value)
+{
+    T old, sum;
+    __atomic_load(place, &old, __ATOMIC_RELAXED);
+    do
+        sum = old + value;
+    while (!__atomic_compare_exchange(place, &old, &sum, true, __ATOMIC_RELAXED, __ATOMIC_RELAXED));
+    return old;
+}
+
+template <class T> T atomicMax(T *place, T value)
+{
+    T old, greater;
+    __atomic_load(place, &old, __ATOMIC_RELAXED);
+    do
+        greater = old < value ? value : old;
+    while (!__atomic_compare_exchange(
+        place, &old, &greater, true, __ATOMIC_RELAXED, __ATOMIC_RELAXED));
+    return old;
+}
+
+/* Run block after block of a kernel whose threads work together: a worker to each. */
+template <class Kernel> int run_together(int blocks, int, int workers, Kernel kernel)
+{
+    int fault = 0;
+    for (int block = 0; block < blocks; block++) {
+        Gate of_block(workers);
+        std::vector<std::thread> crew;
+        for (int k = 0; k < workers; k++)
+            crew.emplace_back([&, k] {
+                blockDim.x = workers;
+                blockIdx.x = block;
+                threadIdx.x = k;
+                gate = &of_block;
+                ballots = barriers = 0;
+                kernel();
+                of_block.leave();
+            });
+        for (std::thread &thread : crew)
+            thread.join();
+        fault = fault ? fault : of_block.fault;
+    }
+    return fault;
+}
+
+/* Run a kernel whose threads know nothing of each other: neighbours on different ones of the host. */
+template <class Kernel> int run_apart(int blocks, int threads, int workers, Kernel kernel)
+{
+    std::vector<std::thread> crew;
+    alone = 0;
+    for (int k = 0; k < workers; k++)
+        crew.emplace_back([=] {
+            blockDim.x = threads;
+            for (long long index = k; index < (long long)blocks * threads; index += workers) {
+                blockIdx.x = (int)(index / threads);
+                threadIdx.x = (int)(index % threads);
+                kernel();
+            }
+        });
+    for (std::thread &thread : crew)
+        thread.join();
+    return alone ? ALONE : 0;
+}
