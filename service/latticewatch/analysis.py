@@ -13,6 +13,7 @@ from latticewatch.agreement import DOUBTFUL_MARK, Counts, agreement
 from latticewatch.detections import PATCH_SIZE, PATCH_SPAN, Detections
 from latticewatch.devices.computed import Computed
 from latticewatch.devices.placement import Placement
+from latticewatch.resident import Plans, Wanted, analysed
 from latticewatch.stopwatch import Stopwatch
 from latticewatch.vacancies import (
     LEAST_HOST,
@@ -25,6 +26,7 @@ from latticewatch.vacancies import (
     network_evidence,
     outstanding_columns,
 )
+from latticewatch_kernels.arrays import on_device
 from latticewatch_kernels.columns import intensity_beside
 from latticewatch_kernels.conditioning import conditioned
 from latticewatch_kernels.deviations import Deviations, SitesInView
@@ -36,7 +38,7 @@ from latticewatch_kernels.registration import registered
 from latticewatch_kernels.transfers import down
 from latticewatch_models.crystal import Crystal
 from latticewatch_models.runtime import Segmenter
-from latticewatch_models.segmentation import MERGE_DISTANCE, Segmentation
+from latticewatch_models.segmentation import MERGE_DISTANCE, RanOn, Segmentation
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,8 @@ class Analyser:
         Hold the segmenter against the frame's labels; changes nothing else.
     placement
         Where frames are analysed.
+    plans
+        With which those on a device are.
     """
 
     segmenter: Segmenter = field(default_factory=Segmenter)
@@ -66,6 +70,7 @@ class Analyser:
     crystal: Crystal | None = None
     check: bool = False
     placement: Placement = field(default_factory=Placement)
+    plans: Plans = field(default_factory=Plans, repr=False, compare=False)
 
     def __call__(self, frame: np.ndarray) -> Detections:
         """Find the defects of one frame.
@@ -85,6 +90,18 @@ class Analyser:
         return self.placement.run(self._analyse, frame)
 
     def _analyse(self, frame: Array) -> Detections:
+        return self._above(frame) if on_device(frame) else self._below(frame)
+
+    def _above(self, frame: Array) -> Detections:
+        """Analyse a frame where it lies, on a device."""
+        wanted = Wanted(
+            self.segmenter, self.threshold, self.vacancy_threshold, self.crystal, self.check
+        )
+        found, ran_on = analysed(frame, wanted, self.plans)
+        return replace(found, computed=self._computed_on(frame, ran_on))
+
+    def _below(self, frame: np.ndarray) -> Detections:
+        """Analyse a frame on the host."""
         watch = Stopwatch()
         with watch.stage("condition"):
             image, content = conditioned(frame)
@@ -110,14 +127,14 @@ class Analyser:
             )
         with watch.stage("describe"):
             described = _describe(lattice, labels, points, probability, watch)
-        computed = self._computed_on(frame, seen)
+        computed = self._computed_on(frame, seen.ran_on)
         return replace(described, agreement=agreed, vacancies=vacancies, computed=computed)
 
-    def _computed_on(self, frame: Array, seen: Segmentation) -> Computed | None:
+    def _computed_on(self, frame: Array, ran_on: RanOn | None) -> Computed | None:
         """Tell what a frame was computed on; None where the segmenter does not tell."""
-        if seen.ran_on is None:
+        if ran_on is None:
             return None
-        ran_on, arrays = seen.ran_on, self.placement.of(frame)
+        arrays = self.placement.of(frame)
         return Computed(ran_on.provider, ran_on.device, arrays, ran_on.precision)
 
     def _with_vacancies(

@@ -1,0 +1,146 @@
+"""What came to the host of a frame, as the analysis gives it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from latticewatch.agreement import Counts, agreement
+from latticewatch.detections import Detections
+from latticewatch.resident.stages import Above, Wanted
+from latticewatch.stopwatch import Stopwatch
+from latticewatch.vacancies import LEAST_HOST, SUBLATTICE, Vacancies, lacking_shares
+from latticewatch_kernels.arrays import download
+from latticewatch_kernels.bragg import few_peaks, not_hexagonal
+from latticewatch_kernels.columns import no_harmonic
+from latticewatch_kernels.conditioning import check_content
+from latticewatch_kernels.displacements import Displacements
+from latticewatch_kernels.extension import too_small
+from latticewatch_kernels.order import OrderMap
+from latticewatch_kernels.resident.facts import Facts, Refusal
+from latticewatch_kernels.resident.labels import labels
+from latticewatch_kernels.resident.order import order_map
+from latticewatch_kernels.resident.parts import (
+    DescribedAbove,
+    FoundAbove,
+    JudgedAbove,
+    LabelsAbove,
+    OrderAbove,
+)
+from latticewatch_kernels.resident.plan import Plan
+
+
+class Told(NamedTuple):
+    """A frame's parts on the host, in memory that the thread's next frame takes.
+
+    Named as in `stages.Above`; n is the room.
+    """
+
+    facts: np.ndarray
+    content: np.ndarray
+    order: OrderAbove
+    shifts: np.ndarray
+    found: FoundAbove
+    cells: np.ndarray
+    points: np.ndarray
+    judged: JudgedAbove
+    reported: FoundAbove
+    described: DescribedAbove
+
+    @classmethod
+    def brought(cls, above: Above) -> Told:
+        """Bring what is wanted of a frame to the host, after one wait."""
+        flat: list[Any] = []
+        for part in above:
+            flat += part if isinstance(part, tuple) else (part,)
+        below = iter(download(flat))
+        return cls(*(
+            part._make(next(below) for _ in part) if isinstance(part, tuple) else next(below)
+            for part in above
+        ))  # fmt: skip
+
+
+def refuse(facts: Facts, content: np.ndarray, shape: tuple[int, int]) -> None:
+    """Raise what the host would have raised of a frame, if anything."""
+    check_content(content)
+    match facts.refusal:
+        case Refusal.FEW_PEAKS:
+            raise few_peaks(int(facts.number("peaks")))
+        case Refusal.NOT_HEXAGONAL:
+            raise not_hexagonal(int(facts.number("peaks")))
+        case Refusal.NO_HARMONIC:
+            raise no_harmonic()
+        case Refusal.TOO_SMALL:
+            raise too_small(min(shape), facts.number("constant"))
+
+
+def results(
+    told: Told, above: LabelsAbove, plan: Plan, wanted: Wanted, watch: Stopwatch
+) -> Detections:
+    """Make detections of a frame that was not refused; ``above`` are its maps on the device."""
+    facts = Facts(told.facts.copy())
+    order = order_map(facts, plan, told.order)
+    agreed = _agreement(told, above, order, facts, wanted, watch) if wanted.check else None
+    number = int(facts.number("reported"))
+    points, probability = (part[:number].copy() for part in told.reported)
+    described = DescribedAbove(*(part[:number].copy() for part in told.described))
+    return Detections(
+        lattice=facts.lattice,
+        x_px=points[:, 0],
+        y_px=points[:, 1],
+        probability=probability,
+        cells=described.cells,
+        sublattice=described.sublattice,
+        centre=described.intensity[:, 0],
+        neighbours=described.intensity[:, 1:],
+        noise=facts["noise_by_site"],
+        patches=described.patches * np.float32(facts.number("unit")),
+        turns=described.turns,
+        fractions=order.fractions,
+        in_hole=described.in_hole.view(np.bool_),
+        timings_ms=watch.timings_ms,
+        agreement=agreed,
+        vacancies=_vacancies(told, order, facts, wanted),
+        displaced=Displacements(described.shift, described.error),
+    )
+
+
+def _vacancies(told: Told, order: OrderMap, facts: Facts, wanted: Wanted) -> Vacancies | None:
+    """Every judged column that no hole touches; none where columns were not asked."""
+    if facts["host"][SUBLATTICE] <= LEAST_HOST:
+        return None
+    first, end = (int(place) for place in facts["starts"][SUBLATTICE : SUBLATTICE + 2])
+    amounts = len(lacking_shares(wanted.crystal))
+    cells, points = told.cells[first:end].copy(), told.points[first:end].copy()
+    judged = JudgedAbove(*(part[first:end].copy() for part in told.judged))
+    every = Vacancies(
+        cells, points, judged.probability, judged.bright.view(np.bool_),
+        facts["shares"][:amounts], judged.intensity, judged.ratio, judged.odd,
+    )  # fmt: skip
+    if not order.hole.any():
+        return every
+    return every.take(~order.near_hole(points, facts.lattice.constant))
+
+
+def _agreement(
+    told: Told,
+    above: LabelsAbove,
+    order: OrderMap,
+    facts: Facts,
+    wanted: Wanted,
+    watch: Stopwatch,
+) -> Counts:
+    """Hold the network's marks against the labels, which looks at the device again."""
+    with watch.stage("check"):
+        number = int(facts.number("found"))
+        # what is looked at next takes the place of what came down
+        points, probability = (part[:number].copy() for part in told.found)
+        order = replace(order, **{name: value.copy() for name, value in _maps(order)})
+        made = labels(above, order, facts, told.shifts.copy())
+        return agreement(made, facts.lattice, points, probability, wanted.threshold)
+
+
+def _maps(order: OrderMap) -> list[tuple[str, np.ndarray]]:
+    return [(name, part) for name, part in vars(order).items() if isinstance(part, np.ndarray)]
