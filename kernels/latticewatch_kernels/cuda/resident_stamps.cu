@@ -114,8 +114,7 @@ extern "C" __global__ void __launch_bounds__(TOGETHER) columns_drawn(
         for (int k = threadIdx.x; k < 4 * high; k += blockDim.x) {
             int axis = k / high % 2, tail = k / (2 * high), size = axis ? rows : columns;
             Side side = side_of(points[2 * site + axis], tail ? tail_half : half, widths[tail], size);
-            int step = (axis ? top : left) + k % high - side.begin;
-            own[k] = step >= 0 && step < side.number ? height_at(side, step) : 0.0f;
+            own[k] = height_at(side, (axis ? top : left) + k % high - side.begin);
         }
         __syncthreads();
         float core = (float)((1.0 - tail_height) * height), tails = (float)(tail_height * height);
