@@ -8,36 +8,34 @@
 #include "cells.cuh"
 #include "facts.cuh"
 #include "fixed.cuh"
+#include "selection.cuh"
 
 #define BLOCKS_PER_CELL 2
 
 /* Weights (cells, blocks) of a Gaussian about each cell, for rows and for columns of blocks.
  *
- * A thread to a cell along either axis.
+ * A block of threads to a cell along either axis, first all along rows.
  */
-extern "C" __global__ void averaging(
+extern "C" __global__ void __launch_bounds__(TOGETHER) averaging(
     const double *facts, double cells_wide, int stride, int high, int wide, /* blocks */
     double least, float *down, float *across)
 {
-    int index = blockIdx.x * blockDim.x + threadIdx.x;
-    int cells = max(1, high / BLOCKS_PER_CELL), further = max(1, wide / BLOCKS_PER_CELL);
-    if (index >= cells + further)
-        return;
-    bool along = index < cells;
-    int cell = along ? index : index - cells, blocks = along ? high : wide;
+    int cells = max(1, high / BLOCKS_PER_CELL), cell = blockIdx.x;
+    bool along = cell < cells;
+    cell -= along ? 0 : cells;
+    int blocks = along ? high : wide;
     float *weights = (along ? down : across) + (long long)cell * blocks;
-    double sigma = cells_wide * facts[FACT_CONSTANT] / stride, total = 0.0;
+    double sigma = cells_wide * facts[FACT_CONSTANT] / stride, part = 0.0;
     double centre = (cell + 0.5) * BLOCKS_PER_CELL - 0.5;
-    for (int pass = 0; pass < 2; pass++) {
-        for (int block = 0; block < blocks; block++) {
-            double off = (centre - block) / sigma, weight = exp(-0.5 * (off * off));
-            weight = weight >= least ? weight : 0.0;
-            if (pass == 0)
-                total += weight;
-            else
-                weights[block] = (float)(weight / total);
-        }
-    }
+    auto height = [=](int block) {
+        double off = (centre - block) / sigma, weight = exp(-0.5 * (off * off));
+        return weight >= least ? weight : 0.0;
+    };
+    for (int block = threadIdx.x; block < blocks; block += blockDim.x)
+        part += height(block);
+    double total = summed(part);
+    for (int block = threadIdx.x; block < blocks; block += blockDim.x)
+        weights[block] = (float)(height(block) / total);
 }
 
 /* One over each pixel's variance, 0 in holes; a thread to a pixel. */
@@ -88,36 +86,28 @@ extern "C" __global__ void drawn_means(
     means[index] = (float)(sum / (block * block));
 }
 
-/* Averages of maps of blocks along their columns; a thread to a cell of rows and a block of columns. */
-extern "C" __global__ void averaged_down(
-    const float *means, int maps, const float *down, int high, int wide, int cells,
-    float *lines) /* (maps, cells, wide) */
+/* Averages of maps of blocks along columns, then along rows; a block of threads to a row of cells. */
+extern "C" __global__ void __launch_bounds__(TOGETHER) averaged(
+    const float *means, const float *down, const float *across, /* (maps, high, wide) */
+    int high, int wide, int high_cells, int wide_cells,
+    float *lines, float *cells) /* (maps, high_cells, wide), (maps, high_cells, wide_cells) */
 {
-    int index = blockIdx.x * blockDim.x + threadIdx.x;
-    if (index >= maps * cells * wide)
-        return;
-    int column = index % wide, cell = index / wide % cells, map = index / wide / cells;
-    const float *weights = down + (long long)cell * high, *here = means + (long long)map * high * wide;
-    double sum = 0.0;
-    for (int block = 0; block < high; block++)
-        sum += (double)weights[block] * here[(long long)block * wide + column];
-    lines[index] = (float)sum;
-}
-
-/* Averages of such lines along rows; a thread to a cell of a map. */
-extern "C" __global__ void averaged_across(
-    const float *lines, int maps, const float *across, int wide, int high_cells, int wide_cells,
-    float *cells) /* (maps, high_cells, wide_cells) */
-{
-    int index = blockIdx.x * blockDim.x + threadIdx.x;
-    if (index >= maps * high_cells * wide_cells)
-        return;
-    const float *weights = across + (long long)(index % wide_cells) * wide;
-    const float *line = lines + (long long)(index / wide_cells) * wide;
-    double sum = 0.0;
-    for (int block = 0; block < wide; block++)
-        sum += (double)weights[block] * line[block];
-    cells[index] = (float)sum;
+    const float *here = means + (long long)(blockIdx.x / high_cells) * high * wide;
+    const float *weights = down + (long long)(blockIdx.x % high_cells) * high;
+    float *line = lines + (long long)blockIdx.x * wide;
+    for (int column = threadIdx.x; column < wide; column += blockDim.x) {
+        double sum = 0.0;
+        for (int block = 0; block < high; block++)
+            sum += (double)weights[block] * here[(long long)block * wide + column];
+        line[column] = (float)sum;
+    }
+    __syncthreads();
+    for (int cell = threadIdx.x; cell < wide_cells; cell += blockDim.x) {
+        double sum = 0.0;
+        for (int block = 0; block < wide; block++)
+            sum += (double)across[(long long)cell * wide + block] * line[block];
+        cells[(long long)blockIdx.x * wide_cells + cell] = (float)sum;
+    }
 }
 
 /* An image less its weighted mean, times the weights; a thread to a pixel. */

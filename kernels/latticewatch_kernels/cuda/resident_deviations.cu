@@ -24,9 +24,18 @@ __device__ static inline int cell_at(double x, double y, int stride, int high, i
     return row * wide + min(max((int)rint(x) / stride, 0), wide - 1);
 }
 
+/* Number of the cells that cover the frame, and how many lie along a2; 0 beyond the room. */
+__device__ static inline int covering(const double *facts, int room, int *wide)
+{
+    double along = facts[FACT_CELLS], across = facts[FACT_CELLS + 1];
+    bool fits = along >= 1.0 && across >= 1.0 && 3.0 * along * across <= room;
+    *wide = fits ? (int)across : 1;
+    return fits ? (int)along * *wide : 0;
+}
+
 /* Whether each site of the covering cells is judged, and where it is; a thread to a site. */
 extern "C" __global__ void sites_in_view(
-    double *facts, const float *amplitude, const float *displacement, int high, int wide, int stride,
+    const double *facts, const float *amplitude, const float *displacement, int high, int wide, int stride,
     const char *hole, int rows, int columns, double margin, double sound, int room,
     char *kept, double *points) /* (room), (room, 2) */
 {
@@ -34,13 +43,7 @@ extern "C" __global__ void sites_in_view(
     if (index >= room)
         return;
     kept[index] = 0;
-    double along[2] = {facts[FACT_CELLS], facts[FACT_CELLS + 1]};
-    if (!(along[0] >= 1.0 && along[1] >= 1.0 && 3.0 * along[0] * along[1] <= room)) {
-        if (index == 0)
-            refuse(facts, REFUSAL_NO_ROOM);
-        return;
-    }
-    int wide_cells = (int)along[1], cells = (int)along[0] * wide_cells;
+    int wide_cells, cells = covering(facts, room, &wide_cells);
     if (index >= 3 * cells)
         return;
     int site = index / cells, cell = index % cells;
@@ -64,31 +67,33 @@ extern "C" __global__ void sites_in_view(
     points[2 * index + 1] = y;
 }
 
+/* Number of whole lattice constants to a place, at most `most`, whatever the two hold. */
+__device__ static inline int constants_to(double place, double constant, int most)
+{
+    double number = place / constant;
+    return number >= 0.0 ? (int)min(number, (double)most) : 0;
+}
+
 /* The sites that are judged one after the other, the rest zeros; one block.
  *
- * `extent` is what `local_excess` wants: cells of one lattice constant that hold them, (2).
+ * `extent` is how many cells of one lattice constant hold them, (2): along x and y.
  */
 extern "C" __global__ void __launch_bounds__(TOGETHER) sites_gathered(
     double *facts, const char *kept, const double *points, int room, int most_down, int most_across,
     int *cells, char *sublattice, double *places, int *extent) /* (room, 2), (room), (room, 2), (2) */
 {
-    __shared__ int counts[TOGETHER], longest[2];
-    int each = (room + blockDim.x - 1) / blockDim.x, thread = threadIdx.x, first[2] = {0, 0};
-    int begin = min(thread * each, room), end = min(begin + each, room), own = 0, reach[2] = {1, 1};
-    bool fits = 3.0 * facts[FACT_CELLS] * facts[FACT_CELLS + 1] <= room;
-    int wide = fits ? max((int)facts[FACT_CELLS + 1], 1) : 1;
-    int every = fits ? max((int)facts[FACT_CELLS] * wide, 1) : 1;
+    __shared__ int counts[TOGETHER], longest[2], starts[3];
+    int each = (room + blockDim.x - 1) / blockDim.x, thread = threadIdx.x, reach[2] = {1, 1};
+    int begin = min(thread * each, room), end = min(begin + each, room), own = 0;
+    int wide, found = covering(facts, room, &wide), every = max(found, 1);
     double constant = facts[FACT_CONSTANT];
-    for (int k = begin; k < end; k++) {
+    for (int k = begin; k < end; k++)
         own += kept[k];
-        first[0] += kept[k] && k < every;
-        first[1] += kept[k] && k < 2 * every;
-    }
-    first[0] = summed(first[0]);
-    first[1] = summed(first[1]);
     counts[thread] = own;
-    if (thread == 0)
+    if (thread == 0) {
         longest[0] = longest[1] = 1;
+        starts[0] = starts[1] = starts[2] = 0; /* where no cell is covered, nothing is kept */
+    }
     __syncthreads();
     for (int width = 1; width < blockDim.x; width *= 2) {
         int before = thread >= width ? counts[thread - width] : 0;
@@ -98,16 +103,18 @@ extern "C" __global__ void __launch_bounds__(TOGETHER) sites_gathered(
     }
     int place = counts[thread] - own, total = counts[blockDim.x - 1];
     for (int k = begin; k < end; k++) {
+        if (k % every == 0 && k < 3 * every)
+            starts[k / every] = place;
         if (!kept[k])
             continue;
         double x = points[2 * k], y = points[2 * k + 1];
         cells[2 * place] = (int)facts[FACT_FIRST_CELL] + k % every / wide;
         cells[2 * place + 1] = (int)facts[FACT_FIRST_CELL + 1] + k % every % wide;
-        sublattice[place] = (char)min(k / every, 2);
+        sublattice[place] = (char)(k / every);
         places[2 * place] = x;
         places[2 * place + 1] = y;
-        reach[0] = max(reach[0], (int)min(max(x / constant, 0.0), most_across - 1.0) + 1);
-        reach[1] = max(reach[1], (int)min(max(y / constant, 0.0), most_down - 1.0) + 1);
+        reach[0] = max(reach[0], constants_to(x, constant, most_across - 1) + 1);
+        reach[1] = max(reach[1], constants_to(y, constant, most_down - 1) + 1);
         place++;
     }
     for (int axis = 0; axis < 2; axis++)
@@ -121,9 +128,10 @@ extern "C" __global__ void __launch_bounds__(TOGETHER) sites_gathered(
         extent[0] = longest[0];
         extent[1] = longest[1];
         facts[FACT_SITES] = total;
-        facts[FACT_STARTS] = 0.0;
-        facts[FACT_STARTS + 1] = first[0];
-        facts[FACT_STARTS + 2] = first[1];
+        for (int site = 0; site < 3; site++)
+            facts[FACT_STARTS + site] = starts[site];
+        if (found == 0)
+            refuse(facts, REFUSAL_NO_ROOM);
     }
 }
 
@@ -136,43 +144,33 @@ __device__ static inline void sites_of(const double *facts, int site, int room, 
     *number = max(end - *begin, 0);
 }
 
-/* Height of each column less its sublattice's median where it stands out, else 0; a block to each. */
+/* Height of each column less its sublattice's median where it stands out, else 0, and a list of those
+ * that do, in any order, from where their sublattice begins; a block to each sublattice. */
 extern "C" __global__ void __launch_bounds__(TOGETHER) strong_sites(
-    const double *facts, const float *squares, const float *responses, int room, double sigmas,
-    double *heights) /* (room) */
+    const double *facts, const double *plain, const double *roots, int room, double sigmas,
+    double *heights, int *listed, int *numbers) /* (room), (room), (3) */
 {
+    __shared__ int count;
     int begin, number;
     sites_of(facts, blockIdx.x, room, &begin, &number);
-    if (number == 0)
-        return;
-    auto energy = [=](int k) { return max((double)squares[begin + k], 1e-12); };
-    auto plain = [=](int k) { return responses[begin + k] / energy(k); };
-    double middle = median(plain, number, 0);
-    auto deviation = [=](int k) { return fabs(plain(k) - middle) * sqrt(energy(k)); };
-    double sigma = NORMAL_SIGMAS * median(deviation, number, 0);
-    for (int k = threadIdx.x; k < number; k += blockDim.x)
-        heights[begin + k] = deviation(k) > sigmas * sigma ? plain(k) - middle : 0.0;
-}
-
-/* Deviation of each column, strong ones beside what is left without them, and its error in units of
- * the image; a block to each sublattice. */
-extern "C" __global__ void __launch_bounds__(TOGETHER) site_heights(
-    const double *facts, const float *squares, const float *cleared, const double *strong, int room,
-    double *deviation, double *error) /* (room) */
-{
-    int begin, number;
-    sites_of(facts, blockIdx.x, room, &begin, &number);
-    if (number == 0)
-        return;
-    auto energy = [=](int k) { return max((double)squares[begin + k], 1e-12); };
-    auto plain = [=](int k) { return cleared[begin + k] / energy(k); };
-    double middle = median(plain, number, 0);
-    auto size = [=](int k) { return fabs(plain(k) - middle) * sqrt(energy(k)); };
-    double sigma = NORMAL_SIGMAS * median(size, number, 0);
-    for (int k = threadIdx.x; k < number; k += blockDim.x) {
-        deviation[begin + k] = plain(k) - middle + strong[begin + k];
-        error[begin + k] = sigma / sqrt(energy(k));
+    if (threadIdx.x == 0)
+        count = 0;
+    __syncthreads();
+    if (number > 0) {
+        auto height = [=](int k) { return plain[begin + k]; };
+        double middle = median(height, number, 0);
+        auto size = [=](int k) { return fabs(height(k) - middle) * roots[begin + k]; };
+        double most = sigmas * (NORMAL_SIGMAS * median(size, number, 0));
+        for (int k = threadIdx.x; k < number; k += blockDim.x) {
+            bool strong = size(k) > most;
+            heights[begin + k] = strong ? height(k) - middle : 0.0;
+            if (strong)
+                listed[begin + atomicAdd(&count, 1)] = begin + k;
+        }
     }
+    __syncthreads();
+    if (threadIdx.x == 0)
+        numbers[blockIdx.x] = count;
 }
 
 /* Cell of one lattice constant that a point lies in, within the table. */
@@ -181,24 +179,37 @@ __device__ static inline int coarse_cell(
 {
     double constant = facts[FACT_CONSTANT];
     int wide = min(extent[0], most_across), high = min(extent[1], most_down);
-    int x = (int)min(max(points[2 * k] / constant, 0.0), wide - 1.0);
-    int y = (int)min(max(points[2 * k + 1] / constant, 0.0), high - 1.0);
+    int x = constants_to(points[2 * k], constant, wide - 1);
+    int y = constants_to(points[2 * k + 1], constant, high - 1);
     return x * high + y; /* as the twin's table lies */
 }
 
-/* Squares of deviations over errors, clipped, and numbers of columns, by cells; a thread to a site. */
-extern "C" __global__ void coarse_sums(
-    const double *facts, const double *deviation, const double *error, const double *points,
-    const int *extent, int room, int most_down, int most_across, double clip,
-    fixed *sums) /* (2, most_across * most_down), zeros */
+/* Deviation of each column, strong ones beside what is left without them, and its error in units of
+ * the image; and by cells of one lattice constant the clipped squares of the one over the other, and
+ * numbers of columns. A block to each sublattice. */
+extern "C" __global__ void __launch_bounds__(TOGETHER) site_heights(
+    const double *facts, const double *plain, const double *roots, const double *strong,
+    const double *points, const int *extent, int room, int most_down, int most_across, double clip,
+    double *deviation, double *error, /* (room) */
+    fixed *sums)                      /* (2, most_across * most_down), zeros */
 {
-    int k = blockIdx.x * blockDim.x + threadIdx.x;
-    if (k >= counted(facts, FACT_SITES, room))
+    int begin, number;
+    sites_of(facts, blockIdx.x, room, &begin, &number);
+    if (number == 0)
         return;
-    double z = deviation[k] / error[k], square = min(z * z, clip * clip);
-    int cell = coarse_cell(facts, points, extent, most_down, most_across, k);
-    add_fixed(sums + cell, square == square ? square : clip * clip);
-    add_fixed(sums + most_across * most_down + cell, 1.0);
+    auto height = [=](int k) { return plain[begin + k]; };
+    double middle = median(height, number, 0), most = clip * clip;
+    auto size = [=](int k) { return fabs(height(k) - middle) * roots[begin + k]; };
+    double sigma = NORMAL_SIGMAS * median(size, number, 0);
+    for (int k = threadIdx.x; k < number; k += blockDim.x) {
+        double off = height(k) - middle + strong[begin + k], width = sigma / roots[begin + k];
+        double z = off / width, square = z * z;
+        deviation[begin + k] = off;
+        error[begin + k] = width;
+        int cell = coarse_cell(facts, points, extent, most_down, most_across, begin + k);
+        add_fixed(sums + cell, square < most ? square : most);
+        add_fixed(sums + most_across * most_down + cell, 1.0);
+    }
 }
 
 /* Index that lies mirrored at the ends, the edge repeated (scipy's reflect). */
@@ -241,12 +252,15 @@ extern "C" __global__ void __launch_bounds__(TOGETHER) errors_scaled(
 {
     int number = counted(facts, FACT_SITES, room), table = most_across * most_down;
     double unit = 0.5 * facts[FACT_UNIT], middle = 1.0;
-    auto local = [=](int k) {
+    for (int k = threadIdx.x; k < number; k += blockDim.x) {
         int cell = coarse_cell(facts, points, extent, most_down, most_across, k);
-        return sqrt(max(filtered[cell], 0.0) / max(filtered[table + cell], 1e-12));
-    };
+        levels[k] = sqrt(max(filtered[cell], 0.0) / max(filtered[table + cell], 1e-12));
+    }
+    __syncthreads();
+    auto local = [=](int k) { return levels[k]; }; /* for now */
     if (number > 0)
         middle = max(median(local, number, 0), 1e-12);
+    __syncthreads(); /* until all levels were read */
     for (int k = threadIdx.x; k < room; k += blockDim.x) {
         bool here = k < number;
         double excess = here ? max(local(k) / middle, least) : 0.0;

@@ -6,6 +6,10 @@
 
 #include "facts.cuh"
 #include "fixed.cuh"
+#include "selection.cuh"
+
+/* Standard deviations of the image; beyond it sums of whole multiples might overflow. */
+#define MOST_DRAWN 1e6
 
 /* Side of a square along an axis: the first pixel, and how many. */
 struct Side {
@@ -35,89 +39,94 @@ __device__ static inline float height_at(Side side, int k)
     return (float)exp((double)(distance * distance * side.scale));
 }
 
-/* Sums over each line of the squares: of image times column, and of weight times its square.
+/* Heights that fit the sites' columns best, and roots of the columns' energies: by sums of image
+ * times column, and of weight times its square, first over each line of a square.
  *
- * A thread to a line of a site's square.
+ * A block of threads to so many sites.
  */
-extern "C" __global__ void site_lines(
+extern "C" __global__ void __launch_bounds__(TOGETHER) site_responses(
     const double *facts, const float *image, const float *weight, int rows, int columns,
-    const double *points, int room, int half, /* (room, 2) */
-    float *lines)                             /* (2, room, 2 half + 1) */
+    const double *points, int room, int half, int sites, /* (room, 2) */
+    float *heights, float *lines,                        /* (room, 2, 2 half + 1) */
+    double *plain, double *roots)                        /* (room) */
 {
-    long long index = (long long)blockIdx.x * blockDim.x + threadIdx.x;
-    int high = 2 * half + 1, site = (int)(index / high), line = (int)(index % high);
-    if (site >= counted(facts, FACT_SITES, room))
-        return;
+    int first = blockIdx.x * sites, high = 2 * half + 1;
+    int number = max(min(first + sites, counted(facts, FACT_SITES, room)) - first, 0);
     double sigma = facts[FACT_SIGMA];
-    Side down = side_of(points[2 * site + 1], half, sigma, rows);
-    Side across = side_of(points[2 * site], half, sigma, columns);
-    float sum = 0.0f, energy = 0.0f;
-    if (line < down.number) {
-        float height = height_at(down, line);
-        long long first = (long long)(down.begin + line) * columns + across.begin;
-        for (int k = 0; k < across.number; k++) {
-            float beside = height_at(across, k);
-            sum += image[first + k] * beside;
-            energy += weight[first + k] * (beside * beside);
+    for (int k = threadIdx.x; k < 2 * high * number; k += blockDim.x) {
+        int site = first + k / (2 * high), axis = k / high % 2, step = k % high;
+        int size = axis ? rows : columns;
+        Side side = side_of(points[2 * site + axis], half, sigma, size);
+        heights[(long long)first * 2 * high + k] = step < side.number ? height_at(side, step) : 0.0f;
+    }
+    __syncthreads();
+    for (int k = threadIdx.x; k < high * number; k += blockDim.x) {
+        int site = first + k / high, line = k % high;
+        const float *beside = heights + (long long)site * 2 * high, *down = beside + high;
+        Side upright = side_of(points[2 * site + 1], half, sigma, rows);
+        Side across = side_of(points[2 * site], half, sigma, columns);
+        float sum = 0.0f, energy = 0.0f;
+        if (line < upright.number) {
+            long long place = (long long)(upright.begin + line) * columns + across.begin;
+            for (int j = 0; j < across.number; j++) {
+                sum += image[place + j] * beside[j];
+                energy += weight[place + j] * (beside[j] * beside[j]);
+            }
         }
-        sum *= height;
-        energy *= height * height;
+        lines[(long long)site * 2 * high + line] = sum * down[line];
+        lines[(long long)site * 2 * high + high + line] = energy * (down[line] * down[line]);
     }
-    lines[index] = sum;
-    lines[(long long)room * high + index] = energy;
-}
-
-/* Sums over the lines of each square; a thread to a site. */
-extern "C" __global__ void site_sums(
-    const double *facts, const float *lines, int room, int high,
-    float *responses, float *squares) /* (room) */
-{
-    int site = blockIdx.x * blockDim.x + threadIdx.x;
-    if (site >= room)
-        return;
-    float response = 0.0f, energy = 0.0f;
-    if (site < counted(facts, FACT_SITES, room)) {
-        for (int k = 0; k < high; k++) {
-            response += lines[(long long)site * high + k];
-            energy += lines[(long long)(room + site) * high + k];
+    __syncthreads();
+    for (int site = first + threadIdx.x; site < first + number; site += blockDim.x) {
+        const float *sums = lines + (long long)site * 2 * high;
+        float response = 0.0f, energy = 0.0f;
+        for (int line = 0; line < high; line++) {
+            response += sums[line];
+            energy += sums[high + line];
         }
-    }
-    responses[site] = response;
-    squares[site] = energy;
-}
-
-/* One Gaussian's part of a line of a square. */
-__device__ static inline void draw_line(
-    fixed *drawn, int columns, Side down, Side across, int row, float height)
-{
-    int line = row - down.begin;
-    if (line < 0 || line >= down.number)
-        return;
-    float beside = height_at(down, line);
-    for (int k = 0; k < across.number; k++) {
-        float part = beside * height_at(across, k) * height;
-        if (part != 0.0f && fabsf(part) < 1e6f)
-            add_fixed(drawn + (long long)row * columns + across.begin + k, part);
+        double whole = energy > 1e-12 ? (double)energy : 1e-12;
+        plain[site] = response / whole;
+        roots[site] = sqrt(whole);
     }
 }
 
-/* Draw columns of given heights with their tails; a thread to a line of a site's greater square. */
-extern "C" __global__ void columns_drawn(
-    const double *facts, const double *heights, const double *points, int room,
-    int rows, int columns, int half, int tail_half, double tail_height, double tail_sigma,
+/* Draw listed columns of given heights with their tails; each block of threads draws some of them.
+ *
+ * Pixels are summed as whole multiples, so that the order of the list and of blocks has no part.
+ */
+extern "C" __global__ void __launch_bounds__(TOGETHER) columns_drawn(
+    const double *facts, const double *heights, const int *listed, const int *numbers,
+    const double *points, int room, int rows, int columns, int half, int tail_half,
+    double tail_height, double tail_sigma, int drawers,
+    float *sides, /* (drawers, 4, 2 reach + 1): across and down, then those of the tails */
     fixed *drawn) /* (rows, columns), zeros */
 {
-    long long index = (long long)blockIdx.x * blockDim.x + threadIdx.x;
-    int reach = max(half, tail_half), high = 2 * reach + 1, site = (int)(index / high);
-    if (site >= counted(facts, FACT_SITES, room) || heights[site] == 0.0)
-        return;
-    double x = points[2 * site], y = points[2 * site + 1], height = heights[site];
-    int row = (int)rint(y) - reach + (int)(index % high);
-    if (row < 0 || row >= rows)
-        return;
-    double sigma = facts[FACT_SIGMA], tails = tail_sigma * facts[FACT_CONSTANT];
-    draw_line(drawn, columns, side_of(y, half, sigma, rows), side_of(x, half, sigma, columns), row,
-        (float)((1.0 - tail_height) * height));
-    draw_line(drawn, columns, side_of(y, tail_half, tails, rows),
-        side_of(x, tail_half, tails, columns), row, (float)(tail_height * height));
+    int reach = max(half, tail_half), high = 2 * reach + 1;
+    double widths[2] = {facts[FACT_SIGMA], tail_sigma * facts[FACT_CONSTANT]};
+    float *own = sides + (long long)blockIdx.x * 4 * high;
+    for (int next = blockIdx.x; next < numbers[0] + numbers[1] + numbers[2]; next += drawers) {
+        int part = 0, rest = next;
+        while (rest >= numbers[part])
+            rest -= numbers[part++];
+        int site = listed[counted(facts, FACT_STARTS + part, room) + rest];
+        double height = heights[site];
+        int left = (int)rint(points[2 * site]) - reach, top = (int)rint(points[2 * site + 1]) - reach;
+        for (int k = threadIdx.x; k < 4 * high; k += blockDim.x) {
+            int axis = k / high % 2, tail = k / (2 * high), size = axis ? rows : columns;
+            Side side = side_of(points[2 * site + axis], tail ? tail_half : half, widths[tail], size);
+            own[k] = height_at(side, (axis ? top : left) + k % high - side.begin);
+        }
+        __syncthreads();
+        float core = (float)((1.0 - tail_height) * height), tails = (float)(tail_height * height);
+        for (int k = threadIdx.x; k < high * high; k += blockDim.x) {
+            int down = k / high, across = k % high, row = top + down, column = left + across;
+            if (row < 0 || row >= rows || column < 0 || column >= columns)
+                continue;
+            double sum = (double)(own[high + down] * own[across] * core)
+                + own[3 * high + down] * own[2 * high + across] * tails;
+            if (sum != 0.0 && fabs(sum) < MOST_DRAWN)
+                add_fixed(drawn + (long long)row * columns + column, sum);
+        }
+        __syncthreads(); /* until the sides were read */
+    }
 }

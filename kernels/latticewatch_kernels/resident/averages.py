@@ -13,7 +13,7 @@ import numpy as np
 
 from latticewatch_kernels.arrays import array_module
 from latticewatch_kernels.lattice import Array
-from latticewatch_kernels.launch import launch
+from latticewatch_kernels.launch import launch, launch_together
 from latticewatch_kernels.order import BLOCKS_PER_CELL, SMOOTHING_CELLS
 from latticewatch_kernels.resident.plan import Plan
 from latticewatch_kernels.sampling import LEAST_WEIGHT
@@ -33,7 +33,7 @@ class Averages(NamedTuple):
         xp, (high, wide) = array_module(facts), plan.blocks
         cells = plan.cells
         made = cls(xp.empty((cells[0], high), np.float32), xp.empty((cells[1], wide), np.float32))
-        launch(
+        launch_together(
             SOURCE, "averaging", sum(cells), facts,
             facts, np.float64(SMOOTHING_CELLS), plan.stride, high, wide,
             np.float64(LEAST_WEIGHT), *made,
@@ -45,14 +45,10 @@ class Averages(NamedTuple):
         xp, (number, high, wide) = array_module(blocks), blocks.shape
         cells = len(self.down), len(self.across)
         lines = xp.empty((number, cells[0], wide), np.float32)
-        launch(
-            SOURCE, "averaged_down", lines.size, blocks,
-            blocks, number, self.down, high, wide, cells[0], lines,
-        )  # fmt: skip
         made = xp.empty((number, *cells), np.float32)
-        launch(
-            SOURCE, "averaged_across", made.size, blocks,
-            lines, number, self.across, wide, *cells, made,
+        launch_together(
+            SOURCE, "averaged", number * cells[0], blocks,
+            blocks, *self, high, wide, *cells, lines, made,
         )  # fmt: skip
         return made
 

@@ -18,7 +18,7 @@ from latticewatch_kernels.deviations import (
 )
 from latticewatch_kernels.lattice import Array
 from latticewatch_kernels.launch import launch, launch_together
-from latticewatch_kernels.order import BLOCKS_PER_CELL
+from latticewatch_kernels.order import BLOCKS_PER_CELL, BLOCKS_PER_CONSTANT
 from latticewatch_kernels.point_labels import SOUND_AMPLITUDE
 from latticewatch_kernels.resident.averages import SOURCE as AVERAGES
 from latticewatch_kernels.resident.averages import Averages
@@ -28,8 +28,15 @@ from latticewatch_kernels.transfers import table
 
 SOURCE, STAMPS = "resident_deviations", "resident_stamps"
 
-#: Shortest lattice constant in pixels, by which the table of local spreads has its room.
-LEAST_CONSTANT = 4
+#: Least lattice constant in pixels whose first Bragg peaks the pixels resolve, rounded down.
+RESOLVED = 2.0
+
+#: Sites to a block of threads that matches their columns: most columns cover 15 lines of pixels,
+#: and a block has 1,024 threads.
+SITES_TOGETHER = 64
+
+#: Blocks of threads that draw columns: two to each multiprocessor of a large GPU.
+DRAWING_BLOCKS = 256
 
 #: Standard deviations at which `scipy.ndimage.gaussian_filter` ends.
 TRUNCATED = 4.0
@@ -60,24 +67,23 @@ def deviations(labels: LabelsAbove, order: OrderAbove, facts: Array, plan: Plan)
     plan
         The frame's.
     """
-    chosen = _chosen(labels, order, facts, plan)
-    averages, weight = Averages.of(facts, plan), _weights(labels, facts)
-    first, squares = _responses(labels.residual, weight, averages, chosen, facts, plan)
     xp, room = array_module(facts), plan.room.table
-    strong = xp.zeros(room, np.float64)
-    launch_together(
-        SOURCE, "strong_sites", 3, facts,
-        facts, squares, first, room, np.float64(STRONG_SIGMAS), strong,
-    )  # fmt: skip
-    drawn = _drawn(strong, chosen, facts, plan)
+    chosen, coarse = _chosen(labels, order, facts, plan), _coarse(plan)
+    averages, weight = Averages.of(facts, plan), _weights(labels, facts)
+    # what is added to, in one piece: the image of strong columns, then the tables of local spreads
+    added = xp.zeros(weight.size + 2 * coarse[0] * coarse[1], np.uint64)
+    drawn, sums = added[: weight.size], added[weight.size :]
+    plain, roots = _matched(labels.residual, weight, averages, chosen, facts, plan)
+    strong = _drawn(plain, roots, chosen, facts, plan, drawn)
     cleared = averages.without(labels.residual, drawn, plan)
-    second, _ = _responses(cleared, weight, averages, chosen, facts, plan)
-    deviation, error = xp.zeros((2, room), np.float64)
+    plain, roots = _matched(cleared, weight, averages, chosen, facts, plan)
+    deviation, error = xp.empty((2, room), np.float64)
     launch_together(
         SOURCE, "site_heights", 3, facts,
-        facts, squares, second, strong, room, deviation, error,
+        facts, plain, roots, strong, chosen.points, chosen.extent, room, *coarse,
+        np.float64(LOCAL_CLIP), deviation, error, sums,
     )  # fmt: skip
-    level = _scaled(deviation, error, chosen, order, facts, plan)
+    level = _scaled(deviation, error, sums, chosen, order, facts, plan)
     return SitesAbove(*chosen[:3], deviation, error, level)
 
 
@@ -112,46 +118,57 @@ def _weights(labels: LabelsAbove, facts: Array) -> Array:
     return weight
 
 
-def _responses(
+def _matched(
     image: Array, weight: Array, averages: Averages, chosen: _Chosen, facts: Array, plan: Plan
 ) -> tuple[Array, Array]:
-    """Response of each site's column to an image, and its energy, float32 (n,)."""
-    xp, room, high = array_module(facts), plan.room.table, 2 * plan.stamp + 1
+    """Height of each site's column in an image, and the root of its energy, float64 (n,)."""
+    xp, room = array_module(facts), plan.room.table
     left = averages.less_mean(image, weight, plan)
-    lines = xp.empty((2, room, high), np.float32)
-    launch(
-        STAMPS, "site_lines", room * high, facts,
-        facts, left, weight, *plan.shape, chosen.points, room, plan.stamp, lines,
+    heights, lines = xp.empty((2, room, 2, 2 * plan.stamp + 1), np.float32)
+    plain, roots = xp.empty((2, room), np.float64)
+    launch_together(
+        STAMPS, "site_responses", max(1, -(-room // SITES_TOGETHER)), facts,
+        facts, left, weight, *plan.shape, chosen.points, room, plan.stamp, SITES_TOGETHER,
+        heights, lines, plain, roots,
     )  # fmt: skip
-    responses, squares = xp.empty((2, room), np.float32)
-    launch(STAMPS, "site_sums", room, facts, facts, lines, room, high, responses, squares)
-    return responses, squares
+    return plain, roots
 
 
-def _drawn(strong: Array, chosen: _Chosen, facts: Array, plan: Plan) -> Array:
-    """Draw the columns that stand out, as whole multiples of ``2**-32``, uint64."""
-    drawn = array_module(facts).zeros(plan.shape, np.uint64)
-    room, reach = plan.room.table, max(plan.drawn, plan.tails)
-    launch(
-        STAMPS, "columns_drawn", room * (2 * reach + 1), facts,
-        facts, strong, chosen.points, room, *plan.shape, plan.drawn, plan.tails,
-        np.float64(TAIL_HEIGHT), np.float64(TAIL_SIGMA), drawn,
+def _drawn(
+    plain: Array, roots: Array, chosen: _Chosen, facts: Array, plan: Plan, drawn: Array
+) -> Array:
+    """Draw the columns that stand out on an empty image of whole multiples of ``2**-32``.
+
+    Gives the heights of these columns, 0 of the others.
+    """
+    xp, room, reach = array_module(facts), plan.room.table, max(plan.drawn, plan.tails)
+    strong, listed = xp.empty(room, np.float64), xp.empty(room, np.int32)
+    numbers = xp.empty(3, np.int32)
+    launch_together(
+        SOURCE, "strong_sites", 3, facts,
+        facts, plain, roots, room, np.float64(STRONG_SIGMAS), strong, listed, numbers,
     )  # fmt: skip
-    return drawn
+    sides = xp.empty((DRAWING_BLOCKS, 4, 2 * reach + 1), np.float32)
+    launch_together(
+        STAMPS, "columns_drawn", DRAWING_BLOCKS, facts,
+        facts, strong, listed, numbers, chosen.points, room, *plan.shape, plan.drawn, plan.tails,
+        np.float64(TAIL_HEIGHT), np.float64(TAIL_SIGMA), DRAWING_BLOCKS, sides, drawn,
+    )  # fmt: skip
+    return strong
 
 
 def _scaled(
-    deviation: Array, error: Array, chosen: _Chosen, order: OrderAbove, facts: Array, plan: Plan
+    deviation: Array,
+    error: Array,
+    sums: Array,
+    chosen: _Chosen,
+    order: OrderAbove,
+    facts: Array,
+    plan: Plan,
 ) -> Array:
     """Scale deviations and errors in place, and give the level at each site."""
     xp, room, most = array_module(facts), plan.room.table, _coarse(plan)
     cells, weights = most[0] * most[1], table(facts, _gaussian_weights, LOCAL_CELLS)
-    sums = xp.zeros((2, cells), np.uint64)
-    launch(
-        SOURCE, "coarse_sums", room, facts,
-        facts, deviation, error, chosen.points, chosen.extent, room, *most,
-        np.float64(LOCAL_CLIP), sums,
-    )  # fmt: skip
     filtered = xp.empty((2, 2, cells), np.float64)
     for axis in range(2):
         launch(
@@ -171,7 +188,8 @@ def _scaled(
 
 def _coarse(plan: Plan) -> tuple[int, int]:
     """Most cells of one lattice constant along rows and columns."""
-    rows, columns = (size // LEAST_CONSTANT + 2 for size in plan.shape)
+    least = max(RESOLVED, BLOCKS_PER_CONSTANT * plan.stride)
+    rows, columns = (int(size / least) + 2 for size in plan.shape)
     return rows, columns
 
 
