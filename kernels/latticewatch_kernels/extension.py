@@ -99,7 +99,8 @@ def sides(shape: tuple[int, int], lattice: Lattice, padding: float) -> tuple[Sid
     found = []
     for axis in (1, 0):
         size, other = shape[axis], shape[1 - axis]
-        before, longer = lengths(size, padding)
+        longer = longer_px(size, padding)
+        before = before_px(size, longer)
         room = (size - 2, other // 2 - 2)
         least = max(before, longer - size - before)
         exact = {side: _translation(lattice, axis, least, room, side) for side in (1, -1)}
@@ -109,10 +110,14 @@ def sides(shape: tuple[int, int], lattice: Lattice, padding: float) -> tuple[Sid
     return found[0], found[1]
 
 
-def lengths(size: int, padding: float) -> tuple[int, int]:
-    """Pixels that are added before an axis of `size` pixels, and its size afterwards."""
-    before = min(int(padding), size // 3)
-    return before, int(next_fast_len(size + 2 * before, real=True))
+def longer_px(size: int, padding: float) -> int:
+    """Pixels along an axis of `size` to which `padding`, a third at most, is added at both ends."""
+    return int(next_fast_len(size + 2 * min(int(padding), size // 3), real=True))
+
+
+def before_px(size: int, longer: int) -> int:
+    """Pixels of these that come before the axis: half of them, whatever the padding was."""
+    return (longer - size) // 2
 
 
 def _extend_axis(image: Array, axis: int, side: Side) -> Array:

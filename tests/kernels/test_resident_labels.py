@@ -95,7 +95,7 @@ def test_a_frame_that_is_all_hole_is_refused(device_double):
     given = above(device_double, staged.image), staged.pixels_above(device_double)
     order = staged.order_above(device_double)
     labelled(*given, order, facts, staged.plan(), LABEL_SIGMAS)
-    assert Facts(to_host(facts)).refusal is Refusal.NO_HARMONIC
+    assert Facts(to_host(facts)).refusal is Refusal.NO_SITE
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 0.0, 1e300, -1e300, 7.5])

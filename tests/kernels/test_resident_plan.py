@@ -23,6 +23,7 @@ def known(lattice, sigma: float = 2.0, factor: float = 1.0) -> Facts:
     told = {
         "vectors": (*lattice.a1, *lattice.a2), "origin": lattice.origin,
         "heights": lattice.heights, "sigma": sigma, "factor": factor,
+        "cells": lattice.covering_cells((128, 128)).shape[:2],
     }  # fmt: skip
     for name, numbers in told.items():
         values[PLACE[name] : PLACE[name] + SLOTS[name]] = numbers
@@ -51,15 +52,16 @@ def test_a_plan_has_the_sizes_of_the_twins(shape, constant):
     across, down = sides(shape, lattice, PADDING_WINDOWS * window_px(lattice, shape))
     assert plan.before == (down.before, across.before)
     assert plan.longer == (down.longer, across.longer)
-    assert plan.room.table >= 3 * lattice.covering_cells(shape)[..., 0].size
     assert plan.scaled is None
 
 
-def test_room_is_no_part_of_what_a_plan_serves():
+def test_room_grows_where_it_must_and_never_shrinks():
     lattice = register(make_crystal((128, 128), counts=400.0).image)
     plan = Plan.of((128, 128), known(lattice), TAIL_SIGMA, Room())
-    own = Plan.of((128, 128), known(lattice), TAIL_SIGMA, Room(found=7))
-    assert plan.serves(own)
-    assert not plan.serves(Plan.of((128, 128), known(lattice, sigma=4.0), TAIL_SIGMA, Room()))
-    assert not plan.serves(Plan.of((128, 128), known(lattice, factor=1.2), TAIL_SIGMA, Room()))
+    again = Plan.of((128, 128), known(lattice), TAIL_SIGMA, plan.room)
+    assert again == plan, "what suffices stays as it is"
+    wider = Plan.of((128, 128), known(lattice, sigma=4.0), TAIL_SIGMA, plan.room)
+    assert wider.room.stamp > plan.room.stamp
+    assert Plan.of((128, 128), known(lattice), TAIL_SIGMA, wider.room) == wider
+    assert Plan.of((128, 128), known(lattice, factor=1.2), TAIL_SIGMA, plan.room) != plan
     assert plan.room.doubled().found == 2 * plan.room.found

@@ -17,7 +17,7 @@ from .guarded import above, drawn, seeds
 
 
 def plan_for(shape: tuple[int, int], scaled: tuple[int, int] | None) -> Plan:
-    return Plan(shape, 3, (0, 0), shape, 2, 2, 2, 9, scaled, Room())
+    return Plan(shape, 3, shape, scaled, Room())
 
 
 def facts_with(factor: float) -> np.ndarray:

@@ -65,7 +65,7 @@ class Frame:
         for name, told in (("sites", [len(found)]), ("starts", starts),
                            ("found", [len(self.points)])):  # fmt: skip
             values[PLACE[name] : PLACE[name] + len(told)] = told
-        room_for_sites = plan.room.table
+        room_for_sites = plan.room.sites
 
         def filled(array, dtype, number=room_for_sites):
             whole = np.zeros((number, *array.shape[1:]), dtype)
@@ -123,8 +123,8 @@ def test_like_the_host(device_double, crystal, number):
     traffic = device_double.traffic
     assert (traffic.up, traffic.operations) == (0, 5)
     begin, end = (int(place) for place in facts["starts"][1:])
-    for name in ("probability", "bright", "intensity", "ratio", "odd"):
-        ours = to_host(getattr(found, name))[begin:end]
+    for name in ("cells", "points", "probability", "bright", "intensity", "ratio", "odd"):
+        ours = to_host(getattr(found, name))[: end - begin]
         theirs = getattr(vacancies, name)
         bound = LOGITS if name == "probability" else 1e-9 * np.abs(theirs).max()
         np.testing.assert_allclose(ours, theirs, 0.0, bound, err_msg=name)

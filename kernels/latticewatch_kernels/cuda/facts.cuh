@@ -42,6 +42,7 @@ enum Refusal {
     REFUSAL_NOT_HEXAGONAL = 2,
     REFUSAL_NO_HARMONIC = 3,
     REFUSAL_TOO_SMALL = 4,
+    REFUSAL_NO_SITE = 6,
     REFUSAL_NO_ROOM = 5,
 };
 

@@ -20,10 +20,22 @@ struct Fit {
     double x, y, height, background, error[3];
 };
 
+/* Square of the radius of a column's window. */
+__device__ static inline double window_of(const double *facts, double part)
+{
+    double radius = part * facts[FACT_CONSTANT];
+    return radius * radius / 3.0;
+}
+
+__device__ static inline bool beyond(const int *disc, int k, double square)
+{
+    return !(disc[2 * k] * disc[2 * k] + disc[2 * k + 1] * disc[2 * k + 1] <= square);
+}
+
 /* One Gauss-Newton step of height, place and background; image(k) gives the pixels of the window. */
 template <class Image>
 __device__ static void fit_step(
-    const int *disc, int pixels, float rest_x, float rest_y, double sigma, Image image,
+    const int *disc, int pixels, double square, float rest_x, float rest_y, double sigma, Image image,
     float slope, float base, float floor_, double least, Fit *fit)
 {
     double even[3] = {0.0, 0.0, 0.0}, slopes[3] = {0.0, 0.0, 0.0}, cross[4] = {0.0, 0.0, 0.0, 0.0};
@@ -32,6 +44,8 @@ __device__ static void fit_step(
     float background = (float)fit->background, flat = (float)(-0.5 / (sigma * sigma));
     float steepness = (float)(1.0 / (sigma * sigma));
     for (int k = 0; k < pixels; k++) {
+        if (beyond(disc, k, square))
+            continue;
         float u = rest_x + disc[2 * k] - place_x, v = rest_y + disc[2 * k + 1] - place_y;
         float shape = (float)exp((double)((u * u + v * v) * flat));
         float drawn = shape * height + background, steep = shape * steepness;
@@ -116,7 +130,8 @@ extern "C" __global__ void columns_expected(
     const double *facts, const float *residual, const float *periodic, const char *hole,
     int rows, int columns, const float *displacement, int high, int wide, int stride,
     const int *cells, const char *sublattice, int room, const int *seven, int references,
-    const int *disc, int pixels, int reach, int *plain, double *found, /* (columns, NUMBERS) */
+    const int *disc, int pixels, int most, double window, int *plain,
+    double *found, /* (columns, NUMBERS) */
     float *sample_residual, float *sample_periodic, char *sample_left) /* (references^2, pixels) */
 {
     int index = blockIdx.x * blockDim.x + threadIdx.x, every = references * references, cell[2];
@@ -136,16 +151,19 @@ extern "C" __global__ void columns_expected(
     double x = point[0] + moved[0], y = point[1] + moved[1];
     if (!(x > -1e6 && x < 1e6 && y > -1e6 && y < 1e6))
         return;
+    double square = window_of(facts, window), radius = sqrt(square);
+    int reach = radius >= 0.0 ? (int)min(radius, (double)most) : 0;
     int row = (int)rint(y), column = (int)rint(x);
     if (row < reach || row > rows - 1 - reach || column < reach || column > columns - 1 - reach)
         return;
+    square = min(square, (double)reach * reach + 2.0 * reach + 0.5); /* no pixel beyond the reach */
     long long middle = (long long)row * columns + column;
     bool empty = false;
     for (int k = 0; k < pixels; k++)
-        empty |= hole[middle + disc[2 * k + 1] * columns + disc[2 * k]] != 0;
+        empty |= !beyond(disc, k, square) && hole[middle + disc[2 * k + 1] * columns + disc[2 * k]];
     float rest_x = (float)(column - x), rest_y = (float)(row - y);
     Fit fit = {0.0, 0.0, host, 0.0, {0.0, 0.0, 0.0}};
-    fit_step(disc, pixels, rest_x, rest_y, facts[FACT_SIGMA],
+    fit_step(disc, pixels, square, rest_x, rest_y, facts[FACT_SIGMA],
         [=](int k) { return periodic[middle + disc[2 * k + 1] * columns + disc[2 * k]]; },
         0.0f, 1.0f, 1.0f, host, &fit);
     own[C_KIND] = empty ? EMPTY : WHOLE;
@@ -161,6 +179,8 @@ extern "C" __global__ void columns_expected(
         return;
     atomicAdd(plain, 1);
     for (int k = 0; k < pixels; k++) {
+        if (beyond(disc, k, square))
+            continue;
         long long place = middle + disc[2 * k + 1] * columns + disc[2 * k];
         sample_residual[index * pixels + k] = residual[place];
         sample_periodic[index * pixels + k] = periodic[place];
@@ -172,7 +192,7 @@ extern "C" __global__ void columns_expected(
  * column. NaN where it is missing, or farther off than a column of this site can be. */
 extern "C" __global__ void columns_fitted(
     const double *facts, const float *residual, int columns_wide, int columns, const int *disc,
-    int pixels, const double *found, const int *plain, const double *line, /* slope, base, least */
+    int pixels, int most, double window, const double *found, const int *plain, const double *line, /* slope, base, least */
     int steps, double least_noise, double least_height, double least_significance, double longest,
     double *shift) /* (columns, 4): x, y, and their errors */
 {
@@ -198,9 +218,11 @@ extern "C" __global__ void columns_fitted(
         long long place = middle + disc[2 * k + 1] * columns_wide + disc[2 * k];
         return residual[place] + (shape * height + background);
     };
+    double square = window_of(facts, window), reach = min(floor(sqrt(square)), (double)most);
+    square = min(square, reach * reach + 2.0 * reach + 0.5);
     Fit fit = {own[C_X], own[C_Y], own[C_HEIGHT], own[C_BACKGROUND], {0.0, 0.0, 0.0}};
     for (int step = 0; step < steps; step++)
-        fit_step(disc, pixels, rest_x, rest_y, sigma, target, slope, base, low,
+        fit_step(disc, pixels, square, rest_x, rest_y, sigma, target, slope, base, low,
             least_height * host, &fit);
     double off[2] = {fit.x - own[C_X], fit.y - own[C_Y]};
     double standing = max(least_height * host, least_significance * fit.error[2]);

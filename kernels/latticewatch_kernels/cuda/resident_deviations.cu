@@ -79,8 +79,9 @@ __device__ static inline int constants_to(double place, double constant, int mos
  * `extent` is how many cells of one lattice constant hold them, (2): along x and y.
  */
 extern "C" __global__ void __launch_bounds__(TOGETHER) sites_gathered(
-    double *facts, const char *kept, const double *points, int room, int most_down, int most_across,
-    int *cells, char *sublattice, double *places, int *extent) /* (room, 2), (room), (room, 2), (2) */
+    double *facts, const char *kept, const double *points, int room, int most,
+    int most_down, int most_across,
+    int *cells, char *sublattice, double *places, int *extent) /* (most, 2), (most), (most, 2), (2) */
 {
     __shared__ int counts[TOGETHER], longest[2], starts[3];
     int each = (room + blockDim.x - 1) / blockDim.x, thread = threadIdx.x, reach[2] = {1, 1};
@@ -105,7 +106,7 @@ extern "C" __global__ void __launch_bounds__(TOGETHER) sites_gathered(
     for (int k = begin; k < end; k++) {
         if (k % every == 0 && k < 3 * every)
             starts[k / every] = place;
-        if (!kept[k])
+        if (!kept[k] || place >= most)
             continue;
         double x = points[2 * k], y = points[2 * k + 1];
         cells[2 * place] = (int)facts[FACT_FIRST_CELL] + k % every / wide;
@@ -119,7 +120,7 @@ extern "C" __global__ void __launch_bounds__(TOGETHER) sites_gathered(
     }
     for (int axis = 0; axis < 2; axis++)
         atomicMax(&longest[axis], reach[axis]);
-    for (int k = total + thread; k < room; k += blockDim.x) {
+    for (int k = total + thread; k < most; k += blockDim.x) {
         cells[2 * k] = cells[2 * k + 1] = sublattice[k] = 0;
         places[2 * k] = places[2 * k + 1] = 0.0;
     }
@@ -127,10 +128,10 @@ extern "C" __global__ void __launch_bounds__(TOGETHER) sites_gathered(
     if (thread == 0) {
         extent[0] = longest[0];
         extent[1] = longest[1];
-        facts[FACT_SITES] = total;
+        facts[FACT_SITES] = min(total, most);
         for (int site = 0; site < 3; site++)
             facts[FACT_STARTS + site] = starts[site];
-        if (found == 0)
+        if (found == 0 || total > most)
             refuse(facts, REFUSAL_NO_ROOM);
     }
 }

@@ -172,7 +172,7 @@ extern "C" __global__ void __launch_bounds__(TOGETHER) calibration(
             host[site] = facts[FACT_HEIGHTS + site] + offset[site];
         double scale = host[0] - host[2];
         if (known == 0)
-            refuse(facts, REFUSAL_NO_HARMONIC);
+            refuse(facts, REFUSAL_NO_SITE);
         facts[FACT_UNIT] = unit_of(facts) / scale;
         facts[FACT_CROSSTALK] = crosstalk_of(facts);
         for (int site = 0; site < 3; site++) {

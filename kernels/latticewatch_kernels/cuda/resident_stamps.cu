@@ -18,6 +18,13 @@ struct Side {
     float scale;
 };
 
+/* Pixels from the middle of a square to its edge, as far as there is room. */
+__device__ static inline int half_of(double reach, double sigma, int most)
+{
+    double half = ceil(reach * sigma);
+    return half >= 1.0 ? (int)min(half, (double)most) : 1;
+}
+
 __device__ static inline Side side_of(double centre, int half, double sigma, int size)
 {
     Side side;
@@ -46,13 +53,13 @@ __device__ static inline float height_at(Side side, int k)
  */
 extern "C" __global__ void __launch_bounds__(TOGETHER) site_responses(
     const double *facts, const float *image, const float *weight, int rows, int columns,
-    const double *points, int room, int half, int sites, /* (room, 2) */
-    float *heights, float *lines,                        /* (room, 2, 2 half + 1) */
-    double *plain, double *roots)                        /* (room) */
+    const double *points, int room, double reach, int most, int sites, /* (room, 2) */
+    float *heights, float *lines, double *plain, double *roots) /* (room, 2, 2 most + 1), (room) */
 {
-    int first = blockIdx.x * sites, high = 2 * half + 1;
+    int first = blockIdx.x * sites, high = 2 * most + 1;
     int number = max(min(first + sites, counted(facts, FACT_SITES, room)) - first, 0);
     double sigma = facts[FACT_SIGMA];
+    int half = half_of(reach, sigma, most);
     for (int k = threadIdx.x; k < 2 * high * number; k += blockDim.x) {
         int site = first + k / (2 * high), axis = k / high % 2, step = k % high;
         int size = axis ? rows : columns;
@@ -96,13 +103,14 @@ extern "C" __global__ void __launch_bounds__(TOGETHER) site_responses(
  */
 extern "C" __global__ void __launch_bounds__(TOGETHER) columns_drawn(
     const double *facts, const double *heights, const int *listed, const int *numbers,
-    const double *points, int room, int rows, int columns, int half, int tail_half,
+    const double *points, int room, int rows, int columns, double reach, int most, int most_tails,
     double tail_height, double tail_sigma, int drawers,
-    float *sides, /* (drawers, 4, 2 reach + 1): across and down, then those of the tails */
+    float *sides, /* (drawers, 4, 2 edge + 1): across and down, then those of the tails */
     fixed *drawn) /* (rows, columns), zeros */
 {
-    int reach = max(half, tail_half), high = 2 * reach + 1;
     double widths[2] = {facts[FACT_SIGMA], tail_sigma * facts[FACT_CONSTANT]};
+    int halves[2] = {half_of(reach, widths[0], most), half_of(reach, widths[1], most_tails)};
+    int edge = max(most, most_tails), high = 2 * edge + 1;
     float *own = sides + (long long)blockIdx.x * 4 * high;
     for (int next = blockIdx.x; next < numbers[0] + numbers[1] + numbers[2]; next += drawers) {
         int part = 0, rest = next;
@@ -110,10 +118,10 @@ extern "C" __global__ void __launch_bounds__(TOGETHER) columns_drawn(
             rest -= numbers[part++];
         int site = listed[counted(facts, FACT_STARTS + part, room) + rest];
         double height = heights[site];
-        int left = (int)rint(points[2 * site]) - reach, top = (int)rint(points[2 * site + 1]) - reach;
+        int left = (int)rint(points[2 * site]) - edge, top = (int)rint(points[2 * site + 1]) - edge;
         for (int k = threadIdx.x; k < 4 * high; k += blockDim.x) {
             int axis = k / high % 2, tail = k / (2 * high), size = axis ? rows : columns;
-            Side side = side_of(points[2 * site + axis], tail ? tail_half : half, widths[tail], size);
+            Side side = side_of(points[2 * site + axis], halves[tail], widths[tail], size);
             own[k] = height_at(side, (axis ? top : left) + k % high - side.begin);
         }
         __syncthreads();

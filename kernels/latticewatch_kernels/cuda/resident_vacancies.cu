@@ -21,40 +21,51 @@ enum Weight {
     W_COVERED_LEVEL, W_OUTSTANDING_RANGE, W_AMOUNTS, W_LACKING
 };
 
-/* Where the judged sublattice begins, and how many sites it has. */
-__device__ static inline void judged_sites(const double *facts, int room, int *begin, int *number)
+/* Where the judged sublattice begins among `sites`, and how many of it there are, as far as there is
+ * room; they are numbered from 0 on. */
+__device__ static inline int judged_sites(const double *facts, int sites, int room, int *begin)
 {
-    int total = counted(facts, FACT_SITES, room);
-    *begin = min(counted(facts, FACT_STARTS + LOCAL, room), total);
-    *number = max(min(counted(facts, FACT_STARTS + LOCAL + 1, room), total) - *begin, 0);
+    int total = counted(facts, FACT_SITES, sites);
+    *begin = min(counted(facts, FACT_STARTS + LOCAL, sites), total);
+    int number = min(counted(facts, FACT_STARTS + LOCAL + 1, sites), total) - *begin;
+    return min(max(number, 0), room);
 }
 
 /* What the column of each judged site says: logit of the network there, and evidence of each amount;
  * a thread to a site. */
 extern "C" __global__ void columns_heard(
-    const double *facts, const double *by, const double *points, const double *deviation,
-    const double *error, int room, const float *heat, int high, int wide, int stride,
+    double *facts, const double *by, const int *every, const double *everywhere,
+    const double *deviation, const double *error, int sites, int room, /* (sites) */
+    const float *heat, int high, int wide, int stride, int *cells, double *points,
     double *logit, char *bright, double *intensity, double *ratio, double *odd) /* (room), (room, k) */
 {
-    int index = blockIdx.x * blockDim.x + threadIdx.x, begin, number;
+    int index = blockIdx.x * blockDim.x + threadIdx.x, begin, all;
     if (index >= room)
         return;
-    judged_sites(facts, room, &begin, &number);
-    int amounts = (int)by[W_AMOUNTS];
+    int number = judged_sites(facts, sites, room, &begin), amounts = (int)by[W_AMOUNTS];
+    if (index == 0 && judged_sites(facts, sites, sites, &all) > room)
+        refuse(facts, REFUSAL_NO_ROOM);
     logit[index] = intensity[index] = odd[index] = bright[index] = 0;
+    for (int axis = 0; axis < 2; axis++)
+        cells[2 * index + axis] = points[2 * index + axis] = 0;
     for (int k = 0; k < amounts; k++)
         ratio[amounts * index + k] = 0.0;
-    if (index < begin || index >= begin + number)
+    if (index >= number)
         return;
-    double value = deviation[index], host = facts[FACT_HOST + LOCAL], factor = facts[FACT_FACTOR];
-    double sure = max(error[index], 1e-12), variance = sure * sure, evidence = by[W_EVIDENCE];
+    int site = begin + index;
+    for (int axis = 0; axis < 2; axis++) {
+        cells[2 * index + axis] = every[2 * site + axis];
+        points[2 * index + axis] = everywhere[2 * site + axis];
+    }
+    double value = deviation[site], host = facts[FACT_HOST + LOCAL], factor = facts[FACT_FACTOR];
+    double sure = max(error[site], 1e-12), variance = sure * sure, evidence = by[W_EVIDENCE];
     float place[2];
     for (int axis = 0; axis < 2; axis++) {
         double seen = (points[2 * index + axis] + 0.5) * factor - 0.5;
         place[axis] = (float)((seen - 0.5 * (stride - 1)) / stride);
     }
     logit[index] = logit_at(heat, high, wide, (float)by[W_SUREST], place[0], place[1]);
-    bright[index] = value > by[W_BRIGHT_SIGMAS] * error[index];
+    bright[index] = value > by[W_BRIGHT_SIGMAS] * error[site];
     intensity[index] = host + value;
     for (int k = 0; k < amounts; k++) {
         double amount = host * by[W_LACKING + k];
@@ -148,15 +159,17 @@ __device__ static double best_threshold(const double *by, const double *probabil
 
 /* Probability that each judged column lacks something, by expectation and maximisation; one block. */
 extern "C" __global__ void __launch_bounds__(TOGETHER) columns_weighed(
-    double *facts, const double *by, const double *deviation, const double *error, int room,
-    double *logit, const double *ratio, double *odds, /* (room), (room, k), scratch of its size */
+    double *facts, const double *by, const double *deviation, const double *error, int sites,
+    int room, double *logit, const double *ratio, double *odds, /* (room), (room, k), scratch of its size */
     double *probability)                              /* (room) */
 {
-    int begin, number, amounts = (int)by[W_AMOUNTS], steps = (int)by[W_STEPS];
-    judged_sites(facts, room, &begin, &number);
+    int begin, amounts = (int)by[W_AMOUNTS], steps = (int)by[W_STEPS];
+    int number = judged_sites(facts, sites, room, &begin);
+    deviation += begin;
+    error += begin;
     for (int k = threadIdx.x; k < room; k += blockDim.x)
         probability[k] = 0.0;
-    network_evidence(by, deviation + begin, error + begin, number, logit + begin);
+    network_evidence(by, deviation, error, number, logit);
     double evidence = by[W_EVIDENCE], host = facts[FACT_HOST + LOCAL];
     double share[AMOUNTS], expected[AMOUNTS], all = 0.0;
     for (int a = 0; a < amounts; a++) {
@@ -165,24 +178,23 @@ extern "C" __global__ void __launch_bounds__(TOGETHER) columns_weighed(
     }
     double over = by[W_OVERCLAIM] * 0.5 * (evidence * evidence - evidence);
     for (int k = threadIdx.x; k < number; k += blockDim.x) {
-        double sure = max(error[begin + k], 1e-12);
+        double sure = max(error[k], 1e-12);
         for (int a = 0; a < amounts; a++) {
-            int place = amounts * (begin + k) + a;
+            int place = amounts * k + a;
             double amount = host * by[W_LACKING + a];
-            double claim = ratio[place] - over * (amount * amount) / (sure * sure) + logit[begin + k];
+            double claim = ratio[place] - over * (amount * amount) / (sure * sure) + logit[k];
             odds[place] = exp(min(max(claim, -LARGEST), LARGEST));
         }
     }
     __syncthreads();
-    const double *here = odds + amounts * begin;
     for (int step = 0; step < steps; step++) {
         double mass[AMOUNTS], part[AMOUNTS] = {0.0, 0.0, 0.0, 0.0};
         for (int k = threadIdx.x; k < number; k += blockDim.x) {
             double weight = 0.0;
             for (int a = 0; a < amounts; a++)
-                weight += share[a] * here[amounts * k + a];
+                weight += share[a] * odds[amounts * k + a];
             for (int a = 0; a < amounts; a++)
-                part[a] += share[a] * here[amounts * k + a] / (1.0 - all + weight);
+                part[a] += share[a] * odds[amounts * k + a] / (1.0 - all + weight);
         }
         all = 0.0;
         for (int a = 0; a < amounts; a++) {
@@ -194,13 +206,13 @@ extern "C" __global__ void __launch_bounds__(TOGETHER) columns_weighed(
     for (int k = threadIdx.x; k < number; k += blockDim.x) {
         double weight = 0.0;
         for (int a = 0; a < amounts; a++)
-            weight += share[a] * here[amounts * k + a];
-        probability[begin + k] = weight / (1.0 - all + weight);
+            weight += share[a] * odds[amounts * k + a];
+        probability[k] = weight / (1.0 - all + weight);
     }
     __syncthreads();
     double threshold = by[W_VACANCY_THRESHOLD];
     if (!(threshold >= 0.0))
-        threshold = best_threshold(by, probability + begin, number);
+        threshold = best_threshold(by, probability, number);
     if (threadIdx.x == 0) {
         facts[FACT_THRESHOLD] = threshold;
         for (int a = 0; a < AMOUNTS; a++)
@@ -221,10 +233,10 @@ __device__ static inline bool heard(const double *facts, const double *by)
 extern "C" __global__ void detections_placed(
     const double *facts, const double *by, const double *points, const double *probability, int found,
     const float *displacement, int high, int wide, int stride,
-    const int *cells, const char *bright, int room,
+    int sites, const int *cells, const char *bright, int room, /* (room), of judged sites */
     int *marked, char *reported) /* (found, 3): cell and sublattice, (found) */
 {
-    int index = blockIdx.x * blockDim.x + threadIdx.x, begin, number, site, cell[2];
+    int index = blockIdx.x * blockDim.x + threadIdx.x, begin, site, cell[2];
     if (index >= found)
         return;
     reported[index] = 0;
@@ -242,8 +254,8 @@ extern "C" __global__ void detections_placed(
     reported[index] = 1;
     if (site != LOCAL || !heard(facts, by))
         return;
-    judged_sites(facts, room, &begin, &number);
-    for (int k = begin; k < begin + number; k++)
+    int number = judged_sites(facts, sites, room, &begin);
+    for (int k = 0; k < number; k++)
         if (cells[2 * k] == cell[0] && cells[2 * k + 1] == cell[1])
             reported[index] = bright[k];
 }
@@ -251,14 +263,14 @@ extern "C" __global__ void detections_placed(
 /* Probability that a column is a defect which stands out beyond doubt, or -1; a thread to a site. */
 extern "C" __global__ void columns_outstanding(
     const double *facts, const double *by, const int *cells, const char *sublattice,
-    const double *deviation, const double *error, const double *level, int room,
-    const int *marked, int found, double *outstanding) /* (found, 3), (room) */
+    const double *deviation, const double *error, const double *level, int sites,
+    const int *marked, int found, double *outstanding) /* (found, 3), (sites) */
 {
     int index = blockIdx.x * blockDim.x + threadIdx.x;
-    if (index >= room)
+    if (index >= sites)
         return;
     outstanding[index] = -1.0;
-    if (index >= counted(facts, FACT_SITES, room) || !heard(facts, by))
+    if (index >= counted(facts, FACT_SITES, sites) || !heard(facts, by))
         return;
     double z = deviation[index] / max(error[index], 1e-12);
     bool chosen = fabs(z) > by[W_OUTSTANDING_SIGMAS] && (sublattice[index] != LOCAL || z > 0.0);
@@ -283,14 +295,14 @@ extern "C" __global__ void columns_outstanding(
  */
 extern "C" __global__ void __launch_bounds__(TOGETHER) points_reported(
     double *facts, const double *by, const double *found_points, const double *found_probability,
-    const char *reported, int found, const double *site_points, const double *judged,
-    const double *outstanding, int room,
+    const char *reported, int found, const double *judged_points, const double *judged, int room,
+    const double *site_points, const double *outstanding, int sites,
     int *listed,                         /* (found), scratch */
     double *points, double *probability) /* (found, 2), (found) */
 {
     __shared__ int counts[TOGETHER];
-    int begin, number, thread = threadIdx.x, candidates = found + 2 * room;
-    judged_sites(facts, room, &begin, &number);
+    int begin, thread = threadIdx.x, candidates = found + room + sites;
+    int number = judged_sites(facts, sites, room, &begin);
     double threshold = facts[FACT_THRESHOLD];
     bool asked = heard(facts, by);
     auto likely = [=](int k) {
@@ -298,8 +310,7 @@ extern "C" __global__ void __launch_bounds__(TOGETHER) points_reported(
             return reported[k] ? found_probability[k] : -1.0;
         if (k < found + room) {
             int site = k - found;
-            bool told = asked && site >= begin && site < begin + number && judged[site] >= threshold;
-            return told ? judged[site] : -1.0;
+            return asked && site < number && judged[site] >= threshold ? judged[site] : -1.0;
         }
         return outstanding[k - found - room];
     };
@@ -329,7 +340,8 @@ extern "C" __global__ void __launch_bounds__(TOGETHER) points_reported(
             before += other > sure || (other == sure && j < k);
         }
         const double *point = candidate < found ? found_points + 2 * candidate
-            : site_points + 2 * ((candidate - found) % room);
+            : candidate < found + room ? judged_points + 2 * (candidate - found)
+            : site_points + 2 * (candidate - found - room);
         points[2 * before] = point[0];
         points[2 * before + 1] = point[1];
         probability[before] = sure;

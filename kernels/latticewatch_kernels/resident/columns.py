@@ -19,6 +19,7 @@ from latticewatch_kernels.displacements import (
     REFERENCES,
     SEVEN_CELLS,
     STEPS,
+    WINDOW,
 )
 from latticewatch_kernels.lattice import Array
 from latticewatch_kernels.launch import launch, launch_together
@@ -59,7 +60,7 @@ def displacements(
         float32 (n, 7, 2).
     """
     xp, most, every = array_module(facts), plan.room.found, REFERENCES**2
-    number, pixels = every + len(SEVEN_CELLS) * most, table(facts, _disc, plan.radius)
+    number, pixels = every + len(SEVEN_CELLS) * most, table(facts, _disc, plan.room.radius)
     found, plain = xp.empty((number, NUMBERS), np.float64), xp.zeros(1, np.int32)
     sample = xp.empty((2, every, len(pixels)), np.float32)
     left_out = xp.empty((every, len(pixels)), np.int8)
@@ -68,14 +69,16 @@ def displacements(
         facts, labels.residual, labels.periodic, labels.hole, *plan.shape,
         order.maps[3:], *plan.cells, plan.stride * BLOCKS_PER_CELL,
         cells, sublattice, most, table(facts, _seven), REFERENCES,
-        pixels, len(pixels), math.isqrt(plan.radius), plain, found, *sample, left_out,
+        pixels, len(pixels), math.isqrt(plan.room.radius), np.float64(WINDOW), plain, found,
+        *sample, left_out,
     )  # fmt: skip
     given = Pixels(sample[0], sample[1], left_out, 1)
     line = compiled_labels.noise_line(given, compiled_labels.intensity_levels(given))
     shift = xp.empty((number, 4), np.float64)
     launch(
         SOURCE, "columns_fitted", number, facts,
-        facts, labels.residual, plan.shape[1], number, pixels, len(pixels), found, plain, line,
+        facts, labels.residual, plan.shape[1], number, pixels, len(pixels),
+        math.isqrt(plan.room.radius), np.float64(WINDOW), found, plain, line,
         STEPS, np.float64(LEAST_NOISE), np.float64(LEAST_HEIGHT), np.float64(LEAST_SIGNIFICANCE),
         np.float64(LONGEST), shift,
     )  # fmt: skip

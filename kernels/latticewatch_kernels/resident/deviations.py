@@ -24,6 +24,7 @@ from latticewatch_kernels.resident.averages import SOURCE as AVERAGES
 from latticewatch_kernels.resident.averages import Averages
 from latticewatch_kernels.resident.parts import LabelsAbove, OrderAbove, SitesAbove
 from latticewatch_kernels.resident.plan import Plan
+from latticewatch_kernels.stamps import DRAWN_REACH, REACH
 from latticewatch_kernels.transfers import table
 
 SOURCE, STAMPS = "resident_deviations", "resident_stamps"
@@ -62,12 +63,12 @@ def deviations(labels: LabelsAbove, order: OrderAbove, facts: Array, plan: Plan)
     labels, order
         Of the frame.
     facts
-        SITES and STARTS are filled; refused with NO_ROOM where the plan's table does not hold all
-        cells.
+        SITES and STARTS are filled; refused with NO_ROOM where there are more cells or sites
+        than the plan has room for.
     plan
         The frame's.
     """
-    xp, room = array_module(facts), plan.room.table
+    xp, room = array_module(facts), plan.room.sites
     chosen, coarse = _chosen(labels, order, facts, plan), _coarse(plan)
     averages, weight = Averages.of(facts, plan), _weights(labels, facts)
     # what is added to, in one piece: the image of strong columns, then the tables of local spreads
@@ -89,7 +90,7 @@ def deviations(labels: LabelsAbove, order: OrderAbove, facts: Array, plan: Plan)
 
 def _chosen(labels: LabelsAbove, order: OrderAbove, facts: Array, plan: Plan) -> _Chosen:
     """Choose the sites of a frame, in the twin's order."""
-    xp, room = array_module(facts), plan.room.table
+    xp, room, most = array_module(facts), plan.room.table, plan.room.sites
     kept, points = xp.empty(room, np.int8), xp.empty((room, 2), np.float64)
     launch(
         SOURCE, "sites_in_view", room, facts,
@@ -98,12 +99,12 @@ def _chosen(labels: LabelsAbove, order: OrderAbove, facts: Array, plan: Plan) ->
         kept, points,
     )  # fmt: skip
     made = _Chosen(
-        xp.empty((room, 2), np.int32), xp.empty(room, np.int8), xp.empty((room, 2), np.float64),
+        xp.empty((most, 2), np.int32), xp.empty(most, np.int8), xp.empty((most, 2), np.float64),
         xp.empty(2, np.int32),
     )  # fmt: skip
     launch_together(
         SOURCE, "sites_gathered", 1, facts,
-        facts, kept, points, room, *_coarse(plan), *made,
+        facts, kept, points, room, most, *_coarse(plan), *made,
     )  # fmt: skip
     return made
 
@@ -122,14 +123,14 @@ def _matched(
     image: Array, weight: Array, averages: Averages, chosen: _Chosen, facts: Array, plan: Plan
 ) -> tuple[Array, Array]:
     """Height of each site's column in an image, and the root of its energy, float64 (n,)."""
-    xp, room = array_module(facts), plan.room.table
+    xp, room = array_module(facts), plan.room.sites
     left = averages.less_mean(image, weight, plan)
-    heights, lines = xp.empty((2, room, 2, 2 * plan.stamp + 1), np.float32)
+    heights, lines = xp.empty((2, room, 2, 2 * plan.room.stamp + 1), np.float32)
     plain, roots = xp.empty((2, room), np.float64)
     launch_together(
         STAMPS, "site_responses", max(1, -(-room // SITES_TOGETHER)), facts,
-        facts, left, weight, *plan.shape, chosen.points, room, plan.stamp, SITES_TOGETHER,
-        heights, lines, plain, roots,
+        facts, left, weight, *plan.shape, chosen.points, room, np.float64(REACH), plan.room.stamp,
+        SITES_TOGETHER, heights, lines, plain, roots,
     )  # fmt: skip
     return plain, roots
 
@@ -141,7 +142,7 @@ def _drawn(
 
     Gives the heights of these columns, 0 of the others.
     """
-    xp, room, reach = array_module(facts), plan.room.table, max(plan.drawn, plan.tails)
+    xp, room, reach = array_module(facts), plan.room.sites, max(plan.room.drawn, plan.room.tails)
     strong, listed = xp.empty(room, np.float64), xp.empty(room, np.int32)
     numbers = xp.empty(3, np.int32)
     launch_together(
@@ -151,7 +152,8 @@ def _drawn(
     sides = xp.empty((DRAWING_BLOCKS, 4, 2 * reach + 1), np.float32)
     launch_together(
         STAMPS, "columns_drawn", DRAWING_BLOCKS, facts,
-        facts, strong, listed, numbers, chosen.points, room, *plan.shape, plan.drawn, plan.tails,
+        facts, strong, listed, numbers, chosen.points, room, *plan.shape,
+        np.float64(DRAWN_REACH), plan.room.drawn, plan.room.tails,
         np.float64(TAIL_HEIGHT), np.float64(TAIL_SIGMA), DRAWING_BLOCKS, sides, drawn,
     )  # fmt: skip
     return strong
@@ -167,7 +169,7 @@ def _scaled(
     plan: Plan,
 ) -> Array:
     """Scale deviations and errors in place, and give the level at each site."""
-    xp, room, most = array_module(facts), plan.room.table, _coarse(plan)
+    xp, room, most = array_module(facts), plan.room.sites, _coarse(plan)
     cells, weights = most[0] * most[1], table(facts, _gaussian_weights, LOCAL_CELLS)
     filtered = xp.empty((2, 2, cells), np.float64)
     for axis in range(2):

@@ -23,6 +23,7 @@ class Refusal(IntEnum):
     NOT_HEXAGONAL = 2
     NO_HARMONIC = 3
     TOO_SMALL = 4
+    NO_SITE = 6
     #: A buffer of the plan was too small: the frame is run again with more room.
     NO_ROOM = 5
 

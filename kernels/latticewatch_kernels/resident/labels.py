@@ -44,7 +44,7 @@ def labelled(
         Of the frame.
     facts
         LINE, MATCHED_LINE, UNIT, CROSSTALK, HOST, OFFSET, NOISE_BY_SITE and NOISE are filled.
-        Refused with NO_HARMONIC where no site can be measured, and with NO_ROOM where the plan's
+        Refused with NO_SITE where none can be measured, and with NO_ROOM where the plan's
         table does not hold all cells.
     plan
         The frame's.

@@ -90,10 +90,10 @@ class FoundAbove(NamedTuple):
 class JudgedAbove(NamedTuple):
     """Sites of the second sublattice as weighed; twin: `latticewatch.vacancies.Vacancies`.
 
-    Numbered as in `SitesAbove`; of other sublattices nothing is said.
-
     Attributes
     ----------
+    cells, points
+        int32 (n, 2) and float64 (n, 2), as in `SitesAbove`.
     probability, odd, intensity
         float64 (n,).
     bright
@@ -102,6 +102,8 @@ class JudgedAbove(NamedTuple):
         float64 (n, k).
     """
 
+    cells: Array
+    points: Array
     probability: Array
     bright: Array
     intensity: Array

@@ -8,13 +8,11 @@ is run again with its own. Results are therefore those of the frame alone.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
-import numpy as np
-
 from latticewatch_kernels.displacements import WINDOW
-from latticewatch_kernels.extension import lengths
-from latticewatch_kernels.lattice import Lattice
+from latticewatch_kernels.extension import before_px, longer_px
 from latticewatch_kernels.order import BLOCKS_PER_CELL, stride_px
 from latticewatch_kernels.patches import rescaled_shape
 from latticewatch_kernels.periodic import PADDING_WINDOWS, window_px
@@ -27,7 +25,7 @@ SPARE = 1.25
 
 @dataclass(frozen=True)
 class Room:
-    """Entries of the buffers whose number only the device knows.
+    """Sizes of the buffers that only the device could tell; no part of any result.
 
     Attributes
     ----------
@@ -35,20 +33,50 @@ class Room:
         Of the Fourier plane.
     table
         Sites of all cells that cover the frame, three to a cell.
+    judged
+        Sites of one sublattice within the frame.
     marks
         Cells of the network's map that have a say.
     found
-        Detections.
+        Detections, and points that are reported.
+    stamp, drawn, tails
+        Pixels from the middle to the edge of a column's stamp, of one that is drawn, and of tails.
+    radius
+        Square of the radius of the pixels that a column is fitted to.
     """
 
     maxima: int = 1024
     table: int = 0
+    judged: int = 0
     marks: int = 4096
-    found: int = 1024
+    found: int = 256
+    stamp: int = 1
+    drawn: int = 1
+    tails: int = 1
+    radius: int = 1
+
+    @property
+    def sites(self) -> int:
+        """Sites of all sublattices within the frame."""
+        return 3 * self.judged
 
     def doubled(self) -> Room:
-        """Give twice the room, where it did not suffice."""
-        return Room(2 * self.maxima, 2 * self.table, 2 * self.marks, 2 * self.found)
+        """Give twice the entries, where they did not suffice."""
+        counts = ("maxima", "table", "judged", "marks", "found")
+        return replace(self, **{name: 2 * getattr(self, name) for name in counts})
+
+    def holding(self, table: int, judged: int, *reaches: int) -> Room:
+        """Give room for so many entries, and to spare where there was too little."""
+        stamp, drawn, tails, radius = reaches
+        return replace(
+            self,
+            table=self.table if table <= self.table else int(SPARE * table),
+            judged=self.judged if judged <= self.judged else int(SPARE * judged),
+            stamp=max(stamp, self.stamp),
+            drawn=max(drawn, self.drawn),
+            tails=max(tails, self.tails),
+            radius=max(radius, self.radius),
+        )
 
 
 @dataclass(frozen=True)
@@ -61,30 +89,27 @@ class Plan:
         (rows, columns) of the frame.
     stride
         Pixels to a block of the demodulated image; `BLOCKS_PER_CELL` of them to a cell of the map.
-    before, longer
-        Pixels added before the frame, and its size afterwards, along rows and columns.
-    stamp
-        Pixels from the middle of a column's stamp to its edge.
-    drawn, tails
-        The same of a column that is drawn, and of its tails.
-    radius
-        Square of the radius of the pixels that a column is fitted to, rounded down.
+    longer
+        Rows and columns of the frame as it is continued beyond its border.
     scaled
         (rows, columns) of the frame as the network sees it; none where it is not scaled.
     room
-        Of buffers. It has no part in the results.
+        Of buffers.
     """
 
     shape: tuple[int, int]
     stride: int
-    before: tuple[int, int]
     longer: tuple[int, int]
-    stamp: int
-    drawn: int
-    tails: int
-    radius: int
     scaled: tuple[int, int] | None
     room: Room
+
+    @property
+    def before(self) -> tuple[int, int]:
+        """Rows and columns that are added before the frame."""
+        rows, columns = (
+            before_px(size, longer) for size, longer in zip(self.shape, self.longer, strict=True)
+        )
+        return rows, columns
 
     @property
     def blocks(self) -> tuple[int, int]:
@@ -101,29 +126,21 @@ class Plan:
     def of(cls, shape: tuple[int, int], facts: Facts, tail_sigma: float, room: Room) -> Plan:
         """Give the plan that a frame should be run with, by facts from its registration on.
 
-        ``tail_sigma`` is `deviations.TAIL_SIGMA`. The room is taken over, but that for sites.
+        ``tail_sigma`` is `deviations.TAIL_SIGMA`. Room grows where it has to, and never shrinks.
         """
         lattice, sigma, factor = facts.lattice, facts.number("sigma"), facts.number("factor")
-        sizes = [lengths(size, PADDING_WINDOWS * window_px(lattice, shape)) for size in shape]
+        padding = PADDING_WINDOWS * window_px(lattice, shape)
         return cls(
             shape=shape,
             stride=stride_px(lattice),
-            before=(sizes[0][0], sizes[1][0]),
-            longer=(sizes[0][1], sizes[1][1]),
-            stamp=half_px(REACH, sigma),
-            drawn=half_px(DRAWN_REACH, sigma),
-            tails=half_px(DRAWN_REACH, tail_sigma * lattice.constant),
-            radius=int((WINDOW * lattice.constant) ** 2 / 3.0),
+            longer=(longer_px(shape[0], padding), longer_px(shape[1], padding)),
             scaled=None if factor == 1.0 else rescaled_shape(shape, factor),
-            room=replace(room, table=max(room.table, _table(lattice, shape))),
+            room=room.holding(
+                int(3 * facts["cells"].prod()),
+                math.ceil(shape[0] * shape[1] / lattice.cell_area),
+                half_px(REACH, sigma),
+                half_px(DRAWN_REACH, sigma),
+                half_px(DRAWN_REACH, tail_sigma * lattice.constant),
+                int((WINDOW * lattice.constant) ** 2 / 3.0),
+            ),
         )
-
-    def serves(self, own: Plan) -> bool:
-        """Whether a frame whose own plan is ``own`` was rightly run with this one."""
-        return replace(own, room=self.room) == self
-
-
-def _table(lattice: Lattice, shape: tuple[int, int]) -> int:
-    """Room for the sites of all cells that cover a frame."""
-    cells = lattice.covering_cells(shape)
-    return int(np.ceil(SPARE * 3 * cells.shape[0] * cells.shape[1]))

@@ -86,27 +86,31 @@ def judged(
     heat, stride
         float32 (h, w), the network's map, and pixels of its image to a cell.
     facts
-        SHARES and THRESHOLD are filled.
+        SHARES and THRESHOLD are filled; refused with NO_ROOM where there are more sites than the
+        plan has room for.
     plan
         The frame's.
     weighing
         Constants.
     """
-    xp, room, amounts = array_module(facts), plan.room.table, len(weighing.lacking)
+    xp, room, amounts = array_module(facts), plan.room.judged, len(weighing.lacking)
     by = table(facts, _constants, weighing)
     logit, intensity, odd, probability = xp.empty((4, room), np.float64)
     ratio, odds = xp.empty((2, room, amounts), np.float64)
+    cells, points = xp.empty((room, 2), np.int32), xp.empty((room, 2), np.float64)
     bright = xp.empty(room, np.int8)
     launch(
         SOURCE, "columns_heard", room, facts,
-        facts, by, sites.points, sites.deviation, sites.error, room, heat, *heat.shape, stride,
+        facts, by, sites.cells, sites.points, sites.deviation, sites.error, plan.room.sites, room,
+        heat, *heat.shape, stride, cells, points,
         logit, bright, intensity, ratio, odd,
     )  # fmt: skip
     launch_together(
         SOURCE, "columns_weighed", 1, facts,
-        facts, by, sites.deviation, sites.error, room, logit, ratio, odds, probability,
+        facts, by, sites.deviation, sites.error, plan.room.sites, room,
+        logit, ratio, odds, probability,
     )  # fmt: skip
-    return JudgedAbove(probability, bright, intensity, ratio, odd)
+    return JudgedAbove(cells, points, probability, bright, intensity, ratio, odd)
 
 
 def combined(
@@ -133,26 +137,27 @@ def combined(
     plan, weighing
         As for `judged`.
     """
-    xp, room, most = array_module(facts), plan.room.table, plan.room.found
+    xp, sites_, most = array_module(facts), plan.room.sites, plan.room.found
+    room = plan.room.judged
     by = table(facts, _constants, weighing)
     marked, reported = xp.empty((most, 3), np.int32), xp.empty(most, np.int8)
     launch(
         SOURCE, "detections_placed", most, facts,
         facts, by, *found, most, order.maps[3:], *plan.cells, plan.stride * BLOCKS_PER_CELL,
-        sites.cells, judged_.bright, room, marked, reported,
+        sites_, judged_.cells, judged_.bright, room, marked, reported,
     )  # fmt: skip
-    outstanding = xp.empty(room, np.float64)
+    outstanding = xp.empty(sites_, np.float64)
     launch(
-        SOURCE, "columns_outstanding", room, facts,
-        facts, by, sites.cells, sites.sublattice, sites.deviation, sites.error, sites.level, room,
+        SOURCE, "columns_outstanding", sites_, facts,
+        facts, by, sites.cells, sites.sublattice, sites.deviation, sites.error, sites.level, sites_,
         marked, most, outstanding,
     )  # fmt: skip
     listed = xp.empty(most, np.int32)
     made = FoundAbove(xp.empty((most, 2), np.float64), xp.empty(most, np.float64))
     launch_together(
         SOURCE, "points_reported", 1, facts,
-        facts, by, *found, reported, most, sites.points, judged_.probability, outstanding, room,
-        listed, *made,
+        facts, by, *found, reported, most, judged_.points, judged_.probability, room,
+        sites.points, outstanding, sites_, listed, *made,
     )  # fmt: skip
     return made
 

@@ -43,8 +43,6 @@ class Told(NamedTuple):
     order: OrderAbove
     shifts: np.ndarray
     found: FoundAbove
-    cells: np.ndarray
-    points: np.ndarray
     judged: JudgedAbove
     reported: FoundAbove
     described: DescribedAbove
@@ -63,17 +61,22 @@ class Told(NamedTuple):
 
 
 def refuse(facts: Facts, content: np.ndarray, shape: tuple[int, int]) -> None:
-    """Raise what the host would have raised of a frame, if anything."""
+    """Raise what the host would have raised of a frame that is refused.
+
+    Raises
+    ------
+    FrameContentError, NoLatticeError
+    """
     check_content(content)
-    match facts.refusal:
-        case Refusal.FEW_PEAKS:
-            raise few_peaks(int(facts.number("peaks")))
-        case Refusal.NOT_HEXAGONAL:
-            raise not_hexagonal(int(facts.number("peaks")))
-        case Refusal.NO_HARMONIC:
-            raise no_harmonic()
-        case Refusal.TOO_SMALL:
-            raise too_small(min(shape), facts.number("constant"))
+    peaks, refusal = int(facts.number("peaks")), facts.refusal
+    if refusal is Refusal.FEW_PEAKS:
+        raise few_peaks(peaks)
+    if refusal is Refusal.NOT_HEXAGONAL:
+        raise not_hexagonal(peaks)
+    if refusal in (Refusal.NO_HARMONIC, Refusal.NO_SITE):
+        raise no_harmonic()
+    if refusal is Refusal.TOO_SMALL:
+        raise too_small(min(shape), facts.number("constant"))
 
 
 def results(
@@ -111,17 +114,16 @@ def _vacancies(told: Told, order: OrderMap, facts: Facts, wanted: Wanted) -> Vac
     """Every judged column that no hole touches; none where columns were not asked."""
     if facts["host"][SUBLATTICE] <= LEAST_HOST:
         return None
-    first, end = (int(place) for place in facts["starts"][SUBLATTICE : SUBLATTICE + 2])
+    begin, end = (int(place) for place in facts["starts"][SUBLATTICE : SUBLATTICE + 2])
     amounts = len(lacking_shares(wanted.crystal))
-    cells, points = told.cells[first:end].copy(), told.points[first:end].copy()
-    judged = JudgedAbove(*(part[first:end].copy() for part in told.judged))
+    judged = JudgedAbove(*(part[: end - begin].copy() for part in told.judged))
     every = Vacancies(
-        cells, points, judged.probability, judged.bright.view(np.bool_),
+        judged.cells, judged.points, judged.probability, judged.bright.view(np.bool_),
         facts["shares"][:amounts], judged.intensity, judged.ratio, judged.odd,
     )  # fmt: skip
     if not order.hole.any():
         return every
-    return every.take(~order.near_hole(points, facts.lattice.constant))
+    return every.take(~order.near_hole(judged.points, facts.lattice.constant))
 
 
 def _agreement(

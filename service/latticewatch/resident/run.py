@@ -19,6 +19,9 @@ from latticewatch_models.segmentation import RanOn
 #: until it is a thousand times what frames need.
 MOST_RUNS = 12
 
+#: Refusals of stages that a plan has a part in: with the frame's own it may go through.
+BY_PLAN = (Refusal.TOO_SMALL, Refusal.NO_SITE, Refusal.NO_ROOM)
+
 
 def analysed(frame: Array, wanted: Wanted, plans: Plans) -> tuple[Detections, RanOn | None]:
     """Find the defects of a frame on a device.
@@ -53,8 +56,10 @@ def analysed(frame: Array, wanted: Wanted, plans: Plans) -> tuple[Detections, Ra
         with watch.stage("describe"):
             told = Told.brought(above)
         facts = Facts(told.facts)
+        if facts.refusal not in BY_PLAN:
+            refuse(facts, told.content, shape)
         own = _own(facts, plan)
-        if facts.refusal is not Refusal.NO_ROOM and plan.serves(own):
+        if facts.refusal is not Refusal.NO_ROOM and own == plan:
             plans.keep(plan, run)
             refuse(facts, told.content, shape)
             return results(told, labels, plan, wanted, watch), ran_on

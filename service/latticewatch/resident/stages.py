@@ -59,8 +59,6 @@ class Above(NamedTuple):
     order: OrderAbove
     shifts: Array
     found: FoundAbove
-    cells: Array
-    points: Array
     judged: JudgedAbove
     reported: FoundAbove
     described: DescribedAbove
@@ -119,7 +117,6 @@ def asked(image: Array, content: Array, wanted: Wanted, plan: Plan, watch: Stopw
     with watch.stage("describe"):
         told = described(reported, labels, order, facts, plan, PATCH_SIZE, PATCH_SPAN)
     above = Above(
-        facts, content, order, labels.shifts, marks, sites.cells, sites.points, weighed, reported,
-        told,
+        facts, content, order, labels.shifts, marks, weighed, reported, told,
     )  # fmt: skip
     return Asked(above, labels, seen.ran_on)
