@@ -7,6 +7,7 @@ several is asked for: then they run at the same time, and so do the threads of a
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import os
 import re
@@ -168,34 +169,33 @@ class Source:
             self.libraries[kind] = self._compiled(kind)
         return self.libraries[kind]
 
+    def _text(self, kind: Crew) -> str:
+        """C++ that runs each kernel by a function that C can call."""
+        several = Path(__file__).with_name("cuda_crew.hpp").read_text("ascii")
+        parts = [PRELUDE, several if kind.threads > 1 else ONE_BY_ONE, self.code]
+        for name, given in self.signatures.items():
+            manner = "together" if name in self.together else "apart"
+            call = f"{name}({', '.join(part[2] for part in self.kernels[name])})"
+            parts.append(
+                f'extern "C" int run_{name}(int blocks, int threads, int workers, {given})\n'
+                f"{{ return run_{manner}(blocks, threads, workers, [=] {{ {call}; }}); }}\n"
+            )
+        return "".join(parts)
+
     def _compiled(self, kind: Crew) -> ctypes.CDLL:
         compiler = shutil.which("g++")
         if compiler is None:
             pytest.skip("g++ is not on the PATH, which compiles CUDA C for the host")
-        several = Path(__file__).with_name("cuda_crew.hpp").read_text("ascii")
-        runs = []
-        for name, given in self.signatures.items():
-            manner = "together" if name in self.together else "apart"
-            call = f"{name}({', '.join(part[2] for part in self.kernels[name])})"
-            runs.append(
-                f'extern "C" int run_{name}(int blocks, int threads, int workers, {given})\n'
-                f"{{ return run_{manner}(blocks, threads, workers, [=] {{ {call}; }}); }}\n"
-            )
-        with tempfile.TemporaryDirectory() as folder:
-            source, library = Path(folder, "kernels.cpp"), Path(folder, "kernels.so")
-            crewed = several if kind.threads > 1 else ONE_BY_ONE
-            source.write_text(PRELUDE + crewed + self.code + "".join(runs))
-            options = [
-                f"-O{3 - kind.threads}",
-                "-ffp-contract=off",
-                "-Wall",
-                "-Werror",
-                "-shared",
-                "-fPIC",
-            ]
-            options += ["-fsanitize=thread", "-g"] if kind.watched else []
-            subprocess.run([compiler, *options, "-o", library, source], check=True)
-            return ctypes.CDLL(str(library))
+        # kept, for reports of races name a library, and lines of what lies beside it
+        folder = Path(tempfile.mkdtemp())
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+        source, library = folder / "kernels.cpp", folder / f"kernels_{next(iter(self.kernels))}.so"
+        source.write_text(self._text(kind))
+        options = ["-ffp-contract=off", "-Wall", "-Werror", "-shared", "-fPIC"]
+        options += ["-O1"] if kind.threads > 1 else ["-O2"]
+        options += ["-fsanitize=thread", "-g"] if kind.watched else []
+        subprocess.run([compiler, *options, "-o", library, source], check=True)
+        return ctypes.CDLL(str(library))
 
     def run(self, name: str, blocks: int, threads: int, arguments: list[Any]) -> None:
         """Run a kernel; types and memory order of what is handed over are held against it."""

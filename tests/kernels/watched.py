@@ -18,17 +18,23 @@ TESTS = Path(__file__).parents[1]
 
 
 class Watched(NamedTuple):
-    """How a child ended, what it said, and what ThreadSanitizer reported."""
+    """How a child ended, what it said, and what ThreadSanitizer reported of kernels."""
 
     status: int
     output: str
-    reports: str
+    reports: list[str]
+
+
+def reports_in(folder: Path) -> list[str]:
+    """Reports in which kernels have a part; libraries that are not watched bring others."""
+    text = "".join(path.read_text() for path in sorted(folder.glob("race.*")))
+    return [report for report in text.split("=" * 18) if "(kernels_" in report]
 
 
 def watched(arguments: list[str], folder: Path, timeout_s: float) -> Watched:
     """Run Python with arguments, and reports in a folder; skip where nothing can be watched.
 
-    The reports are in files ``race.*`` there, of which the child may look at its own.
+    The child may look at them, too (`reports_in`).
     """
     settings = {
         "LD_PRELOAD": _sanitizer(),
@@ -43,8 +49,7 @@ def watched(arguments: list[str], folder: Path, timeout_s: float) -> Watched:
         [*_prefix(environment), sys.executable, *arguments], env=environment, cwd=TESTS.parent,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=timeout_s, check=False,
     )  # fmt: skip
-    reports = "".join(path.read_text() for path in sorted(folder.glob("race.*")))
-    return Watched(done.returncode, done.stdout, reports)
+    return Watched(done.returncode, done.stdout, reports_in(folder))
 
 
 def _sanitizer() -> str:

@@ -285,7 +285,6 @@ extern "C" __global__ void __launch_bounds__(FEW) registration(
         reciprocal_of(facts + FACT_RECIPROCAL, desk.crystal.a);
         desk.crystal.origin[0] = desk.crystal.origin[1] = 0.0;
     }
-    __syncthreads();
     brightest(desk, min(side, SIDE), number);
     for (int k = 0; k < rounds; k++)
         refine(desk, number);
