@@ -51,7 +51,7 @@ class Staged:
             "first_cell": cells[0, 0], "cells": cells.shape[:2],
             "above_empty": _mean_above_empty(lattice, harmonics), "sigma": sigma,
             "height": height, "window": window, "leak": leaked(lattice, sigma, window),
-            "factor": 1.0, "holes": order.hole.any(),
+            "factor": 1.0, "holes": order.hole.sum(),
             "line": (noise.slope, noise.base, noise.least), "unit": columns.unit,
             "crosstalk": columns.crosstalk, "host": columns.host, "offset": columns.offset,
             "noise_by_site": columns.noise_by_site, "noise": columns.noise,

@@ -189,15 +189,18 @@ def test_another_frames_plan_and_facts_do_no_harm(device_double, seed):
     values = np.where(changes, rng.choice(odd, len(values)), values)
     plan = replace(
         own,
-        stamp=int(rng.choice([1, own.stamp, 80])),
-        drawn=int(rng.choice([1, own.drawn, 90])),
-        tails=int(rng.choice([1, own.tails, 70])),
-        room=Room(table=int(rng.choice([0, own.room.table, 1000]))),
+        room=Room(
+            table=int(rng.choice([0, own.room.table, 1000])),
+            judged=int(rng.choice([0, own.room.judged, 100])),
+            stamp=int(rng.choice([1, own.room.stamp, 80])),
+            drawn=int(rng.choice([1, own.room.drawn, 90])),
+            tails=int(rng.choice([1, own.room.tails, 70])),
+        ),
     )
     facts = above(device_double, values)
     with np.errstate(all="ignore"):
         run(device_double, staged, facts, plan)
-    assert 0 <= Facts(to_host(facts)).number("sites") <= plan.room.table
+    assert 0 <= Facts(to_host(facts)).number("sites") <= plan.room.sites
 
 
 def test_weights_of_averages(device_double):

@@ -106,7 +106,7 @@ extern "C" __global__ void order_maps(
     crystal[index] = sound;
     hole[index] = empty;
     if (empty)
-        facts[FACT_HOLES] = 1.0; /* whoever comes last writes the same */
+        atomicAdd(&facts[FACT_HOLES], 1.0); /* a whole number, whatever the order */
     /* least squares of phase = -2 pi g.u over the three waves */
     double normal[3] = {0.0, 0.0, 0.0}, pull[2] = {0.0, 0.0};
     for (int wave = 0; wave < 3; wave++) {

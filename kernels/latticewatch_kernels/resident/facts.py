@@ -59,7 +59,7 @@ SLOTS = {
     "leak": 1,
     # What the frame is scaled by for the network; 1 where it is not.
     "factor": 1,
-    # Whether a cell lies in a hole, 0 or 1.
+    # Number of cells of the map of order that lie in holes.
     "holes": 1,
     # `noise.NoiseLine` of the residual and of the matched residual: slope, base, least.
     "line": 3,
