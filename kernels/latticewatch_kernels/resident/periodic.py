@@ -58,9 +58,10 @@ def rebuilt(image: Array, order: OrderAbove, facts: Array, plan: Plan) -> Pixels
 
     Notes
     -----
-    Differs from the twin by no more than ``2**-16`` of the image's greatest value, as
-    `compiled_bragg.rebuilt` does, and for the same reason: sums of single precision in another
-    order, of which the Fourier transforms take the greater part.
+    Differs from the twin as sums of single precision in another order do: by no more than
+    ``2**-20`` of the image's greatest value where the Fourier transforms are the twin's, and, with
+    a device's own, by the ``2**-16`` of `compiled_bragg.rebuilt`. Of translations whose costs are
+    equal but for rounding the twin may take another.
     """
     xp, (rows, columns) = array_module(image), plan.shape
     prepared = _prepare(order, facts, plan)
@@ -93,8 +94,7 @@ class _Prepared(NamedTuple):
     ----------
     steps, weights
         int32 (2, 4, 2) and float32 (2, 4, 2, 4): `Side.taps` and `Side.weights` of
-        `extension.sides`, along columns, then along rows. Of translations with equal costs but for
-        rounding the twin may take another.
+        `extension.sides`, along columns, then along rows.
     numbers
         float64: mean of the inner cells and least mean of all, and weights of cells that are 0 to
         `MOST_REACH` away in an average over the filter's window and in the local mean. Only where
@@ -127,8 +127,8 @@ def _local_mean(order: OrderAbove, facts: Array, plan: Plan, numbers: Array) -> 
     """Local mean of the specimen in every cell, its weight, that one's average, and holes.
 
     float32 (4, h, w). The twin is `periodic._local_mean`, whose averages SciPy sums in double
-    precision and rounds after each axis. So are these, in the same order, but the weights may differ
-    in their last bit: an average by one unit in the last place of single precision after each axis.
+    precision and rounds after each axis. So are these, in the same order, but their weights may
+    differ in the last bit: an average by a unit in the last place of single precision at each axis.
     Without holes the weights are 1, which leave the frame as it is.
     """
     xp, (high, wide) = array_module(facts), plan.cells
@@ -179,7 +179,7 @@ def _node_gaussians(facts: Array, shape: tuple[int, int]) -> tuple[Array, Array]
 
 
 def _shell_indices() -> np.ndarray:
-    """Indices int32 (2, n, 2) of nodes, for reciprocal vectors 60 degrees apart, and 120."""
+    """Give indices int32 (2, n, 2) of nodes, for reciprocal vectors 60 degrees apart, and 120."""
     vectors = (np.array([[1.0, 0.0], [turned, 1.0]]) for turned in (0.5, -0.5))
     found = [node_indices(pair, FILTER_SHELLS, np.inf) for pair in vectors]
     return np.stack(found).astype(np.int32)
