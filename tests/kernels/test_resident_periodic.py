@@ -33,7 +33,7 @@ from latticewatch_kernels.resident.plan import Plan, Room
 from latticewatch_models.microscope import Microscope
 
 from .conftest import hexagonal, make_crystal
-from .guarded import above, drawn, seeds
+from .guarded import above, drawn, fenced, seeds
 
 EPSILON = 2.0**-24
 #: Launches of the stage, the two transforms among them.
@@ -67,11 +67,12 @@ def order_above(double, order: OrderMap) -> OrderAbove:
 
 
 def like_the_twin(double, image: np.ndarray, lattice: Lattice, order: OrderMap) -> None:
-    """Hold the stage against its twin; its bound is the docstring's."""
+    """Hold the stage against its twin, within the bound of its docstring."""
     shape, hole = image.shape, order.hole.any()
     facts = above(double, facts_of(lattice, shape, hole))
     given_ = above(double, image), order_above(double, order), facts, plan_for(lattice, shape)
-    found = periodic.rebuilt(*given_)
+    with fenced(double):
+        found = periodic.rebuilt(*given_)
     double.traffic.__init__()
     again = periodic.rebuilt(*given_)
     traffic = double.traffic
@@ -136,7 +137,8 @@ def test_a_frame_that_is_too_small_is_refused(device_double, shape):
         rebuilt(image, crystal.lattice, order)
     facts = above(device_double, facts_of(crystal.lattice, shape))
     given_ = above(device_double, image), order_above(device_double, order), facts
-    found = periodic.rebuilt(*given_, plan_for(crystal.lattice, shape))
+    with fenced(device_double):
+        found = periodic.rebuilt(*given_, plan_for(crystal.lattice, shape))
     assert Facts(to_host(facts)).refusal is Refusal.TOO_SMALL
     assert np.isfinite(to_host(found.periodic)).all()
 
@@ -262,7 +264,7 @@ def test_facts_that_mean_nothing_do_no_harm(device_double, value, holes):
     values[PLACE["refusal"]] = Refusal.FEW_PEAKS
     facts = above(device_double, values)
     image = above(device_double, crystal.image.astype(np.float32))
-    with np.errstate(all="ignore"):
+    with np.errstate(all="ignore"), fenced(device_double):
         found = periodic.rebuilt(image, order, facts, plan_for(crystal.lattice, (70, 90)))
     assert to_host(found.hole).shape == (70, 90)
     assert Facts(to_host(facts)).refusal is Refusal.FEW_PEAKS
