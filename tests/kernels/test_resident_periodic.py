@@ -12,7 +12,7 @@ from scipy import ndimage
 
 from latticewatch_kernels.arrays import to_host
 from latticewatch_kernels.conditioning import condition
-from latticewatch_kernels.extension import lengths, sides
+from latticewatch_kernels.extension import longer_px, sides
 from latticewatch_kernels.lattice import Lattice, NoLatticeError
 from latticewatch_kernels.order import SMOOTHING_CELLS, OrderMap, local_order, stride_px
 from latticewatch_kernels.periodic import (
@@ -54,9 +54,9 @@ def facts_of(lattice: Lattice, shape: tuple[int, int], holes: bool = False) -> n
 
 def plan_for(lattice: Lattice, shape: tuple[int, int]) -> Plan:
     padding = PADDING_WINDOWS * window_px(lattice, shape)
-    (top, high), (left, wide) = (lengths(size, padding) for size in shape)
+    high, wide = (longer_px(size, padding) for size in shape)
     stride = stride_px(lattice)
-    return Plan(shape, stride, (top, left), (high, wide), 2, 2, 2, 9, None, Room())
+    return Plan(shape, stride, (high, wide), None, Room())
 
 
 def order_above(double, order: OrderMap) -> OrderAbove:
@@ -199,7 +199,7 @@ def test_local_mean(device_double, high, wide, constant, part, seed):
     )  # fmt: skip
     shape = (high * stride, wide * stride)
     values = facts_of(lattice, shape, True)
-    plan = Plan(shape, stride // 2, (1, 1), (1, 1), 2, 2, 2, 9, None, Room())
+    plan = Plan(shape, stride // 2, shape, None, Room())
     given_ = order_above(device_double, order), above(device_double, values), plan
     found = to_host(periodic._local_mean(*given_, periodic._prepare(*given_).numbers))
     level, weight, cover = _local_mean(order, lattice, window_px(lattice, shape))

@@ -93,7 +93,7 @@ def displacements(
 def _disc(radius: int) -> np.ndarray:
     """Pixels int32 (k, 2) whose squared distance is no more than this."""
     square = disc(math.isqrt(radius) + 1.0)
-    return square[(square**2).sum(axis=1) <= radius].astype(np.int32)
+    return np.asarray(square[(square**2).sum(axis=1) <= radius], np.int32)
 
 
 def _seven() -> np.ndarray:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -18,46 +17,32 @@ from latticewatch_kernels.columns import no_harmonic
 from latticewatch_kernels.conditioning import check_content
 from latticewatch_kernels.displacements import Displacements
 from latticewatch_kernels.extension import too_small
+from latticewatch_kernels.lattice import Array
 from latticewatch_kernels.order import OrderMap
 from latticewatch_kernels.resident.facts import Facts, Refusal
 from latticewatch_kernels.resident.labels import labels
 from latticewatch_kernels.resident.order import order_map
 from latticewatch_kernels.resident.parts import (
     DescribedAbove,
-    FoundAbove,
     JudgedAbove,
     LabelsAbove,
-    OrderAbove,
 )
 from latticewatch_kernels.resident.plan import Plan
 
 
-class Told(NamedTuple):
-    """A frame's parts on the host, in memory that the thread's next frame takes.
+def brought(above: Above) -> Above:
+    """Bring what is wanted of a frame to the host, after one wait.
 
-    Named as in `stages.Above`; n is the room.
+    It lies in memory that the thread's next download takes.
     """
-
-    facts: np.ndarray
-    content: np.ndarray
-    order: OrderAbove
-    shifts: np.ndarray
-    found: FoundAbove
-    judged: JudgedAbove
-    reported: FoundAbove
-    described: DescribedAbove
-
-    @classmethod
-    def brought(cls, above: Above) -> Told:
-        """Bring what is wanted of a frame to the host, after one wait."""
-        flat: list[Any] = []
-        for part in above:
-            flat += part if isinstance(part, tuple) else (part,)
-        below = iter(download(flat))
-        return cls(*(
-            part._make(next(below) for _ in part) if isinstance(part, tuple) else next(below)
-            for part in above
-        ))  # fmt: skip
+    flat = list[Array]()
+    for part in above:
+        flat += part if isinstance(part, tuple) else (part,)
+    below, parts = iter(download(flat)), list[Any]()
+    for part in above:
+        few = isinstance(part, tuple)
+        parts.append(type(part)(*(next(below) for _ in part)) if few else next(below))
+    return Above(*parts)
 
 
 def refuse(facts: Facts, content: np.ndarray, shape: tuple[int, int]) -> None:
@@ -80,7 +65,7 @@ def refuse(facts: Facts, content: np.ndarray, shape: tuple[int, int]) -> None:
 
 
 def results(
-    told: Told, above: LabelsAbove, plan: Plan, wanted: Wanted, watch: Stopwatch
+    told: Above, above: LabelsAbove, plan: Plan, wanted: Wanted, watch: Stopwatch
 ) -> Detections:
     """Make detections of a frame that was not refused; ``above`` are its maps on the device."""
     facts = Facts(told.facts.copy())
@@ -110,7 +95,7 @@ def results(
     )
 
 
-def _vacancies(told: Told, order: OrderMap, facts: Facts, wanted: Wanted) -> Vacancies | None:
+def _vacancies(told: Above, order: OrderMap, facts: Facts, wanted: Wanted) -> Vacancies | None:
     """Every judged column that no hole touches; none where columns were not asked."""
     if facts["host"][SUBLATTICE] <= LEAST_HOST:
         return None
@@ -127,7 +112,7 @@ def _vacancies(told: Told, order: OrderMap, facts: Facts, wanted: Wanted) -> Vac
 
 
 def _agreement(
-    told: Told,
+    told: Above,
     above: LabelsAbove,
     order: OrderMap,
     facts: Facts,
@@ -139,10 +124,15 @@ def _agreement(
         number = int(facts.number("found"))
         # what is looked at next takes the place of what came down
         points, probability = (part[:number].copy() for part in told.found)
-        order = replace(order, **{name: value.copy() for name, value in _maps(order)})
+        order = copied(order)
         made = labels(above, order, facts, told.shifts.copy())
         return agreement(made, facts.lattice, points, probability, wanted.threshold)
 
 
-def _maps(order: OrderMap) -> list[tuple[str, np.ndarray]]:
-    return [(name, part) for name, part in vars(order).items() if isinstance(part, np.ndarray)]
+def copied(order: OrderMap) -> OrderMap:
+    """Give a map in memory of its own."""
+    parts: dict[str, Any] = {
+        name: part.copy() if isinstance(part, np.ndarray) else part
+        for name, part in vars(order).items()
+    }
+    return OrderMap(**parts)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from latticewatch.detections import Detections
 from latticewatch.resident.plans import Plans
-from latticewatch.resident.results import Told, refuse, results
+from latticewatch.resident.results import brought, refuse, results
 from latticewatch.resident.stages import Wanted, asked, registered
 from latticewatch.stopwatch import Stopwatch
 from latticewatch_kernels.arrays import download
@@ -54,7 +54,7 @@ def analysed(frame: Array, wanted: Wanted, plans: Plans) -> tuple[Detections, Ra
     for run in range(1, MOST_RUNS + 1):
         above, labels, ran_on = asked(image, content, wanted, plan, watch)
         with watch.stage("describe"):
-            told = Told.brought(above)
+            told = brought(above)
         facts = Facts(told.facts)
         if facts.refusal not in BY_PLAN:
             refuse(facts, told.content, shape)

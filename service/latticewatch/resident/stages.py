@@ -52,7 +52,7 @@ class Wanted:
 
 
 class Above(NamedTuple):
-    """Parts of a frame on the device that are wanted on the host."""
+    """Parts of a frame that are wanted on the host; arrays of either side."""
 
     facts: Array
     content: Array
