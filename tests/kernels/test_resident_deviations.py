@@ -8,14 +8,15 @@ from functools import cache
 import numpy as np
 import pytest
 from hypothesis import given
+from hypothesis import strategies as st
 from scipy import ndimage
 
 from latticewatch_kernels.arrays import to_host
 from latticewatch_kernels.deviations import site_deviations
 from latticewatch_kernels.lattice import within
-from latticewatch_kernels.order import averaging, enlarge
+from latticewatch_kernels.order import BLOCKS_PER_CELL, BLOCKS_PER_CONSTANT, averaging, enlarge
 from latticewatch_kernels.resident import facts as slots
-from latticewatch_kernels.resident.averages import Averages
+from latticewatch_kernels.resident.averages import Averages, _reach
 from latticewatch_kernels.resident.deviations import _gaussian_weights, deviations
 from latticewatch_kernels.resident.facts import PLACE, Facts, Refusal
 from latticewatch_kernels.resident.plan import Room
@@ -207,9 +208,18 @@ def test_weights_of_averages(device_double):
     staged = staged_frame("oblong")
     plan, constant = staged.plan(), staged.lattice.constant
     made = Averages.of(above(device_double, staged.values()), plan)
-    for ours, blocks in zip(made, plan.blocks, strict=True):
+    for ours, blocks in zip(made[:2], plan.blocks, strict=True):
         theirs = averaging(blocks, constant / plan.stride)
         np.testing.assert_allclose(to_host(ours), theirs, 2.0**-22, 1e-12)
+
+
+@given(st.floats(2.0, 80.0))
+def test_weights_beyond_the_reach_are_none(constant):
+    stride = max(1, int(constant / BLOCKS_PER_CONSTANT))
+    reach = _reach(stride)
+    weights = averaging(4 * reach, constant / stride)
+    cell, block = np.nonzero(weights)
+    assert np.abs(block - BLOCKS_PER_CELL * cell).max() <= reach
 
 
 def test_weights_of_the_local_spread():
