@@ -8,14 +8,15 @@ from functools import cache
 import numpy as np
 import pytest
 from hypothesis import given
+from hypothesis import strategies as st
 from scipy import ndimage
 
 from latticewatch_kernels.arrays import to_host
 from latticewatch_kernels.deviations import site_deviations
 from latticewatch_kernels.lattice import within
-from latticewatch_kernels.order import averaging, enlarge
+from latticewatch_kernels.order import BLOCKS_PER_CELL, BLOCKS_PER_CONSTANT, averaging, enlarge
 from latticewatch_kernels.resident import facts as slots
-from latticewatch_kernels.resident.averages import Averages
+from latticewatch_kernels.resident.averages import Averages, _reach
 from latticewatch_kernels.resident.deviations import _gaussian_weights, deviations
 from latticewatch_kernels.resident.facts import PLACE, Facts, Refusal
 from latticewatch_kernels.resident.plan import Room
@@ -160,12 +161,29 @@ def test_a_frame_without_a_site(device_double, why):
     assert assert_like_the_host(device_double, changed(staged, **nothing[why])) == 0
 
 
-def test_a_table_that_is_too_small_is_refused(device_double):
-    staged = staged_frame("oblong")
+@pytest.mark.parametrize("short", ["table", "judged"])
+def test_too_little_room_is_refused(device_double, short):
+    staged = staged_frame("small")
     facts = above(device_double, staged.values())
-    plan = replace(staged.plan(), room=Room(table=50))
-    run(device_double, staged, facts, plan)
-    assert Facts(to_host(facts)).refusal is Refusal.NO_ROOM
+    own = staged.plan()
+    run(device_double, staged, facts, replace(own, room=replace(own.room, **{short: 50})))
+    told = Facts(to_host(facts))
+    assert told.refusal is Refusal.NO_ROOM
+    assert told.number("sites") == {"table": 0, "judged": 150}[short]
+
+
+def test_more_room_changes_nothing(device_double):
+    staged = staged_frame("small")
+    own = staged.plan()
+    room = replace(own.room.doubled(), stamp=own.room.stamp + 5, drawn=90, tails=own.room.tails + 9)
+    found = []
+    for plan in (own, replace(own, room=room)):
+        facts = above(device_double, staged.values())
+        sites = run(device_double, staged, facts, plan)
+        number = int(Facts(to_host(facts)).number("sites"))
+        found.append([to_host(part)[:number].tobytes() for part in sites] + [to_host(facts)])
+    for ours, theirs in zip(*found, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 0.0, 1e300, -1e300, 7.5])
@@ -187,29 +205,35 @@ def test_another_frames_plan_and_facts_do_no_harm(device_double, seed):
     odd = [np.nan, np.inf, -np.inf, 0.0, -1.0, 1e300, -1e300, 7.5, 1e-300, 2.0**31]
     changes = rng.random(len(values)) < rng.choice([0.02, 0.1])
     values = np.where(changes, rng.choice(odd, len(values)), values)
-    plan = replace(
-        own,
-        room=Room(
-            table=int(rng.choice([0, own.room.table, 1000])),
-            judged=int(rng.choice([0, own.room.judged, 100])),
-            stamp=int(rng.choice([1, own.room.stamp, 80])),
-            drawn=int(rng.choice([1, own.room.drawn, 90])),
-            tails=int(rng.choice([1, own.room.tails, 70])),
-        ),
+    room = Room(
+        table=int(rng.choice([0, own.room.table, 1000])),
+        judged=int(rng.choice([0, own.room.judged, 50])),
+        stamp=int(rng.choice([1, own.room.stamp, 80])),
+        drawn=int(rng.choice([1, own.room.drawn, 90])),
+        tails=int(rng.choice([1, own.room.tails, 70])),
     )
     facts = above(device_double, values)
     with np.errstate(all="ignore"):
-        run(device_double, staged, facts, plan)
-    assert 0 <= Facts(to_host(facts)).number("sites") <= plan.room.sites
+        run(device_double, staged, facts, replace(own, room=room))
+    assert 0 <= Facts(to_host(facts)).number("sites") <= room.sites
 
 
 def test_weights_of_averages(device_double):
     staged = staged_frame("oblong")
     plan, constant = staged.plan(), staged.lattice.constant
     made = Averages.of(above(device_double, staged.values()), plan)
-    for ours, blocks in zip(made, plan.blocks, strict=True):
+    for ours, blocks in zip(made[:2], plan.blocks, strict=True):
         theirs = averaging(blocks, constant / plan.stride)
         np.testing.assert_allclose(to_host(ours), theirs, 2.0**-22, 1e-12)
+
+
+@given(st.floats(2.0, 80.0))
+def test_weights_beyond_the_reach_are_none(constant):
+    stride = max(1, int(constant / BLOCKS_PER_CONSTANT))
+    reach = _reach(stride)
+    weights = averaging(4 * reach, constant / stride)
+    cell, block = np.nonzero(weights)
+    assert np.abs(block - BLOCKS_PER_CELL * cell).max() <= reach
 
 
 def test_weights_of_the_local_spread():

@@ -86,25 +86,32 @@ extern "C" __global__ void drawn_means(
     means[index] = (float)(sum / (block * block));
 }
 
-/* Averages of maps of blocks along columns, then along rows; a block of threads to a row of cells. */
+/* Averages of maps of blocks along columns, then along rows; a block of threads to a row of cells.
+ *
+ * Weights of blocks farther than `reach` from a cell's first are 0.
+ */
 extern "C" __global__ void __launch_bounds__(TOGETHER) averaged(
-    const float *means, const float *down, const float *across, /* (maps, high, wide) */
+    const float *means, const float *down, const float *across, int reach, /* (maps, high, wide) */
     int high, int wide, int high_cells, int wide_cells,
     float *lines, float *cells) /* (maps, high_cells, wide), (maps, high_cells, wide_cells) */
 {
     const float *here = means + (long long)(blockIdx.x / high_cells) * high * wide;
-    const float *weights = down + (long long)(blockIdx.x % high_cells) * high;
+    int row = blockIdx.x % high_cells;
+    const float *weights = down + (long long)row * high;
+    int top = max(row * BLOCKS_PER_CELL - reach, 0), end = min(row * BLOCKS_PER_CELL + reach + 1, high);
     float *line = lines + (long long)blockIdx.x * wide;
     for (int column = threadIdx.x; column < wide; column += blockDim.x) {
         double sum = 0.0;
-        for (int block = 0; block < high; block++)
+        for (int block = top; block < end; block++)
             sum += (double)weights[block] * here[(long long)block * wide + column];
         line[column] = (float)sum;
     }
     __syncthreads();
     for (int cell = threadIdx.x; cell < wide_cells; cell += blockDim.x) {
+        int left = max(cell * BLOCKS_PER_CELL - reach, 0);
+        int right = min(cell * BLOCKS_PER_CELL + reach + 1, wide);
         double sum = 0.0;
-        for (int block = 0; block < wide; block++)
+        for (int block = left; block < right; block++)
             sum += (double)across[(long long)cell * wide + block] * line[block];
         cells[(long long)blockIdx.x * wide_cells + cell] = (float)sum;
     }

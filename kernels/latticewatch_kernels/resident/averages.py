@@ -7,6 +7,7 @@ in single there, are within ``(b + n) 2**-24`` of the mean of absolute values.
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -14,7 +15,7 @@ import numpy as np
 from latticewatch_kernels.arrays import array_module
 from latticewatch_kernels.lattice import Array
 from latticewatch_kernels.launch import launch, launch_together
-from latticewatch_kernels.order import BLOCKS_PER_CELL, SMOOTHING_CELLS
+from latticewatch_kernels.order import BLOCKS_PER_CELL, BLOCKS_PER_CONSTANT, SMOOTHING_CELLS
 from latticewatch_kernels.resident.plan import Plan
 from latticewatch_kernels.sampling import LEAST_WEIGHT
 
@@ -22,23 +23,32 @@ SOURCE = "resident_averages"
 
 
 class Averages(NamedTuple):
-    """Weights float32 (cells, blocks) along rows and columns."""
+    """Weights of blocks around each cell.
+
+    Attributes
+    ----------
+    down, across
+        float32 (cells, blocks), along rows and columns.
+    reach
+        Blocks from a cell's first beyond which all weights are 0.
+    """
 
     down: Array
     across: Array
+    reach: int
 
     @classmethod
     def of(cls, facts: Array, plan: Plan) -> Averages:
         """Give the weights of a frame, by its lattice constant."""
         xp, (high, wide) = array_module(facts), plan.blocks
         cells = plan.cells
-        made = cls(xp.empty((cells[0], high), np.float32), xp.empty((cells[1], wide), np.float32))
+        made = xp.empty((cells[0], high), np.float32), xp.empty((cells[1], wide), np.float32)
         launch_together(
             SOURCE, "averaging", sum(cells), facts,
             facts, np.float64(SMOOTHING_CELLS), plan.stride, high, wide,
             np.float64(LEAST_WEIGHT), *made,
         )  # fmt: skip
-        return made
+        return cls(*made, _reach(plan.stride))
 
     def over(self, blocks: Array) -> Array:
         """Average maps of blocks, float32 (n, high, wide), to maps of cells, (n, cells, cells)."""
@@ -84,3 +94,10 @@ class Averages(NamedTuple):
             plan.stride * BLOCKS_PER_CELL, left,
         )  # fmt: skip
         return left
+
+
+def _reach(stride: int) -> int:
+    """Blocks beyond which weights are below `LEAST_WEIGHT`, whatever lattice has this stride."""
+    longest = BLOCKS_PER_CONSTANT * (1.0 + 1.0 / stride)  # `order.stride_px` rounds down
+    sigmas = math.sqrt(-2.0 * math.log(LEAST_WEIGHT))
+    return math.ceil(sigmas * SMOOTHING_CELLS * longest) + BLOCKS_PER_CELL

@@ -55,9 +55,6 @@ class _Chosen(NamedTuple):
 def deviations(labels: LabelsAbove, order: OrderAbove, facts: Array, plan: Plan) -> SitesAbove:
     """Measure every column's deviation from its host; twin: `deviations.site_deviations`.
 
-    Heights and errors are the twin's as far as the sums over pixels are, which run in another
-    order in single precision: within 5e-5 of the greatest.
-
     Parameters
     ----------
     labels, order
@@ -67,6 +64,18 @@ def deviations(labels: LabelsAbove, order: OrderAbove, facts: Array, plan: Plan)
         than the plan has room for.
     plan
         The frame's.
+
+    Returns
+    -------
+    SitesAbove
+        Sites and levels are the twin's, points within a unit in the last place. Sums over pixels
+        run in another order in single precision, so that deviations and errors are within 5e-6 of
+        the greatest; a column as near as that to `STRONG_SIGMAS` may be taken out by one alone.
+
+    Notes
+    -----
+    A sublattice with one site in view tells no spread. The twin's errors are NaN around that site;
+    here its own is 0, and for others it counts as one at `LOCAL_CLIP`.
     """
     xp, room = array_module(facts), plan.room.sites
     chosen, coarse = _chosen(labels, order, facts, plan), _coarse(plan)
