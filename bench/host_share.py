@@ -60,8 +60,10 @@ class Elsewhere:
         kinds = double.ndarray, double._Module, double.RawModule
         for kind in kinds:
             for name, part in list(vars(kind).items()):
-                if isinstance(part, FunctionType) and name != "__init__":
+                if isinstance(part, FunctionType):
                     setattr(kind, name, self.counted(part))
+                elif isinstance(part, property) and part.fget is not None:
+                    setattr(kind, name, property(self.counted(part.fget)))
         opened.run_on_host = self.counted(opened.run_on_host)  # type: ignore[assignment]
 
 

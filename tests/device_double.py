@@ -75,6 +75,65 @@ NO_LAUNCH = frozenset(
 )  # fmt: skip
 
 
+#: What this thread's stream captures: functions that do it once more, in place.
+_tape = threading.local()
+
+
+def _refuse_in_capture(what: str) -> None:
+    if getattr(_tape, "notes", None) is not None:
+        raise RuntimeError(f"cudaErrorStreamCaptureUnsupported: {what}")
+
+
+def _note(again: Callable[[], Any]) -> None:
+    if getattr(_tape, "notes", None) is not None:
+        _tape.notes.append(again)
+
+
+def _computed(compute: Callable[[], Any]) -> Any:
+    """Compute; where that is captured, note how to fill the same arrays once more."""
+    made = compute()
+    if getattr(_tape, "notes", None) is None:
+        return made
+    made = tuple(map(np.asarray, made)) if isinstance(made, tuple) else np.asarray(made)
+    _note(lambda: _fill(made, compute()))
+    return made
+
+
+def _computed_unless_view(name: str, compute: Callable[[], Any]) -> Any:
+    return compute() if name in NO_LAUNCH else _computed(compute)
+
+
+def _fill(made: Any, anew: Any) -> None:
+    for array, values in (
+        zip(made, anew, strict=True) if isinstance(made, tuple) else [(made, anew)]
+    ):
+        array[...] = values
+
+
+class MemoryPool:
+    """Memory of its own."""
+
+    def malloc(self, size: int) -> None:
+        raise NotImplementedError
+
+
+@contextmanager
+def using_allocator(allocator: Any) -> Iterator[None]:
+    yield
+
+
+class Graph:
+    """Work that was captured."""
+
+    def __init__(self, notes: list[Callable[[], Any]]) -> None:
+        self.notes = notes
+
+    def launch(self) -> None:
+        traffic.count_operation("graph")
+        for again in self.notes:
+            again()
+
+
 class Traffic:
     """Crossings between host and device, how often and how many bytes, and operations.
 
@@ -86,17 +145,20 @@ class Traffic:
         self.told, self.on_the_way = told, False
 
     def count_up(self, values: np.ndarray) -> None:
+        _refuse_in_capture("a crossing up")
         self.up += 1
         self.bytes_up += values.nbytes
         self.told("up", "", values.nbytes)
 
     def count_down(self, values: np.ndarray) -> None:
+        _refuse_in_capture("a crossing down")
         self.down += 1
         self.bytes_down += values.nbytes
         self.told("down", "", values.nbytes)
 
     def begin_down(self, values: np.ndarray) -> None:
         """Count bytes that are on their way; the stream is waited for afterwards."""
+        _refuse_in_capture("a crossing down")
         self.on_the_way = True
         self.bytes_down += values.nbytes
         self.told("bytes", "", values.nbytes)
@@ -160,8 +222,8 @@ class ndarray:  # noqa: N801
         if "out" in given:
             given["out"] = _inner(given["out"])
         traffic.count_operation(ufunc.__name__)
-        done = getattr(ufunc, method)(*(_inner(v) for v in inputs), **given)
-        return _outer(done)
+        inner = [_inner(v) for v in inputs]
+        return _outer(_computed(lambda: getattr(ufunc, method)(*inner, **given)))
 
     def get(self, *, out: np.ndarray | None = None, blocking: bool = True) -> np.ndarray:
         if blocking:
@@ -193,21 +255,26 @@ class ndarray:  # noqa: N801
             return _outer(found) if isinstance(found, np.ndarray) else found
 
         def call(*args: Any, **given: Any) -> Any:
-            done = found(*_inner(args), **_inner(given))
+            inner, named = _inner(args), _inner(given)
+            done = _computed_unless_view(name, lambda: found(*inner, **named))
             traffic.count_operation(name, self._values, done)
             return _outer(done)
 
         return call
 
     def __getitem__(self, key: Any) -> ndarray:
-        if _gathers(key):
-            traffic.count_operation("gather")
-        return ndarray(np.asarray(self._values[_inner(key)]))
+        if not _gathers(key):
+            return ndarray(np.asarray(self._values[_inner(key)]))
+        traffic.count_operation("gather")
+        place = _inner(key)
+        return ndarray(np.asarray(_computed(lambda: self._values[place])))
 
     def __setitem__(self, key: Any, value: Any) -> None:
         if not isinstance(value, ndarray) or value._values.base is not self._values:
             traffic.count_operation("assign")
-        self._values[_inner(key)] = _inner(value)
+        place, values = _inner(key), _inner(value)
+        self._values[place] = values
+        _note(lambda: _fill(self._values[place], values))
 
     def __len__(self) -> int:
         return len(self._values)
@@ -248,7 +315,7 @@ class Stream:
 
     _entered = threading.local()
 
-    def __init__(self) -> None:
+    def __init__(self, non_blocking: bool = False) -> None:
         self.ptr, self.waited = id(self), 0
 
     @classmethod
@@ -265,6 +332,13 @@ class Stream:
     def synchronize(self) -> None:
         self.waited += 1
         traffic.waited()
+
+    def begin_capture(self) -> None:
+        _tape.notes = []
+
+    def end_capture(self) -> Graph:
+        notes, _tape.notes = _tape.notes, None
+        return Graph(notes)
 
     def __enter__(self) -> Stream:
         self._stack().append(self)
@@ -298,11 +372,13 @@ def _operator(name: str) -> Any:
     def applied(self: ndarray, *others: Any) -> Any:
         if any(isinstance(other, np.ndarray) for other in others):
             raise TypeError(f"{name}: Unsupported type <class 'numpy.ndarray'>")
-        result = getattr(_inner(self), name)(*(_inner(other) for other in others))
-        if result is NotImplemented:
-            return result
+        inner = [_inner(other) for other in others]
+        if getattr(_inner(self), name)(*inner) is NotImplemented:
+            return NotImplemented
+        result = _computed(lambda: getattr(_inner(self), name)(*inner))
         traffic.count_operation(name.strip("_"))
         if name.startswith("__i") and name != "__invert__":
+            _refuse_in_capture("the double does not write in place")
             self._values = result
             return self
         return _outer(result)
@@ -341,15 +417,26 @@ class _Module(types.ModuleType):
 
         def call(*args: Any, **given: Any) -> Any:
             traffic.count_operation(name)
-            return _outer(found(*_inner(args), **_inner(given)))
+            inner, named = _inner(args), _inner(given)
+            return _outer(_computed_unless_view(name, lambda: found(*inner, **named)))
 
         return call
+
+
+class _Fourier(_Module):
+    """Fourier transforms, which take plans."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "get_fft_plan":
+            return lambda array, shape, axes, kind: (kind, shape, axes)
+        transform = super().__getattr__(name)
+        return lambda *args, **given: transform(*args, **{**given, "plan": None})
 
 
 def _uploading(function: Any) -> Any:
     def upload(values: Any, *args: Any, **given: Any) -> ndarray:
         if isinstance(values, ndarray):
-            made = function(values._values, *args, **given)
+            made = _computed(lambda: function(values._values, *args, **given))
             traffic.count_operation("copy", values._values, made)
             return ndarray(made)
         result = function(values, *args, **given)
@@ -380,7 +467,9 @@ class RawModule:
     def get_function(self, name: str) -> Any:
         def run(grid: tuple[int], block: tuple[int], arguments: tuple[Any, ...]) -> None:
             traffic.count_operation(f"{name}.cu")
-            self._source.run(name, grid[0], block[0], [_inner_argument(a) for a in arguments])
+            given = name, grid[0], block[0], [_inner_argument(a) for a in arguments]
+            self._source.run(*given)
+            _note(lambda: self._source.run(*given))
 
         return run
 
@@ -399,7 +488,12 @@ def device() -> Iterator[Any]:
     cupy, cupyx = _Module("cupy", np), types.ModuleType("cupyx")
     cupy.RawModule = RawModule  # type: ignore[attr-defined]
     cupy.cuda = types.SimpleNamespace(  # type: ignore[attr-defined]
-        Device=Device, Stream=Stream, Event=Event, get_current_stream=Stream.current
+        Device=Device,
+        Stream=Stream,
+        Event=Event,
+        get_current_stream=Stream.current,
+        MemoryPool=MemoryPool,
+        using_allocator=using_allocator,
     )
     cupyx.empty_pinned = np.empty  # type: ignore[attr-defined]
     doubles = {
@@ -407,7 +501,7 @@ def device() -> Iterator[Any]:
         "cupyx": cupyx,
         "cupyx.scipy": types.ModuleType("cupyx.scipy"),
         "cupyx.scipy.ndimage": _Module("cupyx.scipy.ndimage", scipy.ndimage),
-        "cupyx.scipy.fft": _Module("cupyx.scipy.fft", scipy.fft),
+        "cupyx.scipy.fft": _Fourier("cupyx.scipy.fft", scipy.fft),
     }
     before = {name: sys.modules.get(name) for name in doubles}
     sys.modules.update(doubles)

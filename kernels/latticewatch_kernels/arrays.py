@@ -16,6 +16,7 @@ from typing import Any, cast
 import numpy as np
 
 from latticewatch_kernels.lattice import Array
+from latticewatch_kernels.recording import planned
 
 #: Threads of one FFT. One worker thread analyses one frame, so more than two only get in the way.
 FFT_WORKERS = max(1, int(os.environ.get("LATTICEWATCH_FFT_WORKERS", "1")))
@@ -56,14 +57,15 @@ def fft_module(array: Array) -> Any:
 def rfft2(array: Array) -> Array:
     """Real two-dimensional FFT in the precision of the input."""
     if on_device(array):
-        return fft_module(array).rfft2(array)
+        return fft_module(array).rfft2(array, **planned(array, array.shape, "R2C"))
     return fft_module(array).rfft2(array, workers=FFT_WORKERS)
 
 
 def irfft2(spectrum: Array, shape: tuple[int, int]) -> Array:
     """Inverse of `rfft2` for an image of ``shape``; the spectrum may be overwritten."""
     if on_device(spectrum):
-        return fft_module(spectrum).irfft2(spectrum, s=shape)
+        plan = planned(spectrum, shape, "C2R")
+        return fft_module(spectrum).irfft2(spectrum, s=shape, overwrite_x=True, **plan)
     return fft_module(spectrum).irfft2(spectrum, s=shape, workers=FFT_WORKERS, overwrite_x=True)
 
 

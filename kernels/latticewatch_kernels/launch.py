@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 import re
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -44,14 +44,14 @@ def code(source: str) -> str:
     return text(f"{source}.cu")
 
 
-@lru_cache(maxsize=32)
+@cache  # as many as there are sources and devices; recorded work needs them all
 def _module(source: str, device: int) -> Any:
     """Compile a source for a device."""
     del device  # a module belongs to the device that was current when it was loaded
     return importlib.import_module("cupy").RawModule(code=code(source), options=("-fmad=false",))
 
 
-@lru_cache(maxsize=256)
+@cache
 def _kernel(source: str, name: str, device: int) -> Any:
     """Give a kernel of a source on a device; CuPy would make a new object at every call."""
     return _module(source, device).get_function(name)

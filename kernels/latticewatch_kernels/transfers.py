@@ -20,6 +20,7 @@ from latticewatch_kernels.arrays import (
     to_host,
 )
 from latticewatch_kernels.lattice import Array
+from latticewatch_kernels.recording import held
 
 #: Tables that are kept: a dozen for each shape of frames, so that five shapes fit.
 TABLES = 64
@@ -40,7 +41,7 @@ def table(like: Array, make: Callable[..., np.ndarray], *key: Any) -> Array:
     key
         Its arguments, hashable: what frames of one shape have in common.
     """
-    return _kept(array_module(like), device_number(like), make, key)
+    return held(_kept(array_module(like), device_number(like), make, key))
 
 
 def passing_table(like: Array, make: Callable[..., np.ndarray], *key: Any) -> Array:

@@ -6,6 +6,7 @@ Workers run it on as many frames as there are threads, in any order; see decisio
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -60,8 +61,10 @@ class Analyser:
         Hold the segmenter against the frame's labels; changes nothing else.
     placement
         Where frames are analysed.
+    record
+        Whether the work on a device is recorded as CUDA graphs.
     plans
-        With which those on a device are.
+        With which frames on a device are run.
     """
 
     segmenter: Segmenter = field(default_factory=Segmenter)
@@ -70,6 +73,7 @@ class Analyser:
     crystal: Crystal | None = None
     check: bool = False
     placement: Placement = field(default_factory=Placement)
+    record: bool = False
     plans: Plans = field(default_factory=Plans, repr=False, compare=False)
 
     def __call__(self, frame: np.ndarray) -> Detections:
@@ -94,11 +98,15 @@ class Analyser:
 
     def _above(self, frame: Array) -> Detections:
         """Analyse a frame where it lies, on a device."""
-        wanted = Wanted(
-            self.segmenter, self.threshold, self.vacancy_threshold, self.crystal, self.check
-        )
-        found, ran_on = analysed(frame, wanted, self.plans)
+        found, ran_on = analysed(frame, self._wanted, self.plans, self.placement.note)
         return replace(found, computed=self._computed_on(frame, ran_on))
+
+    @cached_property
+    def _wanted(self) -> Wanted:
+        return Wanted(
+            self.segmenter, self.threshold, self.vacancy_threshold, self.crystal, self.check,
+            self.record,
+        )  # fmt: skip
 
     def _below(self, frame: np.ndarray) -> Detections:
         """Analyse a frame on the host."""

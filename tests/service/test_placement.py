@@ -57,14 +57,17 @@ def plain(value, name: str = "") -> dict[str, np.ndarray]:
         names = (f.name for f in dataclasses.fields(value) if f.name not in apart)
         parts = (plain(getattr(value, part), f"{name}.{part}") for part in names)
         return {label: array for part in parts for label, array in part.items()}
+    if value is None:
+        return {}
     assert isinstance(value, np.ndarray | tuple | float | int), f"{name} is {type(value)}"
     return {name: np.asarray(value)}
 
 
 def assert_same(found: Detections, expected: Detections) -> None:
     """Everything that is counted is equal, and what is measured to `ROUNDING`; NaN equals NaN."""
-    theirs = plain(expected)
-    for name, ours in plain(found).items():
+    theirs, both = plain(expected), plain(found)
+    assert both.keys() == theirs.keys()
+    for name, ours in both.items():
         if theirs[name].dtype.kind in "iub":
             np.testing.assert_array_equal(ours, theirs[name], name)
         else:

@@ -81,6 +81,14 @@ class Placement:
             return done
         return analyse(frame)
 
+    def note(self, what: str, error: Exception) -> None:
+        """Tell of something that the device cannot do, and goes on without."""
+        fall = Fall.of(what, self._device, error)
+        log.error(
+            "%s cannot be had on %s (%s): it goes on without", what, self._device, fall.reason
+        )
+        self._told(fall)
+
     def _above(self, gpu: int, analyse: Callable[[Array], T], frame: np.ndarray) -> T:
         """Analyse a frame on the GPU, once more where memory was short."""
         with device(gpu):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 
+from latticewatch.resident.recorded import Recordings
 from latticewatch_kernels.resident.plan import Plan
 
 #: Plans that are kept: one for each shape of frames, strips of frames being acquired among them.
@@ -17,6 +18,7 @@ class Plans:
     def __init__(self) -> None:
         self._known: OrderedDict[tuple[int, int], Plan] = OrderedDict()
         self._lock = threading.Lock()
+        self.recordings = Recordings()
         #: Frames that were run more than once, since the plan was another's.
         self.repeated = 0
 

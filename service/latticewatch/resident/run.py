@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from latticewatch.detections import Detections
 from latticewatch.resident.plans import Plans
+from latticewatch.resident.recorded import Recorded
 from latticewatch.resident.results import brought, refuse, results
-from latticewatch.resident.stages import Wanted, asked, registered
+from latticewatch.resident.stages import (
+    Above,
+    Wanted,
+    after_network,
+    before_network,
+    registered,
+)
 from latticewatch.stopwatch import Stopwatch
-from latticewatch_kernels.arrays import download
+from latticewatch_kernels.arrays import download, first_line, of_device, out_of_memory
 from latticewatch_kernels.conditioning import conditioned
 from latticewatch_kernels.deviations import TAIL_SIGMA
 from latticewatch_kernels.lattice import Array
 from latticewatch_kernels.resident.facts import Facts, Refusal
+from latticewatch_kernels.resident.parts import LabelsAbove
 from latticewatch_kernels.resident.plan import Plan, Room
 from latticewatch_models.segmentation import RanOn
 
@@ -23,7 +33,12 @@ MOST_RUNS = 12
 BY_PLAN = (Refusal.TOO_SMALL, Refusal.NO_SITE, Refusal.NO_ROOM)
 
 
-def analysed(frame: Array, wanted: Wanted, plans: Plans) -> tuple[Detections, RanOn | None]:
+def analysed(
+    frame: Array,
+    wanted: Wanted,
+    plans: Plans,
+    told: Callable[[str, Exception], None] = lambda *_: None,
+) -> tuple[Detections, RanOn | None]:
     """Find the defects of a frame on a device.
 
     Parameters
@@ -34,6 +49,8 @@ def analysed(frame: Array, wanted: Wanted, plans: Plans) -> tuple[Detections, Ra
         Settings.
     plans
         Of the frames before.
+    told
+        Called with what the device cannot do, and why; the frame goes on without.
 
     Returns
     -------
@@ -48,28 +65,62 @@ def analysed(frame: Array, wanted: Wanted, plans: Plans) -> tuple[Detections, Ra
         No hexagonal lattice stands out of the noise.
     """
     watch, shape = Stopwatch(), (frame.shape[0], frame.shape[1])
-    with watch.stage("condition"):
-        image, content = conditioned(frame)
-    plan = plans.of(shape) or _first(image, content, wanted)
+    plan = plans.of(shape) or _first(frame, wanted)
     for run in range(1, MOST_RUNS + 1):
-        above, labels, ran_on = asked(image, content, wanted, plan, watch)
+        recorded = _recorded(frame, wanted, plan, plans, told)
+        above, labels, ran_on = _asked(frame, wanted, plan, recorded, watch)
         with watch.stage("describe"):
-            told = brought(above)
-        facts = Facts(told.facts)
+            below = brought(above)
+        facts = Facts(below.facts)
         if facts.refusal not in BY_PLAN:
-            refuse(facts, told.content, shape)
+            refuse(facts, below.content, shape)
         own = _own(facts, plan)
         if facts.refusal is not Refusal.NO_ROOM and own == plan:
             plans.keep(plan, run)
-            refuse(facts, told.content, shape)
-            return results(told, labels, plan, wanted, watch), ran_on
+            refuse(facts, below.content, shape)
+            return results(below, labels, plan, wanted, watch), ran_on
         plan = own
     raise RuntimeError(f"a frame of {shape} has no plan that serves it: report this as a fault")
 
 
-def _first(image: Array, content: Array, wanted: Wanted) -> Plan:
+def _recorded(
+    frame: Array,
+    wanted: Wanted,
+    plan: Plan,
+    plans: Plans,
+    told: Callable[[str, Exception], None],
+) -> Recorded | None:
+    """Give the recorded work for a frame, where there is any; frames that are checked have none."""
+    if not wanted.record or wanted.check:
+        return None
+    try:
+        return plans.recordings.of(frame, wanted, plan)
+    except Exception as error:
+        if not of_device(error) or out_of_memory(error):
+            raise
+        if plans.recordings.give_up(first_line(error)):
+            told("recorded work", error)
+        return None
+
+
+def _asked(
+    frame: Array, wanted: Wanted, plan: Plan, recorded: Recorded | None, watch: Stopwatch
+) -> tuple[Above, LabelsAbove, RanOn | None]:
+    """Ask for everything of a frame."""
+    if recorded is not None:
+        above, seen = recorded.run(frame, wanted, watch)
+        return above, recorded.before.labels, seen.ran_on
+    before = before_network(frame, wanted, plan, watch)
+    with watch.stage("segment"):
+        seen = wanted.segmenter.segment(before.image)
+    above = after_network(before, seen.heat, seen.offset, wanted, plan, watch)
+    return above, before.labels, seen.ran_on
+
+
+def _first(frame: Array, wanted: Wanted) -> Plan:
     """Look at the first frame of a shape for its plan."""
-    shape, room = (image.shape[0], image.shape[1]), Room()
+    (image, content), room = conditioned(frame), Room()
+    shape = (image.shape[0], image.shape[1])
     values, seen = (part.copy() for part in download([registered(image, wanted, room), content]))
     facts = Facts(values)
     refuse(facts, seen, shape)

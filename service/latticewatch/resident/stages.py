@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 from latticewatch.agreement import DOUBTFUL_MARK
 from latticewatch.detections import PATCH_SIZE, PATCH_SPAN
 from latticewatch.resident.weights import weighing
 from latticewatch.stopwatch import Stopwatch
+from latticewatch_kernels.conditioning import conditioned
 from latticewatch_kernels.labelling import LABEL_SIGMAS
 from latticewatch_kernels.lattice import Array
 from latticewatch_kernels.resident import facts as slots
@@ -29,21 +31,28 @@ from latticewatch_kernels.resident.plan import Plan, Room
 from latticewatch_kernels.resident.registration import register
 from latticewatch_kernels.resident.scaling import rescaled
 from latticewatch_kernels.resident.search import find
-from latticewatch_kernels.resident.vacancies import combined, judged
+from latticewatch_kernels.resident.vacancies import Weighing, combined, judged
 from latticewatch_models.crystal import Crystal
 from latticewatch_models.runtime import Segmenter
-from latticewatch_models.segmentation import LEAST_VOTE, MERGE_DISTANCE, VOTE_REACH, RanOn
+from latticewatch_models.segmentation import LEAST_VOTE, MERGE_DISTANCE, VOTE_REACH
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """Settings of the analysis, as in `analysis.Analyser`."""
+    """Settings of the analysis, as in `analysis.Analyser`; whether its work is to be recorded."""
 
     segmenter: Segmenter
     threshold: float
     vacancy_threshold: float | None
     crystal: Crystal | None
     check: bool
+    record: bool = False
+
+    @cached_property
+    def weights(self) -> Weighing:
+        """What columns are weighed by."""
+        site_weight = self.segmenter.card.site_weight
+        return weighing(self.crystal, self.threshold, self.vacancy_threshold, site_weight)
 
     @property
     def least_mark(self) -> float:
@@ -64,12 +73,14 @@ class Above(NamedTuple):
     described: DescribedAbove
 
 
-class Asked(NamedTuple):
-    """What the device was asked for, its maps beside, and what the network ran on."""
+class Before(NamedTuple):
+    """What is known of a frame before the network sees it, and the image that it sees."""
 
-    above: Above
+    content: Array
+    facts: Array
+    order: OrderAbove
     labels: LabelsAbove
-    ran_on: RanOn | None
+    image: Array
 
 
 def registered(image: Array, wanted: Wanted, room: Room) -> Array:
@@ -81,42 +92,43 @@ def registered(image: Array, wanted: Wanted, room: Room) -> Array:
     return facts
 
 
-def asked(image: Array, content: Array, wanted: Wanted, plan: Plan, watch: Stopwatch) -> Asked:
-    """Ask for everything of a conditioned frame.
+def before_network(frame: Array, wanted: Wanted, plan: Plan, watch: Stopwatch) -> Before:
+    """Ask for everything up to the network.
 
     Parameters
     ----------
-    image, content
-        By `conditioning.conditioned`.
-    wanted
-        Settings.
-    plan
-        That the frame is run with.
+    frame
+        (rows, columns) as acquired.
+    wanted, plan
+        Settings, and the plan that the frame is run with.
     watch
         Told how long the host asks for each stage.
     """
+    with watch.stage("condition"):
+        image, content = conditioned(frame)
     with watch.stage("register"):
         facts = registered(image, wanted, plan.room)
         order = local_order(image, facts, plan)
         pixels = rebuilt(image, order, facts, plan)
         labels = labelled(image, pixels, order, facts, plan, LABEL_SIGMAS)
-    with watch.stage("segment"):
-        seen = wanted.segmenter.segment(rescaled(labels.image, facts, plan))
+        return Before(content, facts, order, labels, rescaled(labels.image, facts, plan))
+
+
+def after_network(
+    before: Before, heat: Array, offset: Array, wanted: Wanted, plan: Plan, watch: Stopwatch
+) -> Above:
+    """Ask for everything that follows from the network's maps, float32 (h, w) and (2, h, w)."""
+    content, facts, order, labels, image = before
+    segmenter, shape = wanted.segmenter, (image.shape[0], image.shape[1])
+    stride, weights = segmenter.stride, wanted.weights
     with watch.stage("localise"):
-        segmenter = wanted.segmenter
-        weights = weighing(
-            wanted.crystal, wanted.threshold, wanted.vacancy_threshold, segmenter.card.site_weight
-        )
         sites = deviations(labels, order, facts, plan)
         marks = found(
-            seen.heat, seen.offset, seen.stride, seen.shape, facts, plan.room,
+            heat, offset, stride, shape, facts, plan.room,
             wanted.least_mark, LEAST_VOTE, MERGE_DISTANCE, VOTE_REACH,
         )  # fmt: skip
-        weighed = judged(sites, seen.heat, seen.stride, facts, plan, weights)
+        weighed = judged(sites, heat, stride, facts, plan, weights)
         reported = combined(marks, sites, weighed, order, facts, plan, weights)
     with watch.stage("describe"):
         told = described(reported, labels, order, facts, plan, PATCH_SIZE, PATCH_SPAN)
-    above = Above(
-        facts, content, order, labels.shifts, marks, weighed, reported, told,
-    )  # fmt: skip
-    return Asked(above, labels, seen.ran_on)
+    return Above(facts, content, order, labels.shifts, marks, weighed, reported, told)

@@ -1,0 +1,101 @@
+"""Work of a device that is recorded once and then started at one stroke: CUDA graphs.
+
+A graph reads and writes where the recorded work did. What it needs must therefore stay where it is:
+arrays, which come from a pool of their own, tables, and the plans of Fourier transforms.
+"""
+
+from __future__ import annotations
+
+import importlib
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from latticewatch_kernels.lattice import Array
+
+T = TypeVar("T")
+
+#: What this thread is recording, if it is.
+_now = threading.local()
+
+
+@dataclass
+class Recording:
+    """Recorded work of one device, for one thread at a time.
+
+    Attributes
+    ----------
+    plans
+        Of Fourier transforms, by kind and shape.
+    held
+        What else must stay: tables, and the pool that all arrays of the work are from.
+    """
+
+    plans: dict[tuple[str, tuple[int, ...]], Any] = field(default_factory=dict)
+    held: list[Any] = field(default_factory=list)
+    graph: Any = None
+
+    def start(self) -> None:
+        """Ask the current stream for the work once more, with what its inputs hold by then."""
+        self.graph.launch()
+
+
+def record(work: Callable[[], T]) -> tuple[Recording, T]:
+    """Record work on the current device, which must not cross to the host or back.
+
+    It is done twice: what is made at the first time (kernels, plans, tables) cannot be recorded.
+
+    Parameters
+    ----------
+    work
+        Reads its inputs where they will always be, and gives arrays that are filled anew whenever
+        the recording is started.
+    """
+    cuda = importlib.import_module("cupy").cuda
+    made, pool = Recording(), cuda.MemoryPool()
+    made.held.append(pool)
+    # what other threads ask of the device's own stream must not get into the recording
+    stream = cuda.Stream(non_blocking=True)
+    cuda.get_current_stream().synchronize()
+    _now.recording = made
+    try:
+        with stream, cuda.using_allocator(pool.malloc):
+            work()
+            stream.synchronize()
+            stream.begin_capture()
+            try:
+                result = work()
+            finally:
+                made.graph = stream.end_capture()
+    finally:
+        del _now.recording
+    return made, result
+
+
+def held(array: Array) -> Array:
+    """Keep an array for as long as what this thread is recording, if it is."""
+    recording = getattr(_now, "recording", None)
+    if recording is not None:
+        recording.held.append(array)
+    return array
+
+
+def planned(array: Array, shape: tuple[int, ...], kind: str) -> dict[str, Any]:
+    """Plan of a transform for what this thread is recording; elsewhere CuPy keeps its own.
+
+    Parameters
+    ----------
+    array, shape
+        What is transformed, and the shape of the real side.
+    kind
+        ``R2C`` or ``C2R``.
+    """
+    recording = getattr(_now, "recording", None)
+    if recording is None:
+        return {}
+    key = (kind, tuple(shape))
+    if key not in recording.plans:
+        fft = importlib.import_module("cupyx.scipy.fft")
+        recording.plans[key] = fft.get_fft_plan(array, shape, (0, 1), kind)
+    return {"plan": recording.plans[key]}

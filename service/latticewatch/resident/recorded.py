@@ -1,0 +1,110 @@
+"""A frame's work recorded for one plan: a device is asked for it by two strokes and the network."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass
+
+import numpy as np
+
+from latticewatch.resident.stages import Above, Before, Wanted, after_network, before_network
+from latticewatch.stopwatch import Stopwatch
+from latticewatch_kernels.arrays import array_module
+from latticewatch_kernels.lattice import Array
+from latticewatch_kernels.recording import Recording, record
+from latticewatch_kernels.resident.plan import Plan
+from latticewatch_models.segmentation import Segmentation
+
+#: Frames in a row that a plan must have served before its work is recorded: a recording costs some
+#: frames and keeps all of a frame's arrays on the device.
+AFTER = 3
+
+#: Recordings of a thread at most.
+MOST = 2
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """The work of frames of one plan, from a buffer that they are put into.
+
+    Attributes
+    ----------
+    frame, heat, offset
+        What is put in: the frame as acquired, and the network's maps.
+    first, before
+        The work up to the network, and what it fills.
+    second, above
+        The work after it, likewise.
+    """
+
+    frame: Array
+    first: Recording
+    before: Before
+    heat: Array
+    offset: Array
+    second: Recording
+    above: Above
+
+    @classmethod
+    def of(cls, frame: Array, wanted: Wanted, plan: Plan) -> Recorded:
+        """Record the work of frames like this one."""
+        xp, watch = array_module(frame), Stopwatch()
+        held = frame.copy()
+        first, before = record(lambda: before_network(held, wanted, plan, watch))
+        cells = tuple(-(-side // wanted.segmenter.stride) for side in before.image.shape)
+        heat, offset = xp.zeros(cells, np.float32), xp.zeros((2, *cells), np.float32)
+        second, above = record(lambda: after_network(before, heat, offset, wanted, plan, watch))
+        return cls(held, first, before, heat, offset, second, above)
+
+    def run(self, frame: Array, wanted: Wanted, watch: Stopwatch) -> tuple[Above, Segmentation]:
+        """Ask for everything of a frame."""
+        with watch.stage("register"):
+            self.frame[...] = frame
+            self.first.start()
+        with watch.stage("segment"):
+            seen = wanted.segmenter.segment(self.before.image)
+        with watch.stage("localise"):
+            self.heat[...] = seen.heat
+            self.offset[...] = seen.offset
+            self.second.start()
+        return self.above, seen
+
+
+class Recordings:
+    """Recorded work of each thread, by plan, settings and kind of frame.
+
+    A device that cannot record goes on without; why is told in `trouble`.
+    """
+
+    def __init__(self) -> None:
+        self._own, self._lock = threading.local(), threading.Lock()
+        self.trouble = ""
+
+    def of(self, frame: Array, wanted: Wanted, plan: Plan) -> Recorded | None:
+        """Give the work for a frame, recorded now if its plan has served often enough."""
+        key = (plan, wanted, str(frame.dtype))
+        known, last, times = self._thread()
+        if key in known:
+            known.move_to_end(key)
+            return known[key]
+        times = times + 1 if last == key else 1
+        self._own.last = key, times
+        if times <= AFTER or self.trouble:
+            return None
+        made = known[key] = Recorded.of(frame, wanted, plan)
+        while len(known) > MOST:
+            known.popitem(last=False)
+        return made
+
+    def give_up(self, why: str) -> bool:
+        """Record nothing from now on; whether this is news."""
+        with self._lock:
+            news, self.trouble = not self.trouble, self.trouble or why
+        return news
+
+    def _thread(self) -> tuple[OrderedDict[object, Recorded], object, int]:
+        own = self._own
+        if not hasattr(own, "known"):
+            own.known, own.last = OrderedDict(), (None, 0)
+        return (own.known, *own.last)
