@@ -1,6 +1,6 @@
 """What the host itself spends on a frame that is analysed on a device, measured without one.
 
-    python bench/host_share.py [--sizes 256 512] [--frames 20]
+    python bench/host_share.py [--sizes 256 512] [--frames 20] [--record]
 
 A double of CuPy (`tests/device_double.py`) stands in, and the time inside of it and inside the
 network is taken off: what is left is Python and NumPy between the launches. Launches themselves
@@ -30,6 +30,9 @@ from latticewatch_models.runtime import Segmenter
 
 SEED = 1
 
+#: Frames that take up what all others share, and record it.
+WARM = 8
+
 
 @dataclass
 class Elsewhere:
@@ -57,7 +60,7 @@ class Elsewhere:
 
     def take_off(self, double: Any) -> None:
         """Count the double's arrays, functions and kernels, and the network."""
-        kinds = double.ndarray, double._Module, double.RawModule
+        kinds = double.ndarray, double._Module, double.RawModule, double.Graph
         for kind in kinds:
             for name, part in list(vars(kind).items()):
                 if isinstance(part, FunctionType):
@@ -67,21 +70,22 @@ class Elsewhere:
         opened.run_on_host = self.counted(opened.run_on_host)  # type: ignore[assignment]
 
 
-def measure(size: int, number: int) -> str:
+def measure(size: int, number: int, record: bool) -> str:
     """Median and least milliseconds of the host, over frames of WS2 at the default dose."""
     frames = [frame.image for frame in Microscope("WS2", (size, size), SEED).frames(4)]
     host = Analyser(Segmenter(providers="cpu", threads=1), crystal=CRYSTALS["WS2"])
-    analyse, double, elsewhere = replace(host, placement=Placement(0)), load_double(), Elsewhere()
+    analyse = replace(host, placement=Placement(0), record=record)
+    double, elsewhere = load_double(), Elsewhere()
     own = []
     with double.device():
         elsewhere.take_off(double)
-        for k in range(number + len(frames)):
+        for k in range(number + WARM):
             before, start = elsewhere.spent, time.perf_counter()
             double.traffic.__init__()
             analyse(frames[k % len(frames)])
             own.append(1e3 * (time.perf_counter() - start - elsewhere.spent + before))
         launches, waits = double.traffic.operations, double.traffic.down
-    own = own[len(frames) :]  # the first take up what all others share
+    own = own[WARM:]
     return (
         f"{size} x {size}: host {statistics.median(own):.2f} ms a frame (least {min(own):.2f}), "
         f"{launches} operations, {waits} waits"
@@ -94,9 +98,10 @@ def main() -> int:
     )
     parser.add_argument("--sizes", type=int, nargs="+", default=[256, 512], metavar="PX")
     parser.add_argument("--frames", type=int, default=20)
+    parser.add_argument("--record", action="store_true", help="with work that is recorded")
     options = parser.parse_args()
     for size in options.sizes:
-        print(measure(size, options.frames))
+        print(measure(size, options.frames, options.record))
     return 0
 
 
