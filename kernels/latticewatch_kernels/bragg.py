@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from latticewatch_kernels.conditioning import check_content
 from latticewatch_kernels.harmonics import Harmonics, fit_reciprocal, refine_and_measure
 from latticewatch_kernels.lattice import Array, NoLatticeError
 from latticewatch_kernels.spectrum import reached_near, significant_maxima
@@ -85,7 +84,7 @@ class BraggPeaks:
         return float(_ring_lengths(self.reciprocal[None]).mean())
 
 
-def find_lattice(image: Array, content: Array | None = None) -> BraggPeaks:
+def find_lattice(image: np.ndarray) -> BraggPeaks:
     """Find the reciprocal lattice of a hexagonal crystal in one image.
 
     The power of the Hann-windowed image is set against the noise of the Fourier plane. Significant
@@ -97,8 +96,6 @@ def find_lattice(image: Array, content: Array | None = None) -> BraggPeaks:
     ----------
     image
         (rows, columns) real; conditioned or raw.
-    content
-        The numbers for `conditioning.check_content`, where these are still to be looked at.
 
     Returns
     -------
@@ -106,22 +103,18 @@ def find_lattice(image: Array, content: Array | None = None) -> BraggPeaks:
 
     Raises
     ------
-    FrameContentError
-        The content is not what can be analysed.
     NoLatticeError
         No hexagonal lattice stands out of the noise.
     """
-    searched = _search(image, content)
+    searched = _search(image)
     for view in searched.views:
         searched = replace(searched, reciprocal=fit_reciprocal(view, searched.reciprocal))
     return searched.peaks()
 
 
-def find_lattice_and_harmonics(
-    image: Array, content: Array | None = None
-) -> tuple[BraggPeaks, Harmonics]:
+def find_lattice_and_harmonics(image: np.ndarray) -> tuple[BraggPeaks, Harmonics]:
     """Give what `find_lattice` gives, and the harmonics of the image at its nodes."""
-    searched = _search(image, content)
+    searched = _search(image)
     reciprocal, harmonics = refine_and_measure(searched.views, searched.reciprocal)
     return replace(searched, reciprocal=reciprocal).peaks(), harmonics
 
@@ -163,14 +156,11 @@ class _Searched:
         return BraggPeaks(self.reciprocal, self.found, indices[0], explained[0], significance)
 
 
-def _search(image: Array, content: Array | None) -> _Searched:
+def _search(image: np.ndarray) -> _Searched:
     """Find the peaks and, by them alone, the reciprocal lattice."""
     views = views_of(image)
     shape = (views[0].shape[0], views[0].shape[1])
-    further = () if content is None else (content,)
-    peaks, ratios, reached, facts = significant_maxima(views[0], THIRD_PEAK_RATIO, *further)
-    if facts:
-        check_content(facts[0])
+    peaks, ratios, reached = significant_maxima(views[0], THIRD_PEAK_RATIO)
     if len(peaks) < 2:
         raise few_peaks(len(peaks))
     reciprocal = reduce_basis(_primitive_basis(peaks, ratios, reached, shape))

@@ -8,14 +8,11 @@ from typing import Protocol
 
 import numpy as np
 
-from latticewatch_kernels import compiled
-from latticewatch_kernels.arrays import on_device, to_host
 from latticewatch_kernels.harmonics import Harmonics
 from latticewatch_kernels.lattice import HEXAGONAL_SITES, Array, Lattice, NoLatticeError, within
 from latticewatch_kernels.order import OrderMap
 from latticewatch_kernels.robust import median, spread
 from latticewatch_kernels.sampling import cubic
-from latticewatch_kernels.transfers import up
 
 #: Bounds of a column's Gaussian width in lattice constants. Below, it is narrower than the spacing
 #: of harmonics can show; above, neighbouring columns 0.58 a apart are no longer resolved.
@@ -199,10 +196,10 @@ def column_map(
     )
 
 
-def sample(image: Array, places: np.ndarray) -> np.ndarray:
-    """Values of an image at places (..., 2) in pixels by cubic convolution, float64 on the host."""
-    x, y = up(image, *(places[..., axis].astype(np.float32) for axis in range(2)))
-    return to_host(cubic(image, x, y)).astype(float)
+def sample(image: np.ndarray, places: np.ndarray) -> np.ndarray:
+    """Values of an image at places (..., 2) in pixels by cubic convolution, float64."""
+    x, y = (places[..., axis].astype(np.float32) for axis in range(2))
+    return np.asarray(cubic(image, x, y), float)
 
 
 def _less_crosstalk(values: np.ndarray, crosstalk: float) -> np.ndarray:
@@ -254,15 +251,8 @@ def site_intensity(
     Returns
     -------
     ndarray
-        float32 (n,), on the host.
+        float32 (n,).
     """
-    return to_host(intensity_beside(labels, lattice, cells, sublattice))
-
-
-def intensity_beside(
-    labels: _Labelled, lattice: Lattice, cells: np.ndarray, sublattice: np.ndarray
-) -> Array:
-    """Give what `site_intensity` gives, on the side of the frame."""
     sublattice = np.asarray(sublattice, int)
     columns = labels.columns
     centres = lattice.site_positions(cells, sublattice)
@@ -271,10 +261,7 @@ def intensity_beside(
     places = centres[:, None, :] + np.concatenate([[[0.0, 0.0]], arms, -arms])
     x, y = (places[..., axis].astype(np.float32) for axis in range(2))
     host, offset, q = columns.host[sublattice], columns.offset[sublattice], columns.crosstalk
-    if on_device(labels.matched):
-        x, y, host, offset = up(labels.matched, x, y, host, offset)
-        return compiled.site_intensity(labels.matched, x, y, host, offset, columns.unit, q)
     values = cubic(labels.matched, x, y).astype(float) * columns.unit
     # First-order inverse of (1 + q N), N the sum over nearest sites: exact to q^2.
     deviation = (values[:, 0] - q * values[:, 1:].sum(1)) / (1.0 - 6.0 * q * q)
-    return (host + deviation - offset).astype(np.float32)
+    return np.asarray(host + deviation - offset, np.float32)

@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 
 from latticewatch_kernels.arrays import array_module, rfft2
 from latticewatch_kernels.lattice import Array
 from latticewatch_kernels.launch import launch, single
+from latticewatch_kernels.spectrum import half_window, hann, rings
 from latticewatch_kernels.transfers import table
 
 #: Threads that share the bins of a ring, as in the source.
 LANES = 32
 
 
-def power_over_noise(
-    image: Array,
-    window: Callable[[int], np.ndarray],
-    rings: Callable[[tuple[int, int]], np.ndarray],
-    half_window: Callable[[int], int],
-    level: float,
-) -> tuple[Array, Array, Array]:
+def power_over_noise(image: Array, level: float) -> tuple[Array, Array, Array]:
     """Power of the half plane, the same over its noise, and where that reaches a level.
 
     The twins are `spectrum.hann_power` and `spectrum.noise_power`. CuPy's `bincount` has
@@ -31,10 +24,6 @@ def power_over_noise(
     ----------
     image
         (rows, columns).
-    window, rings
-        Window along an axis of a size, and ring of each bin of a shape.
-    half_window
-        Places on either side that the running median of a profile takes in, by its length.
     level
         What `reached` is about.
 
@@ -54,12 +43,12 @@ def power_over_noise(
     launch(
         "spectrum", "windowed", work.size, image,
         single(image), image.mean(dtype=np.float32).reshape(1),
-        table(image, window, shape[0]), table(image, window, shape[1]), *shape, work,
+        table(image, hann, shape[0]), table(image, hann, shape[1]), *shape, work,
     )  # fmt: skip
     spectrum = xp.ascontiguousarray(rfft2(work)).view(np.float32)
     power = xp.empty((rows, columns), np.float32)
     launch("spectrum", "shifted_power", power.size, image, spectrum, rows, columns, power)
-    bins, starts = table(image, _by_ring, rings, shape), table(image, _starts, rings, shape)
+    bins, starts = table(image, _by_ring, shape), table(image, _starts, shape)
     number = len(starts) - 1
     # rings in parts, so that threads share them; the axes follow
     parts = xp.empty(number * LANES + columns + rows, np.float64)
@@ -86,11 +75,11 @@ def power_over_noise(
     return power, ratio, reached
 
 
-def _by_ring(rings: Callable[[tuple[int, int]], np.ndarray], shape: tuple[int, int]) -> np.ndarray:
+def _by_ring(shape: tuple[int, int]) -> np.ndarray:
     """Bins in the order of their rings."""
     return np.argsort(rings(shape), axis=None, kind="stable").astype(np.int32)
 
 
-def _starts(rings: Callable[[tuple[int, int]], np.ndarray], shape: tuple[int, int]) -> np.ndarray:
+def _starts(shape: tuple[int, int]) -> np.ndarray:
     """Where each ring begins in that order, and the end of the last."""
     return np.concatenate([[0], np.cumsum(np.bincount(rings(shape).reshape(-1)))]).astype(np.int32)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 import numpy as np
+from scipy import ndimage
 
 from latticewatch_kernels import compiled_conditioning
-from latticewatch_kernels.arrays import array_module, ndimage_module, on_device
+from latticewatch_kernels.arrays import on_device
 from latticewatch_kernels.lattice import Array, FrameFaultError
-from latticewatch_kernels.transfers import down, table
+from latticewatch_kernels.transfers import down
 
 #: Blocks along the shorter side of the decimated image on which the background is estimated.
 BACKGROUND_BLOCKS = 32
@@ -138,21 +140,20 @@ def check_content(facts: np.ndarray) -> None:
         )
 
 
-def _to_unit_range(frame: Array, low: float, high: float) -> Array:
+def _to_unit_range(frame: np.ndarray, low: float, high: float) -> np.ndarray:
     """Map [low, high] to [0, 1] in float32; wide types are centred in double precision first."""
-    xp = array_module(frame)
-    if frame.dtype.itemsize > 2 and frame.dtype != xp.float32:
-        centred = frame.astype(xp.float64)
+    if frame.dtype.itemsize > 2 and frame.dtype != np.float32:
+        centred = frame.astype(np.float64)
         centred -= low
         centred *= 1.0 / high if high - low == math.inf else 1.0 / (high - low)
-        return centred.astype(xp.float32)
-    image = frame.astype(xp.float32)
-    image -= xp.float32(low)
-    image *= xp.float32(1.0 / (high - low))
+        return np.asarray(centred, np.float32)
+    image = frame.astype(np.float32)
+    image -= np.float32(low)
+    image *= np.float32(1.0 / (high - low))
     return image
 
 
-def even_sample(image: Array, pixels: int = STATISTICS_PIXELS) -> Array:
+def even_sample(image: np.ndarray, pixels: int = STATISTICS_PIXELS) -> np.ndarray:
     """About ``pixels`` pixels at a stride that shares no factor with the width, 1-D.
 
     A stride that divided the width would look at the same columns in every row, and so at one phase
@@ -169,7 +170,7 @@ def sample_step(shape: tuple[int, ...], pixels: int = STATISTICS_PIXELS) -> int:
     return step
 
 
-def background(image: Array, scale_px: float | None = None) -> Array:
+def background(image: np.ndarray, scale_px: float | None = None) -> np.ndarray:
     """Slowly varying background of an image, same shape, float32.
 
     A plane and, on it, a Gaussian average of block means, renormalised at the frame's border;
@@ -182,32 +183,32 @@ def background(image: Array, scale_px: float | None = None) -> Array:
     scale_px
         Standard deviation of the Gaussian in pixels; a fifth of the shorter side, at least 48.
     """
-    xp, ndimage = array_module(image), ndimage_module(image)
     block, scale = _blocks(image.shape)
     scale = scale_px or scale
     means = block_means(image, block)
 
-    def smooth(values: Array) -> Array:
-        return ndimage.gaussian_filter(values, scale / block, mode="constant", truncate=3.0)
+    def smooth(values: np.ndarray) -> np.ndarray:
+        width = scale / block
+        return np.asarray(ndimage.gaussian_filter(values, width, mode="constant", truncate=3.0))
 
-    weight = xp.ones_like(means)
+    weight = np.ones_like(means)
     # A plane is taken off first: at the border a Gaussian average lags behind a slope.
     plane = _plane(means)
     means -= plane
     level = smooth(means) / smooth(weight)
     for _ in range(2):
-        gap = xp.abs(means - level)
-        weight = (gap <= OUTLIER_SIGMAS * 1.4826 * xp.median(gap)).astype(means.dtype)
+        gap = np.abs(means - level)
+        weight = (gap <= OUTLIER_SIGMAS * 1.4826 * np.median(gap)).astype(means.dtype)
         total = smooth(weight)
         # Where next to nothing was kept (inside a wide hole) the former estimate stands.
         trusted = total > LEAST_KEPT
-        level = xp.where(trusted, smooth(means * weight) / xp.where(trusted, total, 1.0), level)
+        level = np.where(trusted, smooth(means * weight) / np.where(trusted, total, 1.0), level)
     level += plane
     rows, columns = (
-        table(image, _upsampling, size, blocks, block)
+        _upsampling(size, blocks, block)
         for size, blocks in zip(image.shape, means.shape, strict=True)
     )
-    return rows @ level @ columns.T
+    return np.asarray(rows @ level @ columns.T)
 
 
 def _blocks(shape: tuple[int, ...]) -> tuple[int, float]:
@@ -216,13 +217,14 @@ def _blocks(shape: tuple[int, ...]) -> tuple[int, float]:
     return max(1, side // BACKGROUND_BLOCKS), max(side * BACKGROUND_FRACTION, BACKGROUND_LEAST_PX)
 
 
-def _plane(blocks: Array) -> Array:
+def _plane(blocks: np.ndarray) -> np.ndarray:
     """Least-squares plane through a map, same shape."""
-    (y, fit_y), (x, fit_x) = (table(blocks, _slope, size) for size in blocks.shape)
+    (y, fit_y), (x, fit_x) = (_slope(size) for size in blocks.shape)
     along_y, along_x = fit_y @ blocks.mean(1), blocks.mean(0) @ fit_x
-    return blocks.mean() + y[:, None] * along_y + x[None, :] * along_x
+    return np.asarray(blocks.mean() + y[:, None] * along_y + x[None, :] * along_x)
 
 
+@lru_cache(maxsize=16)
 def _slope(size: int) -> np.ndarray:
     """Places about their middle, and the weights whose sum with values gives their slope."""
     place = np.arange(size) - 0.5 * (size - 1)
@@ -230,16 +232,17 @@ def _slope(size: int) -> np.ndarray:
     return np.stack([single, single / max(float((place**2).mean()), 1e-12) / size])
 
 
-def block_means(image: Array, block: int) -> Array:
+def block_means(image: np.ndarray, block: int) -> np.ndarray:
     """Means of whole blocks; a last incomplete block is left out (it is extrapolated)."""
-    xp = array_module(image)
     rows, columns = (size // block for size in image.shape)
     whole = image[: rows * block, : columns * block].reshape(rows, block, columns * block)
     # a product sums short groups many times faster than a sum over a short axis does
-    part = xp.full(block, 1.0 / block**2, xp.float32)
-    return xp.matmul(whole.sum(1, dtype=xp.float32).reshape(rows, columns, block), part)
+    part = np.full(block, 1.0 / block**2, np.float32)
+    sums = whole.sum(1, dtype=np.float32).reshape(rows, columns, block)
+    return np.asarray(np.matmul(sums, part))
 
 
+@lru_cache(maxsize=16)
 def _upsampling(size: int, blocks: int, block: int) -> np.ndarray:
     """(size, blocks) matrix of linear interpolation between block centres."""
     place = np.clip((np.arange(size) + 0.5) / block - 0.5, 0.0, blocks - 1.0)

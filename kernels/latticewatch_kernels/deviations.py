@@ -14,8 +14,6 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
-from latticewatch_kernels import compiled_deviations
-from latticewatch_kernels.arrays import array_module, on_device
 from latticewatch_kernels.columns import ColumnMap
 from latticewatch_kernels.conditioning import block_means
 from latticewatch_kernels.labelling import Labels
@@ -23,9 +21,7 @@ from latticewatch_kernels.lattice import HEXAGONAL_SITES, Array, Lattice, within
 from latticewatch_kernels.order import BLOCKS_PER_CELL, SMOOTHING_CELLS, averaging, enlarge
 from latticewatch_kernels.point_labels import SOUND_AMPLITUDE
 from latticewatch_kernels.robust import median, spread
-from latticewatch_kernels.sampling import bilinear
 from latticewatch_kernels.stamps import draw, stamps
-from latticewatch_kernels.transfers import down, passing_table, up
 
 #: Sites nearer to the border than this, lattice constants, are not judged: part of their column and
 #: of its surroundings is outside.
@@ -100,10 +96,8 @@ def site_deviations(labels: Labels, lattice: Lattice) -> Deviations:
     Returns
     -------
     Deviations
-        On the host.
     """
-    view = SitesInView.of(labels, lattice)
-    return view.deviations(*(down(*view.asked()) if on_device(labels.residual) else ()))
+    return SitesInView.of(labels, lattice).deviations()
 
 
 @dataclass(frozen=True)
@@ -130,37 +124,18 @@ class SitesInView:
         shape = (labels.residual.shape[0], labels.residual.shape[1])
         return cls(labels, lattice, *_sites(labels, lattice, shape))
 
-    def asked(self) -> tuple[Array, ...]:
-        """Give what `deviations` needs of a frame on a device, where it lies; nothing on the host.
-
-        They are the energy of each column and its response before and after columns that stand out
-        are taken out, float32 (n,) each.
-        """
-        if not on_device(self.labels.residual):
-            return ()
-        (points,) = up(self.labels.residual, self.points)
+    def deviations(self) -> Deviations:
+        """Measure the deviations."""
+        points, sublattice, columns = self.points, self.sublattice, self.labels.columns
         squares, response = self._matching(points)
         first = response(self.labels.residual)
-        _, *starts = np.searchsorted(self.sublattice, np.arange(len(HEXAGONAL_SITES) + 1)).tolist()
-        height = compiled_deviations.strong_columns(squares, first, starts, STRONG_SIGMAS)
-        return squares, first, response(self._without(points, height))
-
-    def deviations(self, *told: np.ndarray) -> Deviations:
-        """Measure the deviations; of a frame on a device by what was `asked`, now on the host."""
-        points, sublattice, columns = self.points, self.sublattice, self.labels.columns
-        if told:
-            squares, first, cleared = told
-        else:
-            squares, response = self._matching(points)
-            first = response(self.labels.residual)
         energy = np.maximum(squares.astype(float), 1e-12)
         root = np.sqrt(energy)
         height = rest = _less_median(first / energy, sublattice)
         sigma = _spread(height * root, sublattice)
         strong = np.abs(height) * root > STRONG_SIGMAS * sigma[sublattice]
         if strong.any():
-            if not told:
-                cleared = response(self._without(points[strong], height[strong]))
+            cleared = response(self._without(points[strong], height[strong]))
             rest = _less_median(cleared / energy, sublattice)
             height = rest + np.where(strong, height, 0.0)
             sigma = _spread(rest * root, sublattice)
@@ -215,13 +190,9 @@ def _sites(
 
 
 def _in_hole(labels: Labels, pixels: np.ndarray) -> np.ndarray:
-    """Whether pixels (n, 2), x first, are in a hole, on the host."""
-    if not on_device(labels.hole):
-        column, row = pixels.astype(int).T
-        return np.asarray(labels.hole[row, column])
-    # the map that the pixels were enlarged from is on the host already
-    x, y = ((pixels + 0.5) / labels.order.stride - 0.5).astype(np.float32).T
-    return np.asarray(bilinear(labels.order.hole.astype(np.float32), x, y) > 0.5)
+    """Whether pixels (n, 2), x first, are in a hole."""
+    column, row = pixels.astype(int).T
+    return np.asarray(labels.hole[row, column])
 
 
 def _at(cells: np.ndarray, points: np.ndarray, labels: Labels) -> np.ndarray:
@@ -235,8 +206,6 @@ def _at(cells: np.ndarray, points: np.ndarray, labels: Labels) -> np.ndarray:
 
 def _weights(labels: Labels) -> Array:
     """One over each pixel's variance, 0 in holes."""
-    if on_device(labels.residual):
-        return compiled_deviations.inverse_variance(labels.periodic, labels.hole, labels.noise)
     weight = labels.noise.variance(labels.periodic)
     np.reciprocal(weight, out=weight)
     weight[labels.hole] = 0.0
@@ -247,15 +216,12 @@ def _weighted_less_mean(
     weight: Array, labels: Labels, lattice: Lattice
 ) -> Callable[[Array], Array]:
     """Give what weighs an image less its weighted mean over a Gaussian of one lattice constant."""
-    xp, stride = array_module(weight), labels.order.stride
-    shape = (weight.shape[0], weight.shape[1])
+    stride, shape = labels.order.stride, (weight.shape[0], weight.shape[1])
     total = _averaged(weight, None, labels, lattice)
-    total = xp.maximum(total, xp.float32(1e-12), out=total)
+    np.maximum(total, np.float32(1e-12), out=total)
 
     def weighted(image: Array) -> Array:
         mean = _averaged(image, weight, labels, lattice) / total
-        if on_device(image):
-            return compiled_deviations.less_mean(image, weight, mean, stride)
         gap = image - enlarge(mean, stride, shape)
         gap *= weight
         return gap
@@ -265,14 +231,11 @@ def _weighted_less_mean(
 
 def _averaged(image: Array, weight: Array | None, labels: Labels, lattice: Lattice) -> Array:
     """Mean of an image, times weights, over a Gaussian of one lattice constant, in cells."""
-    xp, block = array_module(image), labels.order.stride // BLOCKS_PER_CELL
+    block = labels.order.stride // BLOCKS_PER_CELL
     sigma = SMOOTHING_CELLS * lattice.constant / block
-    if on_device(image):
-        means = compiled_deviations.block_means(image, weight, block)
-    else:
-        means = block_means(image if weight is None else image * weight, block)
-    rows, columns = (passing_table(image, averaging, size // block, sigma) for size in image.shape)
-    return xp.matmul(xp.matmul(rows, means), columns.T)
+    means = block_means(image if weight is None else image * weight, block)
+    rows, columns = (averaging(size // block, sigma) for size in image.shape)
+    return np.asarray(np.matmul(np.matmul(rows, means), columns.T))
 
 
 def _drawn(points: Array, height: Array, lattice: Lattice, labels: Labels) -> Array:
@@ -292,8 +255,6 @@ def _as_in_residual(drawn: Array, labels: Labels, lattice: Lattice) -> Array:
     standard deviations too bright (240 simulated frames of 1,600 electrons a pixel).
     """
     mean, stride = _averaged(drawn, None, labels, lattice), labels.order.stride
-    if on_device(drawn):
-        return compiled_deviations.less_mean(drawn, None, mean, stride)
     return drawn - enlarge(mean, stride, (drawn.shape[0], drawn.shape[1]))
 
 

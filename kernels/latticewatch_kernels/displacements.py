@@ -13,9 +13,8 @@ import numpy as np
 
 from latticewatch_kernels.column_fit import Columns, Windows, disc, fit_columns
 from latticewatch_kernels.labelling import Labels
-from latticewatch_kernels.lattice import Array, Lattice
+from latticewatch_kernels.lattice import Lattice
 from latticewatch_kernels.noise import NoiseLine, fit_noise_line
-from latticewatch_kernels.transfers import down, up
 
 #: A column of sublattice 0 and its six neighbours on it, these by their angle from a1 (from +x
 #: towards +y) in the perfect crystal; cells from the first, (7, 2).
@@ -52,7 +51,7 @@ EVEN = NoiseLine(0.0, 1.0, 1.0)
 
 @dataclass(frozen=True)
 class Displacements:
-    """Displacement of a column and of its six neighbours from their sites; n of them, on the host.
+    """Displacement of a column and of its six neighbours from their sites; n of them.
 
     Attributes
     ----------
@@ -77,8 +76,7 @@ class Displacements:
 def column_displacements(labels: Labels, lattice: Lattice, cells: np.ndarray) -> Displacements:
     """Measure columns of sublattice 0 and their six neighbours.
 
-    What other columns add is taken out with the periodic part. Only the pixels around the columns
-    are brought to the host, where they are fitted.
+    What other columns add is taken out with the periodic part.
 
     Parameters
     ----------
@@ -87,13 +85,12 @@ def column_displacements(labels: Labels, lattice: Lattice, cells: np.ndarray) ->
     cells
         (n, 2), the columns in the middle.
     """
-    view = ColumnsInView.of(labels, lattice, cells)
-    return view.displacements(*down(*view.pixels(labels)))
+    return ColumnsInView.of(labels, lattice, cells).displacements(labels)
 
 
 @dataclass(frozen=True)
 class ColumnsInView:
-    """Columns to be fitted, each with the pixels around it; on the host.
+    """Columns to be fitted, each with the pixels around it.
 
     Attributes
     ----------
@@ -146,16 +143,10 @@ class ColumnsInView:
             LONGEST * lattice.constant,
         )
 
-    def pixels(self, labels: Labels) -> tuple[Array, ...]:
-        """Residual, periodic part and hole at the pixels, (k, p), on the side of the frame."""
-        (place,) = up(labels.residual, self.place)
+    def displacements(self, labels: Labels) -> Displacements:
+        """Fit the columns."""
         images = (labels.residual, labels.periodic, labels.hole)
-        return tuple(image.reshape(-1).take(place) for image in images)
-
-    def displacements(
-        self, residual: np.ndarray, periodic: np.ndarray, hole: np.ndarray
-    ) -> Displacements:
-        """Fit the columns to their `pixels`, on the host."""
+        residual, periodic, hole = (image.reshape(-1).take(self.place) for image in images)
         hosts = self.hosts
         shift, error = self._fitted(residual, periodic, np.asarray(hole.any(axis=1)))
         z = np.abs(shift[:hosts] / error[:hosts])

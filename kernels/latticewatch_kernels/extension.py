@@ -9,12 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from scipy import ndimage
 from scipy.fft import next_fast_len
 
-from latticewatch_kernels.arrays import array_module, ndimage_module
-from latticewatch_kernels.lattice import Array, Lattice, NoLatticeError
+from latticewatch_kernels.lattice import Lattice, NoLatticeError
 from latticewatch_kernels.sampling import cubic_weights
-from latticewatch_kernels.transfers import up
 
 #: Lattice vectors up to this many lattice constants longer than the padding, and half as far aside,
 #: are looked at for one that is nearly whole pixels.
@@ -25,7 +24,9 @@ SEARCH_CELLS = 5.0
 LENGTH_COST = 0.02
 
 
-def extend(image: Array, lattice: Lattice, padding: float) -> tuple[Array, tuple[int, int]]:
+def extend(
+    image: np.ndarray, lattice: Lattice, padding: float
+) -> tuple[np.ndarray, tuple[int, int]]:
     """Continue an image on all sides.
 
     Parameters
@@ -120,30 +121,29 @@ def before_px(size: int, longer: int) -> int:
     return (longer - size) // 2
 
 
-def _extend_axis(image: Array, axis: int, side: Side) -> Array:
+def _extend_axis(image: np.ndarray, axis: int, side: Side) -> np.ndarray:
     """Continue an image along one axis (0 rows, 1 columns)."""
-    xp = array_module(image)
     size, other = image.shape[axis], image.shape[1 - axis]
     ends = (np.arange(-side.before, 0), np.arange(size, side.longer - side.before))
     halves = (np.arange(other // 2), np.arange(other // 2, other))
-    parts = iter(zip(side.vectors, up(image, side.weights)[0], strict=True))
+    parts = iter(zip(side.vectors, side.weights, strict=True))
     pieces = [
-        xp.concatenate(
+        np.concatenate(
             [_moved(image, axis, along, aside, *next(parts)) for aside in halves], axis=1 - axis
         )
         for along in ends
     ]
-    return xp.concatenate([pieces[0], image, pieces[1]], axis=axis)
+    return np.concatenate([pieces[0], image, pieces[1]], axis=axis)
 
 
 def _moved(
-    image: Array,
+    image: np.ndarray,
     axis: int,
     along: np.ndarray,
     aside: np.ndarray,
     vector: np.ndarray,
-    weights: Array,
-) -> Array:
+    weights: np.ndarray,
+) -> np.ndarray:
     """Values of an image at places (along, aside) moved by a vector (rows, columns).
 
     ``weights`` are the vector's of `Side.weights`.
@@ -157,12 +157,12 @@ def _moved(
         low = max(first - 2, 0)
         windows[which] = slice(low, min(first + len(places) + 2, image.shape[which]))
         cut[which] = slice(first - low, first - low + len(places))
-    band, ndimage = image[tuple(windows)], ndimage_module(image)
+    band = image[tuple(windows)]
     for which, part in enumerate(vector - step):
         # the first of the four weights belongs to the pixel before the one that holds the place
         origin = -1 - int(np.floor(part))
         band = ndimage.correlate1d(band, weights[which], which, mode="nearest", origin=origin)
-    return band[tuple(cut)]
+    return np.asarray(band[tuple(cut)])
 
 
 def too_small(size: int, constant: float) -> NoLatticeError:

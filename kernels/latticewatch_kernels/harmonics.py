@@ -8,10 +8,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from latticewatch_kernels import compiled_harmonics
-from latticewatch_kernels.arrays import array_module, on_device
 from latticewatch_kernels.lattice import Array, Lattice
-from latticewatch_kernels.transfers import down
 
 #: Highest frequency looked at, cycles per pixel: harmonics beyond it are aliased or hidden by noise
 #: for every lattice constant served.
@@ -77,9 +74,9 @@ def measure_harmonics(image: Array, reciprocal: np.ndarray) -> Harmonics:
     indices = node_indices(reciprocal)
     nodes = indices @ reciprocal
     rows, columns = image.shape
-    (folded,), (spread,) = _folded(image, _waves(rows, nodes[:, 1])[:1], image.std())
+    (folded,) = _folded(image, _waves(rows, nodes[:, 1])[:1])
     right, _ = _waves(columns, nodes[:, 0])
-    noise = amplitude_noise(float(spread), image.shape)
+    noise = amplitude_noise(float(image.std()), image.shape)
     return Harmonics(indices, nodes, (folded * right).sum(1), noise)
 
 
@@ -92,47 +89,10 @@ def amplitude_noise(spread: float, shape: tuple[int, ...]) -> float:
 def refine_and_measure(
     images: Sequence[Array], reciprocal: np.ndarray
 ) -> tuple[np.ndarray, Harmonics]:
-    """Refine a reciprocal lattice on each image in turn, and measure the harmonics of the last.
-
-    The same as `fit_reciprocal` and `measure_harmonics`, but a device is waited for once.
-    """
-    if not on_device(images[0]):
-        for image in images:
-            reciprocal = fit_reciprocal(image, reciprocal)
-        return reciprocal, measure_harmonics(images[-1], reciprocal)
-    every = node_indices(reciprocal, highest=np.inf)
-    above = compiled_harmonics.refined(
-        images, reciprocal, every, REFINEMENTS, HIGHEST_FREQUENCY, _window, _hann_variance
-    )
-    reciprocal, parts, spread = down(*above, images[-1].std())
-    indices = node_indices(reciprocal)
-    # the lattice has moved by less than a bin: the same nodes in the same order, but at the limit
-    kept = [k for k, index in enumerate(every) if (index == indices).all(axis=1).any()]
-    amplitudes = parts[kept, 0] + 1j * parts[kept, 1]
-    noise = amplitude_noise(float(spread), images[-1].shape)
-    return reciprocal, Harmonics(indices, indices @ reciprocal, amplitudes, noise)
-
-
-def refine_above(images: Sequence[Array], reciprocal: Array, indices: Array) -> Array:
-    """Refine a reciprocal lattice that lies on a device, in place; nothing is waited for.
-
-    Parameters
-    ----------
-    images
-        (rows, columns) each, on the device.
-    reciprocal
-        float64, four numbers.
-    indices
-        int32 (n, 2), nodes.
-
-    Returns
-    -------
-    Array
-        float64 (n, 2): real and imaginary part of the amplitudes in the last image.
-    """
-    return compiled_harmonics.refine(
-        images, reciprocal, indices, REFINEMENTS, HIGHEST_FREQUENCY, _window, _hann_variance
-    )
+    """Refine a reciprocal lattice on each image in turn, and measure the harmonics of the last."""
+    for image in images:
+        reciprocal = fit_reciprocal(image, reciprocal)
+    return reciprocal, measure_harmonics(images[-1], reciprocal)
 
 
 def fit_reciprocal(image: Array, reciprocal: np.ndarray) -> np.ndarray:
@@ -155,7 +115,7 @@ def fit_reciprocal(image: Array, reciprocal: np.ndarray) -> np.ndarray:
         (2, 2), same form.
     """
     rows, columns = image.shape
-    spread = np.array([_hann_variance(columns), _hann_variance(rows)])
+    spread = np.array([hann_variance(columns), hann_variance(rows)])
     for _ in range(REFINEMENTS):
         indices = node_indices(reciprocal)
         value, along_x, along_y = _moments(image, indices @ reciprocal)
@@ -171,7 +131,7 @@ def fit_reciprocal(image: Array, reciprocal: np.ndarray) -> np.ndarray:
 
 
 @lru_cache(maxsize=16)
-def _hann_variance(size: int) -> float:
+def hann_variance(size: int) -> float:
     """Variance of the place under a Hann window of ``size`` pixels."""
     window = _hann(size)
     place = np.arange(size) - 0.5 * (size - 1)
@@ -183,7 +143,7 @@ def _hann(size: int) -> np.ndarray:
     return np.sin(np.pi * (np.arange(size) + 0.5) / size) ** 2
 
 
-def _window(size: int) -> np.ndarray:
+def unit_window(size: int) -> np.ndarray:
     """Hann window of sum 1."""
     window = _hann(size)
     window /= window.sum()
@@ -194,32 +154,25 @@ def _moments(image: Array, nodes: np.ndarray) -> np.ndarray:
     """(3, n) complex: amplitude, and its first moments in x and y about the frame's centre."""
     rows, columns = image.shape
     right, right_moment = _waves(columns, nodes[:, 0])
-    (plain, in_y), _ = _folded(image, _waves(rows, nodes[:, 1]))
+    plain, in_y = _folded(image, _waves(rows, nodes[:, 1]))
     return np.stack([(plain * right).sum(1), (plain * right_moment).sum(1), (in_y * right).sum(1)])
 
 
-def _folded(
-    image: Array, waves: tuple[np.ndarray, ...], *further: Array
-) -> tuple[np.ndarray, list[np.ndarray]]:
+def _folded(image: np.ndarray, waves: tuple[np.ndarray, ...]) -> np.ndarray:
     """Products of m sets of waves (n, rows) with the image less its mean, complex (m, n, columns).
 
     Thin matrix products, rows first, instead of a Fourier transform that knows whole bins only.
-    Further numbers come to the host in the same crossing.
     """
-    xp = array_module(image)
     stacked = np.concatenate(waves)
-    parts = xp.asarray(np.concatenate([stacked.real, stacked.imag]).astype(np.float32))
-    product, mean, *rest = down(
-        parts @ image.astype(xp.float32, copy=False), image.mean(), *further
-    )
-    product = product.astype(float)
+    parts = np.concatenate([stacked.real, stacked.imag]).astype(np.float32)
+    product = (parts @ image.astype(np.float32, copy=False)).astype(float)
     folded = product[: len(stacked)] + 1j * product[len(stacked) :]
-    folded -= float(mean) * stacked.sum(1)[:, None]
-    return folded.reshape(len(waves), -1, folded.shape[1]), rest
+    folded -= float(image.mean()) * stacked.sum(1)[:, None]
+    return np.asarray(folded.reshape(len(waves), -1, folded.shape[1]))
 
 
 def _waves(size: int, frequency: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Normalised window times exp(-2 pi i f r), and the same times the place from the centre."""
     place = np.arange(size)
-    wave = _window(size) * np.exp(-2j * np.pi * frequency[:, None] * place)
+    wave = unit_window(size) * np.exp(-2j * np.pi * frequency[:, None] * place)
     return wave, wave * (place - 0.5 * (size - 1))

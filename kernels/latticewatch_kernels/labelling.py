@@ -6,8 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from latticewatch_kernels import compiled_labels
-from latticewatch_kernels.arrays import array_module, irfft2, on_device, rfft2
+from latticewatch_kernels.arrays import irfft2, rfft2
 from latticewatch_kernels.columns import (
     ColumnMap,
     SitesInside,
@@ -16,23 +15,17 @@ from latticewatch_kernels.columns import (
     sample,
     site_intensity,
 )
-from latticewatch_kernels.compiled_labels import Pixels
-from latticewatch_kernels.conditioning import sample_step
 from latticewatch_kernels.harmonics import Harmonics, measure_harmonics
 from latticewatch_kernels.lattice import Array, Lattice
 from latticewatch_kernels.noise import IntensityClasses, NoiseLine
 from latticewatch_kernels.order import OrderMap, local_order
 from latticewatch_kernels.periodic import bragg_filter, leaked, rebuilt, window_px
-from latticewatch_kernels.sampling import cubic, gaussian
+from latticewatch_kernels.sampling import gaussian
 from latticewatch_kernels.straightening import (
-    LEAST_CERTAIN_PX,
-    LONGEST,
-    WORTH_PX,
     RowShifts,
     measure_row_shifts,
     straighten,
 )
-from latticewatch_kernels.transfers import down, up
 
 __all__ = ["Labels", "bragg_filter", "label", "local_order", "site_intensity"]
 
@@ -114,7 +107,7 @@ def label(
     NoLatticeError
         No harmonic of the lattice stands out of the noise.
     """
-    image = image.astype(array_module(image).float32, copy=False)
+    image = image.astype(np.float32, copy=False)
     if harmonics is None:
         harmonics = measure_harmonics(image, np.linalg.inv(lattice.matrix))
     order = local_order(image, lattice, harmonics)
@@ -123,10 +116,9 @@ def label(
     sites = SitesInside.of(lattice, order, shape)
     # an average over some hundred rows, which their shifts widen by next to nothing
     periodic, residual, hole = rebuilt(image, lattice, order)
-    measured = _measured_above if on_device(image) else _measured
-    pixels = Pixels(residual, periodic, hole, sample_step(shape))
-    maps, values, row_shifts, noise = measured(image, pixels, sites, lattice, profile[0], threshold)
-    leak = leaked(lattice, profile[0], window_px(lattice, shape))
+    parts, sigma = (residual, periodic, hole), profile[0]
+    maps, values, row_shifts, noise = _measured(image, parts, sites, lattice, sigma, threshold)
+    leak = leaked(lattice, sigma, window_px(lattice, shape))
     columns = column_map(values, sites, lattice, profile, leak)
     image, residual, matched, z, bright, dark = maps
     return Labels(
@@ -140,15 +132,18 @@ _Measured = tuple[tuple[Array, ...], np.ndarray, RowShifts, NoiseLine]
 
 def _measured(
     image: np.ndarray,
-    pixels: Pixels,
+    parts: tuple[np.ndarray, np.ndarray, np.ndarray],
     sites: SitesInside,
     lattice: Lattice,
     sigma: float,
     threshold: float,
 ) -> _Measured:
-    """Put scan lines back where they belong, and hold what is left against its noise."""
-    periodic, hole = pixels.periodic, pixels.hole
-    classes, noise = IntensityClasses.and_line(pixels.residual, periodic, hole)
+    """Put scan lines back where they belong, and hold what is left against its noise.
+
+    ``parts`` are the residual, periodic part and holes of the frame as it was written.
+    """
+    left, periodic, hole = parts
+    classes, noise = IntensityClasses.and_line(left, periodic, hole)
     row_shifts = measure_row_shifts(image, periodic, hole, lattice.constant, noise)
     image = straighten(image, row_shifts)
     residual = image - periodic
@@ -161,31 +156,6 @@ def _measured(
     return (image, residual, matched, z, bright, dark), values, row_shifts, noise
 
 
-def _measured_above(
-    image: Array,
-    pixels: Pixels,
-    sites: SitesInside,
-    lattice: Lattice,
-    sigma: float,
-    threshold: float,
-) -> _Measured:
-    """Do what `_measured` does on a device, which is waited for once."""
-    x, y = sites.places.T.astype(np.float32)
-    constant = np.array([lattice.constant])
-    x, y, constant, *gauss = up(image, x, y, constant, *_gaussian_spectrum(image.shape, sigma))
-    levels = compiled_labels.intensity_levels(pixels)
-    line = compiled_labels.noise_line(pixels, levels)
-    shifts = compiled_labels.row_shifts(pixels, line, LEAST_CERTAIN_PX, LONGEST, constant)
-    image, residual = compiled_labels.straightened(image, pixels, shifts, WORTH_PX)
-    smooth = compiled_labels.matched(residual, *gauss)
-    of_matched = compiled_labels.noise_line(pixels._replace(residual=smooth), levels)
-    matched, z, bright, dark = compiled_labels.significance(smooth, pixels, of_matched, threshold)
-    values, told, moved = down(cubic(matched, x, y), line, shifts)
-    row_shifts = RowShifts(moved[:-1], float(moved[-1]))
-    noise = NoiseLine(*(float(number) for number in told))
-    return (image, residual, matched, z, bright, dark), values.astype(float), row_shifts, noise
-
-
 def _matched(residual: Array, sigma: float) -> Array:
     """Residual smoothed by a Gaussian of unit sum."""
     shape = tuple(residual.shape)
@@ -196,13 +166,13 @@ def _matched(residual: Array, sigma: float) -> Array:
 
 def smooth_spectrum(spectrum: Array, shape: tuple[int, ...], sigma: float) -> None:
     """Multiply a half spectrum by that of a Gaussian of unit sum, in place."""
-    down_, across = up(spectrum, *_gaussian_spectrum(shape, sigma))
-    spectrum *= down_[:, None]
+    down, across = _gaussian_spectrum(shape, sigma)
+    spectrum *= down[:, None]
     spectrum *= across[None, :]
 
 
 def _gaussian_spectrum(shape: tuple[int, ...], sigma: float) -> tuple[np.ndarray, np.ndarray]:
     """Half spectrum of a Gaussian of unit sum, along each axis, float32."""
     frequencies = (np.fft.fftfreq(shape[0]), np.fft.rfftfreq(shape[1]))
-    down_, across = (gaussian(2.0 * np.pi * sigma * f, 1.0).astype(np.float32) for f in frequencies)
-    return down_, across
+    down, across = (gaussian(2.0 * np.pi * sigma * f, 1.0).astype(np.float32) for f in frequencies)
+    return down, across

@@ -5,8 +5,6 @@ from __future__ import annotations
 import numpy as np
 from scipy.spatial import cKDTree
 
-from latticewatch_kernels import compiled
-from latticewatch_kernels.arrays import on_device
 from latticewatch_kernels.lattice import Array
 
 
@@ -32,7 +30,7 @@ def find_peaks(
         maximum and its neighbours along x and y (of their logarithms where all are positive, which
         is exact for a Gaussian).
     """
-    (rows, columns, _, around), _ = maxima_around(image, image, threshold)
+    rows, columns, _, around = maxima_around(image, image, threshold)
     if len(rows) == 0:
         return np.zeros((0, 2)), np.zeros(0)
     points = np.stack([columns, rows], 1) + _vertices(around)
@@ -73,34 +71,27 @@ def decode_heat_map(
     points, probability
         float64 (n, 2) and (n,), surest first, both on the host.
     """
-    cells, _ = heat_cells(heat, offset, threshold)
-    return place_cells(cells, stride, shape, min_distance)
+    return place_cells(heat_cells(heat, offset, threshold), stride, shape, min_distance)
 
 
 def heat_cells(
-    heat: Array, offset: Array, threshold: float, *further: Array
-) -> tuple[tuple[np.ndarray, np.ndarray, np.ndarray], tuple[np.ndarray, ...]]:
+    heat: np.ndarray, offset: np.ndarray, threshold: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Cells of a heat map at or above a threshold, in reading order.
 
     Parameters
     ----------
     heat, offset, threshold
         As for `decode_heat_map`.
-    further
-        What is to come to the host in the same crossing.
 
     Returns
     -------
-    (rows, columns, said), further
-        int (n,) twice, and float64 (3, n): heat and both offsets of each; and what came with them.
+    rows, columns, said
+        int (n,) twice, and float64 (3, n): heat and both offsets of each.
     """
-    if on_device(heat):
-        place, values, rest = compiled.cells_above(heat, offset, threshold, *further)
-        rows, columns = np.divmod(place, heat.shape[1])
-        return (rows, columns, values.T.astype(np.float64)), rest
     rows, columns = np.nonzero(heat >= threshold)
     picked = np.concatenate([heat[rows, columns][None], offset[:, rows, columns]])
-    return (rows, columns, picked.astype(np.float64)), further
+    return rows, columns, picked.astype(np.float64)
 
 
 def place_cells(
@@ -172,8 +163,8 @@ def _local_maxima(heat: np.ndarray, threshold: float) -> tuple[np.ndarray, np.nd
 
 
 def maxima_around(
-    judged: Array, shown: Array, threshold: float, half_plane: bool = False, *further: Array
-) -> tuple[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray], tuple[np.ndarray, ...]]:
+    judged: np.ndarray, shown: np.ndarray, threshold: float, half_plane: bool = False
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Local maxima of one map, and what lies around them in another of its shape.
 
     Parameters
@@ -186,20 +177,12 @@ def maxima_around(
         The maps are the half plane of a real image's spectrum (`spectrum`): rows go on at the other
         end, columns are mirrored about frequency 0. Else maps are mirrored about their borders,
         which shifts no maximum there.
-    further
-        What is to come to the host in the same crossing.
 
     Returns
     -------
-    (rows, columns, values, around), further
-        int (n,) twice, float64 (n,) and float64 (n, 3, 3), on the host, in reading order; and what
-        came with them.
+    rows, columns, values, around
+        int (n,) twice, float64 (n,) and float64 (n, 3, 3), in reading order.
     """
-    if on_device(judged):
-        place, said, rest = compiled.maxima(judged, shown, threshold, half_plane, *further)
-        rows, columns = np.divmod(place, judged.shape[1])
-        said = said.astype(np.float64)
-        return (rows, columns, said[:, 0], said[:, 1:].reshape(-1, 3, 3)), rest
     rows, columns = _local_maxima(judged, threshold)
     step = np.arange(-1, 2)
     row, column = rows[:, None] + step, columns[:, None] + step
@@ -212,7 +195,7 @@ def maxima_around(
             for place, last in ((row, height - 1), (column, width - 1))
         )
     around = shown[row[:, :, None], column[:, None, :]].astype(np.float64)
-    return (rows, columns, judged[rows, columns].astype(np.float64), around), further
+    return rows, columns, judged[rows, columns].astype(np.float64), around
 
 
 def _vertices(around: np.ndarray) -> np.ndarray:

@@ -6,11 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from latticewatch_kernels.arrays import array_module, to_host
 from latticewatch_kernels.conditioning import even_sample
 from latticewatch_kernels.lattice import Array
 from latticewatch_kernels.robust import spread
-from latticewatch_kernels.transfers import down
 
 #: Classes of intensity into which pixels are sorted to see how noise depends on it; 2,500 pixels
 #: each, a robust variance good to 5 %.
@@ -35,10 +33,9 @@ class NoiseLine:
 
     def variance(self, periodic: Array) -> Array:
         """Variance at every pixel of a periodic part, float32."""
-        xp = array_module(periodic)
-        line = periodic * xp.float32(self.slope)
-        line += xp.float32(self.base)
-        return xp.maximum(line, xp.float32(self.least), out=line)
+        line = periodic * np.float32(self.slope)
+        line += np.float32(self.base)
+        return np.asarray(np.maximum(line, np.float32(self.least), out=line))
 
 
 @dataclass(frozen=True)
@@ -59,17 +56,15 @@ class IntensityClasses:
     @classmethod
     def of(cls, periodic: Array, hole: Array) -> IntensityClasses:
         """Sort the pixels of a frame, given its periodic part and bool which are in a hole."""
-        return cls._sorted(*down(even_sample(periodic), even_sample(hole)))
+        return cls._sorted(even_sample(periodic), even_sample(hole))
 
     @classmethod
     def and_line(
         cls, residual: Array, periodic: Array, hole: Array
     ) -> tuple[IntensityClasses, NoiseLine]:
-        """Sort the pixels as `of` does, and fit the line of a residual in the same crossing."""
-        samples = (even_sample(image) for image in (residual, periodic, hole))
-        values, level, left_out = down(*samples)
-        classes = cls._sorted(level, left_out)
-        return classes, _line(values[classes.kept], classes.level)
+        """Sort the pixels as `of` does, and fit the line of a residual."""
+        classes = cls.of(periodic, hole)
+        return classes, classes.line(residual)
 
     @classmethod
     def _sorted(cls, level: np.ndarray, left_out: np.ndarray) -> IntensityClasses:
@@ -80,7 +75,7 @@ class IntensityClasses:
 
     def line(self, residual: Array) -> NoiseLine:
         """Fit a line to the variance of a residual of the same frame."""
-        return _line(to_host(even_sample(residual))[self.kept], self.level)
+        return _line(even_sample(residual)[self.kept], self.level)
 
 
 def noise_line(residual: Array, periodic: Array, hole: Array) -> NoiseLine:

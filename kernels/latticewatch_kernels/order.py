@@ -9,13 +9,10 @@ from functools import lru_cache
 import numpy as np
 from scipy.ndimage import distance_transform_edt
 
-from latticewatch_kernels import compiled_order
-from latticewatch_kernels.arrays import array_module, on_device
 from latticewatch_kernels.harmonics import Harmonics, measure_harmonics
 from latticewatch_kernels.lattice import HEXAGONAL_SITES, Array, Lattice
 from latticewatch_kernels.phases import LESS_ORDER, WHOLE, area_fractions
 from latticewatch_kernels.sampling import bilinear, gaussian
-from latticewatch_kernels.transfers import down, passing_table, table
 
 #: Blocks to a lattice constant: the demodulated image is band-limited to less than the grid's
 #: Nyquist frequency by the smoothing that follows.
@@ -105,21 +102,14 @@ def local_order(image: Array, lattice: Lattice, harmonics: Harmonics | None = No
     harmonics
         `harmonics.measure_harmonics` of the image, where known already.
     """
-    xp = array_module(image)
     if harmonics is None:
         harmonics = measure_harmonics(image, np.linalg.inv(lattice.matrix))
     stride = stride_px(lattice)
-    offset = image.mean(dtype=xp.float32)
-    if on_device(image):
-        down_and_across = _waves(lattice, (image.shape[0], image.shape[1]))
-        maps = compiled_order.demodulated(image, offset.reshape(1), stride, *down_and_across)
-    else:
-        maps = _demodulate(image, lattice, stride)
+    offset = image.mean(dtype=np.float32)
+    maps = _demodulate(image, lattice, stride)
     sigma = SMOOTHING_CELLS * lattice.constant / stride
-    average = [passing_table(image, averaging, size, sigma) for size in maps.shape[1:]]
-    maps = xp.matmul(xp.matmul(average[0], maps), average[1].T)
-    # a few small maps: what is left to do to them costs a host less than a device's launches
-    maps, offset = down(maps, offset)
+    average = [averaging(size, sigma) for size in maps.shape[1:]]
+    maps = np.matmul(np.matmul(average[0], maps), average[1].T)
     mean, waves = maps[0] + offset, maps[1:7:2] + 1j * maps[2:7:2]
     amplitude = np.sqrt((waves.real**2 + waves.imag**2).sum(0))
     amplitude /= float(np.quantile(amplitude, CRYSTALLINE_QUANTILE))
@@ -129,8 +119,7 @@ def local_order(image: Array, lattice: Lattice, harmonics: Harmonics | None = No
     hole = ~crystalline & (level < HOLE_LEVEL)
     fractions = WHOLE
     if (amplitude < LESS_ORDER).any():
-        product = maps[7] if len(maps) > 7 else _covariance(image, stride, average)
-        texture = product - maps[0] ** 2
+        texture = _covariance(image, stride, average) - maps[0] ** 2
         cell = lattice.constant / (stride * BLOCKS_PER_CELL)
         fractions = area_fractions(waves, amplitude, texture, cell)
     displacement = _displacement(waves, lattice)
@@ -151,14 +140,12 @@ def stride_px(lattice: Lattice) -> int:
     return max(1, int(lattice.constant / BLOCKS_PER_CONSTANT))
 
 
-def enlarge(cells: Array, stride: int, shape: tuple[int, int]) -> Array:
+def enlarge(cells: np.ndarray, stride: int, shape: tuple[int, int]) -> np.ndarray:
     """Bilinear enlargement of a map of cells to pixels, float32; edge values are repeated."""
-    xp = array_module(cells)
     rows, columns = (
-        table(cells, _interpolation, size, count, stride)
-        for size, count in zip(shape, cells.shape, strict=True)
+        _interpolation(size, count, stride) for size, count in zip(shape, cells.shape, strict=True)
     )
-    return rows @ cells.astype(xp.float32) @ columns.T
+    return np.asarray(rows @ cells.astype(np.float32) @ columns.T)
 
 
 @lru_cache(maxsize=4)
@@ -169,6 +156,7 @@ def _interpolation(size: int, count: int, stride: int) -> np.ndarray:
     return np.asarray(weights.astype(np.float32))
 
 
+@lru_cache(maxsize=16)  # two to a frame that is in hand, whose stages share them
 def averaging(count: int, sigma: float) -> np.ndarray:
     """(cells, count) weights of a Gaussian average of blocks around each cell, sums 1."""
     cells = max(1, count // BLOCKS_PER_CELL)

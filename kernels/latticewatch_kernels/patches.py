@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import numpy as np
 
-from latticewatch_kernels import compiled
-from latticewatch_kernels.arrays import array_module, on_device
-from latticewatch_kernels.lattice import Array, Lattice
+from latticewatch_kernels.lattice import Lattice
 from latticewatch_kernels.sampling import bilinear
-from latticewatch_kernels.transfers import up
 
 
 def lattice_patches(
-    image: Array,
+    image: np.ndarray,
     points: np.ndarray,
     lattice: Lattice,
-    turns: Array | int = 0,
+    turns: np.ndarray | int = 0,
     size: int = 16,
     span: float = 2.0,
-) -> Array:
+) -> np.ndarray:
     """Cut patches whose crystal is the same perfect hexagonal one whatever the frame's lattice.
 
     The lattice's matrix maps the perfect crystal onto the frame's, so that rotation, scale and
@@ -34,7 +31,7 @@ def lattice_patches(
     lattice
         The frame's lattice.
     turns
-        (n,), on either side, or one number: the crystal's direction at ``turns * 120`` degrees
+        (n,), or one number: the crystal's direction at ``turns * 120`` degrees
         from a1 (from +x towards +y) comes to lie along +columns.
     size, span
         Samples along a side, and lattice constants from the patch's edge to its other edge;
@@ -42,7 +39,7 @@ def lattice_patches(
 
     Returns
     -------
-    Array
+    ndarray
         float32 (n, size, size).
     """
     points = np.asarray(points, float).reshape(-1, 2)
@@ -55,18 +52,10 @@ def lattice_patches(
     cosine, sine = np.cos(angle), np.sin(angle)
     turned = np.stack([np.stack([cosine, -sine], -1), np.stack([sine, cosine], -1)], -2)
     offsets = grid @ np.swapaxes(to_frame @ turned, 1, 2)
-    if on_device(turns):
-        above, further = up(image, points, offsets)
-        facing = array_module(image).asarray(turns % 3, np.int32)
-        patches = compiled.patches(image, above, facing, further)
-        return patches.reshape(len(points), size, size)
     which = np.broadcast_to(np.asarray(turns, int) % 3, (len(points),))
-    if on_device(image):
-        patches = compiled.patches(image, *up(image, points, which.astype(np.int32), offsets))
-    else:
-        places = (points[:, None, :] + offsets[which]).astype(np.float32)
-        patches = bilinear(image, places[..., 0], places[..., 1])
-    return patches.reshape(len(points), size, size).astype(np.float32, copy=False)
+    places = (points[:, None, :] + offsets[which]).astype(np.float32)
+    patches = bilinear(image, places[..., 0], places[..., 1])
+    return np.asarray(patches.reshape(len(points), size, size), np.float32)
 
 
 def rescaled_shape(shape: tuple[int, int], factor: float) -> tuple[int, int]:
@@ -74,7 +63,7 @@ def rescaled_shape(shape: tuple[int, int], factor: float) -> tuple[int, int]:
     return max(1, round(shape[0] * factor)), max(1, round(shape[1] * factor))
 
 
-def rescale(image: Array, factor: float) -> Array:
+def rescale(image: np.ndarray, factor: float) -> np.ndarray:
     """Resample an image to another scale; smoothed against aliasing where it shrinks.
 
     A point (x, y) of the image lies at ``(x + 0.5) * factor - 0.5`` in the result, and likewise y,
@@ -89,22 +78,18 @@ def rescale(image: Array, factor: float) -> Array:
 
     Returns
     -------
-    Array
+    ndarray
         float32 of shape `rescaled_shape`.
     """
     if not factor > 0.0:
         raise ValueError(f"factor {factor} does not scale an image: give a number above 0")
-    xp = array_module(image)
-    image = image.astype(xp.float32, copy=False)
+    image = image.astype(np.float32, copy=False)
     if factor == 1.0:
         return image.copy()
     rows, columns = rescaled_shape(tuple(image.shape), factor)
-    down, across = up(
-        image,
-        _resampling(image.shape[0], rows, factor),
-        _resampling(image.shape[1], columns, factor),
-    )
-    return down @ image @ across.T
+    down = _resampling(image.shape[0], rows, factor)
+    across = _resampling(image.shape[1], columns, factor)
+    return np.asarray(down @ image @ across.T)
 
 
 def _resampling(size: int, new_size: int, factor: float) -> np.ndarray:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import numpy as np
 from scipy import ndimage
 
-from latticewatch_kernels import compiled_bragg
-from latticewatch_kernels.arrays import array_module, irfft2, on_device, rfft2
-from latticewatch_kernels.extension import extend, sides
+from latticewatch_kernels.arrays import irfft2, rfft2
+from latticewatch_kernels.extension import extend
 from latticewatch_kernels.harmonics import node_indices
 from latticewatch_kernels.lattice import Array, Lattice
 from latticewatch_kernels.order import SMOOTHING_CELLS, OrderMap, enlarge, local_order
@@ -77,21 +76,11 @@ def rebuilt(image: Array, lattice: Lattice, order: OrderMap) -> tuple[Array, Arr
     periodic, residual, hole
         float32 twice and bool, of the image's shape.
     """
-    xp = array_module(image)
-    image = image.astype(xp.float32, copy=False)
+    image = image.astype(np.float32, copy=False)
     shape = (image.shape[0], image.shape[1])
     # The local mean goes first: contamination does not repeat with the lattice beyond the border.
     window = window_px(lattice, shape)
     means = _local_mean(order, lattice, window)
-    if on_device(image):
-        nodes, width = _nodes(lattice, window)
-        continued = sides(shape, lattice, PADDING_WINDOWS * window)
-        return compiled_bragg.rebuilt(
-            image,
-            compiled_bragg.Filter(
-                np.stack(means), order.hole, order.stride, continued, nodes, width, LEAST_COVER
-            ),
-        )
     level, *holes = (enlarge(part, order.stride, shape) for part in means)
     weight, cover = holes or (None, None)
     work = image - level

@@ -14,7 +14,6 @@ from latticewatch_kernels.lattice import Lattice
 from latticewatch_kernels.localisation import find_peaks
 from latticewatch_kernels.order import OrderMap, enlarge
 from latticewatch_kernels.sampling import bilinear
-from latticewatch_kernels.transfers import down
 
 #: Significance from which on a site is in doubt: of 400 sites without a defect 5 are.
 DOUBT_SIGMAS = 2.5
@@ -134,7 +133,7 @@ def points_of_labels(
             f"threshold {threshold:g} and doubt {doubt:g} standard deviations: "
             "give a threshold above the doubt, and a doubt above 0"
         )
-    z, hole = down(labels.z, labels.hole)
+    z, hole = labels.z, labels.hole
     contamination, disorder, untold = _areas(labels.order, lattice, threshold, z, hole)
     cells, sublattice, gap, height = _candidates(labels, lattice, z, doubt)
     sites = lattice.site_positions(cells, sublattice)

@@ -47,15 +47,10 @@ def register(image: Array, peaks: BraggPeaks | None = None) -> Lattice:
     return registered(image, peaks)[0]
 
 
-def registered(
-    image: Array, peaks: BraggPeaks | None = None, content: Array | None = None
-) -> tuple[Lattice, Harmonics]:
-    """Give what `register` gives, and the harmonics that it was found from.
-
-    ``content`` is what `bragg.find_lattice` looks at on the way.
-    """
+def registered(image: np.ndarray, peaks: BraggPeaks | None = None) -> tuple[Lattice, Harmonics]:
+    """Give what `register` gives, and the harmonics that it was found from."""
     if peaks is None:
-        found, harmonics = find_lattice_and_harmonics(image, content)
+        found, harmonics = find_lattice_and_harmonics(image)
     else:
         found, harmonics = peaks, measure_harmonics(image, peaks.reciprocal)
     significance = float(found.significance[found.indexed].max(initial=0.0))

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from latticewatch_kernels import compiled
-from latticewatch_kernels.arrays import on_device
 from latticewatch_kernels.lattice import Array
 
 #: Weights below this count as nothing. Far from a Gaussian's centre they, or products of them,
@@ -27,10 +25,8 @@ def gaussian(distance: np.ndarray, sigma: float) -> np.ndarray:
 def bilinear(image: Array, x: Array, y: Array) -> Array:
     """Bilinear interpolation at pixels (x, y); beyond the frame the edge value is repeated.
 
-    Of several images of one shape, (..., rows, columns), each is read at all places, on the host.
+    Of several images of one shape, (..., rows, columns), each is read at all places.
     """
-    if on_device(image):
-        return compiled.bilinear(image, x, y)
     height, width = image.shape[-2:]
     x = np.clip(x, 0, width - 1).astype(np.float32)
     y = np.clip(y, 0, height - 1).astype(np.float32)
@@ -52,8 +48,6 @@ def cubic(image: Array, x: Array, y: Array) -> Array:
 
     Third-order accurate (R. G. Keys, IEEE Trans. ASSP 29, 1153 (1981), a = -1/2).
     """
-    if on_device(image):
-        return compiled.cubic(image, x, y)
     height, width = image.shape
     x, y = np.clip(x, 0, width - 1), np.clip(y, 0, height - 1)
     left, top = np.floor(x).astype(np.intp), np.floor(y).astype(np.intp)

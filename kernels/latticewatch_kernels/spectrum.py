@@ -11,11 +11,8 @@ from functools import lru_cache
 import numpy as np
 from scipy import ndimage
 
-from latticewatch_kernels import compiled_spectrum
-from latticewatch_kernels.arrays import array_module, on_device, rfft2
-from latticewatch_kernels.lattice import Array
+from latticewatch_kernels.arrays import rfft2
 from latticewatch_kernels.localisation import maxima_around
-from latticewatch_kernels.transfers import down, table, up
 
 #: Maxima expected by chance in a frame of noise. Noise power is exponential, so that the threshold
 #: on power over mean noise is the logarithm of the number of bins over this.
@@ -37,17 +34,16 @@ MEDIAN_PART = 1 / 24
 MEDIAN_BINS = 4
 
 
-def hann_power(image: Array) -> Array:
+def hann_power(image: np.ndarray) -> np.ndarray:
     """Power of the half Fourier plane of the Hann-windowed image less its mean, float32."""
-    xp = array_module(image)
-    work = image.astype(xp.float32) - image.mean(dtype=xp.float32)
-    work *= table(work, _hann, image.shape[0])[:, None]
-    work *= table(work, _hann, image.shape[1])[None, :]
+    work = image.astype(np.float32) - image.mean(dtype=np.float32)
+    work *= hann(image.shape[0])[:, None]
+    work *= hann(image.shape[1])[None, :]
     spectrum = rfft2(work)
-    return xp.fft.fftshift(spectrum.real**2 + spectrum.imag**2, axes=0)
+    return np.asarray(np.fft.fftshift(spectrum.real**2 + spectrum.imag**2, axes=0))
 
 
-def noise_power(power: Array, shape: tuple[int, int]) -> Array:
+def noise_power(power: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     """Mean power of the noise at every bin of the half plane of a frame of ``shape``.
 
     The mean of the logarithm of an exponential variable lies Euler's constant below the logarithm
@@ -55,34 +51,18 @@ def noise_power(power: Array, shape: tuple[int, int]) -> Array:
     rings that hold many of them. Scan lines of unequal offset put streaks on the axes: there the
     noise is at least that along the axis.
     """
-    xp = array_module(power)
-    logs = xp.log(power + (xp.float32(1e-12) * power.max() + xp.float32(1e-30)))
-    place = table(logs, _rings, shape)
+    logs = np.log(power + (np.float32(1e-12) * power.max() + np.float32(1e-30)))
+    place = rings(shape)
     middle = shape[0] // 2
-    total, along_x, along_y = down(
-        xp.bincount(place.reshape(-1), weights=logs.reshape(-1)),
-        logs[middle - 1 : middle + 2].mean(0),
-        logs[:, :2].mean(1),
-    )
+    total = np.bincount(place.reshape(-1), weights=logs.reshape(-1))
+    along_x, along_y = logs[middle - 1 : middle + 2].mean(0), logs[:, :2].mean(1)
     profiles = (total / _ring_sizes(shape), along_x, along_y)
-    by_ring, along_x, along_y = up(logs, *(_noise_profile(profile) for profile in profiles))
+    by_ring, along_x, along_y = (_noise_profile(profile) for profile in profiles)
     noise = by_ring[place]
     strip = noise[middle - 1 : middle + 2]
-    noise[middle - 1 : middle + 2] = xp.maximum(strip, along_x[None, :])
-    noise[:, :2] = xp.maximum(noise[:, :2], along_y[:, None])
-    return noise
-
-
-def power_over_noise(image: Array, level: float) -> tuple[Array, Array, Array]:
-    """Power of the half plane, the same over its noise, and which bins reach ``level`` of that.
-
-    On a device nothing is waited for, and the last is int8.
-    """
-    if on_device(image):
-        return compiled_spectrum.power_over_noise(image, _hann, _rings, _half_window, level)
-    power = hann_power(image)
-    ratio = power / noise_power(power, (image.shape[0], image.shape[1]))
-    return power, ratio, ratio >= level
+    noise[middle - 1 : middle + 2] = np.maximum(strip, along_x[None, :])
+    noise[:, :2] = np.maximum(noise[:, :2], along_y[:, None])
+    return np.asarray(noise)
 
 
 def least_ratio(bins: int) -> float:
@@ -91,8 +71,8 @@ def least_ratio(bins: int) -> float:
 
 
 def significant_maxima(
-    image: Array, level: float, *further: Array
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, tuple[np.ndarray, ...]]:
+    image: np.ndarray, level: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Maxima of the half plane that stand out of the noise, strongest first.
 
     Parameters
@@ -101,8 +81,6 @@ def significant_maxima(
         (rows, columns).
     level
         Power over the noise that is asked for at any place afterwards (`reached_near`).
-    further
-        What is to come to the host in the same crossing.
 
     Returns
     -------
@@ -110,18 +88,13 @@ def significant_maxima(
         (n, 2) frequencies (x, y) in cycles per pixel with sub-bin places, and (n,) power ratios.
     reached
         bool, the bins of the half plane that reach the level.
-    further
     """
     shape = (image.shape[0], image.shape[1])
-    power, ratio, reached = power_over_noise(image, level)
-    packed = (array_module(image).packbits(reached),) if on_device(image) else ()
-    (rows, columns, values, around), rest = maxima_around(
-        ratio, power, least_ratio(ratio.size), True, *packed, *further
-    )
-    if packed:
-        reached = np.unpackbits(rest[0], count=ratio.size).reshape(ratio.shape).astype(bool)
-    peaks, ratios = _strongest(shape, rows, columns, values, around)
-    return peaks, ratios, reached, rest[len(packed) :]
+    power = hann_power(image)
+    ratio = power / noise_power(power, shape)
+    maxima = maxima_around(ratio, power, least_ratio(ratio.size), True)
+    peaks, ratios = _strongest(shape, *maxima)
+    return peaks, ratios, ratio >= level
 
 
 def _strongest(
@@ -157,12 +130,15 @@ def reached_near(reached: np.ndarray, frequency: np.ndarray, shape: tuple[int, i
     return np.asarray(reached[rows, columns].any(axis=1))
 
 
-def _hann(size: int) -> np.ndarray:
+@lru_cache(maxsize=8)
+def hann(size: int) -> np.ndarray:
+    """Hann window without its zeros at the ends, float32."""
     window = np.sin(np.pi * (np.arange(size) + 0.5) / size) ** 2
     return np.asarray(window.astype(np.float32))
 
 
-def _rings(shape: tuple[int, int]) -> np.ndarray:
+@lru_cache(maxsize=4)
+def rings(shape: tuple[int, int]) -> np.ndarray:
     """Ring of each bin of the half plane, in bins of the shorter side."""
     rows = np.fft.fftshift(np.fft.fftfreq(shape[0]))[:, None]
     columns = np.fft.rfftfreq(shape[1])[None, :]
@@ -172,17 +148,17 @@ def _rings(shape: tuple[int, int]) -> np.ndarray:
 @lru_cache(maxsize=8)
 def _ring_sizes(shape: tuple[int, int]) -> np.ndarray:
     """Bins to each ring."""
-    return np.maximum(np.bincount(_rings(shape).reshape(-1)), 1)
+    return np.maximum(np.bincount(rings(shape).reshape(-1)), 1)
 
 
 def _noise_profile(mean_log: np.ndarray) -> np.ndarray:
     """Noise power from a profile of mean logarithms: its running median, set to the mean."""
-    half = _half_window(len(mean_log))
+    half = half_window(len(mean_log))
     level = ndimage.median_filter(mean_log, 2 * half + 1, mode="nearest")
     return np.asarray(np.exp(level + np.euler_gamma).astype(np.float32))
 
 
-def _half_window(size: int) -> int:
+def half_window(size: int) -> int:
     """Places on either side that the running median of a profile takes in."""
     return max(MEDIAN_BINS, int(size * MEDIAN_PART))
 

@@ -11,11 +11,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from latticewatch_kernels import compiled
-from latticewatch_kernels.arrays import on_device
-from latticewatch_kernels.lattice import Array
-from latticewatch_kernels.transfers import up
-
 #: Half the side of a square in standard deviations of the column. Beyond it lie 0.2 % of the energy
 #: that a matched filter sums.
 REACH = 2.5
@@ -35,57 +30,50 @@ class Stamps:
     down, across
         float32 (n, k): the column's height is the product of the two. It is 0 beyond the reach,
         where a square that would leave the frame was moved inwards.
-
-    All lie on the side of the frame.
     """
 
-    row: Array
-    column: Array
-    down: Array
-    across: Array
+    row: np.ndarray
+    column: np.ndarray
+    down: np.ndarray
+    across: np.ndarray
 
-    def sums(self, image: Array) -> Array:
+    def sums(self, image: np.ndarray) -> np.ndarray:
         """Sum of image times column over each square, (n,)."""
         return self._weighted(image, self.down, self.across)
 
-    def squared_sums(self, image: Array) -> Array:
+    def squared_sums(self, image: np.ndarray) -> np.ndarray:
         """Sum of image times column squared over each square, (n,)."""
         return self._weighted(image, self.down**2, self.across**2)
 
     def place(self, image: np.ndarray) -> np.ndarray:
-        """Give the indices (n, k, k) of the squares' pixels in the flattened image; on the host."""
+        """Give the indices (n, k, k) of the squares' pixels in the flattened image."""
         first = self.row * image.shape[1] + self.column
         steps = np.arange(self.down.shape[1])[:, None] * image.shape[1]
         return np.asarray(first[:, None, None] + steps + np.arange(self.across.shape[1]))
 
-    def _weighted(self, image: Array, down: Array, across: Array) -> Array:
-        if on_device(image):
-            return compiled.stamp_sums(image, self.row, self.column, down, across)
+    def _weighted(self, image: np.ndarray, down: np.ndarray, across: np.ndarray) -> np.ndarray:
         # a view of all squares spares the host an index for every pixel
         sides = (down.shape[1], across.shape[1])
         squares = np.lib.stride_tricks.sliding_window_view(image, sides)[self.row, self.column]
         lines = np.matmul(squares, across[:, :, None])[:, :, 0]
-        return np.einsum("nk,nk->n", lines, down)
+        return np.asarray(np.einsum("nk,nk->n", lines, down))
 
 
-def stamps(points: Array, sigma: float, like: Array, reach: float = REACH) -> Stamps:
+def stamps(points: np.ndarray, sigma: float, like: np.ndarray, reach: float = REACH) -> Stamps:
     """Lay a column on each point.
 
     Parameters
     ----------
     points
-        (n, 2) pixels (x, y), on the host or where the image is.
+        (n, 2) pixels (x, y).
     sigma
         The column's standard deviation, pixels.
     like
-        An image of the frame: its shape, and its library.
+        An image of the frame, for its shape.
     reach
         Half a square's side, standard deviations.
     """
     half = half_px(reach, sigma)
-    if on_device(like):
-        above = _beside(like, points)
-        return Stamps(*compiled.stamps(above, half, sigma, (like.shape[0], like.shape[1])))
     parts = []
     for axis, size in ((1, like.shape[0]), (0, like.shape[1])):
         nearest = np.rint(points[:, axis]).astype(np.intp)
@@ -104,17 +92,14 @@ def stamps(points: Array, sigma: float, like: Array, reach: float = REACH) -> St
     return Stamps(row, column, down, across)
 
 
-def _beside(like: Array, points: Array) -> Array:
-    """Take points to the side of an image, where they are not there already; float64."""
-    return points if on_device(points) else up(like, np.asarray(points, float))[0]
-
-
 def half_px(reach: float, sigma: float) -> int:
     """Pixels from the middle one of a square to its edge."""
     return max(1, int(np.ceil(reach * sigma)))
 
 
-def draw(points: Array, shapes: Sequence[tuple[Array, float]], like: Array) -> Array:
+def draw(
+    points: np.ndarray, shapes: Sequence[tuple[np.ndarray, float]], like: np.ndarray
+) -> np.ndarray:
     """Draw Gaussian columns on an empty image.
 
     Parameters
@@ -123,22 +108,15 @@ def draw(points: Array, shapes: Sequence[tuple[Array, float]], like: Array) -> A
         (n, 2) pixels (x, y).
     shapes
         Gaussians that each column is the sum of: heights (n,), and a standard deviation in pixels.
-        Points and heights are on the host, or both where the image is.
     like
-        An image of the frame: its shape, and its library.
+        An image of the frame, for its shape.
 
     Returns
     -------
-    Array
+    ndarray
         float32, of the shape of ``like``.
     """
     singles = [height.astype(np.float32) for height, _ in shapes]
-    if on_device(like):
-        above, heights = points, singles
-        if not on_device(points):
-            above, *heights = up(like, np.asarray(points, float), *singles)
-        reaches = [(half_px(DRAWN_REACH, sigma), sigma) for _, sigma in shapes]
-        return compiled.draw_stamps(above, heights, reaches, (like.shape[0], like.shape[1]))
     places, parts = [], []
     for single, (_, sigma) in zip(singles, shapes, strict=True):
         laid = stamps(points, sigma, like, reach=DRAWN_REACH)

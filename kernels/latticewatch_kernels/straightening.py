@@ -6,12 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from latticewatch_kernels.arrays import array_module
 from latticewatch_kernels.lattice import Array
 from latticewatch_kernels.noise import NoiseLine, noise_line
 from latticewatch_kernels.robust import median, spread
 from latticewatch_kernels.sampling import cubic_weights
-from latticewatch_kernels.transfers import down, up
 
 #: Rows whose shift is known no better than this, pixels, are left as they are: empty ones, and all
 #: rows of frames whose dose is too low. A row that is moved by a wrong amount is worse than none.
@@ -65,24 +63,21 @@ def measure_row_shifts(
     noise
         `noise.noise_line` of image less periodic part, where known already.
     """
-    xp = array_module(image)
     residual = image - periodic
     noise = noise if noise is not None else noise_line(residual, periodic, hole)
     weight = 1.0 / noise.variance(periodic)
-    slope = xp.zeros_like(periodic)
-    xp.subtract(periodic[:, 2:], periodic[:, :-2], out=slope[:, 1:-1])
-    slope *= xp.float32(0.5)
+    slope = np.zeros_like(periodic)
+    np.subtract(periodic[:, 2:], periodic[:, :-2], out=slope[:, 1:-1])
+    slope *= np.float32(0.5)
     slope[hole] = 0.0
     weighted = slope * weight
     residual[hole] = 0.0
     products = [(weighted, slope), (weighted, residual), (residual * weight, residual)]
-    sums, empty = down(
-        xp.stack([xp.einsum("rc,rc->r", a, b) for a, b in products]), hole.sum(dtype=xp.int64)
-    )
+    sums = np.stack([np.einsum("rc,rc->r", a, b) for a, b in products])
     information, pulled, squares = sums.astype(float)
     shift = -pulled / np.maximum(information, 1e-12)
     # the variances are robust ones, and too small where a pixel counts less than an electron
-    misfit = squares.sum() / max(hole.size - int(empty), 1)
+    misfit = squares.sum() / max(hole.size - int(hole.sum()), 1)
     error = np.sqrt(max(misfit, 1.0) / np.maximum(information, 1e-12))
     known = error < LEAST_CERTAIN_PX
     if not known.any():
@@ -106,7 +101,6 @@ def straighten(image: Array, shifts: RowShifts) -> Array:
     """
     if shifts.jitter_px < WORTH_PX:
         return image
-    xp = array_module(image)
     columns = image.shape[1]
     whole = np.floor(shifts.shift).astype(int)
     first, last = int(whole.min()) - 1, int(whole.max()) + 2
@@ -115,10 +109,10 @@ def straighten(image: Array, shifts: RowShifts) -> Array:
     for k, weight in enumerate(four):
         np.put_along_axis(weights, (whole - 1 + k - first)[:, None], weight[:, None], axis=1)
     edge = max(-first, last, 0)
-    padded = xp.pad(image, ((0, 0), (edge, edge)), mode="edge")
-    total, part = xp.zeros_like(image), xp.empty_like(image)
-    (by_step,) = up(image, weights.T[:, :, None])
+    padded = np.pad(image, ((0, 0), (edge, edge)), mode="edge")
+    total, part = np.zeros_like(image), np.empty_like(image)
+    by_step = weights.T[:, :, None]
     for step in range(first, last + 1):
         moved = padded[:, edge + step : edge + step + columns]
-        total += xp.multiply(by_step[step - first], moved, out=part)
+        total += np.multiply(by_step[step - first], moved, out=part)
     return total

@@ -7,12 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.spatial import cKDTree
 
-from latticewatch_kernels import compiled
-from latticewatch_kernels.arrays import on_device, to_host
+from latticewatch_kernels.arrays import to_host
 from latticewatch_kernels.lattice import Array
 from latticewatch_kernels.localisation import heat_cells, place_cells, suppress
 from latticewatch_kernels.sampling import bilinear
-from latticewatch_kernels.transfers import up
 
 #: Peaks nearer than this share of the lattice constant are one defect. The two nearest sites that
 #: can hold two, a metal site and its chalcogen neighbour, are 0.577 apart.
@@ -122,42 +120,16 @@ class Segmentation:
 
     def logit_at(self, points: np.ndarray) -> np.ndarray:
         """Logit of the heat map at points (n, 2) in pixels (x, y), interpolated; (n,)."""
-        return to_host(self._logit_beside(points)).astype(float)
-
-    def detections_and_logits(
-        self, threshold: float, merge_px: float, points: np.ndarray, *further: Array
-    ) -> tuple[tuple[np.ndarray, np.ndarray], np.ndarray, tuple[np.ndarray, ...]]:
-        """Give what `detections` and `logit_at` give; a device is waited for once.
-
-        Parameters
-        ----------
-        threshold, merge_px
-            As for `detections`.
-        points
-            As for `logit_at`.
-        further
-            What is to come to the host in the same crossing.
-        """
-        logits = self._logit_beside(points)
-        least = min(threshold, LEAST_VOTE)
-        cells, (told, *rest) = heat_cells(self.heat, self.offset, least, logits, *further)
-        return self._agreed(cells, threshold, merge_px), told.astype(float), tuple(rest)
-
-    def _logit_beside(self, points: np.ndarray) -> Array:
-        """Logit of the heat map at points, on the side of the map."""
         place = (np.asarray(points, float) - 0.5 * (self.stride - 1)) / self.stride
-        if on_device(self.heat):
-            (places,) = up(self.heat, place.T.astype(np.float32))
-            return compiled.logits(self.heat, places[0], places[1], SUREST)
-        heat = np.clip(self.heat, SUREST, 1.0 - SUREST)
+        heat = np.clip(to_host(self.heat), SUREST, 1.0 - SUREST)
         x, y = np.ascontiguousarray(place.T)
-        return bilinear(np.log(heat / (1.0 - heat)), x, y)
+        return np.asarray(bilinear(np.log(heat / (1.0 - heat)), x, y), float)
 
     def _decode(
         self, heat: Array, offset: Array, threshold: float, merge_px: float
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Decode a map of objects."""
-        cells, _ = heat_cells(heat, offset, min(threshold, LEAST_VOTE))
+        """Decode a map of objects, on the host."""
+        cells = heat_cells(to_host(heat), to_host(offset), min(threshold, LEAST_VOTE))
         return self._agreed(cells, threshold, merge_px)
 
     def _agreed(

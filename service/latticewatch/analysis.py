@@ -28,15 +28,14 @@ from latticewatch.vacancies import (
     outstanding_columns,
 )
 from latticewatch_kernels.arrays import on_device
-from latticewatch_kernels.columns import intensity_beside
-from latticewatch_kernels.conditioning import conditioned
+from latticewatch_kernels.columns import site_intensity
+from latticewatch_kernels.conditioning import condition
 from latticewatch_kernels.deviations import Deviations, SitesInView
 from latticewatch_kernels.displacements import ColumnsInView, Displacements
 from latticewatch_kernels.labelling import Labels, label
 from latticewatch_kernels.lattice import NEIGHBOUR_CELLS, NEIGHBOUR_SUBLATTICE, Array, Lattice
 from latticewatch_kernels.patches import lattice_patches, rescale
 from latticewatch_kernels.registration import registered
-from latticewatch_kernels.transfers import down
 from latticewatch_models.crystal import Crystal
 from latticewatch_models.runtime import Segmenter
 from latticewatch_models.segmentation import MERGE_DISTANCE, RanOn, Segmentation
@@ -112,9 +111,9 @@ class Analyser:
         """Analyse a frame on the host."""
         watch = Stopwatch()
         with watch.stage("condition"):
-            image, content = conditioned(frame)
+            image = condition(frame)
         with watch.stage("register"):
-            lattice, harmonics = registered(image, content=content)
+            lattice, harmonics = registered(image)
             labels = label(image, lattice, harmonics=harmonics)
         seen, factor = self._segment(labels.image, lattice, watch)
         with watch.stage("localise"):
@@ -184,19 +183,14 @@ class Analyser:
     ) -> tuple[tuple[np.ndarray, np.ndarray], tuple[Deviations, np.ndarray] | None]:
         """Positions in pixels of the frame and probabilities, surest first; what columns say.
 
-        The latter are deviations, and the network's logits on the second sublattice. All are asked
-        for at once, for each time a device is waited for.
+        The latter are deviations, and the network's logits on the second sublattice.
         """
         least = min(DOUBTFUL_MARK, self.threshold) if self.check else self.threshold
-        reach = MERGE_DISTANCE * lattice.constant * factor
-        if view is None:
-            (points, probability), told = seen.detections(least, reach), None
-        else:
+        points, probability = seen.detections(least, MERGE_DISTANCE * lattice.constant * factor)
+        told = None
+        if view is not None:
             columns = view.points[view.sublattice == SUBLATTICE]
-            (points, probability), logit, answers = seen.detections_and_logits(
-                least, reach, (columns + 0.5) * factor - 0.5, *view.asked()
-            )
-            told = view.deviations(*answers), logit
+            told = view.deviations(), seen.logit_at((columns + 0.5) * factor - 0.5)
         return ((points + 0.5) / factor - 0.5, probability), told
 
 
@@ -212,11 +206,9 @@ def _describe(
     sites = lattice.site_positions(cells, sublattice)
     metal = np.flatnonzero(sublattice == 0)
     around = ColumnsInView.of(labels, lattice, cells[metal])
-    above = intensity_beside(labels, lattice, *_with_neighbours(cells, sublattice))
-    facing = above[len(cells) :].reshape(-1, 3).argmin(axis=1)
-    deviation = deviation_patches(labels, lattice, sites, facing)
-    # at once, for each time a device is waited for
-    intensity, turns, patches, *pixels = down(above, facing, deviation, *around.pixels(labels))
+    intensity = site_intensity(labels, lattice, *_with_neighbours(cells, sublattice))
+    turns = intensity[len(cells) :].reshape(-1, 3).argmin(axis=1)
+    patches = deviation_patches(labels, lattice, sites, turns)
     return Detections(
         lattice=lattice,
         x_px=points[:, 0],
@@ -232,11 +224,13 @@ def _describe(
         fractions=labels.fractions,
         in_hole=labels.order.near_hole(points, lattice.constant),
         timings_ms=watch.timings_ms,
-        displaced=_spread_out(around.displacements(*pixels), metal, len(cells)),
+        displaced=_spread_out(around.displacements(labels), metal, len(cells)),
     )
 
 
-def deviation_patches(labels: Labels, lattice: Lattice, sites: np.ndarray, turns: Array) -> Array:
+def deviation_patches(
+    labels: Labels, lattice: Lattice, sites: np.ndarray, turns: np.ndarray
+) -> np.ndarray:
     """Cut `Detections.patches` around sites (n, 2), each turned by `turns` (n,), as the frame lies.
 
     In units of the image: times ``labels.columns.unit`` they are in those of the host column.

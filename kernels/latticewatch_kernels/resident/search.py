@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from latticewatch_kernels import bragg, spectrum
+from latticewatch_kernels import bragg, compiled_harmonics, compiled_spectrum, spectrum
 from latticewatch_kernels.arrays import array_module
 from latticewatch_kernels.harmonics import (
     HIGHEST_FREQUENCY,
     amplitude_noise,
     node_indices,
-    refine_above,
 )
 from latticewatch_kernels.lattice import Array
 from latticewatch_kernels.launch import launch, launch_together
@@ -67,7 +66,7 @@ def find(image: Array, facts: Array, room: Room) -> Array:
     peaks, reached = _found(views[0], facts, room.maxima)
     _span(peaks, reached, views[0].shape[1], facts)
     start, nodes = PLACE["reciprocal"], table(image, _nodes)
-    amplitudes = refine_above(views, facts[start : start + SLOTS["reciprocal"]], nodes)
+    amplitudes = compiled_harmonics.refine(views, facts[start : start + SLOTS["reciprocal"]], nodes)
     harmonics = array_module(image).empty((HARMONICS, 4), np.float64)
     launch_together(
         "resident_search", "told", 1, image,
@@ -91,7 +90,7 @@ def _found(image: Array, facts: Array, room: int) -> tuple[Array, Array]:
         int8 (rows, columns // 2 + 1), bins that reach the level of a third peak.
     """
     xp = array_module(image)
-    power, ratio, reached = spectrum.power_over_noise(image, bragg.THIRD_PEAK_RATIO)
+    power, ratio, reached = compiled_spectrum.power_over_noise(image, bragg.THIRD_PEAK_RATIO)
     number, place = xp.zeros(1, np.int32), xp.empty(room, np.int32)
     said = xp.empty((room, TOLD), np.float32)
     launch(
