@@ -2,10 +2,7 @@
  * other's way. Nothing here orders what one thread does before what another does but the barriers.
  */
 
-#include <condition_variable>
-#include <mutex>
-#include <thread>
-#include <vector>
+#include <pthread.h> /* <thread> and what goes with it take twice as long to compile */
 
 #define __shared__ static
 #define __syncthreads() at_barrier(__LINE__)
@@ -41,6 +38,11 @@ enum Fault { LEFT = 1, PARTED = 2, ALONE = 3 };
 class Gate {
 public:
     explicit Gate(int threads) : threads(threads) {}
+    ~Gate()
+    {
+        pthread_cond_destroy(&opened);
+        pthread_mutex_destroy(&lock);
+    }
 
     void wait(int line, int number)
     {
@@ -53,12 +55,13 @@ public:
     UNWATCHED void leave()
     {
         [[maybe_unused]] Unseen unseen;
-        std::unique_lock<std::mutex> hold(lock);
+        pthread_mutex_lock(&lock);
         left++;
         if (waiting)
             fault = LEFT;
         if (waiting && waiting + left == threads)
             open();
+        pthread_mutex_unlock(&lock);
     }
 
     int fault = 0;
@@ -68,32 +71,31 @@ private:
     UNWATCHED void arrive(int line)
     {
         [[maybe_unused]] Unseen unseen;
-        std::unique_lock<std::mutex> hold(lock);
+        pthread_mutex_lock(&lock);
         if (left)
             fault = LEFT;
         else if (waiting && at != line)
             fault = PARTED;
         at = line;
-        if (++waiting + left == threads) {
-            open();
-            return;
-        }
         int mine = times;
+        if (++waiting + left == threads)
+            open();
         while (times == mine)
-            opened.wait(hold);
+            pthread_cond_wait(&opened, &lock);
+        pthread_mutex_unlock(&lock);
     }
 
     UNWATCHED void open()
     {
         waiting = 0;
         times++;
-        opened.notify_all();
+        pthread_cond_broadcast(&opened);
     }
 
     int threads, waiting = 0, left = 0, times = 0, at = 0;
     char edges[2]; /* what ThreadSanitizer knows this barrier and the next by */
-    std::mutex lock;
-    std::condition_variable opened;
+    pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+    pthread_cond_t opened = PTHREAD_COND_INITIALIZER;
 };
 
 static thread_local Gate *gate;
@@ -146,25 +148,46 @@ template <class T> T atomicMax(T *place, T value)
     return old;
 }
 
+/* Have work(number) done by each of some workers at the same time. */
+template <class Work> void by_all(int workers, Work work)
+{
+    struct Hand {
+        Work *work;
+        int number;
+        pthread_t thread;
+    };
+    Hand *hands = new Hand[workers];
+    auto begin = [](void *given) -> void * {
+        Hand *hand = (Hand *)given;
+        (*hand->work)(hand->number);
+        return nullptr;
+    };
+    for (int k = 0; k < workers; k++) {
+        hands[k].work = &work;
+        hands[k].number = k;
+        if (pthread_create(&hands[k].thread, nullptr, begin, hands + k))
+            std::abort(); /* those that are there would wait for ever */
+    }
+    for (int k = 0; k < workers; k++)
+        pthread_join(hands[k].thread, nullptr);
+    delete[] hands;
+}
+
 /* Run block after block of a kernel whose threads work together: a worker to each. */
 template <class Kernel> int run_together(int blocks, int, int workers, Kernel kernel)
 {
     int fault = 0;
     for (int block = 0; block < blocks; block++) {
         Gate of_block(workers);
-        std::vector<std::thread> crew;
-        for (int k = 0; k < workers; k++)
-            crew.emplace_back([&, k] {
-                blockDim.x = workers;
-                blockIdx.x = block;
-                threadIdx.x = k;
-                gate = &of_block;
-                ballots = barriers = 0;
-                kernel();
-                of_block.leave();
-            });
-        for (std::thread &thread : crew)
-            thread.join();
+        by_all(workers, [&](int number) {
+            blockDim.x = workers;
+            blockIdx.x = block;
+            threadIdx.x = number;
+            gate = &of_block;
+            ballots = barriers = 0;
+            kernel();
+            of_block.leave();
+        });
         fault = fault ? fault : of_block.fault;
     }
     return fault;
@@ -173,18 +196,14 @@ template <class Kernel> int run_together(int blocks, int, int workers, Kernel ke
 /* Run a kernel whose threads know nothing of each other: neighbours on different ones of the host. */
 template <class Kernel> int run_apart(int blocks, int threads, int workers, Kernel kernel)
 {
-    std::vector<std::thread> crew;
     alone = 0;
-    for (int k = 0; k < workers; k++)
-        crew.emplace_back([=] {
-            blockDim.x = threads;
-            for (long long index = k; index < (long long)blocks * threads; index += workers) {
-                blockIdx.x = (int)(index / threads);
-                threadIdx.x = (int)(index % threads);
-                kernel();
-            }
-        });
-    for (std::thread &thread : crew)
-        thread.join();
+    by_all(workers, [&](int number) {
+        blockDim.x = threads;
+        for (long long index = number; index < (long long)blocks * threads; index += workers) {
+            blockIdx.x = (int)(index / threads);
+            threadIdx.x = (int)(index % threads);
+            kernel();
+        }
+    });
     return alone ? ALONE : 0;
 }

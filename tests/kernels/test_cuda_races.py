@@ -9,10 +9,8 @@ show; of all other kernels any two threads may meet.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import fields, is_dataclass
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -37,35 +35,49 @@ def together(host, sources: list[str]) -> set[str]:
     return {name for source in sources for name in host.compiled(launch.code(source)).together}
 
 
+#: Kernels that list what they find in any order.
+ANY_ORDER = frozenset(["strong_sites"])
+
+#: Those whose results hang on sums that are rounded part by part. On five frames they differed by
+#: 3e-12 of their size at most, evidence far from a threshold, and by 2e-15 but for that.
+ROUNDED, ROUNDING = frozenset(["columns_weighed", "prepared", "row_shifts"]), 1e-10
+
+
+def assert_alike(name: str, several: list[np.ndarray], one: list[np.ndarray]) -> None:
+    """Hold what a kernel left in its arrays against what it leaves by one thread: the same bits."""
+    for found, expected in zip(several, one, strict=True):
+        if name in ANY_ORDER:
+            np.testing.assert_array_equal(np.sort(found, None), np.sort(expected, None), name)
+        elif name in ROUNDED:
+            np.testing.assert_allclose(found, expected, ROUNDING, err_msg=name)
+        else:
+            assert found.tobytes() == expected.tobytes(), name
+
+
 def test_several_threads_compute_what_one_does(device_double, monkeypatch):
-    """A whole frame: sums are in another order then, and nothing else may differ."""
     host = device_double.beside("cuda_on_host")
-    segmenter = Segmenter(providers="cpu", threads=1)
-    analyser = Analyser(segmenter, crystal=CRYSTALS["WS2"], placement=Placement(0))
-    frame = Microscope("WS2", (128, 128), seed=1).acquire().image
-    y, x = np.ogrid[:128, :128]
+    alone, compared = host.Source.run, set()
+
+    def both(self, name, blocks, threads, arguments):
+        arrays = [argument for argument in arguments if isinstance(argument, np.ndarray)]
+        before, found = [array.copy() for array in arrays], []
+        for crew in (THREADS, 1) if name in self.together else (1,):
+            for array, values in zip(arrays, before, strict=True):
+                array[...] = values
+            with host.crew_of(crew):
+                alone(self, name, blocks, threads, arguments)
+            found.append([array.copy() for array in arrays])
+        assert_alike(name, found[0], found[-1])
+        compared.update([name] if len(found) > 1 else [])
+
+    monkeypatch.setattr(host.Source, "run", both)
+    analyser = Analyser(Segmenter(providers="cpu", threads=1), crystal=CRYSTALS["WS2"], check=True)
+    # blocks of background are 35 x 39: neighbours in a row or a column are not of one thread
+    frame = Microscope("WS2", (140, 156), seed=1).acquire().image
+    y, x = np.ogrid[: frame.shape[0], : frame.shape[1]]
     frame = np.where((x - 30) ** 2 + (y - 40) ** 2 < 16**2, frame.min(), frame)
-    alone = analyser(frame)
-    host.ran.clear()
-    with host.crew_of(THREADS):
-        several = analyser(frame)
-    for name, (ours, theirs) in numbers(several, alone):
-        size = np.nanmax(np.abs(theirs), initial=0.0)
-        np.testing.assert_allclose(ours, theirs, 0.0, 1e-9 * size, err_msg=name)
-    sources = [path.stem for path in launch.SOURCES.glob("*.cu")]
-    assert host.ran <= together(host, sources)
-    assert len(host.ran) > 20, "a frame goes through most of them"
-
-
-def numbers(found: Any, expected: Any, name: str = "") -> Iterator[tuple[str, tuple[Any, Any]]]:
-    """Pairs of arrays and numbers of nested dataclasses, by name."""
-    if is_dataclass(found):
-        for part in fields(found):
-            if part.name not in ("timings_ms", "computed"):
-                both = getattr(found, part.name), getattr(expected, part.name)
-                yield from numbers(*both, f"{name}.{part.name}")
-    elif found is not None:
-        yield name, (np.asarray(found), np.asarray(expected))
+    replace(analyser, placement=Placement(0))(frame)
+    assert compared >= together(host, [path.stem for path in launch.SOURCES.glob("resident_*.cu")])
 
 
 #: A block that adds, adds again, and asks for a rank.

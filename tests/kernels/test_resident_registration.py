@@ -15,6 +15,7 @@ from latticewatch_kernels.columns import column_profile
 from latticewatch_kernels.conditioning import condition
 from latticewatch_kernels.harmonics import Harmonics, node_indices
 from latticewatch_kernels.lattice import HEXAGONAL_SITES, Lattice, NoLatticeError
+from latticewatch_kernels.launch import SOURCES, THREADS
 from latticewatch_kernels.order import _mean_above_empty
 from latticewatch_kernels.periodic import leaked, window_px
 from latticewatch_kernels.registration import from_harmonics, registered
@@ -306,6 +307,12 @@ def test_columns_without_noise_that_are_equal_get_the_same_gauge(device_double):
     np.testing.assert_allclose(found["vectors"], [*lattice.a1, *lattice.a2], 0.0, 1e-8)
     np.testing.assert_allclose(found.lattice.origin, lattice.origin, 0.0, 1e-8)
     assert found.number("sigma") == pytest.approx(numbers["sigma"], rel=1e-9)
+
+
+def test_there_is_room_for_the_threads_and_the_harmonics():
+    text = (SOURCES / "resident_registration.cu").read_text("ascii")
+    assert f"#define FEW {THREADS} " in text
+    assert f"#define MOST {MOST} " in text
 
 
 def test_more_harmonics_than_there_is_room_for(device_double):

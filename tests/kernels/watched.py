@@ -26,9 +26,15 @@ class Watched(NamedTuple):
 
 
 def reports_in(folder: Path) -> list[str]:
-    """Reports in which kernels have a part; libraries that are not watched bring others."""
+    """Reports of accesses by kernels; libraries that are not watched bring others."""
     text = "".join(path.read_text() for path in sorted(folder.glob("race.*")))
-    return [report for report in text.split("=" * 18) if "(kernels_" in report]
+    return [report for report in text.split("=" * 18) if _by_kernels(report)]
+
+
+def _by_kernels(report: str) -> bool:
+    accesses, _, _ = report.partition("\n  Thread T")
+    # a thread's own memory, freed by the one that got its stack
+    return "(kernels_" in accesses and "dl_deallocate_tls" not in accesses
 
 
 def watched(arguments: list[str], folder: Path, timeout_s: float) -> Watched:

@@ -75,8 +75,8 @@ extern "C" __global__ void profiles(
 
 /* Noise power of the profiles: their running medians, set to the mean; their ends are repeated.
  *
- * A thread to each value in each window. Those whose value is the median write it, equals all; of a
- * window that holds no numbers all write that.
+ * A thread to each value in each window. The first whose value is the median writes it; of a window
+ * that holds what is no number the first of all writes that.
  */
 extern "C" __global__ void noise_profiles(
     const double *mean_log, int rings, int columns, int rows, /* one after the other */
@@ -94,15 +94,17 @@ extern "C" __global__ void noise_profiles(
         return;
     const double *profile = mean_log + first;
     double candidate = profile[min(max(own, 0), size - 1)];
-    int below = 0, equal = 0;
+    int below = 0, equal = 0, earlier = 0;
     for (int other = start; other <= start + 2 * half; other++) {
         double value = profile[min(max(other, 0), size - 1)];
         if (value != value)
             candidate = value;
         below += value < candidate;
         equal += value == candidate;
+        earlier += value == candidate && other < own;
     }
-    if (candidate != candidate || (below <= half && half < below + equal))
+    bool median = below <= half && half < below + equal && earlier == 0;
+    if (candidate != candidate ? own == start : median)
         noise[place] = (float)exp(candidate + EULER);
 }
 

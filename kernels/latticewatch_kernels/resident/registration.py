@@ -43,9 +43,9 @@ def register(
     The twins are `registration.from_harmonics`, `columns.column_profile`,
     `order._mean_above_empty`, `Lattice.covering_cells`, `periodic.window_px` and `periodic.leaked`.
     All is in double precision and sums run in another order: lattices are equal to ``1e-9`` of
-    their constant, other numbers to ``1e-9`` of their size, where the twin's own least squares are
-    that sure (see the tests). A choice that rounding decides in the twin, such as between two
-    columns equally near to the centre, may fall otherwise.
+    their constant, other numbers to ``1e-9`` of their size, where the twin's line through the
+    logarithms of amplitudes has a condition number below 1e3. A choice that rounding decides in the
+    twin, such as between two columns equally near to the centre, may fall otherwise.
 
     Parameters
     ----------
@@ -64,7 +64,7 @@ def register(
     if harmonics.shape[0] > MOST:
         raise ValueError(f"{harmonics.shape[0]} harmonics, and there is room for {MOST}")
     low, high = scale_range
-    # one block of four warps, for the work is too little for more
+    # one block, for the work is too little for more; it is as large as the source says
     launch(
         "resident_registration", "registration", THREADS, facts,
         harmonics, harmonics.shape[0], *shape, MOTIF_SIDE, PHASE_ROUNDS,
