@@ -65,7 +65,7 @@ def test_like_the_host(device_double, kind):
         expected = _describe(staged.lattice, staged.labels, points, np.ones(number), Stopwatch())
     made, facts = run(device_double, staged, points)
     traffic = device_double.traffic
-    assert (traffic.up, traffic.down, traffic.operations) == (0, 0, 9)
+    assert (traffic.up, traffic.down, traffic.operations) == (0, 0, 8)
     below = type(made)(*(to_host(part) for part in made))
     assert not any(part[number:].any() for part in below[:6])
     found = type(made)(*(part[:number] for part in below))

@@ -8,7 +8,7 @@ import numpy as np
 
 from latticewatch_kernels import compiled_labels
 from latticewatch_kernels.arrays import array_module
-from latticewatch_kernels.column_fit import disc
+from latticewatch_kernels.column_fit import LONGEST_STEP, disc
 from latticewatch_kernels.compiled_labels import Pixels
 from latticewatch_kernels.displacements import (
     LEAST_HEIGHT,
@@ -22,7 +22,7 @@ from latticewatch_kernels.displacements import (
     WINDOW,
 )
 from latticewatch_kernels.lattice import Array
-from latticewatch_kernels.launch import launch, launch_together
+from latticewatch_kernels.launch import launch_together
 from latticewatch_kernels.order import BLOCKS_PER_CELL
 from latticewatch_kernels.resident.parts import LabelsAbove, OrderAbove
 from latticewatch_kernels.resident.plan import Plan
@@ -30,8 +30,8 @@ from latticewatch_kernels.transfers import table
 
 SOURCE = "resident_columns"
 
-#: As in the source: what is kept of a column.
-NUMBERS = 9
+#: As in the source: columns that a block fits, and what is kept of each.
+GROUP, NUMBERS = 16, 9
 
 
 def displacements(
@@ -61,31 +61,34 @@ def displacements(
     """
     xp, most, every = array_module(facts), plan.room.found, REFERENCES**2
     number, pixels = every + len(SEVEN_CELLS) * most, table(facts, _disc, plan.room.radius)
-    found, plain = xp.empty((number, NUMBERS), np.float64), xp.zeros(1, np.int32)
+    blocks = -(-number // GROUP)
+    disc_given = pixels, len(pixels), math.isqrt(plan.room.radius)
+    disc_given += np.float64(WINDOW), np.float64(LONGEST_STEP)
+    found = xp.empty((number, NUMBERS), np.float64)
     sample = xp.empty((2, every, len(pixels)), np.float32)
     left_out = xp.empty((every, len(pixels)), np.int8)
-    launch(
-        SOURCE, "columns_expected", number, facts,
+    launch_together(
+        SOURCE, "columns_expected", blocks, facts,
         facts, labels.residual, labels.periodic, labels.hole, *plan.shape,
         order.maps[3:], *plan.cells, plan.stride * BLOCKS_PER_CELL,
         cells, sublattice, most, table(facts, _seven), REFERENCES,
-        pixels, len(pixels), math.isqrt(plan.room.radius), np.float64(WINDOW), plain, found,
-        *sample, left_out,
+        *disc_given, found, *sample, left_out,
     )  # fmt: skip
     given = Pixels(sample[0], sample[1], left_out, 1)
-    line = compiled_labels.noise_line(given, compiled_labels.intensity_levels(given))
+    levels = compiled_labels.intensity_levels(given)
+    line = compiled_labels.noise_line(given, levels)
     shift = xp.empty((number, 4), np.float64)
-    launch(
-        SOURCE, "columns_fitted", number, facts,
-        facts, labels.residual, plan.shape[1], number, pixels, len(pixels),
-        math.isqrt(plan.room.radius), np.float64(WINDOW), found, plain, line,
+    launch_together(
+        SOURCE, "columns_fitted", blocks, facts,
+        facts, labels.residual, plan.shape[1], number, *disc_given, found, levels, line,
         STEPS, np.float64(LEAST_NOISE), np.float64(LEAST_HEIGHT), np.float64(LEAST_SIGNIFICANCE),
         np.float64(LONGEST), shift,
     )  # fmt: skip
     moved, error = xp.empty((2, most, len(SEVEN_CELLS), 2), np.float32)
     launch_together(
         SOURCE, "columns_calibrated", 1, facts,
-        shift, every, most, np.float64(LEAST_SPREAD), moved, error,
+        shift, every, most, np.float64(LEAST_SPREAD), xp.empty((2, every), np.float64),
+        moved, error,
     )  # fmt: skip
     return moved, error
 
