@@ -15,7 +15,8 @@ struct Window {
     float rest_x, rest_y;
 };
 
-/* Offsets (x, y) of pixels, of which those count that are no farther off than the root of square. */
+/* Offsets (x, y) of pixels, the nearest first; those count that are no farther off than the root of
+ * square. How many more there are changes nothing, neither which pixels a lane has nor their order. */
 struct Disc {
     const int *offsets;
     int number, reach;
@@ -82,9 +83,7 @@ __device__ static void add_up(
     double first[2] = {0.0, 0.0}, second[2] = {0.0, 0.0};
     float x = (float)fit.x, y = (float)fit.y, height = (float)fit.height, u, v;
     float background = (float)fit.background, steepness = (float)(1.0 / (sigma * sigma));
-    for (int k = lane; k < disc.number; k += LANES) {
-        if (!counts(disc, k))
-            continue;
+    for (int k = lane; k < disc.number && counts(disc, k); k += LANES) {
         float shape = shape_at(window, disc, k, x, y, sigma, &u, &v), steep = shape * steepness;
         float drawn = shape * height + background, rest = value(k) - drawn;
         float weight = 1.0f / fmaxf(drawn * line.slope + line.base, line.least);

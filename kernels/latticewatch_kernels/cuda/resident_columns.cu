@@ -95,8 +95,10 @@ extern "C" __global__ void __launch_bounds__(TOGETHER) columns_expected(
     for (int k = threadIdx.x; k < GROUP * LANES; k += blockDim.x) {
         Window window = windows[k / LANES];
         empty[k] = 0;
-        for (int pixel = k % LANES; pixel < pixels && window.kind != OUTSIDE; pixel += LANES)
-            empty[k] |= counts(disc, pixel) && hole[pixel_of(window, disc, pixel, columns)];
+        if (window.kind == OUTSIDE)
+            continue;
+        for (int pixel = k % LANES; pixel < pixels && counts(disc, pixel); pixel += LANES)
+            empty[k] |= hole[pixel_of(window, disc, pixel, columns)];
     }
     fit_step(windows, disc, sigma, {0.0f, 1.0f, 1.0f}, host, longest_step * sigma,
         [=](int k, int pixel) { return periodic[pixel_of(windows[k], disc, pixel, columns)]; }, fits);
