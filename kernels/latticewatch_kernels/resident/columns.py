@@ -6,10 +6,8 @@ import math
 
 import numpy as np
 
-from latticewatch_kernels import compiled_labels
 from latticewatch_kernels.arrays import array_module
-from latticewatch_kernels.column_fit import disc
-from latticewatch_kernels.compiled_labels import Pixels
+from latticewatch_kernels.column_fit import LONGEST_STEP, disc
 from latticewatch_kernels.displacements import (
     LEAST_HEIGHT,
     LEAST_NOISE,
@@ -23,15 +21,16 @@ from latticewatch_kernels.displacements import (
 )
 from latticewatch_kernels.lattice import Array
 from latticewatch_kernels.launch import launch, launch_together
+from latticewatch_kernels.noise import NOISE_CLASSES
 from latticewatch_kernels.order import BLOCKS_PER_CELL
 from latticewatch_kernels.resident.parts import LabelsAbove, OrderAbove
 from latticewatch_kernels.resident.plan import Plan
 from latticewatch_kernels.transfers import table
 
-SOURCE = "resident_columns"
+SOURCE, NOISE_SOURCE = "resident_columns", "resident_column_noise"
 
-#: As in the source: what is kept of a column.
-NUMBERS = 9
+#: As in the source: columns that a block fits, and what is kept of each.
+GROUP, NUMBERS = 16, 9
 
 
 def displacements(
@@ -44,8 +43,10 @@ def displacements(
 ) -> tuple[Array, Array]:
     """Measure the column of each point on sublattice 0 and its six neighbours.
 
-    The twin is `displacements.column_displacements`; within 1e-4 px and 1e-3 of an error, since
-    pixels on the bound of a class of intensity count otherwise to the line of noise.
+    The twin is `displacements.column_displacements`; within 1e-5 px and 1e-5 of an error, for its
+    sums over pixels are in single precision and these are in double: 80 pixels, each rounded by
+    2**-24. Where two pixels are equally bright on the bound of a class of intensity either may
+    count to it, with the twin too.
 
     Parameters
     ----------
@@ -61,39 +62,63 @@ def displacements(
     """
     xp, most, every = array_module(facts), plan.room.found, REFERENCES**2
     number, pixels = every + len(SEVEN_CELLS) * most, table(facts, _disc, plan.room.radius)
-    found, plain = xp.empty((number, NUMBERS), np.float64), xp.zeros(1, np.int32)
+    blocks = -(-number // GROUP)
+    reach = math.isqrt(plan.room.radius)
+    fitted_to = pixels, len(pixels), reach, np.float64(WINDOW), np.float64(LONGEST_STEP)
+    found = xp.empty((number, NUMBERS), np.float64)
     sample = xp.empty((2, every, len(pixels)), np.float32)
     left_out = xp.empty((every, len(pixels)), np.int8)
-    launch(
-        SOURCE, "columns_expected", number, facts,
+    launch_together(
+        SOURCE, "columns_expected", blocks, facts,
         facts, labels.residual, labels.periodic, labels.hole, *plan.shape,
         order.maps[3:], *plan.cells, plan.stride * BLOCKS_PER_CELL,
         cells, sublattice, most, table(facts, _seven), REFERENCES,
-        pixels, len(pixels), math.isqrt(plan.room.radius), np.float64(WINDOW), plain, found,
-        *sample, left_out,
+        *fitted_to, found, *sample, left_out,
     )  # fmt: skip
-    given = Pixels(sample[0], sample[1], left_out, 1)
-    line = compiled_labels.noise_line(given, compiled_labels.intensity_levels(given))
+    levels, line = _noise(sample[0], sample[1], left_out)
     shift = xp.empty((number, 4), np.float64)
-    launch(
-        SOURCE, "columns_fitted", number, facts,
-        facts, labels.residual, plan.shape[1], number, pixels, len(pixels),
-        math.isqrt(plan.room.radius), np.float64(WINDOW), found, plain, line,
+    launch_together(
+        SOURCE, "columns_fitted", blocks, facts,
+        facts, labels.residual, plan.shape[1], number, *fitted_to, found, levels, line,
         STEPS, np.float64(LEAST_NOISE), np.float64(LEAST_HEIGHT), np.float64(LEAST_SIGNIFICANCE),
         np.float64(LONGEST), shift,
     )  # fmt: skip
     moved, error = xp.empty((2, most, len(SEVEN_CELLS), 2), np.float32)
     launch_together(
         SOURCE, "columns_calibrated", 1, facts,
-        shift, every, most, np.float64(LEAST_SPREAD), moved, error,
+        shift, every, most, np.float64(LEAST_SPREAD), xp.empty((2, every), np.float64),
+        moved, error,
     )  # fmt: skip
     return moved, error
 
 
+def _noise(residual: Array, periodic: Array, left_out: Array) -> tuple[Array, Array]:
+    """Classes of intensity (8, 3) and the line of noise (3,) of pixels; twin: `fit_noise_line`.
+
+    Where pixels of two columns are equally bright on the bound of a class, either may be the one
+    that counts to it, as with the twin.
+    """
+    xp = array_module(residual)
+    levels, line = xp.empty((NOISE_CLASSES, 3), np.float64), xp.empty(3, np.float64)
+    variances, tiny = xp.empty(NOISE_CLASSES, np.float64), np.float64(np.finfo(np.float32).tiny)
+    launch_together(
+        NOISE_SOURCE, "column_classes", 3 * NOISE_CLASSES, levels,
+        periodic, left_out, periodic.size, levels,
+    )  # fmt: skip
+    launch_together(
+        NOISE_SOURCE, "column_variances", NOISE_CLASSES, levels,
+        residual, periodic, left_out, periodic.size, levels, variances,
+    )  # fmt: skip
+    launch("lines", "fit_line", 1, levels, levels, variances, tiny, line)
+    return levels, line
+
+
 def _disc(radius: int) -> np.ndarray:
-    """Pixels int32 (k, 2) whose squared distance is no more than this."""
-    square = disc(math.isqrt(radius) + 1.0)
-    return np.asarray(square[(square**2).sum(axis=1) <= radius], np.int32)
+    """Pixels int32 (k, 2) whose squared distance is no more than this, the nearest first."""
+    every = disc(math.isqrt(radius) + 1.0)
+    distance = (every**2).sum(axis=1)
+    nearest = np.argsort(distance, kind="stable")
+    return np.asarray(every[nearest][: np.count_nonzero(distance <= radius)], np.int32)
 
 
 def _seven() -> np.ndarray:

@@ -35,8 +35,11 @@ def described(
 ) -> DescribedAbove:
     """Describe each reported point; twin: `latticewatch.analysis._describe`.
 
-    Sites are the twin's, intensities and patches too but for rounding of places. Displacements
-    differ as sums over pixels do, which are in double precision here and in single there.
+    Sites and holes are the twin's. Intensities are within 2e-5 of a host column, and patches within
+    2e-5 of the highest, where a place in double precision, which is rounded otherwise here, falls
+    to the next one in single: 2**-15 px apart, in a frame of 512. Else they are equal. Neighbours
+    that are as dark as each other within that may be told apart otherwise, and the patch be turned
+    so. Displacements differ as `columns.displacements` tells.
 
     Parameters
     ----------

@@ -1,0 +1,76 @@
+/* Noise over intensity by the pixels of reference columns. Twin: noise.fit_noise_line.
+ *
+ * Small frames have fewer columns than are asked for, some of which are then taken twice: pixels that
+ * are equally bright are told apart by their number, so that classes are as large as the twin's.
+ */
+
+#include "selection.cuh"
+
+#define NORMAL_SIGMAS 1.4826
+#define CLASSES 8
+#define SINGLE 29 /* bits of a double that are 0 where it comes from single precision */
+#define SPARE 8   /* of these, that no number of a pixel needs */
+
+/* Intensity of a pixel with its number below, which no two share; infinite where it is left out. */
+__device__ static inline double level_of(const float *periodic, const char *left_out, int k)
+{
+    if (left_out[k])
+        return BEYOND;
+    return __longlong_as_double(__double_as_longlong((double)periodic[k]) | (long long)k << SPARE);
+}
+
+__device__ static inline double without_number(double level)
+{
+    long long number = (1ll << SINGLE) - 1;
+    return level < BEYOND ? __longlong_as_double(__double_as_longlong(level) & ~number) : level;
+}
+
+__device__ static int pixels_kept(const char *left_out, int number)
+{
+    int kept = 0;
+    for (int k = threadIdx.x; k < number; k += blockDim.x)
+        kept += !left_out[k];
+    return summed(kept);
+}
+
+/* Where class k of so many pixels by rising intensity begins. */
+__device__ static inline int begins(int k, int number)
+{
+    return k * (number / CLASSES) + min(k, number % CLASSES);
+}
+
+/* Least intensity of each class, and the two about its middle; a block to each of these. */
+extern "C" __global__ void __launch_bounds__(TOGETHER) column_classes(
+    const float *periodic, const char *left_out, int number,
+    double *levels) /* (CLASSES, 3); the least with its number, infinite where no pixel was kept */
+{
+    int kept = pixels_kept(left_out, number), k = blockIdx.x / 3, role = blockIdx.x % 3;
+    int first = begins(k, kept), size = begins(k + 1, kept) - first;
+    int rank = first + (role == 0 ? 0 : role == 1 ? (size - 1) / 2 : size / 2);
+    double found = ranked(
+        [=](int pixel) { return level_of(periodic, left_out, pixel); }, number,
+        min(rank, number - 1), SPARE);
+    if (threadIdx.x == 0)
+        levels[blockIdx.x] = role == 0 ? found : without_number(found);
+}
+
+/* Robust variance of a residual in each class; a block to a class. */
+extern "C" __global__ void __launch_bounds__(TOGETHER) column_variances(
+    const float *residual, const float *periodic, const char *left_out, int number,
+    const double *levels, double *variances) /* (CLASSES, 3), (CLASSES) */
+{
+    int kept = pixels_kept(left_out, number), k = blockIdx.x;
+    int size = begins(k + 1, kept) - begins(k, kept);
+    double low = levels[3 * k], high = k + 1 < CLASSES ? levels[3 * k + 3] : BEYOND, spread = 0.0;
+    auto at = [=](int pixel) {
+        double level = level_of(periodic, left_out, pixel);
+        return level >= low && level < high ? (double)fabsf(residual[pixel]) : BEYOND;
+    };
+    if (size > 0) {
+        double lower = ranked(at, number, (size - 1) / 2, SINGLE);
+        double upper = size % 2 ? lower : ranked(at, number, size / 2, SINGLE);
+        spread = NORMAL_SIGMAS * (0.5 * (lower + upper));
+    }
+    if (threadIdx.x == 0)
+        variances[k] = spread * spread;
+}
