@@ -4,7 +4,7 @@
  * outstanding_columns and combine. All in double precision, sums in a fixed order.
  */
 
-#include "selection.cuh"
+#include "lists.cuh"
 #include "displaced.cuh"
 #include "odds.cuh"
 #include "sites.cuh"
@@ -83,6 +83,29 @@ template <class At> __device__ static double sum_over(At at, int number)
     return summed(part);
 }
 
+/* Two sums, by the barriers of one: `at` adds what there is of each number. */
+template <class At> __device__ static void sums_over(At at, int number, double *both)
+{
+    __shared__ double sums[2][TOGETHER];
+    int thread = threadIdx.x;
+    both[0] = both[1] = 0.0;
+    for (int k = thread; k < number; k += blockDim.x)
+        at(k, both);
+    __syncthreads(); /* until the last sums were read */
+    sums[0][thread] = both[0];
+    sums[1][thread] = both[1];
+    __syncthreads();
+    for (int width = blockDim.x / 2; width > 0; width /= 2) {
+        if (thread < width) {
+            sums[0][thread] += sums[0][thread + width];
+            sums[1][thread] += sums[1][thread + width];
+        }
+        __syncthreads();
+    }
+    both[0] = sums[0][0];
+    both[1] = sums[1][0];
+}
+
 template <class At> __device__ static double greatest_over(At at, int number)
 {
     __shared__ double best[TOGETHER];
@@ -109,19 +132,30 @@ __device__ static void network_evidence(
 {
     double sigmas = by[W_LOGIT_SIGMAS], weight = by[W_SITE_WEIGHT], longest = by[W_LONGEST_LOGIT];
     auto z = [=](int k) { return deviation[k] / max(error[k], 1e-12); };
-    auto usual = [=](int k) { return fabs(z(k)) < sigmas ? 1.0 : 0.0; };
-    double known = sum_over(usual, number);
+    auto usual = [=](int k) { return fabs(z(k)) < sigmas; };
+    double usuals[2], moments[2];
+    sums_over(
+        [=](int k, double *sums) {
+            sums[0] += usual(k) ? 1.0 : 0.0;
+            sums[1] += usual(k) ? z(k) : 0.0;
+        },
+        number, usuals);
+    double known = usuals[0], centre = usuals[1] / known;
     if (weight == 0.0 || known < 3.0) {
         for (int k = threadIdx.x; k < number; k += blockDim.x)
             logit[k] = 0.0;
         __syncthreads();
         return;
     }
-    double centre = sum_over([=](int k) { return usual(k) > 0.0 ? z(k) : 0.0; }, number) / known;
-    double level = sum_over([=](int k) { return usual(k) > 0.0 ? logit[k] : 0.0; }, number) / known;
-    auto off = [=](int k) { return usual(k) > 0.0 ? z(k) - centre : 0.0; };
-    double spread = sum_over([=](int k) { return off(k) * off(k); }, number);
-    double both = sum_over([=](int k) { return off(k) * (logit[k] - level); }, number);
+    double level = sum_over([=](int k) { return usual(k) ? logit[k] : 0.0; }, number) / known;
+    sums_over(
+        [=](int k, double *sums) {
+            double off = usual(k) ? z(k) - centre : 0.0;
+            sums[0] += off * off;
+            sums[1] += off * (logit[k] - level);
+        },
+        number, moments);
+    double spread = moments[0], both = moments[1];
     double slope = spread > 0.0 ? both / spread : 0.0, base = level - slope * centre;
     __syncthreads();
     for (int k = threadIdx.x; k < number; k += blockDim.x)
@@ -134,26 +168,30 @@ __device__ static void network_evidence(
     __syncthreads();
 }
 
-/* Threshold that makes the expected F1 greatest; all threads of a block. */
-__device__ static double best_threshold(const double *by, const double *probability, int number)
+/* Threshold that makes the expected F1 greatest; all threads of a block.
+ *
+ * Only columns that are likely enough to be reported with any threshold are compared with one another.
+ */
+__device__ static double best_threshold(
+    const double *by, const double *probability, int number, int *likely) /* (number) twice */
 {
     double least = by[W_LEAST_THRESHOLD];
     double total = sum_over([=](int k) { return probability[k]; }, number);
+    int most = listed_where([=](int k) { return probability[k] >= least; }, number, number, likely);
+    __syncthreads();
     double best = greatest_over(
         [=](int k) {
-            double own = probability[k], sum = 0.0;
+            double own = probability[likely[k]], sum = 0.0;
             int before = 0;
-            if (!(own >= least))
-                return 0.0;
-            for (int j = 0; j < number; j++) {
-                if (!(probability[j] > own || (probability[j] == own && j <= k)))
-                    continue;
-                sum += probability[j];
-                before++;
+            for (int j = 0; j < most; j++) {
+                double other = probability[likely[j]];
+                bool counts = other > own || (other == own && j <= k);
+                sum += counts ? other : 0.0;
+                before += counts;
             }
             return 2.0 * sum / (before + total);
         },
-        number);
+        most);
     return max(0.5 * best, least);
 }
 
@@ -161,7 +199,7 @@ __device__ static double best_threshold(const double *by, const double *probabil
 extern "C" __global__ void __launch_bounds__(TOGETHER) columns_weighed(
     double *facts, const double *by, const double *deviation, const double *error, int sites,
     int room, double *logit, const double *ratio, double *odds, /* (room), (room, k), scratch of its size */
-    double *probability)                              /* (room) */
+    int *likely, double *probability)                           /* (room), scratch, and (room) */
 {
     int begin, amounts = (int)by[W_AMOUNTS], steps = (int)by[W_STEPS];
     int number = judged_sites(facts, sites, room, &begin);
@@ -188,18 +226,22 @@ extern "C" __global__ void __launch_bounds__(TOGETHER) columns_weighed(
     }
     __syncthreads();
     for (int step = 0; step < steps; step++) {
-        double mass[AMOUNTS], part[AMOUNTS] = {0.0, 0.0, 0.0, 0.0};
-        for (int k = threadIdx.x; k < number; k += blockDim.x) {
-            double weight = 0.0;
-            for (int a = 0; a < amounts; a++)
-                weight += share[a] * odds[amounts * k + a];
-            for (int a = 0; a < amounts; a++)
-                part[a] += share[a] * odds[amounts * k + a] / (1.0 - all + weight);
-        }
+        double mass[AMOUNTS + 1]; /* sums come in pairs */
+        for (int first = 0; first < amounts; first += 2)
+            sums_over(
+                [=](int k, double *sums) {
+                    double weight = 0.0;
+                    for (int a = 0; a < amounts; a++)
+                        weight += share[a] * odds[amounts * k + a];
+                    double every = 1.0 - all + weight;
+                    for (int a = first; a < min(first + 2, amounts); a++)
+                        sums[a - first] += share[a] * odds[amounts * k + a] / every;
+                },
+                number, mass + first);
         all = 0.0;
         for (int a = 0; a < amounts; a++) {
-            mass[a] = summed(part[a]) + by[W_EXPECTED_SITES] * expected[a];
-            share[a] = mass[a] / (number + by[W_EXPECTED_SITES]);
+            share[a] = mass[a] + by[W_EXPECTED_SITES] * expected[a];
+            share[a] /= number + by[W_EXPECTED_SITES];
             all += share[a];
         }
     }
@@ -212,7 +254,7 @@ extern "C" __global__ void __launch_bounds__(TOGETHER) columns_weighed(
     __syncthreads();
     double threshold = by[W_VACANCY_THRESHOLD];
     if (!(threshold >= 0.0))
-        threshold = best_threshold(by, probability, number);
+        threshold = best_threshold(by, probability, number, likely);
     if (threadIdx.x == 0) {
         facts[FACT_THRESHOLD] = threshold;
         for (int a = 0; a < AMOUNTS; a++)
@@ -226,63 +268,63 @@ __device__ static inline bool heard(const double *facts, const double *by)
     return facts[FACT_HOST + LOCAL] > by[W_LEAST_HOST];
 }
 
-/* Site of each of the network's detections, and whether it is reported; a thread to a detection.
- *
- * One on a judged column that is not bright gives way to the column.
- */
+/* Site of each of the network's detections; a thread to a detection. */
 extern "C" __global__ void detections_placed(
     const double *facts, const double *by, const double *points, const double *probability, int found,
     const float *displacement, int high, int wide, int stride,
-    int sites, const int *cells, const char *bright, int room, /* (room), of judged sites */
-    int *marked, char *reported) /* (found, 3): cell and sublattice, (found) */
+    int *marked, char *reported) /* (found, 3): cell and sublattice, -1 of those not sure; (found) */
 {
-    int index = blockIdx.x * blockDim.x + threadIdx.x, begin, site, cell[2];
+    int index = blockIdx.x * blockDim.x + threadIdx.x, site = -1, cell[2] = {0, 0};
     if (index >= found)
         return;
-    reported[index] = 0;
-    marked[3 * index] = marked[3 * index + 1] = 0;
-    marked[3 * index + 2] = -1;
-    bool sure = probability[index] >= by[W_THRESHOLD];
-    if (index >= counted(facts, FACT_FOUND, found) || !sure)
-        return;
-    double x = points[2 * index], y = points[2 * index + 1], moved[2];
-    displaced(displacement, high, wide, stride, x, y, moved);
-    nearest_site(facts, x - moved[0], y - moved[1], cell, &site);
+    bool sure = probability[index] >= by[W_THRESHOLD] && index < counted(facts, FACT_FOUND, found);
+    if (sure) {
+        double x = points[2 * index], y = points[2 * index + 1], moved[2];
+        displaced(displacement, high, wide, stride, x, y, moved);
+        nearest_site(facts, x - moved[0], y - moved[1], cell, &site);
+    }
     marked[3 * index] = cell[0];
     marked[3 * index + 1] = cell[1];
     marked[3 * index + 2] = site;
-    reported[index] = 1;
-    if (site != LOCAL || !heard(facts, by))
-        return;
-    int number = judged_sites(facts, sites, room, &begin);
-    for (int k = 0; k < number; k++)
-        if (cells[2 * k] == cell[0] && cells[2 * k + 1] == cell[1])
-            reported[index] = bright[k];
+    reported[index] = sure;
 }
 
-/* Probability that a column is a defect which stands out beyond doubt, or -1; a thread to a site. */
+/* Probability that a column is a defect which stands out beyond doubt and that nobody marked, or -1; a
+ * thread to a site.
+ *
+ * Detections on a judged column that is not bright give way to the column.
+ */
 extern "C" __global__ void columns_outstanding(
     const double *facts, const double *by, const int *cells, const char *sublattice,
     const double *deviation, const double *error, const double *level, int sites,
-    const int *marked, int found, double *outstanding) /* (found, 3), (sites) */
+    const char *bright, int room, /* (room), of judged sites */
+    const int *marked, int found, char *reported, double *outstanding) /* (found, 3), (found), (sites) */
 {
-    int index = blockIdx.x * blockDim.x + threadIdx.x;
+    int index = blockIdx.x * blockDim.x + threadIdx.x, begin;
     if (index >= sites)
         return;
     outstanding[index] = -1.0;
     if (index >= counted(facts, FACT_SITES, sites) || !heard(facts, by))
         return;
+    int number = judged_sites(facts, sites, room, &begin), own = index - begin;
+    bool gives_way = own >= 0 && own < number && !bright[own];
     double z = deviation[index] / max(error[index], 1e-12);
     bool chosen = fabs(z) > by[W_OUTSTANDING_SIGMAS] && (sublattice[index] != LOCAL || z > 0.0);
     chosen = chosen && (z < 0.0 || deviation[index] > by[W_LEAST_ADATOM]);
-    if (!(chosen && level[index] < by[W_COVERED_LEVEL]))
+    chosen = chosen && level[index] < by[W_COVERED_LEVEL];
+    if (!chosen && !gives_way)
         return;
     for (int k = 0; k < counted(facts, FACT_FOUND, found); k++) {
         const int *mark = marked + 3 * k;
-        if (mark[2] == sublattice[index] && mark[0] == cells[2 * index] &&
-            mark[1] == cells[2 * index + 1])
-            return;
+        if (mark[2] != sublattice[index] || mark[0] != cells[2 * index] ||
+            mark[1] != cells[2 * index + 1])
+            continue;
+        chosen = false;
+        if (gives_way)
+            reported[k] = 0;
     }
+    if (!chosen)
+        return;
     double host = exp(-0.5 * (z * z)) / (error[index] * sqrt(6.283185307179586));
     double defect = by[W_EXPECTED_SHARE] / by[W_OUTSTANDING_RANGE];
     outstanding[index] = defect / (defect + (1.0 - by[W_EXPECTED_SHARE]) * host);
@@ -300,7 +342,6 @@ extern "C" __global__ void __launch_bounds__(TOGETHER) points_reported(
     int *listed,                         /* (found), scratch */
     double *points, double *probability) /* (found, 2), (found) */
 {
-    __shared__ int counts[TOGETHER];
     int begin, thread = threadIdx.x, candidates = found + room + sites;
     int number = judged_sites(facts, sites, room, &begin);
     double threshold = facts[FACT_THRESHOLD];
@@ -314,22 +355,7 @@ extern "C" __global__ void __launch_bounds__(TOGETHER) points_reported(
         }
         return outstanding[k - found - room];
     };
-    int each = (candidates + blockDim.x - 1) / blockDim.x, own = 0;
-    int from = min(thread * each, candidates), to = min(from + each, candidates);
-    for (int k = from; k < to; k++)
-        own += likely(k) >= 0.0;
-    counts[thread] = own;
-    __syncthreads();
-    for (int width = 1; width < blockDim.x; width *= 2) {
-        int before = thread >= width ? counts[thread - width] : 0;
-        __syncthreads();
-        counts[thread] += before;
-        __syncthreads();
-    }
-    int place = counts[thread] - own, total = counts[blockDim.x - 1];
-    for (int k = from; k < to; k++)
-        if (likely(k) >= 0.0 && place < found)
-            listed[place++] = k;
+    int total = listed_where([=](int k) { return likely(k) >= 0.0; }, candidates, found, listed);
     __syncthreads();
     int kept = min(total, found);
     for (int k = thread; k < kept; k += blockDim.x) {
