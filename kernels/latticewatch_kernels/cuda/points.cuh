@@ -3,6 +3,9 @@
  * Beyond the frame its edge value is repeated; a place that is none is read at the edge.
  */
 
+#ifndef POINTS /* what two headers include */
+#define POINTS
+
 __device__ static inline float inside(float place, int size)
 {
     return fminf(fmaxf(place, 0.0f), (float)(size - 1));
@@ -48,3 +51,5 @@ __device__ static inline float cubic_at(const float *image, int rows, int column
     }
     return total;
 }
+
+#endif

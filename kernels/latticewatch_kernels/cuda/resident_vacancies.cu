@@ -83,17 +83,17 @@ template <class At> __device__ static double sum_over(At at, int number)
     return summed(part);
 }
 
-/* Two sums, by the barriers of one: `at` adds what there is of each number. */
-template <class At> __device__ static void sums_over(At at, int number, double *both)
+/* Sums of two parts, by the barriers of one; all threads of a block.
+ *
+ * No template: each of its instances would have shared memory of its own.
+ */
+__device__ static void both_summed(double *parts)
 {
     __shared__ double sums[2][TOGETHER];
     int thread = threadIdx.x;
-    both[0] = both[1] = 0.0;
-    for (int k = thread; k < number; k += blockDim.x)
-        at(k, both);
     __syncthreads(); /* until the last sums were read */
-    sums[0][thread] = both[0];
-    sums[1][thread] = both[1];
+    sums[0][thread] = parts[0];
+    sums[1][thread] = parts[1];
     __syncthreads();
     for (int width = blockDim.x / 2; width > 0; width /= 2) {
         if (thread < width) {
@@ -102,8 +102,17 @@ template <class At> __device__ static void sums_over(At at, int number, double *
         }
         __syncthreads();
     }
-    both[0] = sums[0][0];
-    both[1] = sums[1][0];
+    parts[0] = sums[0][0];
+    parts[1] = sums[1][0];
+}
+
+/* Two sums over the numbers from 0 on, of what `add` adds to both for each. */
+template <class Add> __device__ static void sums_over(Add add, int number, double *sums)
+{
+    sums[0] = sums[1] = 0.0;
+    for (int k = threadIdx.x; k < number; k += blockDim.x)
+        add(k, sums);
+    both_summed(sums);
 }
 
 template <class At> __device__ static double greatest_over(At at, int number)
