@@ -132,8 +132,11 @@ class Frame:
         return vacancies, least, told
 
 
-def run(double, frame: Frame, room: Room | None = None, values=None):
+def run(double, frame: Frame, room: Room | None = None, values=None, lent: int | None = None):
     facts, plan, sites, marks = frame.above(double, room or Room())
+    if lent is not None:
+        plan = replace(plan, room=replace(plan.room, judged=lent))
+        sites = SitesAbove(*(above(double, to_host(part)[: 3 * lent]) for part in sites))
     facts = facts if values is None else above(double, values)
     heat, order = above(double, frame.heat), frame.staged.order_above(double)
     judged(sites, heat, STRIDE, facts, plan, frame.weighing)  # takes constants up
@@ -192,6 +195,22 @@ def test_the_same_points_in_the_same_order(device_double, seed, crowd):
     np.testing.assert_array_equal(surest_first, np.arange(reported))
 
 
+@pytest.mark.parametrize("number", [0, 1, 2, 3])
+def test_a_line_takes_three_columns(device_double, number):
+    frame = Frame()
+    whole = frame.deviations
+    usual = (np.abs(whole.deviation) < whole.error) & (whole.sublattice == SUBLATTICE)
+    lacking = (whole.deviation < -3.0 * whole.error) & (whole.sublattice == SUBLATTICE)
+    few = np.append(np.flatnonzero(usual)[:number], np.flatnonzero(lacking)[0])
+    frame.deviations = Deviations(**{name: part[few] for name, part in vars(whole).items()})
+    vacancies, _, _ = frame.expected(above(device_double, frame.heat))
+    found, _, facts = run(device_double, frame)
+    ours = to_host(found.probability)
+    np.testing.assert_allclose(ours[: number + 1], vacancies.probability, 0.0, 1e-9)
+    assert not ours[number + 1 :].any()
+    np.testing.assert_allclose(facts["shares"][: len(vacancies.shares)], vacancies.shares, 1e-9)
+
+
 def _numbers(points: np.ndarray, candidates: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Candidate that each point is, rising and as given."""
     numbers = (points[:, None] == candidates).all(axis=2).argmax(axis=1)
@@ -217,6 +236,16 @@ def test_columns_that_are_too_faint_are_not_asked(device_double):
 def test_room_that_does_not_suffice_is_refused(device_double):
     frame = Frame(8)
     assert run(device_double, frame, Room(found=9))[2].refusal is Refusal.NO_ROOM
+
+
+@pytest.mark.parametrize("spare", [0, -1])
+def test_one_sublattice_with_more_sites_than_its_share(device_double, spare):
+    frame = Frame(0)
+    judged_ = frame.deviations.sublattice == SUBLATTICE
+    frame.deviations = Deviations(**{n: part[judged_] for n, part in vars(frame.deviations).items()})
+    with fenced(device_double):
+        facts = run(device_double, frame, lent=int(judged_.sum()) + spare)[2]
+    assert facts.refusal is (Refusal.NO_ROOM if spare < 0 else Refusal.NONE)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 0.0, 1e300, -1e300, 7.5])

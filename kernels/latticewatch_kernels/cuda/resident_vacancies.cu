@@ -180,6 +180,7 @@ __device__ static void network_evidence(
 /* Threshold that makes the expected F1 greatest; all threads of a block.
  *
  * Only columns that are likely enough to be reported with any threshold are compared with one another.
+ * Of equals all count: along them the F1 rises or falls throughout, and along the likeliest it rises.
  */
 __device__ static double best_threshold(
     const double *by, const double *probability, int number, int *likely) /* (number) twice */
@@ -191,14 +192,13 @@ __device__ static double best_threshold(
     double best = greatest_over(
         [=](int k) {
             double own = probability[likely[k]], sum = 0.0;
-            int before = 0;
+            int counts = 0;
             for (int j = 0; j < most; j++) {
                 double other = probability[likely[j]];
-                bool counts = other > own || (other == own && j <= k);
-                sum += counts ? other : 0.0;
-                before += counts;
+                sum += other >= own ? other : 0.0;
+                counts += other >= own;
             }
-            return 2.0 * sum / (before + total);
+            return 2.0 * sum / (counts + total);
         },
         most);
     return max(0.5 * best, least);
