@@ -242,7 +242,8 @@ def test_room_that_does_not_suffice_is_refused(device_double):
 def test_one_sublattice_with_more_sites_than_its_share(device_double, spare):
     frame = Frame(0)
     judged_ = frame.deviations.sublattice == SUBLATTICE
-    frame.deviations = Deviations(**{n: part[judged_] for n, part in vars(frame.deviations).items()})
+    whole = vars(frame.deviations)
+    frame.deviations = Deviations(**{name: part[judged_] for name, part in whole.items()})
     with fenced(device_double):
         facts = run(device_double, frame, lent=int(judged_.sum()) + spare)[2]
     assert facts.refusal is (Refusal.NO_ROOM if spare < 0 else Refusal.NONE)
@@ -275,7 +276,7 @@ def test_a_crystal_with_too_many_amounts_is_refused():
 
 
 def test_cuda_numbers_the_constants_alike():
-    text = (SOURCES / "resident_vacancies.cu").read_text("ascii")
+    text = (SOURCES / "weights.cuh").read_text("ascii")
     (body,) = re.findall(r"enum Weight \{(.*?)\}", text, re.DOTALL)
     names = [name.strip().removeprefix("W_").lower() for name in body.split(",")]
     ours = [field.name for field in fields(Weighing)]

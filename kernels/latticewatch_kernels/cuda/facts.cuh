@@ -1,5 +1,8 @@
 /* Slots of a frame's facts, as in resident/facts.py, which says what they hold. */
 
+#ifndef FACTS /* what several headers include */
+#define FACTS
+
 enum Fact {
     FACT_REFUSAL = 0,
     FACT_PEAKS = 1,
@@ -59,3 +62,5 @@ __device__ static inline int counted(const double *facts, int slot, int most)
     double number = facts[slot];
     return number >= 0.0 ? (int)min(number, (double)most) : 0;
 }
+
+#endif

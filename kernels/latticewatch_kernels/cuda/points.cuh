@@ -3,7 +3,7 @@
  * Beyond the frame its edge value is repeated; a place that is none is read at the edge.
  */
 
-#ifndef POINTS /* what two headers include */
+#ifndef POINTS /* what several headers include */
 #define POINTS
 
 __device__ static inline float inside(float place, int size)

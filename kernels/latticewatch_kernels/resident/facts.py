@@ -128,6 +128,7 @@ class Facts:
 def header() -> str:
     """Text of `cuda/facts.cuh`."""
     lines = ["/* Slots of a frame's facts, as in resident/facts.py, which says what they hold. */"]
+    lines += ["", "#ifndef FACTS /* what several headers include */", "#define FACTS"]
     lines += ["", "enum Fact {"]
     lines += [f"    FACT_{name.upper()} = {place}," for name, place in PLACE.items()]
     lines += ["};", "", "enum Refusal {"]
@@ -140,4 +141,5 @@ def header() -> str:
     lines += ["__device__ static inline int counted(const double *facts, int slot, int most)", "{"]
     lines += ["    double number = facts[slot];"]
     lines += ["    return number >= 0.0 ? (int)min(number, (double)most) : 0;", "}"]
+    lines += ["", "#endif"]
     return "\n".join(lines) + "\n"
