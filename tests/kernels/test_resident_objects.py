@@ -14,7 +14,7 @@ from latticewatch_kernels.resident.objects import found
 from latticewatch_kernels.resident.plan import Room
 from latticewatch_models.segmentation import LEAST_VOTE, VOTE_REACH, Segmentation
 
-from .guarded import above, drawn, seeds
+from .guarded import above, drawn, fenced, seeds
 
 CONSTANT, STRIDE = 10.5, 2
 
@@ -35,9 +35,9 @@ def blobs(rng: np.random.Generator, shape: tuple[int, int], number: int) -> tupl
     return heat.astype(np.float32), offset.astype(np.float32)
 
 
-def facts_with(factor: float = 1.0) -> np.ndarray:
+def facts_with(factor: float = 1.0, constant: float = CONSTANT) -> np.ndarray:
     values = np.zeros(slots.NUMBER)
-    values[PLACE["constant"]], values[PLACE["factor"]] = CONSTANT, factor
+    values[PLACE["constant"]], values[PLACE["factor"]] = constant, factor
     return values
 
 
@@ -73,6 +73,37 @@ def test_like_the_host(device_double, rows, columns, number, seed, factor, thres
     assert not to_host(made.points)[len(points) :].any()
 
 
+@drawn
+@given(seeds, st.sampled_from([10.0, 5.0, 14.142135623730951]), st.sampled_from([1, 3, 1000]))
+def test_marks_that_are_as_far_apart_as_they_may_be(device_double, seed, constant, levels):
+    """On a grid many distances are the least one, and what goes depends on long rows of others."""
+    rng = np.random.default_rng(seed)
+    heat = (0.5 + 0.5 * rng.integers(0, levels, (14, 17)) / levels).astype(np.float32)
+    offset = rng.choice([0.0, 0.0, 0.5, -1.0, 1.0, 40.0], (2, 14, 17)).astype(np.float32)
+    points, probability = Segmentation(heat, offset, STRIDE, (27, 34)).detections(
+        0.5, 0.4 * constant
+    )
+    facts = above(device_double, facts_with(constant=constant))
+    with fenced(device_double):
+        made = run(device_double, heat, offset, facts)
+    number = int(Facts(to_host(facts)).number("found"))
+    np.testing.assert_array_equal(to_host(made.probability)[:number], probability)
+    np.testing.assert_allclose(to_host(made.points)[:number], points, 0.0, 1e-9)
+
+
+def test_several_threads_find_what_one_does(device_double):
+    """One thread alone settles every mark in the first round."""
+    rng, told = np.random.default_rng(8), []
+    heat = (0.5 + rng.integers(0, 3, (14, 17)) / 8.0).astype(np.float32)
+    offset = rng.choice([0.0, 0.5, -1.0], (2, 14, 17)).astype(np.float32)
+    for threads in (1, 4):
+        facts = above(device_double, facts_with())
+        with device_double.beside("cuda_on_host").crew_of(threads):
+            made = run(device_double, heat, offset, facts)
+        told.append([to_host(part).tobytes() for part in (facts, *made)])
+    assert told[0] == told[1]
+
+
 @pytest.mark.parametrize("room", [Room(marks=20), Room(found=2)])
 def test_room_that_does_not_suffice_is_refused(device_double, room):
     heat, offset = blobs(np.random.default_rng(5), (40, 40), 12)
@@ -87,5 +118,5 @@ def test_facts_and_maps_that_mean_nothing_do_no_harm(device_double, value):
     heat[3, 4], offset[:, 7] = value, value
     values = np.full(slots.NUMBER, value)
     values[PLACE["refusal"]] = Refusal.FEW_PEAKS
-    with np.errstate(all="ignore"):
+    with np.errstate(all="ignore"), fenced(device_double):
         run(device_double, heat, offset, above(device_double, values))

@@ -4,13 +4,14 @@
  * double precision, sums in a fixed order. A mark is a cell that is likely enough to have a say.
  */
 
-#include "selection.cuh"
+#include "lists.cuh"
 #include "facts.cuh"
 
 #define LANES 32 /* threads to an object: each sums every so many marks */
 #define SUMS 3   /* of a lane: weights, and weighted places along x and y */
+#define NOWHERE __longlong_as_double(0x7ff8000000000000ll)
 
-enum Number { MARKS, INSIDE, SURE, NUMBERS };
+enum Number { MARKS, SURE, NUMBERS };
 enum State { OPEN, KEPT, GONE };
 
 /* How far apart two objects are at least, in pixels of the image that the network saw. */
@@ -32,43 +33,38 @@ __device__ static inline bool points_inside(const double *point, int rows, int c
     return across && point[1] >= -0.5 && point[1] < rows - 0.5;
 }
 
-/* Marks that point into the frame, surest first, of equals the first in reading order; a thread to a
- * mark, which counts those before it. */
+/* Marks, surest first, of equals the first in reading order; a thread to a mark, which counts those
+ * before it. The places of those that point out of the frame are NaN, which is near to nothing. */
 extern "C" __global__ void marks_ordered(
     double *facts, const int *place, const float *said, int room, int wide, int stride,
     int rows, int columns, double threshold,
     int *numbers, double *marks) /* (NUMBERS), (room, 3): x, y, weight */
 {
-    int k = blockIdx.x * blockDim.x + threadIdx.x, number = min(numbers[MARKS], room);
+    int k = blockIdx.x * blockDim.x + threadIdx.x, number = min(numbers[MARKS], room), before = 0;
     if (k == 0 && numbers[MARKS] > room)
         refuse(facts, REFUSAL_NO_ROOM);
     if (k >= number)
         return;
-    double point[2], other[2];
-    pointed_at(place, said, k, wide, stride, point);
-    if (!points_inside(point, rows, columns))
-        return;
     float weight = said[3 * k];
-    int before = 0;
+    int own = place[k];
     for (int j = 0; j < number; j++) {
-        bool surer = said[3 * j] > weight || (said[3 * j] == weight && place[j] < place[k]);
-        if (!surer)
-            continue;
-        pointed_at(place, said, j, wide, stride, other);
-        before += points_inside(other, rows, columns);
+        float other = said[3 * j];
+        before += other > weight || (other == weight && place[j] < own);
     }
-    marks[3 * before] = point[0];
-    marks[3 * before + 1] = point[1];
-    marks[3 * before + 2] = weight;
-    atomicAdd(&numbers[INSIDE], 1);
+    double *mark = marks + 3 * before;
+    pointed_at(place, said, k, wide, stride, mark);
+    if (!points_inside(mark, rows, columns))
+        mark[0] = mark[1] = NOWHERE;
+    mark[2] = weight;
     if (weight >= threshold)
         atomicAdd(&numbers[SURE], 1);
 }
 
+/* Square of a distance: what a k-d tree compares with the square of its reach. */
 __device__ static inline double apart(const double *a, const double *b)
 {
     double x = a[0] - b[0], y = a[1] - b[1];
-    return sqrt(x * x + y * y);
+    return x * x + y * y;
 }
 
 /* Which sure marks stay, when none may be near a surer one that does; one block.
@@ -80,11 +76,10 @@ extern "C" __global__ void __launch_bounds__(TOGETHER) marks_suppressed(
     double *facts, const int *numbers, const double *marks, int room, double merge,
     int found_room, char *state, int *kept) /* (room), (found_room) */
 {
-    __shared__ int counts[TOGETHER];
     int number = min(numbers[SURE], room), thread = threadIdx.x, open = number;
-    double reach = merging(facts, merge);
+    double reach = merging(facts, merge), near = reach * reach;
     for (int k = thread; k < number; k += blockDim.x)
-        state[k] = OPEN;
+        state[k] = marks[3 * k] >= -0.5 ? OPEN : GONE;
     while (open > 0) {
         __syncthreads(); /* all states of the last round are there */
         int left = 0;
@@ -93,7 +88,7 @@ extern "C" __global__ void __launch_bounds__(TOGETHER) marks_suppressed(
             if (now == OPEN) {
                 bool near_open = false, near_kept = false;
                 for (int j = 0; j < k && !near_kept; j++) {
-                    if (state[j] == GONE || !(apart(marks + 3 * j, marks + 3 * k) <= reach))
+                    if (state[j] == GONE || !(apart(marks + 3 * j, marks + 3 * k) <= near))
                         continue;
                     near_kept = state[j] == KEPT;
                     near_open |= state[j] == OPEN;
@@ -109,22 +104,7 @@ extern "C" __global__ void __launch_bounds__(TOGETHER) marks_suppressed(
         open = summed(left);
     }
     __syncthreads();
-    int each = (number + blockDim.x - 1) / blockDim.x, begin = min(thread * each, number);
-    int end = min(begin + each, number), own = 0;
-    for (int k = begin; k < end; k++)
-        own += state[k] == KEPT;
-    counts[thread] = own;
-    __syncthreads();
-    for (int width = 1; width < blockDim.x; width *= 2) {
-        int before = thread >= width ? counts[thread - width] : 0;
-        __syncthreads();
-        counts[thread] += before;
-        __syncthreads();
-    }
-    int place = counts[thread] - own, total = counts[blockDim.x - 1];
-    for (int k = begin; k < end; k++)
-        if (state[k] == KEPT && place < found_room)
-            kept[place++] = k;
+    int total = listed_where([=](int k) { return state[k] == KEPT; }, number, found_room, kept);
     if (thread == 0) {
         facts[FACT_FOUND] = min(total, found_room);
         if (total > found_room)
@@ -140,12 +120,12 @@ extern "C" __global__ void votes(
     int index = blockIdx.x * blockDim.x + threadIdx.x, object = index / LANES;
     if (object >= counted(facts, FACT_FOUND, found_room))
         return;
-    double bound = reach * merging(facts, merge), sum[SUMS] = {0.0, 0.0, 0.0};
+    double bound = reach * merging(facts, merge), near = bound * bound, sum[SUMS] = {0.0, 0.0, 0.0};
     const double *own = marks + 3 * kept[object];
-    int number = min(numbers[INSIDE], room);
+    int number = min(numbers[MARKS], room);
     for (int k = index % LANES; k < number; k += LANES) {
         const double *mark = marks + 3 * k;
-        if (!(apart(mark, own) < bound))
+        if (!(apart(mark, own) < near))
             continue;
         sum[0] += mark[2];
         sum[1] += mark[2] * mark[0];

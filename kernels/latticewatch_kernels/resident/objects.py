@@ -13,7 +13,7 @@ from latticewatch_kernels.resident.plan import Room
 SOURCE = "resident_objects"
 
 #: As in the source: what is counted, threads to an object, and numbers that each sums.
-NUMBERS, LANES, SUMS = 3, 32, 3
+NUMBERS, LANES, SUMS = 2, 32, 3
 
 
 def found(

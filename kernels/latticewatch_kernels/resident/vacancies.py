@@ -17,7 +17,7 @@ from latticewatch_kernels.resident.parts import FoundAbove, JudgedAbove, OrderAb
 from latticewatch_kernels.resident.plan import Plan
 from latticewatch_kernels.transfers import table
 
-SOURCE = "resident_vacancies"
+SOURCE, REPORTED = "resident_vacancies", "resident_reported"
 
 #: As in the source.
 MOST_AMOUNTS = 4
@@ -108,7 +108,7 @@ def judged(
     launch_together(
         SOURCE, "columns_weighed", 1, facts,
         facts, by, sites.deviation, sites.error, plan.room.sites, room,
-        logit, ratio, odds, probability,
+        logit, ratio, odds, xp.empty(room, np.int32), probability,
     )  # fmt: skip
     return JudgedAbove(cells, points, probability, bright, intensity, ratio, odd)
 
@@ -142,20 +142,20 @@ def combined(
     by = table(facts, _constants, weighing)
     marked, reported = xp.empty((most, 3), np.int32), xp.empty(most, np.int8)
     launch(
-        SOURCE, "detections_placed", most, facts,
+        REPORTED, "detections_placed", most, facts,
         facts, by, *found, most, order.maps[3:], *plan.cells, plan.stride * BLOCKS_PER_CELL,
-        sites_, judged_.cells, judged_.bright, room, marked, reported,
+        marked, reported,
     )  # fmt: skip
     outstanding = xp.empty(sites_, np.float64)
     launch(
-        SOURCE, "columns_outstanding", sites_, facts,
+        REPORTED, "columns_outstanding", sites_, facts,
         facts, by, sites.cells, sites.sublattice, sites.deviation, sites.error, sites.level, sites_,
-        marked, most, outstanding,
+        judged_.bright, room, marked, most, reported, outstanding,
     )  # fmt: skip
     listed = xp.empty(most, np.int32)
     made = FoundAbove(xp.empty((most, 2), np.float64), xp.empty(most, np.float64))
     launch_together(
-        SOURCE, "points_reported", 1, facts,
+        REPORTED, "points_reported", 1, facts,
         facts, by, *found, reported, most, judged_.points, judged_.probability, room,
         sites.points, outstanding, sites_, listed, *made,
     )  # fmt: skip
