@@ -112,7 +112,7 @@ class Frame:
         return above(double, values), plan, sites, marks
 
     def expected(self, heat=None):
-        """Vacancies, threshold, points and probability by the host; logits of a map above."""
+        """Vacancies, threshold, points and probability by the host; of a map wherever it lies."""
         staged, deviations = self.staged, self.deviations
         heat = self.heat if heat is None else heat
         heard = Segmentation(heat, np.zeros((2, 128, 112)), STRIDE, (256, 224))
@@ -179,8 +179,8 @@ def test_the_same_points_in_the_same_order(device_double, seed, crowd):
     found, told, facts = run(device_double, frame)
     number, reported = len(vacancies.cells), int(facts.number("reported"))
     probability = to_host(found.probability)[:number]
-    np.testing.assert_allclose(probability, vacancies.probability, 0.0, 1e-9)
-    assert facts.number("threshold") == pytest.approx(least, rel=1e-9)
+    np.testing.assert_allclose(probability, vacancies.probability, 0.0, LOGITS)
+    assert facts.number("threshold") == pytest.approx(least, rel=LOGITS)
     points, likely = to_host(told.points)[:reported], to_host(told.probability)[:reported]
     # what is equal but for rounding may change places: all candidates have a place of their own
     dark = np.where(vacancies.bright[:, None], np.nan, vacancies.points)
@@ -189,7 +189,7 @@ def test_the_same_points_in_the_same_order(device_double, seed, crowd):
     np.testing.assert_array_equal(ours, theirs)
     np.testing.assert_allclose(
         likely[np.argsort(first)], expected[1][np.argsort(_numbers(expected[0], candidates)[1])],
-        0.0, 1e-9,
+        0.0, LOGITS,
     )  # fmt: skip
     surest_first = np.lexsort([first, -likely])
     np.testing.assert_array_equal(surest_first, np.arange(reported))
@@ -206,9 +206,9 @@ def test_a_line_takes_three_columns(device_double, number):
     vacancies, _, _ = frame.expected(above(device_double, frame.heat))
     found, _, facts = run(device_double, frame)
     ours = to_host(found.probability)
-    np.testing.assert_allclose(ours[: number + 1], vacancies.probability, 0.0, 1e-9)
+    np.testing.assert_allclose(ours[: number + 1], vacancies.probability, 0.0, LOGITS)
     assert not ours[number + 1 :].any()
-    np.testing.assert_allclose(facts["shares"][: len(vacancies.shares)], vacancies.shares, 1e-9)
+    np.testing.assert_allclose(facts["shares"][: len(vacancies.shares)], vacancies.shares, LOGITS)
 
 
 def _numbers(points: np.ndarray, candidates: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from latticewatch_kernels import compiled_labels
-from latticewatch_kernels.arrays import array_module
+from latticewatch_kernels.arrays import array_module, download
 from latticewatch_kernels.columns import ColumnMap, neighbours
 from latticewatch_kernels.compiled_labels import Pixels
 from latticewatch_kernels.conditioning import sample_step
@@ -71,21 +71,22 @@ def labelled(
 
 
 def labels(above: LabelsAbove, order: OrderMap, facts: Facts, shifts: np.ndarray) -> Labels:
-    """Make labels of a frame whose maps lie on a device, by what came to the host.
+    """Bring the labels of a frame to the host, after one wait.
 
     Parameters
     ----------
     above
         The frame's maps.
     order, facts
-        On the host.
+        On the host already.
     shifts
-        `LabelsAbove.shifts`, on the host.
+        `LabelsAbove.shifts`, likewise.
     """
+    image, periodic, residual, matched, z, *masks = (part.copy() for part in download(above[:-1]))
+    bright, dark, hole = (mask.view(np.bool_) for mask in masks)
     return Labels(
-        above.image, RowShifts(shifts[:-1], float(shifts[-1])), above.periodic, above.residual,
-        above.matched, above.z, above.bright.view(np.bool_), above.dark.view(np.bool_),
-        above.hole.view(np.bool_), order, column_map(facts),
+        image, RowShifts(shifts[:-1], float(shifts[-1])), periodic, residual, matched, z,
+        bright, dark, hole, order, column_map(facts),
         NoiseLine(*(float(number) for number in facts["line"])),
     )  # fmt: skip
 

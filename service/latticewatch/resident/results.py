@@ -70,10 +70,12 @@ def results(
     """Make detections of a frame that was not refused; ``above`` are its maps on the device."""
     facts = Facts(told.facts.copy())
     order = order_map(facts, plan, told.order)
-    agreed = _agreement(told, above, order, facts, wanted, watch) if wanted.check else None
+    vacancies = _vacancies(told, order, facts, wanted)
     number = int(facts.number("reported"))
     points, probability = (part[:number].copy() for part in told.reported)
     described = DescribedAbove(*(part[:number].copy() for part in told.described))
+    # last, for what it brings down takes the place of what is there
+    agreed = _agreement(told, above, order, facts, wanted, watch) if wanted.check else None
     return Detections(
         lattice=facts.lattice,
         x_px=points[:, 0],
@@ -90,7 +92,7 @@ def results(
         in_hole=described.in_hole.view(np.bool_),
         timings_ms=watch.timings_ms,
         agreement=agreed,
-        vacancies=_vacancies(told, order, facts, wanted),
+        vacancies=vacancies,
         displaced=Displacements(described.shift, described.error),
     )
 
@@ -122,7 +124,6 @@ def _agreement(
     """Hold the network's marks against the labels, which looks at the device again."""
     with watch.stage("check"):
         number = int(facts.number("found"))
-        # what is looked at next takes the place of what came down
         points, probability = (part[:number].copy() for part in told.found)
         order = copied(order)
         made = labels(above, order, facts, told.shifts.copy())
