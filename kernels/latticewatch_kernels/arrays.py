@@ -42,13 +42,6 @@ def array_module(array: Array) -> Any:
     return importlib.import_module("cupy") if on_device(array) else np
 
 
-def ndimage_module(array: Array) -> Any:
-    """``scipy.ndimage`` or ``cupyx.scipy.ndimage``."""
-    return importlib.import_module(
-        "cupyx.scipy.ndimage" if on_device(array) else "scipy.ndimage",
-    )
-
-
 def fft_module(array: Array) -> Any:
     """``scipy.fft`` or ``cupyx.scipy.fft``."""
     return importlib.import_module("cupyx.scipy.fft" if on_device(array) else "scipy.fft")

@@ -8,10 +8,7 @@ from functools import lru_cache
 import numpy as np
 from scipy import ndimage
 
-from latticewatch_kernels import compiled_conditioning
-from latticewatch_kernels.arrays import on_device
 from latticewatch_kernels.lattice import Array, FrameFaultError
-from latticewatch_kernels.transfers import down
 
 #: Blocks along the shorter side of the decimated image on which the background is estimated.
 BACKGROUND_BLOCKS = 32
@@ -60,44 +57,7 @@ def condition(frame: Array, *, flatten: bool = True) -> Array:
     FrameContentError
         The frame is not two-dimensional, holds NaN or infinity, or is constant.
     """
-    image, facts = conditioned(frame, flatten=flatten)
-    check_content(*down(facts))
-    return image
-
-
-def conditioned(frame: Array, *, flatten: bool = True) -> tuple[Array, Array]:
-    """Condition a frame, and leave to the caller what would wait for a device.
-
-    Parameters
-    ----------
-    frame, flatten
-        As for `condition`.
-
-    Returns
-    -------
-    image, facts
-        What `condition` gives, and float64 numbers for `check_content`, on the side of the frame.
-        The image means nothing where these do not pass.
-
-    Raises
-    ------
-    FrameContentError
-        The frame is not two-dimensional; on the host also what `check_content` raises.
-    """
-    if frame.ndim != 2 or min(frame.shape) < 2:
-        raise FrameContentError(
-            f"frame has shape {tuple(frame.shape)}", "send one two-dimensional image a frame"
-        )
-    if on_device(frame):
-        block, scale = _blocks(frame.shape)
-        return compiled_conditioning.condition(
-            frame,
-            block,
-            scale / block if flatten else None,
-            sample_step(frame.shape, STATISTICS_PIXELS),
-            OUTLIER_SIGMAS,
-            LEAST_KEPT,
-        )
+    check_shape(frame.shape)
     low, high = float(frame.min()), float(frame.max())
     check_content(np.array([low, high]))
     # The span is divided out first, so that any number type fits float32 without loss of contrast.
@@ -111,7 +71,21 @@ def conditioned(frame: Array, *, flatten: bool = True) -> tuple[Array, Array]:
         spread = float(image.std())
     image -= np.float32(quantiles[1])
     image *= np.float32(1.0 / spread)
-    return image, np.array([low, high])
+    return image
+
+
+def check_shape(shape: tuple[int, ...]) -> None:
+    """Refuse what is no image.
+
+    Raises
+    ------
+    FrameContentError
+        It is not two-dimensional, or a single line.
+    """
+    if len(shape) != 2 or min(shape) < 2:
+        raise FrameContentError(
+            f"frame has shape {tuple(shape)}", "send one two-dimensional image a frame"
+        )
 
 
 def check_content(facts: np.ndarray) -> None:
@@ -183,7 +157,7 @@ def background(image: np.ndarray, scale_px: float | None = None) -> np.ndarray:
     scale_px
         Standard deviation of the Gaussian in pixels; a fifth of the shorter side, at least 48.
     """
-    block, scale = _blocks(image.shape)
+    block, scale = blocks_of(image.shape)
     scale = scale_px or scale
     means = block_means(image, block)
 
@@ -211,7 +185,7 @@ def background(image: np.ndarray, scale_px: float | None = None) -> np.ndarray:
     return np.asarray(rows @ level @ columns.T)
 
 
-def _blocks(shape: tuple[int, ...]) -> tuple[int, float]:
+def blocks_of(shape: tuple[int, ...]) -> tuple[int, float]:
     """Side of the blocks that the background is found on, and its Gaussian's scale, in pixels."""
     side = min(shape)
     return max(1, side // BACKGROUND_BLOCKS), max(side * BACKGROUND_FRACTION, BACKGROUND_LEAST_PX)

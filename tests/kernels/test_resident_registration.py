@@ -310,7 +310,7 @@ def test_columns_without_noise_that_are_equal_get_the_same_gauge(device_double):
 
 
 def test_there_is_room_for_the_threads_and_the_harmonics():
-    text = (SOURCES / "resident_registration.cu").read_text("ascii")
+    text = (SOURCES / "registration.cu").read_text("ascii")
     assert f"#define FEW {THREADS} " in text
     assert f"#define MOST {MOST} " in text
 

@@ -201,7 +201,7 @@ def test_peaks_are_the_twins_in_whatever_order_maxima_come(device_double, rows, 
     mixed = rng.permutation(len(place))
     facts, found = above(device_double, blank()), above(device_double, np.zeros((32, 4)))
     launch_together(
-        "resident_search", "strongest", 1, facts,
+        "search", "strongest", 1, facts,
         above(device_double, np.array([len(place)], np.int32)),
         above(device_double, place[mixed].astype(np.int32)), above(device_double, said[mixed]),
         len(place), rows, columns, width, np.float64(spectrum.LEAST_PERIODS),
@@ -268,7 +268,7 @@ def chosen(double, bases: np.ndarray) -> Facts:
     """Facts of the basis that is taken of several, (n, 6): basis, score and cell."""
     facts = above(double, blank())
     launch_together(
-        "resident_search", "primitive", 1, facts,
+        "search", "primitive", 1, facts,
         above(double, bases), len(bases), np.float64(bragg.EQUAL_PART), facts,
     )  # fmt: skip
     return Facts(to_host(facts))
@@ -323,7 +323,7 @@ def test_a_lattice_that_steps_led_nowhere_is_refused(device_double, value):
     facts[slots.PLACE["peaks"]] = 99
     held, harmonics = above(device_double, facts), device_double.ndarray(np.ones((HARMONICS, 4)))
     launch_together(
-        "resident_search", "told", 1, held,
+        "search", "told", 1, held,
         above(device_double, np.ones((32, 4))), 32, 64, 64,
         above(device_double, np.ones((HARMONICS, 2), np.int32)),
         above(device_double, np.ones((HARMONICS, 2))), HARMONICS, np.float64(0.48),

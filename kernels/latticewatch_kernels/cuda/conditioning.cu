@@ -9,7 +9,7 @@
 /* Standard deviations of a normal distribution to its median absolute deviation. */
 #define NORMAL_SIGMAS 1.4826
 
-/* Pixel of a frame; types are numbered as in compiled_conditioning.KINDS. */
+/* Pixel of a frame; types are numbered as in resident.conditioning.KINDS. */
 __device__ static double pixel(const char *frame, int kind, long long place)
 {
     switch (kind) {

@@ -1,68 +1,273 @@
-/* What columns differ by: the frame around them, and those that stand out of their sublattice.
+/* The sites of a frame that are judged, and by how much their columns differ, with errors.
  *
- * Twins in deviations: SitesInView, _weights and _local_mean. Sums are in double precision.
+ * Twins in deviations: _sites, _less_median, _spread, _local_excess and SitesInView.deviations. All in
+ * double precision; medians are exact.
  */
 
-#include "cells.cuh"
 #include "selection.cuh"
+#include "displaced.cuh"
+#include "fixed.cuh"
+#include "sites.cuh"
 
 #define NORMAL_SIGMAS 1.4826
 
-/* Height of each column less its sublattice's median where it stands out, else 0; a block to each. */
-extern "C" __global__ void __launch_bounds__(TOGETHER) strong_columns(
-    const float *squares, const float *responses, /* (end): one sublattice after the other */
-    int second, int third, int end, double sigmas,
-    double *heights) /* (end) */
+__device__ static inline bool within(double x, double y, int rows, int columns, double margin)
 {
-    int starts[4] = {0, second, third, end};
-    int begin = starts[blockIdx.x], number = starts[blockIdx.x + 1] - begin;
-    if (number == 0)
-        return;
-    auto energy = [=](int k) { return max((double)squares[begin + k], 1e-12); };
-    auto plain = [=](int k) { return responses[begin + k] / energy(k); };
-    double middle = median(plain, number, 0);
-    auto deviation = [=](int k) { return fabs(plain(k) - middle) * sqrt(energy(k)); };
-    double sigma = NORMAL_SIGMAS * median(deviation, number, 0);
-    for (int k = threadIdx.x; k < number; k += blockDim.x)
-        heights[begin + k] = deviation(k) > sigmas * sigma ? plain(k) - middle : 0.0;
+    bool across = x >= margin && x <= columns - 1 - margin;
+    return across && y >= margin && y <= rows - 1 - margin;
 }
 
-/* One over each pixel's variance, 0 in holes; one thread to a pixel. */
-extern "C" __global__ void inverse_variance(
-    const float *periodic, const char *hole, int rows, int columns,
-    float slope, float base, float least, float *weight)
+/* Cell of a map at a point, edges repeated. */
+__device__ static inline int cell_at(double x, double y, int stride, int high, int wide)
 {
-    long long index = (long long)blockIdx.x * blockDim.x + threadIdx.x;
-    if (index < (long long)rows * columns)
-        weight[index] = hole[index] ? 0.0f : 1.0f / fmaxf(periodic[index] * slope + base, least);
+    int row = min(max((int)rint(y) / stride, 0), high - 1);
+    return row * wide + min(max((int)rint(x) / stride, 0), wide - 1);
 }
 
-/* Means of whole blocks of an image, times weights where it is weighted; one thread to a block. */
-extern "C" __global__ void blocked_means(
-    const float *image, const float *weight, int weighted, int columns, int block, int high, int wide,
-    float *means) /* (high, wide) */
+/* Number of the cells that cover the frame, and how many lie along a2; 0 beyond the room. */
+__device__ static inline int covering(const double *facts, int room, int *wide)
+{
+    double along = facts[FACT_CELLS], across = facts[FACT_CELLS + 1];
+    bool fits = along >= 1.0 && across >= 1.0 && 3.0 * along * across <= room;
+    *wide = fits ? (int)across : 1;
+    return fits ? (int)along * *wide : 0;
+}
+
+/* Whether each site of the covering cells is judged, and where it is; a thread to a site. */
+extern "C" __global__ void sites_in_view(
+    const double *facts, const float *amplitude, const float *displacement, int high, int wide, int stride,
+    const char *hole, int rows, int columns, double margin, double sound, int room,
+    char *kept, double *points) /* (room), (room, 2) */
 {
     int index = blockIdx.x * blockDim.x + threadIdx.x;
-    if (index >= high * wide)
+    if (index >= room)
         return;
-    double sum = 0.0;
-    for (int row = 0; row < block; row++) {
-        long long first = (long long)(index / wide * block + row) * columns + index % wide * block;
-        for (long long place = first; place < first + block; place++)
-            sum += weighted ? image[place] * weight[place] : image[place];
-    }
-    means[index] = (float)(sum / (block * block));
+    kept[index] = 0;
+    int wide_cells, cells = covering(facts, room, &wide_cells);
+    if (index >= 3 * cells)
+        return;
+    int site = index / cells, cell = index % cells;
+    double point[2], moved[2], u = facts[FACT_FIRST_CELL] + cell / wide_cells;
+    double v = facts[FACT_FIRST_CELL + 1] + cell % wide_cells;
+    to_pixels(facts, u + site_at(site, 0), v + site_at(site, 1), point);
+    if (!within(point[0], point[1], rows, columns, 0.0))
+        return;
+    displaced(displacement, high, wide, (double)stride, point[0], point[1], moved);
+    double x = point[0] + moved[0], y = point[1] + moved[1];
+    if (!within(x, y, rows, columns, margin * facts[FACT_CONSTANT]))
+        return;
+    if (!(x >= 0.0 && y >= 0.0 && x <= columns - 1 && y <= rows - 1))
+        return;
+    if (!(amplitude[cell_at(x, y, stride, high, wide)] >= sound))
+        return;
+    if (hole[(long long)rint(y) * columns + (int)rint(x)])
+        return;
+    kept[index] = 1;
+    points[2 * index] = x;
+    points[2 * index + 1] = y;
 }
 
-/* An image less a mean in cells, times weights where it is weighted; one thread to a pixel. */
-extern "C" __global__ void less_mean(
-    const float *image, const float *weight, int weighted, int rows, int columns,
-    const float *means, int high, int wide, int stride, float *result)
+/* Number of whole lattice constants to a place, at most `most`, whatever the two hold. */
+__device__ static inline int constants_to(double place, double constant, int most)
 {
-    long long index = (long long)blockIdx.x * blockDim.x + threadIdx.x;
-    if (index >= (long long)rows * columns)
+    double number = place / constant;
+    return number >= 0.0 ? (int)min(number, (double)most) : 0;
+}
+
+/* The sites that are judged one after the other, the rest zeros; one block.
+ *
+ * `extent` is how many cells of one lattice constant hold them, (2): along x and y.
+ */
+extern "C" __global__ void __launch_bounds__(TOGETHER) sites_gathered(
+    double *facts, const char *kept, const double *points, int room, int most,
+    int most_down, int most_across,
+    int *cells, char *sublattice, double *places, int *extent) /* (most, 2), (most), (most, 2), (2) */
+{
+    __shared__ int counts[TOGETHER], longest[2], starts[3];
+    int each = (room + blockDim.x - 1) / blockDim.x, thread = threadIdx.x, reach[2] = {1, 1};
+    int begin = min(thread * each, room), end = min(begin + each, room), own = 0;
+    int wide, found = covering(facts, room, &wide), every = max(found, 1);
+    double constant = facts[FACT_CONSTANT];
+    for (int k = begin; k < end; k++)
+        own += kept[k];
+    counts[thread] = own;
+    if (thread == 0) {
+        longest[0] = longest[1] = 1;
+        starts[0] = starts[1] = starts[2] = 0; /* where no cell is covered, nothing is kept */
+    }
+    __syncthreads();
+    for (int width = 1; width < blockDim.x; width *= 2) {
+        int before = thread >= width ? counts[thread - width] : 0;
+        __syncthreads();
+        counts[thread] += before;
+        __syncthreads();
+    }
+    int place = counts[thread] - own, total = counts[blockDim.x - 1];
+    for (int k = begin; k < end; k++) {
+        if (k % every == 0 && k < 3 * every)
+            starts[k / every] = place;
+        if (!kept[k] || place >= most)
+            continue;
+        double x = points[2 * k], y = points[2 * k + 1];
+        cells[2 * place] = (int)facts[FACT_FIRST_CELL] + k % every / wide;
+        cells[2 * place + 1] = (int)facts[FACT_FIRST_CELL + 1] + k % every % wide;
+        sublattice[place] = (char)(k / every);
+        places[2 * place] = x;
+        places[2 * place + 1] = y;
+        reach[0] = max(reach[0], constants_to(x, constant, most_across - 1) + 1);
+        reach[1] = max(reach[1], constants_to(y, constant, most_down - 1) + 1);
+        place++;
+    }
+    for (int axis = 0; axis < 2; axis++)
+        atomicMax(&longest[axis], reach[axis]);
+    for (int k = total + thread; k < most; k += blockDim.x) {
+        cells[2 * k] = cells[2 * k + 1] = sublattice[k] = 0;
+        places[2 * k] = places[2 * k + 1] = 0.0;
+    }
+    __syncthreads();
+    if (thread == 0) {
+        extent[0] = longest[0];
+        extent[1] = longest[1];
+        facts[FACT_SITES] = min(total, most);
+        for (int site = 0; site < 3; site++)
+            facts[FACT_STARTS + site] = starts[site];
+        if (found == 0 || total > most)
+            refuse(facts, REFUSAL_NO_ROOM);
+    }
+}
+
+/* Where a sublattice begins, and how many sites it has. */
+__device__ static inline void sites_of(const double *facts, int site, int room, int *begin, int *number)
+{
+    int total = counted(facts, FACT_SITES, room);
+    *begin = min(counted(facts, FACT_STARTS + site, room), total);
+    int end = site < 2 ? min(counted(facts, FACT_STARTS + site + 1, room), total) : total;
+    *number = max(end - *begin, 0);
+}
+
+/* Height of each column less its sublattice's median where it stands out, else 0, and a list of those
+ * that do, in any order, from where their sublattice begins; a block to each sublattice. */
+extern "C" __global__ void __launch_bounds__(TOGETHER) strong_sites(
+    const double *facts, const double *plain, const double *roots, int room, double sigmas,
+    double *heights, int *listed, int *numbers) /* (room), (room), (3) */
+{
+    __shared__ int count;
+    int begin, number;
+    sites_of(facts, blockIdx.x, room, &begin, &number);
+    if (threadIdx.x == 0)
+        count = 0;
+    __syncthreads();
+    if (number > 0) {
+        auto height = [=](int k) { return plain[begin + k]; };
+        double middle = median(height, number, 0);
+        auto size = [=](int k) { return fabs(height(k) - middle) * roots[begin + k]; };
+        double most = sigmas * (NORMAL_SIGMAS * median(size, number, 0));
+        for (int k = threadIdx.x; k < number; k += blockDim.x) {
+            bool strong = size(k) > most;
+            heights[begin + k] = strong ? height(k) - middle : 0.0;
+            if (strong)
+                listed[begin + atomicAdd(&count, 1)] = begin + k;
+        }
+    }
+    __syncthreads();
+    if (threadIdx.x == 0)
+        numbers[blockIdx.x] = count;
+}
+
+/* Cell of one lattice constant that a point lies in, within the table. */
+__device__ static inline int coarse_cell(
+    const double *facts, const double *points, const int *extent, int most_down, int most_across, int k)
+{
+    double constant = facts[FACT_CONSTANT];
+    int wide = min(extent[0], most_across), high = min(extent[1], most_down);
+    int x = constants_to(points[2 * k], constant, wide - 1);
+    int y = constants_to(points[2 * k + 1], constant, high - 1);
+    return x * high + y; /* as the twin's table lies */
+}
+
+/* Deviation of each column, strong ones beside what is left without them, and its error in units of
+ * the image; and by cells of one lattice constant the clipped squares of the one over the other, and
+ * numbers of columns. A block to each sublattice. */
+extern "C" __global__ void __launch_bounds__(TOGETHER) site_heights(
+    const double *facts, const double *plain, const double *roots, const double *strong,
+    const double *points, const int *extent, int room, int most_down, int most_across, double clip,
+    double *deviation, double *error, /* (room) */
+    fixed *sums)                      /* (2, most_across * most_down), zeros */
+{
+    int begin, number;
+    sites_of(facts, blockIdx.x, room, &begin, &number);
+    if (number == 0)
         return;
-    int row = (int)(index / columns), column = (int)(index % columns);
-    float value = image[index] - enlarged(means, high, wide, stride, row, column);
-    result[index] = weighted ? value * weight[index] : value;
+    auto height = [=](int k) { return plain[begin + k]; };
+    double middle = median(height, number, 0), most = clip * clip;
+    auto size = [=](int k) { return fabs(height(k) - middle) * roots[begin + k]; };
+    double sigma = NORMAL_SIGMAS * median(size, number, 0);
+    for (int k = threadIdx.x; k < number; k += blockDim.x) {
+        double off = height(k) - middle + strong[begin + k], width = sigma / roots[begin + k];
+        double z = off / width, square = z * z;
+        deviation[begin + k] = off;
+        error[begin + k] = width;
+        int cell = coarse_cell(facts, points, extent, most_down, most_across, begin + k);
+        add_fixed(sums + cell, square < most ? square : most);
+        add_fixed(sums + most_across * most_down + cell, 1.0);
+    }
+}
+
+/* Index that lies mirrored at the ends, the edge repeated (scipy's reflect). */
+__device__ static inline int mirrored(int k, int size)
+{
+    int period = 2 * size;
+    k = (k % period + period) % period;
+    return k < size ? k : period - 1 - k;
+}
+
+/* One pass of a Gaussian filter over both tables, along an axis; a thread to a cell of either.
+ *
+ * The first pass reads whole multiples, the second gives the ratio of the two as a spread.
+ */
+extern "C" __global__ void coarse_filtered(
+    const int *extent, int most_down, int most_across, const double *weights, int reach,
+    const fixed *sums, const double *before, int axis, /* (2, most_across * most_down) */
+    double *after)
+{
+    int index = blockIdx.x * blockDim.x + threadIdx.x, room = most_across * most_down;
+    int wide = min(extent[0], most_across), high = min(extent[1], most_down);
+    if (index >= 2 * wide * high)
+        return;
+    int map = index / (wide * high), place = index % (wide * high), x = place / high, y = place % high;
+    double sum = 0.0;
+    for (int k = -reach; k <= reach; k++) {
+        int other = axis ? x * high + mirrored(y + k, high) : mirrored(x + k, wide) * high + y;
+        double value = axis ? before[map * room + other] : from_fixed(sums[map * room + other]);
+        sum += weights[k + reach] * value;
+    }
+    after[map * room + place] = sum;
+}
+
+/* Errors by the spread of the columns around each, in units of the host column; one block. */
+extern "C" __global__ void __launch_bounds__(TOGETHER) errors_scaled(
+    const double *facts, const double *points, const int *extent, int room,
+    int most_down, int most_across, const double *filtered, double least,
+    const float *level, int high, int wide, int stride,
+    double *deviation, double *error, double *levels) /* (room) */
+{
+    int number = counted(facts, FACT_SITES, room), table = most_across * most_down;
+    double unit = 0.5 * facts[FACT_UNIT], middle = 1.0;
+    for (int k = threadIdx.x; k < number; k += blockDim.x) {
+        int cell = coarse_cell(facts, points, extent, most_down, most_across, k);
+        levels[k] = sqrt(max(filtered[cell], 0.0) / max(filtered[table + cell], 1e-12));
+    }
+    __syncthreads();
+    auto local = [=](int k) { return levels[k]; }; /* for now */
+    if (number > 0)
+        middle = max(median(local, number, 0), 1e-12);
+    __syncthreads(); /* until all levels were read */
+    for (int k = threadIdx.x; k < room; k += blockDim.x) {
+        bool here = k < number;
+        double excess = here ? max(local(k) / middle, least) : 0.0;
+        deviation[k] = here ? deviation[k] * unit : 0.0;
+        error[k] = here ? error[k] * excess * unit : 0.0;
+        double x = points[2 * k], y = points[2 * k + 1];
+        levels[k] = here ? level[cell_at(x, y, stride, high, wide)] : 0.0;
+    }
 }

@@ -1,9 +1,132 @@
-/* Block means of an image times the waves of the first Bragg ring.
+/* Local order of a frame by its own facts. Twin: order.local_order, from the waves to the maps.
  *
- * Twins: order._demodulate, and order._covariance before its average. Sums are in double precision.
+ * Levels are found in double precision and medians are exact; maps are in single precision, as the
+ * twin's. What is averaged lies as demodulated: mean, real and imaginary part with each wave, product.
  */
 
-#define MAPS 8
+#include "selection.cuh"
+#include "facts.cuh"
+
+#define MAPS 8   /* mean, real and imaginary part with each wave, and the product */
+#define LEVELS 8 /* crystalline amplitude, crystal's mean, and the sum of each of three waves */
+#define TAU 6.283185307179586
+
+/* Component of a vector of the first ring of reciprocal space, from the inverse of the vectors. */
+__device__ static inline double ring_at(const double *facts, int wave, int axis)
+{
+    const double *a = facts + FACT_VECTORS, *b = a + 2;
+    double area = a[0] * b[1] - a[1] * b[0];
+    double first = axis ? -b[0] / area : b[1] / area, second = axis ? a[0] / area : -a[1] / area;
+    return wave == 0 ? first : wave == 1 ? second : second - first;
+}
+
+/* Waves of the first ring along y and x; a thread to a place of a wave. */
+extern "C" __global__ void ring_waves(
+    const double *facts, int rows, int columns,
+    float *down, float *across) /* (3, rows, 2), (3, columns, 2) */
+{
+    int index = blockIdx.x * blockDim.x + threadIdx.x;
+    if (index >= 3 * (rows + columns))
+        return;
+    bool along = index < 3 * rows;
+    int place = along ? index : index - 3 * rows, size = along ? rows : columns;
+    double angle = -TAU * ring_at(facts, place / size, along) * (place % size);
+    float *wave = (along ? down : across) + 2 * place;
+    wave[0] = (float)cos(angle);
+    wave[1] = (float)sin(angle);
+}
+
+__device__ static inline float amplitude_at(const float *waves, int cells, int place)
+{
+    float sum = 0.0f;
+    for (int wave = 0; wave < 3; wave++) {
+        float real = waves[(1 + 2 * wave) * cells + place];
+        float imaginary = waves[(2 + 2 * wave) * cells + place];
+        sum += real * real + imaginary * imaginary;
+    }
+    return sqrtf(sum);
+}
+
+/* The frame's crystalline amplitude and mean, and the waves' sums, which phases refer to; one block. */
+extern "C" __global__ void __launch_bounds__(TOGETHER) order_levels(
+    double *facts, const float *waves, const float *mean, int cells,
+    double quantile, double crystalline, double *levels) /* (LEVELS) */
+{
+    auto amplitude = [=](int k) { return (double)amplitude_at(waves, cells, k); };
+    double place = quantile * (cells - 1);
+    int below = min(max((int)floor(place), 0), cells - 1);
+    double lower = ranked(amplitude, cells, below, 29);
+    double upper = ranked(amplitude, cells, min(below + 1, cells - 1), 29);
+    float full = (float)(lower + (upper - lower) * (place - below));
+    int known = 0;
+    auto level = [=](int k) {
+        bool sound = amplitude_at(waves, cells, k) / full > (float)crystalline;
+        return sound ? (double)(waves[k] + mean[0]) : BEYOND;
+    };
+    for (int k = threadIdx.x; k < cells; k += blockDim.x)
+        known += level(k) < BEYOND;
+    known = summed(known);
+    double middle = 0.0;
+    if (known > 0) {
+        double first = ranked(level, cells, (known - 1) / 2, 29);
+        middle = known % 2 ? first : 0.5 * (first + ranked(level, cells, known / 2, 29));
+    }
+    for (int part = 0; part < 6; part++) {
+        double sum = 0.0;
+        for (int k = threadIdx.x; k < cells; k += blockDim.x)
+            sum += waves[(1 + part) * cells + k];
+        sum = summed(sum);
+        if (threadIdx.x == 0)
+            levels[2 + part] = sum;
+    }
+    if (threadIdx.x == 0) {
+        levels[0] = full;
+        levels[1] = (float)middle;
+        facts[FACT_HOLES] = 0.0;
+    }
+}
+
+/* Maps of amplitude, level, mean and displacement, and which cells are crystal and hole; a thread to
+ * a cell. */
+extern "C" __global__ void order_maps(
+    double *facts, const float *waves, const float *mean, int cells, const double *levels,
+    double crystalline, double hole_level,
+    float *maps, char *crystal, char *hole) /* (5, cells), (cells) */
+{
+    int index = blockIdx.x * blockDim.x + threadIdx.x;
+    if (index >= cells)
+        return;
+    float amplitude = amplitude_at(waves, cells, index) / (float)levels[0];
+    float local = waves[index] + mean[0];
+    float level = (local - (float)levels[1]) / (float)facts[FACT_ABOVE_EMPTY] + 1.0f;
+    bool sound = amplitude > (float)crystalline;
+    bool empty = !sound && level < (float)hole_level;
+    maps[index] = amplitude;
+    maps[cells + index] = level;
+    maps[2 * cells + index] = local;
+    crystal[index] = sound;
+    hole[index] = empty;
+    if (empty)
+        atomicAdd(&facts[FACT_HOLES], 1.0); /* a whole number, whatever the order */
+    /* least squares of phase = -2 pi g.u over the three waves */
+    double normal[3] = {0.0, 0.0, 0.0}, pull[2] = {0.0, 0.0};
+    for (int wave = 0; wave < 3; wave++) {
+        double real = waves[(1 + 2 * wave) * cells + index];
+        double imaginary = waves[(2 + 2 * wave) * cells + index];
+        const double *sum = levels + 2 + 2 * wave;
+        /* times the conjugate of the sum */
+        double phase = atan2(imaginary * sum[0] - real * sum[1], real * sum[0] + imaginary * sum[1]);
+        double gx = -TAU * ring_at(facts, wave, 0), gy = -TAU * ring_at(facts, wave, 1);
+        normal[0] += gx * gx;
+        normal[1] += gx * gy;
+        normal[2] += gy * gy;
+        pull[0] += gx * phase;
+        pull[1] += gy * phase;
+    }
+    double area = normal[0] * normal[2] - normal[1] * normal[1];
+    maps[3 * cells + index] = (float)((normal[2] * pull[0] - normal[1] * pull[1]) / area);
+    maps[4 * cells + index] = (float)((normal[0] * pull[1] - normal[1] * pull[0]) / area);
+}
 
 /* Mean, real and imaginary part with each wave, and product with the pixel below; a thread a block. */
 extern "C" __global__ void demodulated(

@@ -19,7 +19,7 @@ from latticewatch_kernels.order import BLOCKS_PER_CELL, BLOCKS_PER_CONSTANT, SMO
 from latticewatch_kernels.resident.plan import Plan
 from latticewatch_kernels.sampling import LEAST_WEIGHT
 
-SOURCE = "resident_averages"
+SOURCE = "averages"
 
 
 class Averages(NamedTuple):

@@ -25,9 +25,9 @@ from latticewatch_kernels.noise import NOISE_CLASSES
 from latticewatch_kernels.order import BLOCKS_PER_CELL
 from latticewatch_kernels.resident.parts import LabelsAbove, OrderAbove
 from latticewatch_kernels.resident.plan import Plan
-from latticewatch_kernels.transfers import table
+from latticewatch_kernels.resident.tables import table
 
-SOURCE, NOISE_SOURCE = "resident_columns", "resident_column_noise"
+SOURCE, NOISE_SOURCE = "columns", "column_noise"
 
 #: As in the source: columns that a block fits, and what is kept of each.
 GROUP, NUMBERS = 16, 9

@@ -16,9 +16,9 @@ from latticewatch_kernels.resident.parts import (
     OrderAbove,
 )
 from latticewatch_kernels.resident.plan import Plan
-from latticewatch_kernels.transfers import table
+from latticewatch_kernels.resident.tables import table
 
-SOURCE = "resident_description"
+SOURCE = "description"
 
 #: As in the source: a column and the three next to it.
 AROUND = 4

@@ -24,10 +24,10 @@ from latticewatch_kernels.resident.averages import SOURCE as AVERAGES
 from latticewatch_kernels.resident.averages import Averages
 from latticewatch_kernels.resident.parts import LabelsAbove, OrderAbove, SitesAbove
 from latticewatch_kernels.resident.plan import Plan
+from latticewatch_kernels.resident.tables import table
 from latticewatch_kernels.stamps import DRAWN_REACH, REACH
-from latticewatch_kernels.transfers import table
 
-SOURCE, STAMPS = "resident_deviations", "resident_stamps"
+SOURCE, STAMPS = "deviations", "stamps"
 
 #: Least lattice constant in pixels whose first Bragg peaks the pixels resolve, rounded down.
 RESOLVED = 2.0

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import numpy as np
 
-from latticewatch_kernels import compiled_labels
 from latticewatch_kernels.arrays import array_module, download
 from latticewatch_kernels.columns import ColumnMap, neighbours
-from latticewatch_kernels.compiled_labels import Pixels
 from latticewatch_kernels.conditioning import sample_step
 from latticewatch_kernels.labelling import Labels
 from latticewatch_kernels.lattice import Array
 from latticewatch_kernels.launch import launch, launch_together
 from latticewatch_kernels.noise import NoiseLine
 from latticewatch_kernels.order import BLOCKS_PER_CELL, OrderMap
+from latticewatch_kernels.resident import lines
 from latticewatch_kernels.resident.facts import PLACE, SLOTS, Facts
+from latticewatch_kernels.resident.lines import Pixels
 from latticewatch_kernels.resident.parts import LabelsAbove, OrderAbove, PixelsAbove
 from latticewatch_kernels.resident.plan import Plan
+from latticewatch_kernels.resident.tables import table
 from latticewatch_kernels.sampling import LEAST_WEIGHT
 from latticewatch_kernels.straightening import LEAST_CERTAIN_PX, LONGEST, WORTH_PX, RowShifts
-from latticewatch_kernels.transfers import table
 
 
 def labelled(
@@ -33,7 +33,7 @@ def labelled(
     """Put scan lines back, hold what is left against its noise, and calibrate columns.
 
     The twins are in `labelling.label`, `columns.SitesInside` and `columns.column_map`. Maps are
-    the twins' as `compiled_labels` says; medians over sites are exact, so that what the frame's
+    the twins' as `lines` says; medians over sites are exact, so that what the frame's
     columns give differs as the values at sites do, which are sums of single precision.
 
     Parameters
@@ -53,16 +53,16 @@ def labelled(
     """
     residual, periodic, hole = pixels
     given = Pixels(residual, periodic, hole, sample_step(plan.shape))
-    levels = compiled_labels.intensity_levels(given)
-    line = compiled_labels.noise_line(given, levels, _slots(facts, "line"))
+    levels = lines.intensity_levels(given)
+    line = lines.noise_line(given, levels, _slots(facts, "line"))
     constant = _slots(facts, "constant")
-    shifts = compiled_labels.row_shifts(given, line, LEAST_CERTAIN_PX, LONGEST, constant)
-    straight, left = compiled_labels.straightened(image, given, shifts, WORTH_PX)
-    smooth = compiled_labels.matched(left, *_gaussian_spectrum(facts, plan.shape))
-    of_matched = compiled_labels.noise_line(
+    shifts = lines.row_shifts(given, line, LEAST_CERTAIN_PX, LONGEST, constant)
+    straight, left = lines.straightened(image, given, shifts, WORTH_PX)
+    smooth = lines.matched(left, *_gaussian_spectrum(facts, plan.shape))
+    of_matched = lines.noise_line(
         given._replace(residual=smooth), levels, _slots(facts, "matched_line")
     )
-    matched, z, bright, dark = compiled_labels.significance(smooth, given, of_matched, threshold)
+    matched, z, bright, dark = lines.significance(smooth, given, of_matched, threshold)
     _calibrate(matched, order, facts, plan)
     return LabelsAbove(
         straight, periodic, left, matched, z,
@@ -109,7 +109,7 @@ def _gaussian_spectrum(facts: Array, shape: tuple[int, int]) -> tuple[Array, Arr
     xp, (rows, columns) = array_module(facts), shape
     down, across = xp.empty(rows, np.float32), xp.empty(columns // 2 + 1, np.float32)
     launch(
-        "resident_labels", "gaussian_spectrum", rows + columns // 2 + 1, facts,
+        "labels", "gaussian_spectrum", rows + columns // 2 + 1, facts,
         facts, rows, columns, np.float64(LEAST_WEIGHT), down, across,
     )  # fmt: skip
     return down, across
@@ -120,16 +120,16 @@ def _calibrate(matched: Array, order: OrderAbove, facts: Array, plan: Plan) -> N
     xp, room = array_module(facts), plan.room.table
     values, deviation = xp.empty((2, room), np.float64)
     launch(
-        "resident_labels", "site_values", room, facts,
+        "labels", "site_values", room, facts,
         facts, matched, *plan.shape, order.maps[3:], order.hole, *plan.cells,
         plan.stride * BLOCKS_PER_CELL, room, values,
     )  # fmt: skip
     launch(
-        "resident_labels", "less_crosstalk", room, facts,
+        "labels", "less_crosstalk", room, facts,
         facts, values, room, table(facts, _neighbour_table), deviation,
     )  # fmt: skip
-    launch_together("resident_labels", "offsets", 3, facts, facts, deviation, room)
-    launch_together("resident_labels", "calibration", 1, facts, facts, deviation, room)
+    launch_together("labels", "offsets", 3, facts, facts, deviation, room)
+    launch_together("labels", "calibration", 1, facts, facts, deviation, room)
 
 
 def _neighbour_table() -> np.ndarray:

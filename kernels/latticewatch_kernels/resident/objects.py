@@ -10,7 +10,7 @@ from latticewatch_kernels.launch import launch, launch_together
 from latticewatch_kernels.resident.parts import FoundAbove
 from latticewatch_kernels.resident.plan import Room
 
-SOURCE = "resident_objects"
+SOURCE = "objects"
 
 #: As in the source: what is counted, threads to an object, and numbers that each sums.
 NUMBERS, LANES, SUMS = 2, 32, 3

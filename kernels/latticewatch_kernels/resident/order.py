@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 
 from latticewatch_kernels.arrays import array_module
-from latticewatch_kernels.compiled_order import MAPS
 from latticewatch_kernels.lattice import Array
 from latticewatch_kernels.launch import launch, launch_together
 from latticewatch_kernels.order import (
@@ -21,10 +20,10 @@ from latticewatch_kernels.resident.facts import Facts
 from latticewatch_kernels.resident.parts import OrderAbove
 from latticewatch_kernels.resident.plan import Plan
 
-SOURCE = "resident_order"
+SOURCE = "order"
 
-#: As in the source.
-LEVELS = 8
+#: As in the source: numbers of `order_levels`, and maps that are averaged.
+LEVELS, MAPS = 8, 8
 
 
 def local_order(image: Array, facts: Array, plan: Plan) -> OrderAbove:

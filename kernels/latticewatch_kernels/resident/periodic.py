@@ -6,7 +6,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from latticewatch_kernels import compiled_bragg
 from latticewatch_kernels.arrays import array_module, irfft2, rfft2
 from latticewatch_kernels.extension import LENGTH_COST, SEARCH_CELLS
 from latticewatch_kernels.harmonics import HIGHEST_FREQUENCY, node_indices
@@ -22,8 +21,8 @@ from latticewatch_kernels.periodic import (
 )
 from latticewatch_kernels.resident.parts import OrderAbove, PixelsAbove
 from latticewatch_kernels.resident.plan import Plan
+from latticewatch_kernels.resident.tables import table
 from latticewatch_kernels.sampling import LEAST_WEIGHT
-from latticewatch_kernels.transfers import table
 
 #: Most cells of the map of order to a lattice constant: a block is a whole number of pixels, and
 #: one of `BLOCKS_PER_CONSTANT` blocks to a constant is rounded down by less than half.
@@ -60,7 +59,7 @@ def rebuilt(image: Array, order: OrderAbove, facts: Array, plan: Plan) -> Pixels
     -----
     Differs from the twin as sums of single precision in another order do: by no more than
     ``2**-20`` of the image's greatest value where the Fourier transforms are the twin's, and, with
-    a device's own, by the ``2**-16`` of `compiled_bragg.rebuilt`. Of translations whose costs are
+    a device's own, by the ``2**-16`` of the two transforms. Of translations whose costs are
     equal but for rounding the twin may take another.
     """
     xp, (rows, columns) = array_module(image), plan.shape
@@ -74,7 +73,7 @@ def rebuilt(image: Array, order: OrderAbove, facts: Array, plan: Plan) -> Pixels
     )  # fmt: skip
     for which, axis in enumerate((1, 0)):
         moved = prepared.steps[which], prepared.weights[which]
-        work = compiled_bragg.extended(work, axis, plan.before[axis], plan.longer[axis], *moved)
+        work = _extended(work, axis, plan.before[axis], plan.longer[axis], *moved)
     filtered = _passed(work, facts)
     periodic, residual = xp.empty((2, rows, columns), np.float32)
     hole = xp.empty(plan.shape, np.int8)
@@ -114,7 +113,7 @@ def _prepare(order: OrderAbove, facts: Array, plan: Plan) -> _Prepared:
         xp.empty(2 + 2 * (MOST_REACH + 1), np.float64),
     )
     launch_together(
-        "resident_periodic", "prepared", PREPARED, facts,
+        "periodic", "prepared", PREPARED, facts,
         facts, *plan.shape, *plan.before, *plan.longer,
         np.float64(SEARCH_CELLS), np.float64(LENGTH_COST),
         order.maps, order.crystalline, high * wide, plan.stride * BLOCKS_PER_CELL,
@@ -135,12 +134,12 @@ def _local_mean(order: OrderAbove, facts: Array, plan: Plan, numbers: Array) -> 
     lines, means = xp.empty((2, 4, high, wide), np.float32)
     given = (high, wide, plan.stride * BLOCKS_PER_CELL)
     launch(
-        "resident_periodic", "averaged_rows", lines.size, facts,
+        "periodic", "averaged_rows", lines.size, facts,
         facts, order.maps, order.crystalline, order.hole, *given,
         np.float32(INNER_AMPLITUDE), np.float64(SMOOTHING_CELLS), MOST_REACH, numbers, lines,
     )  # fmt: skip
     launch(
-        "resident_periodic", "local_mean", high * wide, facts,
+        "periodic", "local_mean", high * wide, facts,
         facts, order.maps, order.hole, *given, np.float64(SMOOTHING_CELLS), MOST_REACH,
         np.float32(LEAST_COVER), np.float32(LEAST_PART), numbers, lines, means,
     )  # fmt: skip
@@ -171,7 +170,7 @@ def _node_gaussians(facts: Array, shape: tuple[int, int]) -> tuple[Array, Array]
     down = xp.empty((rows, 2 * half), np.float32)
     across = xp.empty((bins, 2 * half), np.float32)
     launch(
-        "resident_periodic", "node_gaussians_by_facts", (rows + bins) * 2 * half, facts,
+        "periodic", "node_gaussians_by_facts", (rows + bins) * 2 * half, facts,
         facts, indices, half, np.float64(HIGHEST_FREQUENCY), rows, columns,
         np.float64(LEAST_WEIGHT), down, across,
     )  # fmt: skip
@@ -183,3 +182,21 @@ def _shell_indices() -> np.ndarray:
     vectors = (np.array([[1.0, 0.0], [turned, 1.0]]) for turned in (0.5, -0.5))
     found = [node_indices(pair, FILTER_SHELLS, np.inf) for pair in vectors]
     return np.stack(found).astype(np.int32)
+
+
+def _extended(
+    image: Array, axis: int, before: int, longer: int, taps: Array, weights: Array
+) -> Array:
+    """Continue an image along one axis (0 rows, 1 columns); twin: `extension.extend`.
+
+    ``taps`` and ``weights`` are those of `extension.Side`; rounded like the twin, but for the order
+    of sums in double precision.
+    """
+    rows, columns = image.shape
+    shape = (rows, longer) if axis else (longer, columns)
+    result = array_module(image).empty(shape, np.float32)
+    launch(
+        "bragg", "extended", result.size, image,
+        image, rows, columns, axis, before, longer, taps, weights, result,
+    )  # fmt: skip
+    return result

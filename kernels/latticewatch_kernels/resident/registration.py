@@ -66,7 +66,7 @@ def register(
     low, high = scale_range
     # one block, for the work is too little for more; it is as large as the source says
     launch(
-        "resident_registration", "registration", THREADS, facts,
+        "registration", "registration", THREADS, facts,
         harmonics, harmonics.shape[0], *shape, MOTIF_SIDE, PHASE_ROUNDS,
         np.float64(EQUAL_HEIGHTS), *(np.float64(bound) for bound in SIGMA_BOUNDS),
         np.float64(PADDING_WINDOWS), np.float64(LEAST_WINDOW_CELLS), np.float64(WINDOW_CELLS),

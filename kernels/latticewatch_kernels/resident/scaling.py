@@ -34,5 +34,5 @@ def rescaled(image: Array, facts: Array, plan: Plan) -> Array:
     xp, weights = array_module(image), []
     for size, wanted in zip(plan.shape, plan.scaled, strict=True):
         weights.append(xp.zeros((wanted, size), np.float32))
-        launch("resident_scaling", "resampling", wanted, image, facts, wanted, size, weights[-1])
+        launch("scaling", "resampling", wanted, image, facts, wanted, size, weights[-1])
     return weights[0] @ image @ weights[1].T

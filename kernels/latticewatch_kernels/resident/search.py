@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from latticewatch_kernels import bragg, compiled_harmonics, compiled_spectrum, spectrum
+from latticewatch_kernels import bragg, spectrum
 from latticewatch_kernels.arrays import array_module
 from latticewatch_kernels.harmonics import (
     HIGHEST_FREQUENCY,
@@ -14,8 +14,10 @@ from latticewatch_kernels.harmonics import (
 from latticewatch_kernels.lattice import Array
 from latticewatch_kernels.launch import launch, launch_together
 from latticewatch_kernels.resident.facts import PLACE, SLOTS
+from latticewatch_kernels.resident.harmonics import refine
 from latticewatch_kernels.resident.plan import Room
-from latticewatch_kernels.transfers import table
+from latticewatch_kernels.resident.spectrum import power_over_noise
+from latticewatch_kernels.resident.tables import table
 
 #: A maximum is told by its value and the 3 x 3 powers around it; a pair by its basis, score, cell.
 TOLD, JUDGED = 10, 6
@@ -66,10 +68,10 @@ def find(image: Array, facts: Array, room: Room) -> Array:
     peaks, reached = _found(views[0], facts, room.maxima)
     _span(peaks, reached, views[0].shape[1], facts)
     start, nodes = PLACE["reciprocal"], table(image, _nodes)
-    amplitudes = compiled_harmonics.refine(views, facts[start : start + SLOTS["reciprocal"]], nodes)
+    amplitudes = refine(views, facts[start : start + SLOTS["reciprocal"]], nodes)
     harmonics = array_module(image).empty((HARMONICS, 4), np.float64)
     launch_together(
-        "resident_search", "told", 1, image,
+        "search", "told", 1, image,
         peaks, len(peaks), *views[0].shape, nodes, amplitudes, HARMONICS,
         np.float64(HIGHEST_FREQUENCY), image.std(dtype=np.float32).reshape(1),
         np.float64(amplitude_noise(1.0, image.shape)), facts, harmonics,
@@ -90,7 +92,7 @@ def _found(image: Array, facts: Array, room: int) -> tuple[Array, Array]:
         int8 (rows, columns // 2 + 1), bins that reach the level of a third peak.
     """
     xp = array_module(image)
-    power, ratio, reached = compiled_spectrum.power_over_noise(image, bragg.THIRD_PEAK_RATIO)
+    power, ratio, reached = power_over_noise(image, bragg.THIRD_PEAK_RATIO)
     number, place = xp.zeros(1, np.int32), xp.empty(room, np.int32)
     said = xp.empty((room, TOLD), np.float32)
     launch(
@@ -100,7 +102,7 @@ def _found(image: Array, facts: Array, room: int) -> tuple[Array, Array]:
     )  # fmt: skip
     peaks = xp.empty((spectrum.MOST_CANDIDATES, 4), np.float64)
     launch_together(
-        "resident_search", "strongest", 1, image,
+        "search", "strongest", 1, image,
         number, place, said, room, *ratio.shape, image.shape[1],
         np.float64(spectrum.LEAST_PERIODS), np.float64(spectrum.PEAK_WIDTH_BINS),
         np.float64(bragg.NODE_TOLERANCE_BINS), np.float64(bragg.NODE_TOLERANCE), len(peaks),
@@ -118,12 +120,12 @@ def _span(peaks: Array, reached: Array, width: int, facts: Array) -> None:
     bases = array_module(peaks).empty((2 * most**2, JUDGED), np.float64)
     high, low = np.cos(np.radians(bragg.ANGLE_RANGE_DEG))
     launch(
-        "resident_search", "pairs", len(bases), peaks,
+        "search", "pairs", len(bases), peaks,
         facts, peaks, most, reached, *reached.shape, width, low, high,
         np.float64(bragg.HIGHEST_RING), np.float64(bragg.LENGTH_RATIO),
         np.float64(bragg.MOST_CHANCE), np.float64(bragg.LEAST_SHARE), bases,
     )  # fmt: skip
     launch_together(
-        "resident_search", "primitive", 1, peaks,
+        "search", "primitive", 1, peaks,
         bases, len(bases), np.float64(bragg.EQUAL_PART), facts,
     )  # fmt: skip

@@ -15,9 +15,9 @@ from latticewatch_kernels.launch import launch, launch_together
 from latticewatch_kernels.order import BLOCKS_PER_CELL
 from latticewatch_kernels.resident.parts import FoundAbove, JudgedAbove, OrderAbove, SitesAbove
 from latticewatch_kernels.resident.plan import Plan
-from latticewatch_kernels.transfers import table
+from latticewatch_kernels.resident.tables import table
 
-SOURCE, REPORTED = "resident_vacancies", "resident_reported"
+SOURCE, REPORTED = "vacancies", "reported"
 
 #: As in the source.
 MOST_AMOUNTS = 4

@@ -17,9 +17,9 @@ from latticewatch.resident.stages import (
 )
 from latticewatch.stopwatch import Stopwatch
 from latticewatch_kernels.arrays import download, first_line, of_device, out_of_memory
-from latticewatch_kernels.conditioning import conditioned
 from latticewatch_kernels.deviations import TAIL_SIGMA
 from latticewatch_kernels.lattice import Array
+from latticewatch_kernels.resident.conditioning import conditioned
 from latticewatch_kernels.resident.facts import Facts, Refusal
 from latticewatch_kernels.resident.parts import LabelsAbove
 from latticewatch_kernels.resident.plan import Plan, Room

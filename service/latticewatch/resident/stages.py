@@ -10,10 +10,10 @@ from latticewatch.agreement import DOUBTFUL_MARK
 from latticewatch.detections import PATCH_SIZE, PATCH_SPAN
 from latticewatch.resident.weights import weighing
 from latticewatch.stopwatch import Stopwatch
-from latticewatch_kernels.conditioning import conditioned
 from latticewatch_kernels.labelling import LABEL_SIGMAS
 from latticewatch_kernels.lattice import Array
 from latticewatch_kernels.resident import facts as slots
+from latticewatch_kernels.resident.conditioning import conditioned
 from latticewatch_kernels.resident.description import described
 from latticewatch_kernels.resident.deviations import deviations
 from latticewatch_kernels.resident.labels import labelled

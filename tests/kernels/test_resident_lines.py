@@ -1,22 +1,18 @@
-"""The CUDA C kernels between periodic part and labels do what their twins do (see `test_cuda`)."""
+"""The kernels between periodic part and labels do what their twins do."""
 
 from __future__ import annotations
-
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from latticewatch_kernels import compiled_deviations, compiled_labels
 from latticewatch_kernels.arrays import to_host
-from latticewatch_kernels.compiled_labels import Pixels
-from latticewatch_kernels.conditioning import block_means, sample_step
-from latticewatch_kernels.deviations import _weights
-from latticewatch_kernels.labelling import _gaussian_spectrum, _matched, label
+from latticewatch_kernels.conditioning import sample_step
+from latticewatch_kernels.labelling import _gaussian_spectrum, _matched
 from latticewatch_kernels.noise import IntensityClasses
-from latticewatch_kernels.order import enlarge
+from latticewatch_kernels.resident import lines
+from latticewatch_kernels.resident.lines import Pixels
 from latticewatch_kernels.straightening import (
     LEAST_CERTAIN_PX,
     WORTH_PX,
@@ -25,7 +21,6 @@ from latticewatch_kernels.straightening import (
     straighten,
 )
 
-from .conftest import make_crystal
 from .guarded import above, drawn, seeds
 
 EPSILON = 2.0**-24
@@ -65,8 +60,8 @@ def test_noise_lines(device_double, rows, columns, seed):
     classes, expected = IntensityClasses.and_line(residual, periodic, hole)
     given_ = pixels(device_double, residual + periodic, periodic, hole)
     given_ = given_._replace(residual=above(device_double, residual))
-    levels = compiled_labels.intensity_levels(given_)
-    found = to_host(compiled_labels.noise_line(given_, levels))
+    levels = lines.intensity_levels(given_)
+    found = to_host(lines.noise_line(given_, levels))
     size = abs(expected.base) + abs(expected.slope) * 10.0
     bounds = [part[0] for part in np.array_split(classes.level, 8)]
     np.testing.assert_array_equal(to_host(levels)[:, 0], bounds)
@@ -80,21 +75,19 @@ def test_noise_lines(device_double, rows, columns, seed):
 def test_rows(device_double, rows, columns, seed, jitter):
     image, periodic, hole = written((rows, columns), seed, jitter)
     given_ = pixels(device_double, image, periodic, hole)
-    line = compiled_labels.noise_line(given_, compiled_labels.intensity_levels(given_))
+    line = lines.noise_line(given_, lines.intensity_levels(given_))
     noise = IntensityClasses.and_line(image - periodic, periodic, hole)[1]
     exact = type(noise)(*(float(number) for number in to_host(line)))
     expected = measure_row_shifts(image, periodic, hole, LONGEST / 0.08, exact)
     constant = above(device_double, np.array([LONGEST / 0.08]))
-    found = compiled_labels.row_shifts(given_, line, LEAST_CERTAIN_PX, 0.08, constant)
+    found = lines.row_shifts(given_, line, LEAST_CERTAIN_PX, 0.08, constant)
     ours = to_host(found)
     greatest = max(float(np.abs(expected.shift).max()), expected.jitter_px, 0.01)
     bound = 4 * columns * EPSILON * greatest
     np.testing.assert_allclose(ours[:-1], expected.shift, rtol=0.0, atol=bound)
     # the difference of two variances, of which either is that exact
     assert ours[-1] ** 2 == pytest.approx(expected.jitter_px**2, abs=8 * columns * EPSILON)
-    straight, residual = compiled_labels.straightened(
-        above(device_double, image), given_, found, WORTH_PX
-    )
+    straight, residual = lines.straightened(above(device_double, image), given_, found, WORTH_PX)
     twin = straighten(image, RowShifts(ours[:-1], float(ours[-1])))
     np.testing.assert_array_equal(to_host(straight), twin)
     np.testing.assert_array_equal(to_host(residual), np.where(hole, 0.0, twin - periodic))
@@ -107,7 +100,7 @@ def test_rows_of_which_none_is_known_stay(device_double):
     given_ = pixels(device_double, image, flat, np.zeros(shape, bool))
     line = device_double.cupy.asarray(np.array([0.0, 1.0, 0.5]))
     constant = above(device_double, np.array([LONGEST / 0.08]))
-    found = to_host(compiled_labels.row_shifts(given_, line, LEAST_CERTAIN_PX, 0.08, constant))
+    found = to_host(lines.row_shifts(given_, line, LEAST_CERTAIN_PX, 0.08, constant))
     np.testing.assert_array_equal(found, np.zeros(21))
 
 
@@ -117,10 +110,10 @@ def test_matched_residual_and_its_significance(device_double, rows, columns, see
     image, periodic, hole = written((rows, columns), seed, 0.0)
     given_ = pixels(device_double, image, periodic, hole)
     gauss = (device_double.cupy.asarray(part) for part in _gaussian_spectrum(image.shape, 1.3))
-    smooth = compiled_labels.matched(above(device_double, image - periodic), *gauss)
+    smooth = lines.matched(above(device_double, image - periodic), *gauss)
     np.testing.assert_array_equal(to_host(smooth), _matched(image - periodic, 1.3))
-    line = compiled_labels.noise_line(given_, compiled_labels.intensity_levels(given_))
-    found = compiled_labels.significance(smooth, given_, line, threshold)
+    line = lines.noise_line(given_, lines.intensity_levels(given_))
+    found = lines.significance(smooth, given_, line, threshold)
     matched, z, bright, dark = (to_host(part) for part in found)
     noise = IntensityClasses.and_line(image - periodic, periodic, hole)[1]
     exact = type(noise)(*(float(number) for number in to_host(line)))
@@ -128,46 +121,3 @@ def test_matched_residual_and_its_significance(device_double, rows, columns, see
     np.testing.assert_array_equal(z, matched / np.sqrt(exact.variance(periodic)))
     np.testing.assert_array_equal(bright, (z > np.float32(threshold)) & ~hole)
     np.testing.assert_array_equal(dark, (z < -np.float32(threshold)) & ~hole)
-
-
-@drawn
-@given(sides, sides, seeds, st.integers(1, 7), st.booleans())
-def test_weighted_image_less_its_mean(device_double, rows, columns, seed, block, weighted):
-    image, periodic, hole = written((rows, columns), seed, 0.1)
-    noise = IntensityClasses.and_line(image - periodic, periodic, hole)[1]
-    parts = [above(device_double, part) for part in (image, periodic, hole.view(np.int8))]
-    weight = compiled_deviations.inverse_variance(parts[1], parts[2].view(bool), noise)
-    labels = SimpleNamespace(residual=image, noise=noise, periodic=periodic, hole=hole)
-    twin = _weights(labels)
-    np.testing.assert_array_equal(to_host(weight), twin)
-    given_, factor = (weight, twin) if weighted else (None, np.ones_like(twin))
-    means = compiled_deviations.block_means(parts[0], given_, block)
-    size = float(np.abs(image * factor).max())
-    bound = max(4, block**2) * EPSILON * size
-    expected = block_means(image * factor, block)
-    np.testing.assert_allclose(to_host(means), expected, rtol=0.0, atol=bound)
-    found = to_host(compiled_deviations.less_mean(parts[0], given_, means, block))
-    less = (image - enlarge(to_host(means), block, image.shape)) * factor
-    bound = 12 * EPSILON * max(float(np.abs(image).max()), size) * float(factor.max())
-    np.testing.assert_allclose(found, less, rtol=0.0, atol=bound)
-
-
-@pytest.mark.parametrize("hole", [None, (40.0, 50.0, 18.0)], ids=["whole", "with a hole"])
-def test_labels(device_double, hole):
-    crystal = make_crystal((120, 130), constant=8.0, counts=200.0, hole=hole, seed=3)
-    image = crystal.image.astype(np.float32)
-    expected = label(image, crystal.lattice)
-    device_double.traffic.__init__()
-    found = label(above(device_double, image), crystal.lattice)
-    # harmonics, order, and what the labels' calibration needs
-    assert device_double.traffic.down == 3
-    size = float(np.abs(image).max())
-    for name in ("image", "periodic", "residual", "matched"):
-        ours, theirs = to_host(getattr(found, name)), getattr(expected, name)
-        np.testing.assert_allclose(ours, theirs, rtol=0.0, atol=2.0**-16 * size, err_msg=name)
-    np.testing.assert_allclose(to_host(found.z), expected.z, rtol=0.0, atol=1e-3)
-    for name in ("unit", "host", "noise_by_site"):
-        ours, theirs = getattr(found.columns, name), getattr(expected.columns, name)
-        np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5, err_msg=name)
-    assert found.noise.slope == pytest.approx(expected.noise.slope, rel=1e-3)
-    np.testing.assert_allclose(found.row_shifts.shift, expected.row_shifts.shift, atol=1e-4)

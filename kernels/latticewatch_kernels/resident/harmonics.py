@@ -15,7 +15,7 @@ from latticewatch_kernels.harmonics import (
 )
 from latticewatch_kernels.lattice import Array
 from latticewatch_kernels.launch import launch, launch_together, single
-from latticewatch_kernels.transfers import table
+from latticewatch_kernels.resident.tables import table
 
 #: As in the source: threads to a node, and numbers that each sums.
 LANES, SUMS = 32, 14

@@ -7,8 +7,8 @@ import numpy as np
 from latticewatch_kernels.arrays import array_module, rfft2
 from latticewatch_kernels.lattice import Array
 from latticewatch_kernels.launch import launch, single
+from latticewatch_kernels.resident.tables import table
 from latticewatch_kernels.spectrum import half_window, hann, rings
-from latticewatch_kernels.transfers import table
 
 #: Threads that share the bins of a ring, as in the source.
 LANES = 32

@@ -5,9 +5,17 @@ from __future__ import annotations
 import numpy as np
 
 from latticewatch_kernels.arrays import array_module
+from latticewatch_kernels.conditioning import (
+    LEAST_KEPT,
+    OUTLIER_SIGMAS,
+    STATISTICS_PIXELS,
+    blocks_of,
+    check_shape,
+    sample_step,
+)
 from latticewatch_kernels.lattice import Array
 from latticewatch_kernels.launch import launch, launch_together
-from latticewatch_kernels.transfers import table
+from latticewatch_kernels.resident.tables import table
 
 #: Types of pixels that the kernels read, by the number that they know each by.
 KINDS = ("uint8", "uint16", "uint32", "int8", "int16", "int32", "float32", "float64")
@@ -19,36 +27,25 @@ QUANTILES = (0.15865, 0.5, 0.84135)
 SCRATCH = 6
 
 
-def condition(
-    frame: Array,
-    block: int,
-    sigma: float | None,
-    step: int,
-    outlier: float,
-    trusted: float,
-) -> tuple[Array, Array]:
+def conditioned(frame: Array) -> tuple[Array, Array]:
     """Flatten a frame and set its contrast; the frame is read twice and written once.
 
     Parameters
     ----------
     frame
         (rows, columns) of any real type; those of `KINDS` are read as they are.
-    block
-        Pixels along a side of the blocks that the background is found on.
-    sigma
-        Standard deviation of the background's Gaussian in blocks; None leaves the background.
-    step
-        Pixels from one of the even sample to the next.
-    outlier, trusted
-        Robust standard deviations beyond which a block is left out, and the part of the Gaussian
-        that must be left in.
 
     Returns
     -------
     image, facts
         float32 of the frame's shape, and float64 (4,): least and greatest pixel of the frame, and
         median and half width of the flattened sample in units of the span between these. Where a
-        pixel is not finite or all are equal the image means nothing, and the facts say so.
+        pixel is not finite or all are equal the image means nothing, and `check_content` says so.
+
+    Raises
+    ------
+    FrameContentError
+        The frame is not two-dimensional.
 
     Notes
     -----
@@ -57,6 +54,9 @@ def condition(
     as no block lies so near to the bound between those that are left out and the others that
     rounding decides.
     """
+    check_shape(frame.shape)
+    block, scale = blocks_of(frame.shape)
+    sigma, step = scale / block, sample_step(frame.shape, STATISTICS_PIXELS)
     xp = array_module(frame)
     frame = xp.ascontiguousarray(frame)
     if frame.dtype.name not in KINDS:
@@ -71,13 +71,14 @@ def condition(
         "conditioning", "strips", number * columns, frame,
         pixels, kind, rows, columns, block, number, sums, least, most,
     )  # fmt: skip
-    gauss = table(frame, _half_gaussian, 1.0 if sigma is None else sigma)
+    gauss = table(frame, _half_gaussian, sigma)
     scratch = xp.empty((SCRATCH, high, wide), np.float32)
     level, facts = xp.empty((high, wide), np.float32), xp.empty(4, np.float64)
     launch_together(
         "conditioning", "flat_level", 1, frame,
-        sums, least, most, number, columns, block, high, wide, int(sigma is not None),
-        gauss, len(gauss) - 1, np.float64(outlier), np.float64(trusted), scratch, level, facts,
+        sums, least, most, number, columns, block, high, wide, 1,
+        gauss, len(gauss) - 1, np.float64(OUTLIER_SIGMAS), np.float64(LEAST_KEPT),
+        scratch, level, facts,
     )  # fmt: skip
     blocks, size = (level, block, high, wide), -(-rows * columns // step)
     launch_together(
