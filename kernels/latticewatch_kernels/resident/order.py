@@ -23,8 +23,9 @@ from latticewatch_kernels.resident.plan import Plan
 
 SOURCE = "resident_order"
 
-#: As in the source.
-LEVELS = 8
+#: As in the source: sums of real and imaginary parts, behind two levels.
+SUMS = 6
+LEVELS = 2 + SUMS
 
 
 def local_order(image: Array, facts: Array, plan: Plan) -> OrderAbove:
@@ -56,12 +57,12 @@ def local_order(image: Array, facts: Array, plan: Plan) -> OrderAbove:
     )  # fmt: skip
     waves = Averages.of(facts, plan).over(blocks)
     cells, levels = plan.cells[0] * plan.cells[1], xp.empty(LEVELS, np.float64)
-    launch_together(
-        SOURCE, "order_levels", 1, image,
-        facts, waves, mean, cells, np.float64(CRYSTALLINE_QUANTILE),
-        np.float64(CRYSTALLINE_AMPLITUDE), levels,
-    )  # fmt: skip
     maps = xp.empty((5, *plan.cells), np.float32)
+    launch_together(
+        SOURCE, "order_levels", SUMS + 1, image,
+        facts, waves, mean, cells, np.float64(CRYSTALLINE_QUANTILE),
+        np.float64(CRYSTALLINE_AMPLITUDE), maps[0], levels,
+    )  # fmt: skip
     crystalline, hole = xp.empty((2, *plan.cells), np.int8)
     launch(
         SOURCE, "order_maps", cells, image,
