@@ -4,8 +4,8 @@
  * twin's. What is averaged lies as demodulated: mean, real and imaginary part with each wave, product.
  */
 
-#include "selection.cuh"
 #include "facts.cuh"
+#include "ranks.cuh"
 
 #define MAPS 8   /* mean, real and imaginary part with each wave, and the product */
 #define LEVELS 8 /* crystalline amplitude, crystal's mean, and the sum of each of three waves */
@@ -47,20 +47,35 @@ __device__ static inline float amplitude_at(const float *waves, int cells, int p
     return sqrtf(sum);
 }
 
-/* The frame's crystalline amplitude and mean, and the waves' sums, which phases refer to; one block. */
+/* The frame's crystalline amplitude and mean, and the waves' sums, which phases refer to.
+ *
+ * A block of threads to each sum, and the first for the others; amplitudes are left as measured.
+ */
 extern "C" __global__ void __launch_bounds__(TOGETHER) order_levels(
     double *facts, const float *waves, const float *mean, int cells,
-    double quantile, double crystalline, double *levels) /* (LEVELS) */
+    double quantile, double crystalline, float *amplitudes, double *levels) /* (cells), (LEVELS) */
 {
-    auto amplitude = [=](int k) { return (double)amplitude_at(waves, cells, k); };
+    if (blockIdx.x > 0) {
+        const float *part = waves + (long long)blockIdx.x * cells;
+        double sum = 0.0;
+        for (int k = threadIdx.x; k < cells; k += blockDim.x)
+            sum += part[k];
+        sum = summed(sum);
+        if (threadIdx.x == 0)
+            levels[1 + blockIdx.x] = sum;
+        return;
+    }
+    for (int k = threadIdx.x; k < cells; k += blockDim.x)
+        amplitudes[k] = amplitude_at(waves, cells, k);
+    __syncthreads();
+    auto amplitude = [=](int k) { return (double)amplitudes[k]; };
     double place = quantile * (cells - 1);
-    int below = min(max((int)floor(place), 0), cells - 1);
+    int below = min(max((int)floor(place), 0), cells - 1), known = 0;
     double lower = ranked(amplitude, cells, below, 29);
-    double upper = ranked(amplitude, cells, min(below + 1, cells - 1), 29);
+    double upper = next_ranked(amplitude, cells, below, lower);
     float full = (float)(lower + (upper - lower) * (place - below));
-    int known = 0;
     auto level = [=](int k) {
-        bool sound = amplitude_at(waves, cells, k) / full > (float)crystalline;
+        bool sound = amplitudes[k] / full > (float)crystalline;
         return sound ? (double)(waves[k] + mean[0]) : BEYOND;
     };
     for (int k = threadIdx.x; k < cells; k += blockDim.x)
@@ -68,16 +83,9 @@ extern "C" __global__ void __launch_bounds__(TOGETHER) order_levels(
     known = summed(known);
     double middle = 0.0;
     if (known > 0) {
-        double first = ranked(level, cells, (known - 1) / 2, 29);
-        middle = known % 2 ? first : 0.5 * (first + ranked(level, cells, known / 2, 29));
-    }
-    for (int part = 0; part < 6; part++) {
-        double sum = 0.0;
-        for (int k = threadIdx.x; k < cells; k += blockDim.x)
-            sum += waves[(1 + part) * cells + k];
-        sum = summed(sum);
-        if (threadIdx.x == 0)
-            levels[2 + part] = sum;
+        int rank = (known - 1) / 2;
+        double first = ranked(level, cells, rank, 29);
+        middle = known % 2 ? first : 0.5 * (first + next_ranked(level, cells, rank, first));
     }
     if (threadIdx.x == 0) {
         levels[0] = full;
@@ -91,12 +99,12 @@ extern "C" __global__ void __launch_bounds__(TOGETHER) order_levels(
 extern "C" __global__ void order_maps(
     double *facts, const float *waves, const float *mean, int cells, const double *levels,
     double crystalline, double hole_level,
-    float *maps, char *crystal, char *hole) /* (5, cells), (cells) */
+    float *maps, char *crystal, char *hole) /* (5, cells), (cells); amplitudes come as measured */
 {
     int index = blockIdx.x * blockDim.x + threadIdx.x;
     if (index >= cells)
         return;
-    float amplitude = amplitude_at(waves, cells, index) / (float)levels[0];
+    float amplitude = maps[index] / (float)levels[0];
     float local = waves[index] + mean[0];
     float level = (local - (float)levels[1]) / (float)facts[FACT_ABOVE_EMPTY] + 1.0f;
     bool sound = amplitude > (float)crystalline;

@@ -22,8 +22,9 @@ from latticewatch_kernels.resident.plan import Plan
 
 SOURCE = "order"
 
-#: As in the source: numbers of `order_levels`, and maps that are averaged.
-LEVELS, MAPS = 8, 8
+#: As in the source: maps that are averaged; sums of real and imaginary parts, behind two levels.
+MAPS, SUMS = 8, 6
+LEVELS = 2 + SUMS
 
 
 def local_order(image: Array, facts: Array, plan: Plan) -> OrderAbove:
@@ -40,8 +41,11 @@ def local_order(image: Array, facts: Array, plan: Plan) -> OrderAbove:
 
     Notes
     -----
-    Sums run in double precision where the twin's are in single: maps are within 1e-5 of the
-    greatest value, displacements within 1e-4 px. A cell at a bound may fall on its other side.
+    Sums run in double precision and are rounded to single after each step, where the twin's are in
+    single throughout. Amplitude and mean are within 1e-6 of their greatest value, level within that
+    of its own and of the mean's, as it divides by `ABOVE_EMPTY`. Where the amplitude A is above 0.2
+    displacements are within ``1e-7 / A`` lattice constants, for phases are as sure as waves are
+    strong; below they are those of noise. A cell at a bound may fall on its other side.
     """
     xp, (high, wide) = array_module(image), plan.blocks
     rows, columns = high * plan.stride, wide * plan.stride
@@ -55,12 +59,12 @@ def local_order(image: Array, facts: Array, plan: Plan) -> OrderAbove:
     )  # fmt: skip
     waves = Averages.of(facts, plan).over(blocks)
     cells, levels = plan.cells[0] * plan.cells[1], xp.empty(LEVELS, np.float64)
-    launch_together(
-        SOURCE, "order_levels", 1, image,
-        facts, waves, mean, cells, np.float64(CRYSTALLINE_QUANTILE),
-        np.float64(CRYSTALLINE_AMPLITUDE), levels,
-    )  # fmt: skip
     maps = xp.empty((5, *plan.cells), np.float32)
+    launch_together(
+        SOURCE, "order_levels", SUMS + 1, image,
+        facts, waves, mean, cells, np.float64(CRYSTALLINE_QUANTILE),
+        np.float64(CRYSTALLINE_AMPLITUDE), maps[0], levels,
+    )  # fmt: skip
     crystalline, hole = xp.empty((2, *plan.cells), np.int8)
     launch(
         SOURCE, "order_maps", cells, image,
