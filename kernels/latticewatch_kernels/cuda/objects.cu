@@ -103,7 +103,6 @@ extern "C" __global__ void __launch_bounds__(TOGETHER) marks_suppressed(
         }
         open = summed(left);
     }
-    __syncthreads();
     int total = listed_where([=](int k) { return state[k] == KEPT; }, number, found_room, kept);
     if (thread == 0) {
         facts[FACT_FOUND] = min(total, found_room);

@@ -113,7 +113,8 @@ template <class At> __device__ static double greatest_over(At at, int number)
 
 /* What the network's logits say beyond the columns themselves; all threads of a block.
  *
- * In place of the logits: logarithms of likelihood ratios, whose mean is 1 as a ratio.
+ * In place of the logits: logarithms of likelihood ratios, whose mean is 1 as a ratio. A thread reads
+ * and writes columns of its own alone.
  */
 __device__ static void network_evidence(
     const double *by, const double *deviation, const double *error, int number, double *logit)
@@ -132,7 +133,6 @@ __device__ static void network_evidence(
     if (weight == 0.0 || known < 3.0) {
         for (int k = threadIdx.x; k < number; k += blockDim.x)
             logit[k] = 0.0;
-        __syncthreads();
         return;
     }
     double level = sum_over([=](int k) { return usual(k) ? logit[k] : 0.0; }, number) / known;
@@ -145,15 +145,11 @@ __device__ static void network_evidence(
         number, moments);
     double spread = moments[0], both = moments[1];
     double slope = spread > 0.0 ? both / spread : 0.0, base = level - slope * centre;
-    __syncthreads();
     for (int k = threadIdx.x; k < number; k += blockDim.x)
         logit[k] = weight * min(max(logit[k] - base - slope * z(k), -longest), longest);
-    __syncthreads();
     double shift = log(sum_over([=](int k) { return exp(logit[k]); }, number) / number);
-    __syncthreads();
     for (int k = threadIdx.x; k < number; k += blockDim.x)
         logit[k] -= shift;
-    __syncthreads();
 }
 
 /* Threshold that makes the expected F1 greatest; all threads of a block.
@@ -212,9 +208,8 @@ extern "C" __global__ void __launch_bounds__(TOGETHER) columns_weighed(
             odds[place] = exp(min(max(claim, -LARGEST), LARGEST));
         }
     }
-    __syncthreads();
     for (int step = 0; step < steps; step++) {
-        double mass[AMOUNTS + 1]; /* sums come in pairs */
+        double mass[AMOUNTS]; /* an even number, for sums come in pairs */
         for (int first = 0; first < amounts; first += 2)
             sums_over(
                 [=](int k, double *sums) {
