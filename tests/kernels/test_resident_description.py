@@ -172,16 +172,51 @@ def test_columns_that_run_into_each_other(device_double):
     alike(found, told(staged, points), columns.unit)
 
 
-@pytest.mark.parametrize("strength", [-12.0, 12.0, 25.0])
-def test_columns_that_are_hard_to_tell(device_double, strength):
-    """Far too much noise: some are told to be missing, and some steps are too long to be taken."""
+def changed(staged: Staged, residual: np.ndarray, wider: float = 1.0) -> Staged:
+    """The same with another residual, and with wider columns."""
+    sigma = wider * staged.labels.columns.sigma
+    columns = replace(staged.labels.columns, sigma=sigma)
+    labels = replace(staged.labels, residual=residual.astype(np.float32), columns=columns)
+    return replace(staged, labels=labels, facts=staged.facts | {"sigma": sigma})
+
+
+@pytest.mark.parametrize(("strength", "wider"), [(-12.0, 1.0), (12.0, 1.0), (-12.0, 1.6)])
+def test_columns_that_are_hard_to_tell(device_double, strength, wider):
+    """Far too much noise: some are told to be missing or too far off, some steps are too long."""
     staged, points = staged_frame("plain"), points_in(staged_frame("plain"), 200)
-    labels = replace(staged.labels, residual=np.float32(strength) * staged.labels.residual)
-    staged = replace(staged, labels=labels)
+    staged = changed(staged, strength * staged.labels.residual, wider)
     expected = told(staged, points)
     inside = (np.abs(points - 127.5) < 100.0).all(axis=1) & (expected.sublattice == 0)
     lost = np.isnan(expected.displaced.shift[inside, :, 0])
     assert lost.any() != lost.all(), f"seed {SEED}"
+    found, _ = run(device_double, staged, points)
+    alike(found, expected, staged.labels.columns.unit)
+
+
+def test_noise_that_moves_no_column(device_double):
+    """It alternates from pixel to pixel: errors are not believed to be as small as columns show."""
+    staged, points = staged_frame("plain"), points_in(staged_frame("plain"), 60)
+    y, x = np.indices(staged.image.shape)
+    staged = changed(staged, 0.05 * (-1.0) ** (x + y))
+    found, _ = run(device_double, staged, points)
+    alike(found, told(staged, points), staged.labels.columns.unit)
+
+
+def test_faint_columns_without_noise(device_double):
+    """Nothing but their height tells that they are missing."""
+    staged, points = staged_frame("plain"), points_in(staged_frame("plain"), 60)
+    seen = told(staged, points)
+    metal = (seen.sublattice == 0) & np.isfinite(seen.displaced.shift[:, 0, 0])
+    y, x = np.indices(staged.image.shape)
+    residual = np.zeros(staged.image.shape)
+    for k, place in enumerate(points[metal]):
+        near = np.hypot(x - place[0], y - place[1]) < 8.0
+        above_lowest = staged.labels.periodic[near] - staged.labels.periodic[near].min()
+        residual[near] = -(0.8, 0.88)[k % 2] * above_lowest
+    staged = changed(staged, residual)
+    expected = told(staged, points)
+    missing = np.isnan(expected.displaced.shift[metal, 0, 0])
+    assert missing.any() != missing.all(), f"seed {SEED}"
     found, _ = run(device_double, staged, points)
     alike(found, expected, staged.labels.columns.unit)
 
