@@ -16,8 +16,9 @@ from latticewatch.stopwatch import Stopwatch
 from latticewatch_kernels.arrays import to_host
 from latticewatch_kernels.column_fit import disc
 from latticewatch_kernels.displacements import WINDOW
+from latticewatch_kernels.noise import NOISE_CLASSES, fit_noise_line
 from latticewatch_kernels.resident import facts as slots
-from latticewatch_kernels.resident.columns import _disc
+from latticewatch_kernels.resident.columns import _disc, _noise
 from latticewatch_kernels.resident.description import described
 from latticewatch_kernels.resident.facts import PLACE, Facts, Refusal
 from latticewatch_kernels.resident.parts import DescribedAbove, FoundAbove
@@ -145,6 +146,99 @@ def test_points_beside_and_in_a_hole(device_double):
     found, _ = run(device_double, staged, points)
     alike(found, expected, staged.labels.columns.unit)
     assert 36.0 < 0.5 * found.in_hole.sum() < 100.0, "half a pixel a point"
+
+
+@drawn
+@given(seeds, st.floats(0.01, 0.3), st.sampled_from([0.0, 1.0, 1.5, 2.0, 5.0**0.5, 3.1]))
+def test_any_hole(device_double, seed, part, cells):
+    """Of any shape, within as many cells of a point, which may be met exactly."""
+    staged, rng = staged_frame("small"), np.random.default_rng(seed)
+    hole, points = rng.random(staged.order.hole.shape) < part, points_in(staged, 20, seed)
+    order, reach = replace(staged.order, hole=hole), cells * staged.order.stride
+    changed = replace(staged, order=order, facts=staged.facts | {"holes": hole.sum()})
+    values = changed.values()
+    values[PLACE["constant"]] = reach
+    found, _ = run(device_double, changed, points, values)
+    np.testing.assert_array_equal(found.in_hole, order.near_hole(points, reach))
+
+
+def test_columns_that_run_into_each_other(device_double):
+    """The wider they are the more the sites around count."""
+    staged = staged_frame("small")
+    points, columns = points_in(staged, 60), replace(staged.labels.columns, crosstalk=0.2)
+    labels, facts = replace(staged.labels, columns=columns), staged.facts | {"crosstalk": 0.2}
+    staged = replace(staged, labels=labels, facts=facts)
+    found, _ = run(device_double, staged, points)
+    alike(found, told(staged, points), columns.unit)
+
+
+def changed(staged: Staged, residual: np.ndarray, wider: float = 1.0) -> Staged:
+    """The same with another residual, and with wider columns."""
+    sigma = wider * staged.labels.columns.sigma
+    columns = replace(staged.labels.columns, sigma=sigma)
+    labels = replace(staged.labels, residual=residual.astype(np.float32), columns=columns)
+    return replace(staged, labels=labels, facts=staged.facts | {"sigma": sigma})
+
+
+@pytest.mark.parametrize(("strength", "wider"), [(-12.0, 1.0), (12.0, 1.0), (-12.0, 1.6)])
+def test_columns_that_are_hard_to_tell(device_double, strength, wider):
+    """Far too much noise: some are told to be missing or too far off, some steps are too long."""
+    staged, points = staged_frame("plain"), points_in(staged_frame("plain"), 200)
+    staged = changed(staged, strength * staged.labels.residual, wider)
+    expected = told(staged, points)
+    inside = (np.abs(points - 127.5) < 100.0).all(axis=1) & (expected.sublattice == 0)
+    lost = np.isnan(expected.displaced.shift[inside, :, 0])
+    assert lost.any() != lost.all(), f"seed {SEED}"
+    found, _ = run(device_double, staged, points)
+    alike(found, expected, staged.labels.columns.unit)
+
+
+def test_noise_that_moves_no_column(device_double):
+    """It alternates from pixel to pixel: errors are not believed to be as small as columns show."""
+    staged, points = staged_frame("plain"), points_in(staged_frame("plain"), 60)
+    y, x = np.indices(staged.image.shape)
+    staged = changed(staged, 0.05 * (-1.0) ** (x + y))
+    found, _ = run(device_double, staged, points)
+    alike(found, told(staged, points), staged.labels.columns.unit)
+
+
+def test_faint_columns_without_noise(device_double):
+    """Nothing but their height tells that they are missing."""
+    staged, points = staged_frame("plain"), points_in(staged_frame("plain"), 60)
+    seen = told(staged, points)
+    metal = (seen.sublattice == 0) & np.isfinite(seen.displaced.shift[:, 0, 0])
+    y, x = np.indices(staged.image.shape)
+    residual = np.zeros(staged.image.shape)
+    for k, place in enumerate(points[metal]):
+        near = np.hypot(x - place[0], y - place[1]) < 8.0
+        above_lowest = staged.labels.periodic[near] - staged.labels.periodic[near].min()
+        residual[near] = -(0.8, 0.88)[k % 2] * above_lowest
+    staged = changed(staged, residual)
+    expected = told(staged, points)
+    missing = np.isnan(expected.displaced.shift[metal, 0, 0])
+    assert missing.any() != missing.all(), f"seed {SEED}"
+    found, _ = run(device_double, staged, points)
+    alike(found, expected, staged.labels.columns.unit)
+
+
+@drawn
+@given(seeds, st.integers(8, 400), st.integers(1, 3), st.floats(0.0, 0.9))
+def test_any_reference_pixels(device_double, seed, number, times, left_out):
+    """Pixels that are taken several times are as bright as each other, and count every time."""
+    rng = np.random.default_rng(seed)
+    level = np.tile(rng.normal(0.4, 0.3, number).astype(np.float32), times)
+    residual = np.tile(rng.normal(0.0, 0.1, number).astype(np.float32), times)
+    residual *= 1.0 + np.abs(level)
+    out = rng.random(number * times) < left_out
+    out[:NOISE_CLASSES] = False
+    given_up = residual, level, out.astype(np.int8)
+    with fenced(device_double):
+        levels, line = _noise(*(above(device_double, part) for part in given_up))
+    expected = fit_noise_line(residual[~out], level[~out])
+    assert np.isfinite(to_host(levels)).all()
+    np.testing.assert_allclose(
+        to_host(line), (expected.slope, expected.base, expected.least), 1e-9, 1e-12
+    )
 
 
 def test_without_reference_columns(device_double):
