@@ -30,6 +30,23 @@ import numpy as np
 import scipy.fft
 import scipy.ndimage
 
+
+def beside(name: str) -> Any:
+    """Module in a file beside this one, loaded once."""
+    if name not in sys.modules:
+        spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
+        assert spec is not None
+        assert spec.loader is not None
+        sys.modules[name] = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(sys.modules[name])
+    return sys.modules[name]
+
+
+_work = beside("device_traffic")
+NO_LAUNCH, Traffic, Graph = _work.NO_LAUNCH, _work.Traffic, _work.Graph
+_computed, _note, _refuse_in_capture = _work.computed, _work.note, _work.refuse
+MemoryPool, using_allocator = _work.MemoryPool, _work.using_allocator
+
 #: No two doubles are one device: what is kept by its number must not outlive it.
 FIRST_DEVICE = uuid.uuid4().int
 
@@ -68,114 +85,6 @@ class Device:
 UPLOADS = ("asarray", "array", "ascontiguousarray")
 
 
-#: What launches nothing: views, and memory that nothing is written to.
-NO_LAUNCH = frozenset(
-    ("broadcast_to", "empty", "empty_like", "ravel", "reshape", "squeeze", "swapaxes", "transpose",
-     "view")
-)  # fmt: skip
-
-
-#: What this thread's stream captures: functions that do it once more, in place.
-_tape = threading.local()
-
-
-def _refuse_in_capture(what: str) -> None:
-    if getattr(_tape, "notes", None) is not None:
-        raise RuntimeError(f"cudaErrorStreamCaptureUnsupported: {what}")
-
-
-def _note(again: Callable[[], Any]) -> None:
-    if getattr(_tape, "notes", None) is not None:
-        _tape.notes.append(again)
-
-
-def _computed(compute: Callable[[], Any]) -> Any:
-    """Compute; where that is captured, note how to fill the same arrays once more."""
-    made = compute()
-    if getattr(_tape, "notes", None) is None:
-        return made
-    made = tuple(map(np.asarray, made)) if isinstance(made, tuple) else np.asarray(made)
-    _note(lambda: _fill(made, compute()))
-    return made
-
-
-def _computed_unless_view(name: str, compute: Callable[[], Any]) -> Any:
-    return compute() if name in NO_LAUNCH else _computed(compute)
-
-
-def _fill(made: Any, anew: Any) -> None:
-    for array, values in (
-        zip(made, anew, strict=True) if isinstance(made, tuple) else [(made, anew)]
-    ):
-        array[...] = values
-
-
-class MemoryPool:
-    """Memory of its own."""
-
-    def malloc(self, size: int) -> None:
-        raise NotImplementedError
-
-
-@contextmanager
-def using_allocator(allocator: Any) -> Iterator[None]:
-    yield
-
-
-class Graph:
-    """Work that was captured."""
-
-    def __init__(self, notes: list[Callable[[], Any]]) -> None:
-        self.notes = notes
-
-    def launch(self) -> None:
-        traffic.count_operation("graph")
-        for again in self.notes:
-            again()
-
-
-class Traffic:
-    """Crossings between host and device, how often and how many bytes, and operations.
-
-    `told` hears of each: "up", "down" or "operation", its name, and the bytes that cross.
-    """
-
-    def __init__(self, told: Callable[[str, str, int], None] = lambda *_: None) -> None:
-        self.up, self.down, self.bytes_up, self.bytes_down, self.operations = 0, 0, 0, 0, 0
-        self.told, self.on_the_way = told, False
-
-    def count_up(self, values: np.ndarray) -> None:
-        _refuse_in_capture("a crossing up")
-        self.up += 1
-        self.bytes_up += values.nbytes
-        self.told("up", "", values.nbytes)
-
-    def count_down(self, values: np.ndarray) -> None:
-        _refuse_in_capture("a crossing down")
-        self.down += 1
-        self.bytes_down += values.nbytes
-        self.told("down", "", values.nbytes)
-
-    def begin_down(self, values: np.ndarray) -> None:
-        """Count bytes that are on their way; the stream is waited for afterwards."""
-        _refuse_in_capture("a crossing down")
-        self.on_the_way = True
-        self.bytes_down += values.nbytes
-        self.told("bytes", "", values.nbytes)
-
-    def waited(self) -> None:
-        """Count a look where bytes were on their way."""
-        if self.on_the_way:
-            self.on_the_way, self.down = False, self.down + 1
-            self.told("down", "", 0)
-
-    def count_operation(self, name: str, before: Any = None, after: Any = None) -> None:
-        """Count what is no view, and did not hand back what it was given."""
-        if name not in NO_LAUNCH and (after is None or after is not before):
-            self.operations += 1
-            self.told("operation", name, 0)
-
-
 traffic = Traffic()
 
 
@@ -200,6 +109,10 @@ def _outer(value: Any) -> Any:
     if isinstance(value, tuple | list):
         return type(value)(_outer(part) for part in value)
     return value
+
+
+def _computed_unless_view(name: str, compute: Callable[[], Any]) -> Any:
+    return compute() if name in NO_LAUNCH else _computed(compute)
 
 
 class ndarray:  # noqa: N801
@@ -274,7 +187,7 @@ class ndarray:  # noqa: N801
             traffic.count_operation("assign")
         place, values = _inner(key), _inner(value)
         self._values[place] = values
-        _note(lambda: _fill(self._values[place], values))
+        _note(lambda: _work.fill(self._values[place], values))
 
     def __len__(self) -> int:
         return len(self._values)
@@ -334,11 +247,10 @@ class Stream:
         traffic.waited()
 
     def begin_capture(self) -> None:
-        _tape.notes = []
+        _work.begin()
 
-    def end_capture(self) -> Graph:
-        notes, _tape.notes = _tape.notes, None
-        return Graph(notes)
+    def end_capture(self) -> Any:
+        return Graph(_work.end(), lambda: traffic.count_operation("graph"))
 
     def __enter__(self) -> Stream:
         self._stack().append(self)
@@ -444,17 +356,6 @@ def _uploading(function: Any) -> Any:
         return ndarray(result.copy() if result is values else result)
 
     return upload
-
-
-def beside(name: str) -> Any:
-    """Module in a file beside this one, loaded once."""
-    if name not in sys.modules:
-        spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
-        assert spec is not None
-        assert spec.loader is not None
-        sys.modules[name] = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(sys.modules[name])
-    return sys.modules[name]
 
 
 class RawModule:

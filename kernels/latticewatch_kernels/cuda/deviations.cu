@@ -4,7 +4,7 @@
  * double precision; medians are exact.
  */
 
-#include "selection.cuh"
+#include "lists.cuh"
 #include "displaced.cuh"
 #include "fixed.cuh"
 #include "sites.cuh"
@@ -83,26 +83,18 @@ extern "C" __global__ void __launch_bounds__(TOGETHER) sites_gathered(
     int most_down, int most_across,
     int *cells, char *sublattice, double *places, int *extent) /* (most, 2), (most), (most, 2), (2) */
 {
-    __shared__ int counts[TOGETHER], longest[2], starts[3];
+    __shared__ int longest[2], starts[3];
     int each = (room + blockDim.x - 1) / blockDim.x, thread = threadIdx.x, reach[2] = {1, 1};
     int begin = min(thread * each, room), end = min(begin + each, room), own = 0;
     int wide, found = covering(facts, room, &wide), every = max(found, 1);
     double constant = facts[FACT_CONSTANT];
     for (int k = begin; k < end; k++)
         own += kept[k];
-    counts[thread] = own;
     if (thread == 0) {
         longest[0] = longest[1] = 1;
         starts[0] = starts[1] = starts[2] = 0; /* where no cell is covered, nothing is kept */
     }
-    __syncthreads();
-    for (int width = 1; width < blockDim.x; width *= 2) {
-        int before = thread >= width ? counts[thread - width] : 0;
-        __syncthreads();
-        counts[thread] += before;
-        __syncthreads();
-    }
-    int place = counts[thread] - own, total = counts[blockDim.x - 1];
+    int total, place = found_before(own, &total);
     for (int k = begin; k < end; k++) {
         if (k % every == 0 && k < 3 * every)
             starts[k / every] = place;

@@ -1,0 +1,124 @@
+"""What CuPy's double counts, and what it captures to do once more, in the same arrays."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+#: What this thread's stream captures: functions that do it once more, in place.
+tape = threading.local()
+
+
+def refuse(what: str) -> None:
+    if getattr(tape, "notes", None) is not None:
+        raise RuntimeError(f"cudaErrorStreamCaptureUnsupported: {what}")
+
+
+def begin() -> None:
+    """Note from now on what this thread's operations are."""
+    tape.notes = []
+
+
+def end() -> list[Callable[[], Any]]:
+    """Give what was noted, and note no more."""
+    notes, tape.notes = tape.notes, None
+    return notes
+
+
+def note(again: Callable[[], Any]) -> None:
+    if getattr(tape, "notes", None) is not None:
+        tape.notes.append(again)
+
+
+def computed(compute: Callable[[], Any]) -> Any:
+    """Compute; where that is captured, note how to fill the same arrays once more."""
+    made = compute()
+    if getattr(tape, "notes", None) is None:
+        return made
+    made = tuple(map(np.asarray, made)) if isinstance(made, tuple) else np.asarray(made)
+    note(lambda: fill(made, compute()))
+    return made
+
+
+def fill(made: Any, anew: Any) -> None:
+    for array, values in (
+        zip(made, anew, strict=True) if isinstance(made, tuple) else [(made, anew)]
+    ):
+        array[...] = values
+
+
+class MemoryPool:
+    """Memory of its own."""
+
+    def malloc(self, size: int) -> None:
+        raise NotImplementedError
+
+
+@contextmanager
+def using_allocator(allocator: Any) -> Iterator[None]:
+    yield
+
+
+class Graph:
+    """Work that was captured."""
+
+    def __init__(self, notes: list[Callable[[], Any]], launched: Callable[[], None]) -> None:
+        self.notes, self.launched = notes, launched
+
+    def launch(self) -> None:
+        self.launched()
+        for again in self.notes:
+            again()
+
+
+#: What launches nothing: views, and memory that nothing is written to.
+NO_LAUNCH = frozenset(
+    ("broadcast_to", "empty", "empty_like", "ravel", "reshape", "squeeze", "swapaxes", "transpose",
+     "view")
+)  # fmt: skip
+
+
+class Traffic:
+    """Crossings between host and device, how often and how many bytes, and operations.
+
+    `told` hears of each: "up", "down" or "operation", its name, and the bytes that cross.
+    """
+
+    def __init__(self, told: Callable[[str, str, int], None] = lambda *_: None) -> None:
+        self.up, self.down, self.bytes_up, self.bytes_down, self.operations = 0, 0, 0, 0, 0
+        self.told, self.on_the_way = told, False
+
+    def count_up(self, values: np.ndarray) -> None:
+        refuse("a crossing up")
+        self.up += 1
+        self.bytes_up += values.nbytes
+        self.told("up", "", values.nbytes)
+
+    def count_down(self, values: np.ndarray) -> None:
+        refuse("a crossing down")
+        self.down += 1
+        self.bytes_down += values.nbytes
+        self.told("down", "", values.nbytes)
+
+    def begin_down(self, values: np.ndarray) -> None:
+        """Count bytes that are on their way; the stream is waited for afterwards."""
+        refuse("a crossing down")
+        self.on_the_way = True
+        self.bytes_down += values.nbytes
+        self.told("bytes", "", values.nbytes)
+
+    def waited(self) -> None:
+        """Count a look where bytes were on their way."""
+        if self.on_the_way:
+            self.on_the_way, self.down = False, self.down + 1
+            self.told("down", "", 0)
+
+    def count_operation(self, name: str, before: Any = None, after: Any = None) -> None:
+        """Count what is no view, and did not hand back what it was given."""
+        if name not in NO_LAUNCH and (after is None or after is not before):
+            self.operations += 1
+            self.told("operation", name, 0)
