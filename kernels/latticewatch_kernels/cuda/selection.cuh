@@ -58,13 +58,12 @@ struct Narrowed {
  *
  * Two sets of bins take turns, so that the next is emptied while the last is read, and a thread hands
  * over equal digits in one go: the first bits of an image's values are mostly the same, and threads
- * that add to one bin wait for each other.
+ * that add to one bin wait for each other. A barrier has to follow before bins are narrowed again.
  */
 template <class At> __device__ static Narrowed narrowed(At at, int number, int rank, int rest)
 {
     __shared__ int bins[2][256], sums[16];
     Narrowed left = {0, 0, rank, number};
-    __syncthreads(); /* until the bins were read that are filled first */
     for (int k = threadIdx.x; k < 256; k += blockDim.x)
         bins[0][k] = 0;
     __syncthreads();
@@ -122,19 +121,17 @@ __device__ static Two two_ranked(At at, int number, int rank, int further, int r
     Narrowed left = narrowed(at, number, rank, rest);
     unsigned long long beyond = ~0ull;
     bool equal = left.rank + further < left.count; /* of values that are equal but for their rest */
-    if (left.count == 1 || !equal) {
-        for (int k = threadIdx.x; k < number; k += blockDim.x) {
-            unsigned long long bits = rising(at(k));
-            if (left.count == 1 && (bits & left.known) == left.found)
-                only = bits;
-            if ((bits & left.known) > left.found)
-                beyond = min(beyond, bits);
-        }
-        if (equal)
-            __syncthreads();
-        else
-            beyond = least(beyond);
+    for (int k = threadIdx.x; k < number && (left.count == 1 || !equal); k += blockDim.x) {
+        unsigned long long bits = rising(at(k));
+        if (left.count == 1 && (bits & left.known) == left.found)
+            only = bits;
+        if ((bits & left.known) > left.found)
+            beyond = min(beyond, bits);
     }
+    if (equal)
+        __syncthreads(); /* the next search may empty the bins, too */
+    else
+        beyond = least(beyond);
     /* bits that are 0 in a negative value are 1 in its rising form */
     unsigned long long bits = left.found >> 63 ? left.found : left.found | ~left.known;
     Two found = {from_rising(left.count == 1 ? only : bits), 0.0};
