@@ -21,9 +21,10 @@ extern "C" __global__ void gaussian_spectrum(
     int bin = along ? index : index - rows;
     if (along && bin >= (rows + 1) / 2)
         bin -= rows;
-    double x = 6.283185307179586 * facts[FACT_SIGMA] * ((double)bin / (along ? rows : columns));
+    double x = 6.283185307179586 * facts[FACT_SIGMA] * (bin * (1.0 / (along ? rows : columns)));
     double weight = exp(-0.5 * (x * x));
-    (along ? down : across - rows)[index] = weight >= least ? (float)weight : 0.0f;
+    float *place = along ? down + index : across + bin;
+    *place = weight >= least ? (float)weight : 0.0f;
 }
 
 /* Cells along one axis of the table of sites, which holds so many in all. */
@@ -125,16 +126,11 @@ extern "C" __global__ void __launch_bounds__(TOGETHER) offsets(
         known += here[k] == here[k];
     known = summed(known);
     double offset = 0.0, spread = 0.0;
-    int lower = (known - 1) / 2, upper = known / 2;
     if (known > 0) {
         auto value = [=](int k) { return here[k] == here[k] ? here[k] : BEYOND; };
-        offset = ranked(value, cells, lower, 0);
-        if (upper > lower)
-            offset = 0.5 * (offset + ranked(value, cells, upper, 0));
+        offset = median_of(value, cells, known, 0);
         auto gap = [=](int k) { return here[k] == here[k] ? fabs(here[k] - offset) : BEYOND; };
-        spread = ranked(gap, cells, lower, 0);
-        if (upper > lower)
-            spread = 0.5 * (spread + ranked(gap, cells, upper, 0));
+        spread = median_of(gap, cells, known, 0);
     }
     if (threadIdx.x == 0) {
         facts[FACT_OFFSET + blockIdx.x] = offset;
@@ -155,15 +151,12 @@ extern "C" __global__ void __launch_bounds__(TOGETHER) calibration(
         known += deviation[k] == deviation[k];
     known = summed(known);
     double spread = 0.0;
-    int lower = (known - 1) / 2, upper = known / 2;
     if (known > 0) {
         auto gap = [=](int k) {
             double level = k < cells ? first : k < 2 * cells ? second : third;
             return deviation[k] == deviation[k] ? fabs(deviation[k] - level) : BEYOND;
         };
-        spread = ranked(gap, every, lower, 0);
-        if (upper > lower)
-            spread = 0.5 * (spread + ranked(gap, every, upper, 0));
+        spread = median_of(gap, every, known, 0);
     }
     __syncthreads(); /* all have read the offsets */
     if (threadIdx.x == 0) {

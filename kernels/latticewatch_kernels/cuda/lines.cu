@@ -59,12 +59,7 @@ extern "C" __global__ void __launch_bounds__(TOGETHER) class_variances(
     for (int sample = threadIdx.x; sample < number; sample += blockDim.x)
         size += at(sample) < BEYOND;
     size = summed(size);
-    double spread = 0.0;
-    if (size > 0) {
-        double lower = ranked(at, number, (size - 1) / 2, 29);
-        double upper = size % 2 ? lower : ranked(at, number, size / 2, 29);
-        spread = NORMAL_SIGMAS * (0.5 * (lower + upper));
-    }
+    double spread = size > 0 ? NORMAL_SIGMAS * median_of(at, number, size, 29) : 0.0;
     if (threadIdx.x == 0)
         variances[k] = spread * spread;
 }
@@ -166,18 +161,16 @@ extern "C" __global__ void __launch_bounds__(TOGETHER) row_shifts(
         return;
     }
     auto told = [=](int row, double value) { return error[row] < certain ? value : BEYOND; };
-    int lower = (known - 1) / 2, upper = known / 2;
     auto shift = [=](int row) { return told(row, shifts[row]); };
-    double middle = 0.5 * (ranked(shift, rows, lower, 0) + ranked(shift, rows, upper, 0));
+    double middle = median_of(shift, rows, known, 0);
     __syncthreads();
     for (int row = threadIdx.x; row < rows; row += blockDim.x)
         shifts[row] -= middle;
     __syncthreads();
     auto size = [=](int row) { return told(row, fabs(shifts[row])); };
     auto noise = [=](int row) { return told(row, error[row] * error[row]); };
-    double spread =
-        NORMAL_SIGMAS * (0.5 * (ranked(size, rows, lower, 0) + ranked(size, rows, upper, 0)));
-    double own = spread * spread - 0.5 * (ranked(noise, rows, lower, 0) + ranked(noise, rows, upper, 0));
+    double spread = NORMAL_SIGMAS * median_of(size, rows, known, 0);
+    double own = spread * spread - median_of(noise, rows, known, 0);
     own = max(own, 0.0);
     __syncthreads();
     for (int row = threadIdx.x; row < rows; row += blockDim.x) {

@@ -117,7 +117,7 @@ def _gaussian_spectrum(facts: Array, shape: tuple[int, int]) -> tuple[Array, Arr
 
 def _calibrate(matched: Array, order: OrderAbove, facts: Array, plan: Plan) -> None:
     """Calibrate the matched residual on all sites of its frame."""
-    xp, room = array_module(facts), plan.room.table
+    xp, room = array_module(facts), max(plan.room.table, 3)  # a cell, whatever is planned
     values, deviation = xp.empty((2, room), np.float64)
     launch(
         "labels", "site_values", room, facts,
