@@ -27,7 +27,7 @@ from .guarded import above, drawn, fenced, seeds
 from .staged import Staged
 
 #: Part of the greatest value by which sums of single precision in another order may differ.
-ROUNDING = 5e-6
+ROUNDING = 1e-5
 
 #: Bounds on the difference from the twin, as parts of the greatest value. Points are rounded once
 #: more or less in a product of matrices.
