@@ -70,7 +70,8 @@ def deviations(labels: LabelsAbove, order: OrderAbove, facts: Array, plan: Plan)
     SitesAbove
         Sites and levels are the twin's, points within a unit in the last place. Sums over pixels
         run in another order in single precision, so that deviations and errors are within 1e-5 of
-        the greatest (5.1e-6 was the most over 700 drawn frames); a column as near as that to `STRONG_SIGMAS` may be taken out by one alone.
+        the greatest (5.1e-6 was the most over 700 drawn frames); a column as near as that to
+        `STRONG_SIGMAS` may be taken out by one alone.
 
     Notes
     -----
