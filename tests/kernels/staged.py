@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -21,6 +23,15 @@ from latticewatch_kernels.resident.parts import LabelsAbove, OrderAbove, PixelsA
 from latticewatch_kernels.resident.plan import Plan, Room
 
 from .guarded import above
+
+
+def filled(known: Mapping[str, Any]) -> np.ndarray:
+    """Facts of which these are known, by name."""
+    made = np.zeros(slots.NUMBER)
+    for name, numbers in known.items():
+        flat = np.ravel(np.asarray(numbers, float))
+        made[PLACE[name] : PLACE[name] + len(flat)] = flat
+    return made
 
 
 @dataclass
@@ -60,12 +71,7 @@ class Staged:
 
     def values(self, *without: str) -> np.ndarray:
         """Facts, but for those that a stage is to find itself."""
-        made = np.zeros(slots.NUMBER)
-        for name, numbers in self.facts.items():
-            if name not in without:
-                flat = np.ravel(np.asarray(numbers, float))
-                made[PLACE[name] : PLACE[name] + len(flat)] = flat
-        return made
+        return filled({name: self.facts[name] for name in self.facts if name not in without})
 
     def plan(self, room: Room | None = None) -> Plan:
         facts = Facts(self.values())

@@ -20,8 +20,8 @@ extern "C" __global__ void __launch_bounds__(TOGETHER) probe(
     int further = rank + 1 < number;
     double median_of_all = median(at, number, rest), found = ranked(at, number, rank, rest);
     Two two = two_ranked(at, number, rank, further, rest);
-    auto some = [=](int k) { return k < known ? at(k) : BEYOND; };
-    double partly = median_of(some, number, known, rest);
+    auto known_at = [=](int k) { return k < known ? at(k) : BEYOND; };
+    double partly = median_of(known_at, number, known, rest);
     if (threadIdx.x == 0) {
         results[0] = median_of_all;
         results[1] = found;

@@ -100,7 +100,9 @@ __device__ static float variance_at(float periodic, const double *line)
 /* What the shift of each row is told by; LANES threads to a row. */
 extern "C" __global__ void row_sums(
     const float *residual, const float *periodic, const char *hole, int rows, int columns,
-    const double *line, double *sums) /* (rows, LANES, SUMS): information, pull, squares, empty */
+    const double *line,
+    double *sums) /* (LANES, SUMS, rows), so that rows are read in one go: information, pull,
+                   * squares, empty */
 {
     int index = blockIdx.x * blockDim.x + threadIdx.x;
     if (index >= rows * LANES)
@@ -121,7 +123,7 @@ extern "C" __global__ void row_sums(
         sum[2] += (double)(residual[place] * weight) * residual[place];
     }
     for (int k = 0; k < SUMS; k++)
-        sums[SUMS * index + k] = sum[k];
+        sums[(long long)(index % LANES * SUMS + k) * rows + index / LANES] = sum[k];
 }
 
 /* Shift of each row, shrunk by what is not known of it, and the jitter; one block. */
@@ -138,11 +140,11 @@ extern "C" __global__ void __launch_bounds__(TOGETHER) row_shifts(
     for (int row = threadIdx.x; row < rows; row += blockDim.x) {
         double information = 0.0, pulled = 0.0;
         for (int lane = 0; lane < LANES; lane++) {
-            const double *sum = sums + SUMS * (row * LANES + lane);
+            const double *sum = sums + (long long)lane * SUMS * rows + row;
             information += sum[0];
-            pulled += sum[1];
-            squares += sum[2];
-            empty += sum[3];
+            pulled += sum[rows];
+            squares += sum[2 * rows];
+            empty += sum[3 * rows];
         }
         shifts[row] = -pulled / max(information, 1e-12);
         error[row] = 1.0 / max(information, 1e-12);

@@ -32,9 +32,11 @@ def labelled(
 ) -> LabelsAbove:
     """Put scan lines back, hold what is left against its noise, and calibrate columns.
 
-    The twins are in `labelling.label`, `columns.SitesInside` and `columns.column_map`. Maps are
-    the twins' as `lines` says; medians over sites are exact, so that what the frame's
-    columns give differs as the values at sites do, which are sums of single precision.
+    The twins are in `labelling.label`, `columns.SitesInside` and `columns.column_map`. Maps differ
+    by 2**-17 of the greatest pixel at most: the matched filter passes two Fourier transforms of
+    single precision, and row shifts are sums as `lines` says. Given the matched residual the
+    calibration differs by 1e-12, since ranks are exact, but where a site's place is rounded to
+    another float32.
 
     Parameters
     ----------

@@ -78,7 +78,7 @@ def row_shifts(pixels: Pixels, line: Array, certain: float, part: float, constan
         pixels, float64 (1,) on the device.
     """
     xp, (rows, columns) = array_module(line), pixels.periodic.shape
-    sums = xp.empty((rows, LANES, SUMS), np.float64)
+    sums = xp.empty((LANES, SUMS, rows), np.float64)
     launch(
         "lines", "row_sums", rows * LANES, line,
         pixels.residual, pixels.periodic, pixels.hole.view(np.int8), rows, columns, line, sums,
