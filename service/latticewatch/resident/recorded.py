@@ -10,7 +10,7 @@ import numpy as np
 
 from latticewatch.resident.stages import Above, Before, Wanted, after_network, before_network
 from latticewatch.stopwatch import Stopwatch
-from latticewatch_kernels.arrays import array_module
+from latticewatch_kernels.arrays import array_module, device_number
 from latticewatch_kernels.lattice import Array
 from latticewatch_kernels.recording import Recording, record
 from latticewatch_kernels.resident.plan import Plan
@@ -83,7 +83,7 @@ class Recordings:
 
     def of(self, frame: Array, wanted: Wanted, plan: Plan) -> Recorded | None:
         """Give the work for a frame, recorded now if its plan has served often enough."""
-        key = (plan, wanted, str(frame.dtype))
+        key = (plan, wanted, str(frame.dtype), device_number(frame))
         known, last, times = self._thread()
         if key in known:
             known.move_to_end(key)

@@ -16,7 +16,7 @@ from latticewatch.resident.stages import (
     registered,
 )
 from latticewatch.stopwatch import Stopwatch
-from latticewatch_kernels.arrays import download, first_line, of_device, out_of_memory
+from latticewatch_kernels.arrays import download, first_line, of_device
 from latticewatch_kernels.deviations import TAIL_SIGMA
 from latticewatch_kernels.lattice import Array
 from latticewatch_kernels.resident.conditioning import conditioned
@@ -96,7 +96,7 @@ def _recorded(
     try:
         return plans.recordings.of(frame, wanted, plan)
     except Exception as error:
-        if not of_device(error) or out_of_memory(error):
+        if not of_device(error):
             raise
         if plans.recordings.give_up(first_line(error)):
             told("recorded work", error)
