@@ -210,4 +210,4 @@ def test_no_kernel_races(device_double, tmp_path):
     assert not done.reports, "".join(done.reports)
     ran = set(done.output.splitlines()[-1].split()[1:])
     sources = [path.stem for path in launch.SOURCES.glob("*.cu")]
-    assert ran == together(device_double.beside("cuda_on_host"), sources)
+    assert ran >= together(device_double.beside("cuda_on_host"), sources)
