@@ -66,11 +66,8 @@ extern "C" __global__ void __launch_bounds__(TOGETHER) column_variances(
         double level = level_of(periodic, left_out, pixel);
         return level >= low && level < high ? (double)fabsf(residual[pixel]) : BEYOND;
     };
-    if (size > 0) {
-        double lower = ranked(at, number, (size - 1) / 2, SINGLE);
-        double upper = size % 2 ? lower : ranked(at, number, size / 2, SINGLE);
-        spread = NORMAL_SIGMAS * (0.5 * (lower + upper));
-    }
+    if (size > 0)
+        spread = NORMAL_SIGMAS * median_of(at, number, size, SINGLE);
     if (threadIdx.x == 0)
         variances[k] = spread * spread;
 }

@@ -198,10 +198,9 @@ extern "C" __global__ void __launch_bounds__(TOGETHER) contrast(
     for (int which = 0; which < 3; which++) {
         double at = parts[which] * (number - 1);
         int rank = min((int)at, number - 1);
-        double lower = ranked([=](int k) { return (double)sample[k]; }, number, rank, 29);
-        double upper = ranked(
-            [=](int k) { return (double)sample[k]; }, number, min(rank + 1, number - 1), 29);
-        found[which] = lower + (upper - lower) * (at - rank);
+        auto value = [=](int k) { return (double)sample[k]; };
+        Two near = two_ranked(value, number, rank, rank + 1 < number, 29);
+        found[which] = near.first + (near.second - near.first) * (at - rank);
     }
     double spread = 0.5 * (found[2] - found[0]);
     if (spread <= 0.0) { /* fewer than a sixth of the pixels differ from the rest: take all */

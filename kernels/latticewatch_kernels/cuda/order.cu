@@ -5,7 +5,7 @@
  */
 
 #include "facts.cuh"
-#include "ranks.cuh"
+#include "selection.cuh"
 
 #define MAPS 8   /* mean, real and imaginary part with each wave, and the product */
 #define LEVELS 8 /* crystalline amplitude, crystal's mean, and the sum of each of three waves */
@@ -71,9 +71,8 @@ extern "C" __global__ void __launch_bounds__(TOGETHER) order_levels(
     auto amplitude = [=](int k) { return (double)amplitudes[k]; };
     double place = quantile * (cells - 1);
     int below = min(max((int)floor(place), 0), cells - 1), known = 0;
-    double lower = ranked(amplitude, cells, below, 29);
-    double upper = next_ranked(amplitude, cells, below, lower);
-    float full = (float)(lower + (upper - lower) * (place - below));
+    Two near = two_ranked(amplitude, cells, below, below + 1 < cells, 29);
+    float full = (float)(near.first + (near.second - near.first) * (place - below));
     auto level = [=](int k) {
         bool sound = amplitudes[k] / full > (float)crystalline;
         return sound ? (double)(waves[k] + mean[0]) : BEYOND;
@@ -81,12 +80,7 @@ extern "C" __global__ void __launch_bounds__(TOGETHER) order_levels(
     for (int k = threadIdx.x; k < cells; k += blockDim.x)
         known += level(k) < BEYOND;
     known = summed(known);
-    double middle = 0.0;
-    if (known > 0) {
-        int rank = (known - 1) / 2;
-        double first = ranked(level, cells, rank, 29);
-        middle = known % 2 ? first : 0.5 * (first + next_ranked(level, cells, rank, first));
-    }
+    double middle = known > 0 ? median_of(level, cells, known, 29) : 0.0;
     if (threadIdx.x == 0) {
         levels[0] = full;
         levels[1] = (float)middle;
