@@ -114,17 +114,30 @@ def download(arrays: Sequence[Array]) -> list[np.ndarray]:
     is given is this thread's own until it downloads again.
     """
     cuda = importlib.import_module("cupy").cuda
-    ends = np.cumsum([-(-array.nbytes // ALIGNMENT) * ALIGNMENT for array in arrays]).tolist()
-    buffer, below = _page_locked("down", ends[-1] if ends else 0), []
-    for array, start in zip(arrays, [0, *ends], strict=False):
-        part = buffer[start : start + array.nbytes].view(array.dtype).reshape(array.shape)
+    below = _laid_out(tuple((array.shape, array.dtype) for array in arrays))
+    for array, part in zip(arrays, below, strict=True):
         array.get(out=part, blocking=False)
-        below.append(part)
     # blocking: a thread that waits leaves its core to the others
     there = cuda.Event(block=True, disable_timing=True)
     there.record()
     there.synchronize()
     return below
+
+
+def _laid_out(kinds: tuple[tuple[tuple[int, ...], np.dtype], ...]) -> list[np.ndarray]:
+    """Arrays of given shapes and types, one behind the other in this thread's buffer."""
+    known, below = getattr(_buffers, "laid_out", (None, []))
+    if known == kinds:
+        return list(below)
+    sizes = [int(np.prod(shape)) * kind.itemsize for shape, kind in kinds]
+    starts = np.cumsum([0, *(-(-size // ALIGNMENT) * ALIGNMENT for size in sizes)]).tolist()
+    buffer = _page_locked("down", starts[-1])
+    below = [
+        buffer[start : start + size].view(kind).reshape(shape)
+        for start, size, (shape, kind) in zip(starts, sizes, kinds, strict=False)
+    ]
+    _buffers.laid_out = kinds, below
+    return list(below)
 
 
 def _page_locked(way: str, size: int) -> np.ndarray:

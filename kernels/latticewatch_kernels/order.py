@@ -104,7 +104,7 @@ def local_order(image: Array, lattice: Lattice, harmonics: Harmonics | None = No
     """
     if harmonics is None:
         harmonics = measure_harmonics(image, np.linalg.inv(lattice.matrix))
-    stride = stride_px(lattice)
+    stride = stride_px(lattice.constant)
     offset = image.mean(dtype=np.float32)
     maps = _demodulate(image, lattice, stride)
     sigma = SMOOTHING_CELLS * lattice.constant / stride
@@ -135,9 +135,9 @@ def local_order(image: Array, lattice: Lattice, harmonics: Harmonics | None = No
     )
 
 
-def stride_px(lattice: Lattice) -> int:
-    """Pixels along a side of a block of the demodulated image."""
-    return max(1, int(lattice.constant / BLOCKS_PER_CONSTANT))
+def stride_px(constant: float) -> int:
+    """Pixels along a side of a block of the demodulated image, by the lattice constant."""
+    return max(1, int(constant / BLOCKS_PER_CONSTANT))
 
 
 def enlarge(cells: np.ndarray, stride: int, shape: tuple[int, int]) -> np.ndarray:

@@ -6,6 +6,7 @@ square follows the site's place between pixels exactly, where a smoothed image m
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -94,7 +95,7 @@ def stamps(points: np.ndarray, sigma: float, like: np.ndarray, reach: float = RE
 
 def half_px(reach: float, sigma: float) -> int:
     """Pixels from the middle one of a square to its edge."""
-    return max(1, int(np.ceil(reach * sigma)))
+    return max(1, math.ceil(reach * sigma))
 
 
 def draw(

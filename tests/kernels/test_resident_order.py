@@ -75,7 +75,7 @@ class Frame:
 
     @property
     def plan(self) -> Plan:
-        return Plan(self.image.shape, stride_px(self.lattice), (1, 1), None, Room())
+        return Plan(self.image.shape, stride_px(self.lattice.constant), (1, 1), None, Room())
 
     def values(self) -> np.ndarray:
         made = np.full(slots.NUMBER, np.nan)

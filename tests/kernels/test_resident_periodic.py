@@ -55,7 +55,7 @@ def facts_of(lattice: Lattice, shape: tuple[int, int], holes: bool = False) -> n
 def plan_for(lattice: Lattice, shape: tuple[int, int]) -> Plan:
     padding = PADDING_WINDOWS * window_px(lattice, shape)
     high, wide = (longer_px(size, padding) for size in shape)
-    stride = stride_px(lattice)
+    stride = stride_px(lattice.constant)
     return Plan(shape, stride, (high, wide), None, Room())
 
 
@@ -191,7 +191,7 @@ def test_local_mean(device_double, high, wide, constant, part, seed):
     hole = rng.random((high, wide)) < part
     assume(hole.any())
     lattice = hexagonal(constant, 7.0)
-    stride = 2 * stride_px(lattice)
+    stride = 2 * stride_px(lattice.constant)
     amplitude, mean = rng.uniform(0.3, 1.3, (2, high, wide)).astype(np.float32)
     order = replace(
         flat_order((high, wide)), amplitude=amplitude, mean=mean, hole=hole,
@@ -213,7 +213,7 @@ def test_local_mean(device_double, high, wide, constant, part, seed):
 @given(st.floats(4.0, 60.0))
 def test_the_widest_average_has_room(constant):
     lattice = hexagonal(constant, 0.0)
-    cell = 2 * stride_px(lattice)
+    cell = 2 * stride_px(lattice.constant)
     for cells in (WINDOW_CELLS, SMOOTHING_CELLS):
         assert int(4.0 * cells * lattice.constant / cell + 0.5) <= periodic.MOST_REACH
 

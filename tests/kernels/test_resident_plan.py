@@ -18,12 +18,13 @@ from latticewatch_kernels.resident.plan import Plan, Room
 from .conftest import make_crystal
 
 
-def known(lattice, sigma: float = 2.0, factor: float = 1.0) -> Facts:
+def known(lattice, shape=(128, 128), sigma: float = 2.0, factor: float = 1.0) -> Facts:
     values = np.zeros(facts.NUMBER)
     told = {
         "vectors": (*lattice.a1, *lattice.a2), "origin": lattice.origin,
         "heights": lattice.heights, "sigma": sigma, "factor": factor,
-        "cells": lattice.covering_cells((128, 128)).shape[:2],
+        "constant": lattice.constant, "window": window_px(lattice, shape),
+        "cells": lattice.covering_cells(shape).shape[:2],
     }  # fmt: skip
     for name, numbers in told.items():
         values[PLACE[name] : PLACE[name] + SLOTS[name]] = numbers
@@ -46,7 +47,7 @@ def test_slots_do_not_overlap_and_come_back():
 def test_a_plan_has_the_sizes_of_the_twins(shape, constant):
     crystal = make_crystal(shape, constant=constant, counts=400.0, rotation=7.0)
     lattice = register(crystal.image)
-    plan = Plan.of(shape, known(lattice), TAIL_SIGMA, Room())
+    plan = Plan.of(shape, known(lattice, shape), TAIL_SIGMA, Room())
     order = local_order(crystal.image, lattice)
     assert plan.cells == order.hole.shape
     across, down = sides(shape, lattice, PADDING_WINDOWS * window_px(lattice, shape))

@@ -93,8 +93,7 @@ def test_a_thread_keeps_few_recordings(device_double, analyser, frames):
     for side in (96, 112, 128):
         for _ in range(AFTER + 2):
             recording(frames[0][:side, :160])
-    known, *_ = recording.plans.recordings._thread()
-    assert len(known) == MOST
+    assert len(recording.plans.recordings._thread().known) == MOST
 
 
 @pytest.mark.expects_errors

@@ -109,6 +109,13 @@ class Facts:
         (value,) = self[name]
         return float(value)
 
+    def numbers(self, *names: str) -> list[float]:
+        """Numbers of several names, one after the other."""
+        values = self.values.tolist()
+        return [
+            number for name in names for number in values[PLACE[name] : PLACE[name] + SLOTS[name]]
+        ]
+
     @property
     def refusal(self) -> Refusal:
         """Why the frame was refused, if it was."""

@@ -15,7 +15,7 @@ from latticewatch_kernels.displacements import WINDOW
 from latticewatch_kernels.extension import before_px, longer_px
 from latticewatch_kernels.order import BLOCKS_PER_CELL, stride_px
 from latticewatch_kernels.patches import rescaled_shape
-from latticewatch_kernels.periodic import PADDING_WINDOWS, window_px
+from latticewatch_kernels.periodic import PADDING_WINDOWS
 from latticewatch_kernels.resident.facts import Facts
 from latticewatch_kernels.stamps import DRAWN_REACH, REACH, half_px
 
@@ -128,19 +128,22 @@ class Plan:
 
         ``tail_sigma`` is `deviations.TAIL_SIGMA`. Room grows where it has to, and never shrinks.
         """
-        lattice, sigma, factor = facts.lattice, facts.number("sigma"), facts.number("factor")
-        padding = PADDING_WINDOWS * window_px(lattice, shape)
+        # in plain numbers: every frame asks
+        constant, sigma, window, factor, along, across = facts.numbers(
+            "constant", "sigma", "window", "factor", "cells"
+        )
+        padding = PADDING_WINDOWS * window
         return cls(
             shape=shape,
-            stride=stride_px(lattice),
+            stride=stride_px(constant),
             longer=(longer_px(shape[0], padding), longer_px(shape[1], padding)),
             scaled=None if factor == 1.0 else rescaled_shape(shape, factor),
             room=room.holding(
-                int(3 * facts["cells"].prod()),
-                math.ceil(shape[0] * shape[1] / lattice.cell_area),
+                int(3 * along * across),
+                math.ceil(shape[0] * shape[1] / (math.sqrt(0.75) * constant**2)),
                 half_px(REACH, sigma),
                 half_px(DRAWN_REACH, sigma),
-                half_px(DRAWN_REACH, tail_sigma * lattice.constant),
-                int((WINDOW * lattice.constant) ** 2 / 3.0),
+                half_px(DRAWN_REACH, tail_sigma * constant),
+                int((WINDOW * constant) ** 2 / 3.0),
             ),
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -71,6 +71,18 @@ class Recorded:
         return self.above, seen
 
 
+@dataclass
+class _Thread:
+    """What a thread has recorded, its newest choice, and what it was last asked for in vain."""
+
+    known: OrderedDict[object, Recorded] = field(default_factory=OrderedDict)
+    plan: Plan | None = None
+    kind: object = None
+    recorded: Recorded | None = None
+    last: object = None
+    times: int = 0
+
+
 class Recordings:
     """Recorded work of each thread, by plan, settings and kind of frame.
 
@@ -83,18 +95,23 @@ class Recordings:
 
     def of(self, frame: Array, wanted: Wanted, plan: Plan) -> Recorded | None:
         """Give the work for a frame, recorded now if its plan has served often enough."""
-        key = (plan, wanted, str(frame.dtype), device_number(frame))
-        known, last, times = self._thread()
-        if key in known:
-            known.move_to_end(key)
-            return known[key]
-        times = times + 1 if last == key else 1
-        self._own.last = key, times
-        if times <= AFTER or self.trouble:
+        kind = wanted, frame.dtype, device_number(frame)
+        own = self._thread()
+        if own.plan is plan and own.kind == kind:  # mostly: plans are not compared for that
+            return own.recorded
+        key = (plan, *kind)
+        if key in own.known:
+            own.known.move_to_end(key)
+            own.plan, own.kind, own.recorded = plan, kind, own.known[key]
+            return own.recorded
+        own.times = own.times + 1 if own.last == key else 1
+        own.last = key
+        if own.times <= AFTER or self.trouble:
             return None
-        made = known[key] = Recorded.of(frame, wanted, plan)
-        while len(known) > MOST:
-            known.popitem(last=False)
+        made = own.known[key] = Recorded.of(frame, wanted, plan)
+        while len(own.known) > MOST:
+            own.known.popitem(last=False)
+        own.plan, own.kind, own.recorded = plan, kind, made
         return made
 
     def give_up(self, why: str) -> bool:
@@ -103,8 +120,8 @@ class Recordings:
             news, self.trouble = not self.trouble, self.trouble or why
         return news
 
-    def _thread(self) -> tuple[OrderedDict[object, Recorded], object, int]:
-        own = self._own
-        if not hasattr(own, "known"):
-            own.known, own.last = OrderedDict(), (None, 0)
-        return (own.known, *own.last)
+    def _thread(self) -> _Thread:
+        if not hasattr(self._own, "thread"):
+            self._own.thread = _Thread()
+        thread: _Thread = self._own.thread
+        return thread

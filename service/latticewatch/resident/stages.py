@@ -37,9 +37,12 @@ from latticewatch_models.runtime import Segmenter
 from latticewatch_models.segmentation import LEAST_VOTE, MERGE_DISTANCE, VOTE_REACH
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Wanted:
-    """Settings of the analysis, as in `analysis.Analyser`; whether its work is to be recorded."""
+    """Settings of the analysis, as in `analysis.Analyser`; whether its work is to be recorded.
+
+    Compared by identity, for every frame asks.
+    """
 
     segmenter: Segmenter
     threshold: float
