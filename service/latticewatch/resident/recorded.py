@@ -52,6 +52,7 @@ class Recorded:
         xp, watch = array_module(frame), Stopwatch()
         held = frame.copy()
         first, before = record(lambda: before_network(held, wanted, plan, watch))
+        first.start()  # recording fills nothing, and what follows is run before it is recorded
         cells = tuple(-(-side // wanted.segmenter.stride) for side in before.image.shape)
         heat, offset = xp.zeros(cells, np.float32), xp.zeros((2, *cells), np.float32)
         second, above = record(lambda: after_network(before, heat, offset, wanted, plan, watch))
