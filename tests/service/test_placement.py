@@ -11,6 +11,7 @@ import pytest
 from latticewatch.analysis import Analyser
 from latticewatch.detections import Detections
 from latticewatch.devices.placement import MOST_SHORT, Placement, gpu_for
+from latticewatch.resident import Plans
 from latticewatch_kernels.conditioning import FrameContentError
 from latticewatch_kernels.lattice import NoLatticeError
 from latticewatch_models.crystal import CRYSTALS
@@ -91,6 +92,47 @@ def test_the_whole_analysis_stays_on_the_device(device_double, analyser, frames)
     # the frame goes up, and the network's input and maps; the network's input comes down, what is
     # published, and the labels that the frame is checked against
     assert (traffic.up, traffic.down) == (3, 3)
+
+
+#: Crystal, nm to a pixel, (rows, columns), electrons a pixel, type. The network wants the second
+#: and third at another scale, and the crystal of the fourth has no columns that lack something.
+KINDS = [
+    ("MoS2", 0.03, (160, 208), 800.0, np.float32),
+    ("WS2", 0.055, (208, 190), 3000.0, np.uint16),
+    ("WSe2", 0.016, (224, 224), 1600.0, np.int32),
+    ("graphene", 0.02, (192, 160), 6000.0, np.float64),
+]
+
+
+@pytest.mark.parametrize(("crystal", "pixel_nm", "shape", "dose", "kind"), KINDS)
+def test_frames_of_other_kinds(device_double, analyser, crystal, pixel_nm, shape, dose, kind):
+    imaging = ImagingConfig(pixel_size_nm=pixel_nm, dose_e_per_pixel=dose)
+    frame = Microscope(crystal, shape, SEED, imaging=imaging).acquire().image.astype(kind)
+    here = dataclasses.replace(analyser, crystal=CRYSTALS[crystal], check=False)
+    above = dataclasses.replace(here, placement=Placement(0), plans=Plans())
+    expected = here(frame)
+    assert len(expected) > 0, f"seed {SEED} shows nothing"
+    for _ in range(2):
+        assert_same(above(frame), expected)
+    assert above.plans.repeated == 0
+
+
+def test_a_frame_that_its_plan_does_not_fit_is_run_again(device_double, analyser, frames):
+    """A plan of another scale, and buffers without room: the results are those of the frame."""
+    above = dataclasses.replace(analyser, placement=Placement(0), plans=Plans())
+    expected, shape = analyser(frames[0]), frames[0].shape
+    above(frames[0])
+    own = above.plans.of(shape)
+    short = dataclasses.replace(own.room, found=2, marks=8, table=12, judged=3)
+    for plan in (
+        dataclasses.replace(own, stride=own.stride + 1),
+        dataclasses.replace(own, room=short),
+    ):
+        above.plans.keep(plan, 1)
+        before = above.plans.repeated
+        assert_same(above(frames[0]), expected)
+        assert above.plans.repeated == before + 1
+    assert above.plans.of(shape).room.found >= len(expected)
 
 
 def test_a_host_array_on_the_device_is_refused_by_the_double(device_double):
