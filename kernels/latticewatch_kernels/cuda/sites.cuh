@@ -48,7 +48,7 @@ __device__ static inline void nearest_site(
             for (int axis = 0; axis < 2; axis++)
                 off[axis] =
                     gap[0] * facts[FACT_VECTORS + axis] + gap[1] * facts[FACT_VECTORS + 2 + axis];
-            double distance = hypot(off[0], off[1]);
+            double distance = off[0] * off[0] + off[1] * off[1]; /* squared, which orders alike */
             if (distance < nearest) {
                 nearest = distance;
                 cell[0] = base[0] + step[0];
