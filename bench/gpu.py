@@ -46,7 +46,8 @@ def main() -> int:
     )  # fmt: skip
     parser.add_argument("--wait-ms", type=float, default=2.0, help="that a batch waits for frames")
     parser.add_argument("--precision", default="auto", help="auto, fp32 or fp16")
-    parser.add_argument("--cuda-graph", action="store_true", help="of the network and all else")
+    parser.add_argument("--cuda-graph", action="store_true", help="of the network, one worker")
+    parser.add_argument("--record", action="store_true", help="all else as CUDA graphs, too")
     parser.add_argument("--device", default="cuda:0", help="of the segmenter: auto, cuda:N")
     parser.add_argument("--providers", default="auto", help="auto, cuda or tensorrt")
     parser.add_argument("--backend", default="onnxruntime", help="onnxruntime or torch")
@@ -88,7 +89,7 @@ def _measured(options: argparse.Namespace, gpu: int | None) -> list[str]:
     tuning = Tuning(options.precision)
     segmenter = Segmenter(**given, tuning=replace(tuning, cuda_graph=options.cuda_graph))
     analyser = Analyser(
-        segmenter, crystal=CRYSTALS["WS2"], placement=Placement(gpu), record=options.cuda_graph
+        segmenter, crystal=CRYSTALS["WS2"], placement=Placement(gpu), record=options.record
     )
     lines = [f"Floors. {floor.text()}\n", _used(segmenter)]
     for size in options.sizes:

@@ -246,6 +246,9 @@ class Stream:
         self.waited += 1
         traffic.waited()
 
+    def wait_event(self, event: Any) -> None:
+        assert event.recorded, "CUDA would not wait"
+
     def begin_capture(self) -> None:
         _work.begin()
 
@@ -266,7 +269,7 @@ class Event:
     def __init__(self, block: bool = False, disable_timing: bool = False) -> None:
         self.recorded = False
 
-    def record(self) -> None:
+    def record(self, stream: Any = None) -> None:
         self.recorded = True
 
     def synchronize(self) -> None:

@@ -41,7 +41,24 @@ class Recording:
         self.graph.launch()
 
 
-def record(work: Callable[[], T]) -> tuple[Recording, T]:
+def own_stream() -> Any:
+    """Give a stream of the current device beside that which all share."""
+    return importlib.import_module("cupy").cuda.Stream(non_blocking=True)
+
+
+def shared_stream() -> Any:
+    """Give the stream that this thread works on now."""
+    return importlib.import_module("cupy").cuda.get_current_stream()
+
+
+def follow(stream: Any, other: Any) -> None:
+    """Let a stream go on only when what another was asked for until now is done; nobody waits."""
+    done = importlib.import_module("cupy").cuda.Event(disable_timing=True)
+    done.record(other)
+    stream.wait_event(done)
+
+
+def record(work: Callable[[], T], stream: Any) -> tuple[Recording, T]:
     """Record work on the current device, which must not cross to the host or back.
 
     It is done twice: what is made at the first time (kernels, plans, tables) cannot be recorded.
@@ -51,12 +68,12 @@ def record(work: Callable[[], T]) -> tuple[Recording, T]:
     work
         Reads its inputs where they will always be, and gives arrays that are filled anew whenever
         the recording is started.
+    stream
+        `own_stream`: what other threads ask of a shared one would get into the recording.
     """
     cuda = importlib.import_module("cupy").cuda
     made, pool = Recording(), cuda.MemoryPool()
     made.held.append(pool)
-    # what other threads ask of the device's own stream must not get into the recording
-    stream = cuda.Stream(non_blocking=True)
     cuda.get_current_stream().synchronize()
     _now.recording = made
     try:

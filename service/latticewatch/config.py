@@ -115,6 +115,10 @@ class AnalysisSettings(_Section):
         le=64,
         description="threads of the segmenter within one frame; 0: all cores",
     )
+    record: bool = Field(
+        default=False,
+        description="on a GPU, record the work of frames as CUDA graphs, for each worker",
+    )
 
     @field_validator("device")
     @classmethod

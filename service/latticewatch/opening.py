@@ -58,29 +58,21 @@ def open_stream(
     except BaseException:
         writer.close()
         raise
-    analyser = analyser_for(
-        model.segmenter, settings.analysis, seat.placement, settings.segmenter.cuda_graph
-    )
+    analyser = analyser_for(model.segmenter, settings.analysis, seat.placement)
     return writer, ModelInUse(model, analyser, rule, seat.later)
 
 
 def analyser_for(
-    segmenter: Segmenter,
-    options: AnalysisSettings,
-    placement: Placement | None = None,
-    record: bool = False,
+    segmenter: Segmenter, options: AnalysisSettings, placement: Placement | None = None
 ) -> Analyser:
-    """Make the analysis of frames that the settings ask for, on the host by default.
-
-    ``record`` is whether the work on a device is recorded (`SegmenterSettings.cuda_graph`).
-    """
+    """Make the analysis of frames that the settings ask for, on the host by default."""
     return Analyser(
         segmenter,
         options.threshold,
         options.vacancy_threshold,
         crystal_named(options.crystal),
         placement=placement or Placement(),
-        record=record,
+        record=options.record,
     )
 
 

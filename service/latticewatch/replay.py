@@ -75,9 +75,7 @@ def replay(job: Replay, progress: Callable[[int, int], None]) -> Mapping[str, An
     stream = _stream_name(job.movie.path)
     seat = Seat(Lanes(job.settings, reason="the analysis was started with it"), stream)
     model, rule = seat.model, job.settings.calibration.rule
-    analyser = analyser_for(
-        model.segmenter, options, seat.placement, job.settings.segmenter.cuda_graph
-    )
+    analyser = analyser_for(model.segmenter, options, seat.placement)
     models = ModelInUse(model, analyser, rule, seat.later)
     writer = StreamWriter(
         stream,

@@ -12,7 +12,7 @@ from latticewatch.analysis import Analyser
 from latticewatch.devices.placement import Placement
 from latticewatch.resident import Plans
 from latticewatch.resident.recorded import AFTER, MOST
-from latticewatch_kernels.recording import record
+from latticewatch_kernels.recording import own_stream, record
 from latticewatch_models.crystal import CRYSTALS
 from latticewatch_models.microscope import Microscope
 from latticewatch_models.runtime import Segmenter
@@ -122,4 +122,4 @@ def test_a_device_that_cannot_record_goes_on_without(device_double, analyser, fr
 def test_what_crosses_cannot_be_recorded(device_double):
     array = device_double.cupy.asarray(np.arange(3.0))
     with pytest.raises(RuntimeError, match="a crossing down"):
-        record(array.get)
+        record(array.get, own_stream())

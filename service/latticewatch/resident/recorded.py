@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -12,7 +13,13 @@ from latticewatch.resident.stages import Above, Before, Wanted, after_network, b
 from latticewatch.stopwatch import Stopwatch
 from latticewatch_kernels.arrays import array_module, device_number
 from latticewatch_kernels.lattice import Array
-from latticewatch_kernels.recording import Recording, record
+from latticewatch_kernels.recording import (
+    Recording,
+    follow,
+    own_stream,
+    record,
+    shared_stream,
+)
 from latticewatch_kernels.resident.plan import Plan
 from latticewatch_models.segmentation import Segmentation
 
@@ -36,6 +43,8 @@ class Recorded:
         The work up to the network, and what it fills.
     second, above
         The work after it, likewise.
+    stream
+        Where all of it runs.
     """
 
     frame: Array
@@ -45,31 +54,45 @@ class Recorded:
     offset: Array
     second: Recording
     above: Above
+    stream: Any
 
     @classmethod
     def of(cls, frame: Array, wanted: Wanted, plan: Plan) -> Recorded:
         """Record the work of frames like this one."""
-        xp, watch = array_module(frame), Stopwatch()
+        xp, watch, stream = array_module(frame), Stopwatch(), own_stream()
         held = frame.copy()
-        first, before = record(lambda: before_network(held, wanted, plan, watch))
-        first.start()  # recording fills nothing, and what follows is run before it is recorded
-        cells = tuple(-(-side // wanted.segmenter.stride) for side in before.image.shape)
-        heat, offset = xp.zeros(cells, np.float32), xp.zeros((2, *cells), np.float32)
-        second, above = record(lambda: after_network(before, heat, offset, wanted, plan, watch))
-        return cls(held, first, before, heat, offset, second, above)
+        first, before = record(lambda: before_network(held, wanted, plan, watch), stream)
+        with stream:
+            first.start()  # recording fills nothing, and what follows is run before it is recorded
+            cells = tuple(-(-side // wanted.segmenter.stride) for side in before.image.shape)
+            heat, offset = xp.zeros(cells, np.float32), xp.zeros((2, *cells), np.float32)
+            stream.synchronize()
+        second, above = record(
+            lambda: after_network(before, heat, offset, wanted, plan, watch), stream
+        )
+        return cls(held, first, before, heat, offset, second, above, stream)
 
-    def run(self, frame: Array, wanted: Wanted, watch: Stopwatch) -> tuple[Above, Segmentation]:
-        """Ask for everything of a frame."""
+    def run(self, frame: Array, wanted: Wanted, watch: Stopwatch) -> Segmentation:
+        """Ask for everything of a frame; gives what the network said, to be kept until it is there.
+
+        The network runs on the stream that all share, and nobody waits for anything here.
+        """
+        shared = shared_stream()
         with watch.stage("register"):
-            self.frame[...] = frame
-            self.first.start()
+            follow(self.stream, shared)
+            with self.stream:
+                self.frame[...] = frame
+                self.first.start()
+            follow(shared, self.stream)
         with watch.stage("segment"):
             seen = wanted.segmenter.segment(self.before.image)
         with watch.stage("localise"):
-            self.heat[...] = seen.heat
-            self.offset[...] = seen.offset
-            self.second.start()
-        return self.above, seen
+            follow(self.stream, shared)
+            with self.stream:
+                self.heat[...] = seen.heat
+                self.offset[...] = seen.offset
+                self.second.start()
+        return seen
 
 
 @dataclass

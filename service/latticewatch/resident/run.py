@@ -68,9 +68,10 @@ def analysed(
     plan = plans.of(shape) or _first(frame, wanted)
     for run in range(1, MOST_RUNS + 1):
         recorded = _recorded(frame, wanted, plan, plans, told)
-        above, labels, ran_on = _asked(frame, wanted, plan, recorded, watch)
-        with watch.stage("describe"):
-            below = brought(above)
+        if recorded is not None:
+            below, labels, ran_on = _by_recording(frame, wanted, recorded, watch)
+        else:
+            below, labels, ran_on = _asked(frame, wanted, plan, watch)
         facts = Facts(below.facts)
         if facts.refusal not in BY_PLAN:
             refuse(facts, below.content, shape)
@@ -103,18 +104,26 @@ def _recorded(
         return None
 
 
-def _asked(
-    frame: Array, wanted: Wanted, plan: Plan, recorded: Recorded | None, watch: Stopwatch
+def _by_recording(
+    frame: Array, wanted: Wanted, recorded: Recorded, watch: Stopwatch
 ) -> tuple[Above, LabelsAbove, RanOn | None]:
-    """Ask for everything of a frame."""
-    if recorded is not None:
-        above, seen = recorded.run(frame, wanted, watch)
-        return above, recorded.before.labels, seen.ran_on
+    """Have all of a frame done by recorded work, and bring what is wanted to the host."""
+    seen = recorded.run(frame, wanted, watch)
+    with watch.stage("describe"), recorded.stream:
+        below = brought(recorded.above)
+    return below, recorded.before.labels, seen.ran_on
+
+
+def _asked(
+    frame: Array, wanted: Wanted, plan: Plan, watch: Stopwatch
+) -> tuple[Above, LabelsAbove, RanOn | None]:
+    """Ask for everything of a frame, and bring what is wanted to the host."""
     before = before_network(frame, wanted, plan, watch)
     with watch.stage("segment"):
         seen = wanted.segmenter.segment(before.image)
     above = after_network(before, seen.heat, seen.offset, wanted, plan, watch)
-    return above, before.labels, seen.ran_on
+    with watch.stage("describe"):
+        return brought(above), before.labels, seen.ran_on
 
 
 def _first(frame: Array, wanted: Wanted) -> Plan:
