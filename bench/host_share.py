@@ -23,6 +23,7 @@ from crossings import load_double
 
 from latticewatch.analysis import Analyser
 from latticewatch.devices.placement import Placement
+from latticewatch_kernels import arrays
 from latticewatch_models import opened
 from latticewatch_models.crystal import CRYSTALS
 from latticewatch_models.microscope import Microscope
@@ -77,6 +78,7 @@ def measure(size: int, number: int, record: bool) -> str:
     analyse = replace(host, placement=Placement(0), record=record)
     double, elsewhere = load_double(), Elsewhere()
     own = []
+    arrays._streams.clear()  # each double has its own
     with double.device():
         elsewhere.take_off(double)
         for k in range(number + WARM):
