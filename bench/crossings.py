@@ -31,7 +31,9 @@ SEED = 1
 KINDS = ("up", "down", "operation")
 
 #: Modules through which everything goes; what asked is the function outside of them.
-THROUGH = frozenset(("arrays", "crossings", "device_double", "launch", "recording", "tables"))
+THROUGH = frozenset(
+    ("arrays", "crossings", "device_double", "device_traffic", "launch", "recording", "tables")
+)
 
 
 class Counts:
