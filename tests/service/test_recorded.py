@@ -63,6 +63,18 @@ def test_every_frame_is_the_same_to_the_last_bit(device_double, analyser, frames
     assert recording.plans.recordings.trouble == ""
 
 
+def test_analysers_that_are_made_for_each_frame_share_recordings(device_double, analyser, frames):
+    """As the service makes them, since every tenth frame is checked (`ModelInUse.pick`)."""
+    recording = recorder(analyser)
+    for frame in frames[: AFTER + 1]:
+        replace(recording, check=False)(frame)
+    traffic = device_double.traffic
+    traffic.__init__()
+    found = replace(recording, check=False)(frames[1])
+    assert traffic.operations == 6
+    assert_equal(found, analyser(frames[1]))
+
+
 def test_other_frames_and_checked_ones_go_without(device_double, analyser, frames):
     recording = recorder(analyser)
     for frame in frames[: AFTER + 1]:

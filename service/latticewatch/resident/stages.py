@@ -37,12 +37,9 @@ from latticewatch_models.runtime import Segmenter
 from latticewatch_models.segmentation import LEAST_VOTE, MERGE_DISTANCE, VOTE_REACH
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Wanted:
-    """Settings of the analysis, as in `analysis.Analyser`; whether its work is to be recorded.
-
-    Compared by identity, for every frame asks.
-    """
+    """Settings of the analysis, as in `analysis.Analyser`; whether its work is to be recorded."""
 
     segmenter: Segmenter
     threshold: float
