@@ -1,7 +1,7 @@
 """Compiles the CUDA C sources in `cuda/` and launches their kernels, for arrays on a device.
 
 The sources are compiled once for a device, without contraction of multiply and add, which NumPy
-does not know (``-fmad=false``). Beside `arrays` this is the only module that names CuPy.
+does not know (``-fmad=false``). Only `arrays`, `recording` and this module name CuPy.
 """
 
 from __future__ import annotations

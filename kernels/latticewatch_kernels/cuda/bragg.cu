@@ -60,22 +60,6 @@ extern "C" __global__ void extended(
     result[index] = (float)total;
 }
 
-/* Gaussians about the nodes along one axis; one thread to a frequency of a node. */
-extern "C" __global__ void node_gaussians(
-    const double *nodes, int number, int axis, int size, int bins, /* (number, 2): x, y */
-    double width, double least, float *weights)                    /* (bins, number) */
-{
-    int index = blockIdx.x * blockDim.x + threadIdx.x;
-    if (index >= bins * number)
-        return;
-    int bin = index / number;
-    double frequency = (double)(bin < (size + 1) / 2 || bins <= size / 2 + 1 ? bin : bin - size) / size;
-    double gap = frequency - nodes[2 * (index % number) + axis];
-    float distance = (float)((float)(gap - rint(gap)) / width);
-    float weight = (float)exp(-0.5 * distance * distance);
-    weights[index] = weight >= least ? weight : 0.0f;
-}
-
 /* A half spectrum times the sum of Gaussians at all nodes, at most 1; one thread to a bin. */
 extern "C" __global__ void nodes_passed(
     float *spectrum, int rows, int columns, /* (rows, columns, 2) */
