@@ -111,6 +111,12 @@ def _outer(value: Any) -> Any:
     return value
 
 
+def _ask(do: Callable[[], None]) -> None:
+    """Do what a stream is asked for, and note it where that is captured."""
+    do()
+    _note(do)
+
+
 def _computed_unless_view(name: str, compute: Callable[[], Any]) -> Any:
     return compute() if name in NO_LAUNCH else _computed(compute)
 
@@ -144,12 +150,20 @@ class ndarray:  # noqa: N801
             return self._values.copy()
         assert out is not None, "nothing is brought to memory that is not there"
         assert self._values.flags.c_contiguous, "CuPy copies first, and waits for it"
-        traffic.begin_down(self._values)
-        out[...] = self._values
+        _work.check_locked(out)
+        _ask(lambda: self._bring(out))
         return out
 
+    def _bring(self, out: np.ndarray) -> None:
+        traffic.begin_down(self._values)
+        out[...] = self._values
+
     def set(self, values: np.ndarray) -> None:
-        traffic.count_up(values)
+        _work.check_locked(values)
+        _ask(lambda: self._take(values))
+
+    def _take(self, values: np.ndarray) -> None:
+        traffic.moved_up(values)
         self._values[...] = values
 
     @property
@@ -372,8 +386,7 @@ class RawModule:
         def run(grid: tuple[int], block: tuple[int], arguments: tuple[Any, ...]) -> None:
             traffic.count_operation(f"{name}.cu")
             given = name, grid[0], block[0], [_inner_argument(a) for a in arguments]
-            self._source.run(*given)
-            _note(lambda: self._source.run(*given))
+            _ask(lambda: self._source.run(*given))
 
         return run
 
@@ -399,7 +412,7 @@ def device() -> Iterator[Any]:
         MemoryPool=MemoryPool,
         using_allocator=using_allocator,
     )
-    cupyx.empty_pinned = np.empty  # type: ignore[attr-defined]
+    cupyx.empty_pinned = _work.empty_pinned  # type: ignore[attr-defined]
     doubles = {
         "cupy": cupy,
         "cupyx": cupyx,

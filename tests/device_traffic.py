@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -51,6 +52,27 @@ def fill(made: Any, anew: Any) -> None:
         array[...] = values
 
 
+#: Page-locked memory that is in use: where each buffer begins and ends.
+page_locked: dict[int, int] = {}
+
+
+def empty_pinned(size: int, kind: Any) -> np.ndarray:
+    buffer = np.empty(size, kind)
+    start = buffer.ctypes.data
+    page_locked[start] = start + buffer.nbytes
+    weakref.finalize(buffer, page_locked.pop, start, None)
+    return buffer
+
+
+def check_locked(values: np.ndarray) -> None:
+    """Refuse what CUDA would wait for: a crossing that begins or ends in ordinary memory."""
+    start = values.ctypes.data
+    places = page_locked.copy().items()
+    assert any(first <= start and start + values.nbytes <= last for first, last in places), (
+        "a crossing on its way needs page-locked memory"
+    )
+
+
 class MemoryPool:
     """Memory of its own."""
 
@@ -94,6 +116,10 @@ class Traffic:
 
     def count_up(self, values: np.ndarray) -> None:
         refuse("a crossing up")
+        self.moved_up(values)
+
+    def moved_up(self, values: np.ndarray) -> None:
+        """Count a crossing that may be part of what is captured."""
         self.up += 1
         self.bytes_up += values.nbytes
         self.told("up", "", values.nbytes)
@@ -106,7 +132,6 @@ class Traffic:
 
     def begin_down(self, values: np.ndarray) -> None:
         """Count bytes that are on their way; the stream is waited for afterwards."""
-        refuse("a crossing down")
         self.on_the_way = True
         self.bytes_down += values.nbytes
         self.told("bytes", "", values.nbytes)

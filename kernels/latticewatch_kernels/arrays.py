@@ -7,10 +7,12 @@ a frame that was uploaded once stays on the device until small results come back
 from __future__ import annotations
 
 import importlib
+import math
 import os
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import accumulate
 from typing import Any, cast
 
 import numpy as np
@@ -98,11 +100,15 @@ def upload(array: np.ndarray) -> Array:
 
     A copy from pageable memory is staged by the driver at half the bandwidth and waits for it.
     """
-    cupy = importlib.import_module("cupy")
-    locked = _page_locked("up", array.nbytes)[: array.nbytes]
+    locked = _kept("up", array.nbytes)[: array.nbytes]
     locked = locked.view(array.dtype).reshape(array.shape)
     np.copyto(locked, array)
-    above = cupy.empty(array.shape, array.dtype)
+    return send(locked)
+
+
+def send(locked: np.ndarray) -> Array:
+    """Ask for a copy of page-locked memory on the current device; nobody waits."""
+    above = importlib.import_module("cupy").empty(locked.shape, locked.dtype)
     above.set(locked)
     return above
 
@@ -113,43 +119,69 @@ def download(arrays: Sequence[Array]) -> list[np.ndarray]:
     The wait ends when these are there, whatever other threads have asked of the stream since. What
     is given is this thread's own until it downloads again.
     """
-    cuda = importlib.import_module("cupy").cuda
-    below = _laid_out(tuple((array.shape, array.dtype) for array in arrays))
-    for array, part in zip(arrays, below, strict=True):
-        array.get(out=part, blocking=False)
-    # blocking: a thread that waits leaves its core to the others
-    there = cuda.Event(block=True, disable_timing=True)
-    there.record()
-    there.synchronize()
-    return below
-
-
-def _laid_out(kinds: tuple[tuple[tuple[int, ...], np.dtype], ...]) -> list[np.ndarray]:
-    """Arrays of given shapes and types, one behind the other in this thread's buffer."""
+    kinds = tuple((array.shape, array.dtype) for array in arrays)
     known, below = getattr(_buffers, "laid_out", (None, []))
-    if known == kinds:
-        return list(below)
-    sizes = [int(np.prod(shape)) * kind.itemsize for shape, kind in kinds]
-    starts = np.cumsum([0, *(-(-size // ALIGNMENT) * ALIGNMENT for size in sizes)]).tolist()
-    buffer = _page_locked("down", starts[-1])
-    below = [
-        buffer[start : start + size].view(kind).reshape(shape)
-        for start, size, (shape, kind) in zip(starts, sizes, kinds, strict=False)
-    ]
-    _buffers.laid_out = kinds, below
+    if known != kinds:
+        starts, size = _starts(kinds)
+        below = _laid_out(_kept("down", size), starts, kinds)
+        _buffers.laid_out = kinds, below
+    fetch(arrays, below)
+    mark().synchronize()
     return list(below)
 
 
-def _page_locked(way: str, size: int) -> np.ndarray:
+def fetch(arrays: Iterable[Array], below: Iterable[np.ndarray]) -> None:
+    """Ask for contiguous arrays of the current device in page-locked memory; nobody waits."""
+    for array, part in zip(arrays, below, strict=True):
+        array.get(out=part, blocking=False)
+
+
+def mark() -> Any:
+    """Give an event that is there when all that the current stream was asked for is done.
+
+    A thread that waits for it leaves its core to the others.
+    """
+    done = importlib.import_module("cupy").cuda.Event(block=True, disable_timing=True)
+    done.record()
+    return done
+
+
+def page_locked(kinds: Sequence[tuple[tuple[int, ...], np.dtype]]) -> list[np.ndarray]:
+    """Make arrays of given shapes and types in page-locked memory, one behind the other."""
+    starts, size = _starts(kinds)
+    return _laid_out(_locked(size), starts, kinds)
+
+
+def _starts(kinds: Iterable[tuple[tuple[int, ...], np.dtype]]) -> tuple[list[int], int]:
+    """Place of each array in a buffer, aligned, and the buffer's size in bytes."""
+    sizes = (math.prod(shape) * kind.itemsize for shape, kind in kinds)
+    *starts, size = accumulate((-(-size // ALIGNMENT) * ALIGNMENT for size in sizes), initial=0)
+    return starts, size
+
+
+def _laid_out(
+    buffer: np.ndarray, starts: Iterable[int], kinds: Iterable[tuple[tuple[int, ...], np.dtype]]
+) -> list[np.ndarray]:
+    return [
+        buffer[start : start + math.prod(shape) * kind.itemsize].view(kind).reshape(shape)
+        for start, (shape, kind) in zip(starts, kinds, strict=True)
+    ]
+
+
+def _kept(way: str, size: int) -> np.ndarray:
     """Bytes of this thread's buffer for one way, kept from frame to frame.
 
     That for the way up is free again when the results of its last frame came down.
     """
     buffer = getattr(_buffers, way, None)
     if buffer is None or len(buffer) < size:
-        buffer = importlib.import_module("cupyx").empty_pinned(max(size, 1), np.uint8)
+        buffer = _locked(size)
         setattr(_buffers, way, buffer)
     return cast(np.ndarray, buffer)
+
+
+def _locked(size: int) -> np.ndarray:
+    return cast(np.ndarray, importlib.import_module("cupyx").empty_pinned(max(size, 1), np.uint8))
 
 
 def pointer(array: Array) -> int:

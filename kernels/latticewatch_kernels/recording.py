@@ -59,9 +59,10 @@ def follow(stream: Any, other: Any) -> None:
 
 
 def record(work: Callable[[], T], stream: Any) -> tuple[Recording, T]:
-    """Record work on the current device, which must not cross to the host or back.
+    """Record work on the current device, which must not wait for anything.
 
-    It is done twice: what is made at the first time (kernels, plans, tables) cannot be recorded.
+    What crosses does so by page-locked memory, each time from and to the same place. The work is
+    done twice: what is made at the first time (kernels, plans, tables) cannot be recorded.
 
     Parameters
     ----------

@@ -5,16 +5,16 @@ Workers run it on as many frames as there are threads, in any order; see decisio
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 
 import numpy as np
 
 from latticewatch.agreement import DOUBTFUL_MARK, Counts, agreement
 from latticewatch.detections import PATCH_SIZE, PATCH_SPAN, Detections
-from latticewatch.devices.computed import Computed
+from latticewatch.devices.computed import HOST, Computed
 from latticewatch.devices.placement import Placement
-from latticewatch.resident import Plans, Wanted, analysed
+from latticewatch.resident import Plans, Runner, Wanted
 from latticewatch.stopwatch import Stopwatch
 from latticewatch.vacancies import (
     LEAST_HOST,
@@ -27,18 +27,23 @@ from latticewatch.vacancies import (
     network_evidence,
     outstanding_columns,
 )
-from latticewatch_kernels.arrays import on_device
 from latticewatch_kernels.columns import site_intensity
 from latticewatch_kernels.conditioning import condition
 from latticewatch_kernels.deviations import Deviations, SitesInView
 from latticewatch_kernels.displacements import ColumnsInView, Displacements
 from latticewatch_kernels.labelling import Labels, label
-from latticewatch_kernels.lattice import NEIGHBOUR_CELLS, NEIGHBOUR_SUBLATTICE, Array, Lattice
+from latticewatch_kernels.lattice import (
+    NEIGHBOUR_CELLS,
+    NEIGHBOUR_SUBLATTICE,
+    Array,
+    FrameFaultError,
+    Lattice,
+)
 from latticewatch_kernels.patches import lattice_patches, rescale
 from latticewatch_kernels.registration import registered
 from latticewatch_models.crystal import Crystal
 from latticewatch_models.runtime import Segmenter
-from latticewatch_models.segmentation import MERGE_DISTANCE, RanOn, Segmentation
+from latticewatch_models.segmentation import MERGE_DISTANCE, Segmentation
 
 
 @dataclass(frozen=True)
@@ -90,22 +95,20 @@ class Analyser:
         NoLatticeError
             No hexagonal lattice stands out of the noise.
         """
-        return self.placement.run(self._analyse, frame)
+        together = self.record and not self.check and self.placement.gpu is not None
+        kind = (frame.shape, frame.dtype, self._wanted) if together else None
+        return self.placement.run(frame, self._above, self._below, kind)
 
-    def _analyse(self, frame: Array) -> Detections:
-        return self._above(frame) if on_device(frame) else self._below(frame)
-
-    def _above(self, frame: Array) -> Detections:
-        """Analyse a frame where it lies, on a device."""
-        found, ran_on = analysed(frame, self._wanted, self.plans, self.placement.note)
-        return replace(found, computed=self._computed_on(frame, ran_on))
-
-    @cached_property
+    @property
     def _wanted(self) -> Wanted:
         return Wanted(
             self.segmenter, self.threshold, self.vacancy_threshold, self.crystal, self.check,
             self.record,
         )  # fmt: skip
+
+    def _above(self, frames: Sequence[np.ndarray], gpu: int) -> list[Detections | FrameFaultError]:
+        """Analyse frames of one shape and type together on a device, the current one."""
+        return Runner(self._wanted, self.plans, gpu, self.placement.note)(frames)
 
     def _below(self, frame: np.ndarray) -> Detections:
         """Analyse a frame on the host."""
@@ -134,15 +137,8 @@ class Analyser:
             )
         with watch.stage("describe"):
             described = _describe(lattice, labels, points, probability, watch)
-        computed = self._computed_on(frame, seen.ran_on)
+        computed = Computed.of(seen.ran_on, HOST)
         return replace(described, agreement=agreed, vacancies=vacancies, computed=computed)
-
-    def _computed_on(self, frame: Array, ran_on: RanOn | None) -> Computed | None:
-        """Tell what a frame was computed on; None where the segmenter does not tell."""
-        if ran_on is None:
-            return None
-        arrays = self.placement.of(frame)
-        return Computed(ran_on.provider, ran_on.device, arrays, ran_on.precision)
 
     def _with_vacancies(
         self,

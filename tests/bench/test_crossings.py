@@ -16,7 +16,7 @@ def test_every_crossing_and_operation_has_its_function():
     counts = bench.count(256, check=False, hole=True)
     lines = counts.table().splitlines()[2:]
     rows = [[part.strip() for part in line.strip("|").split("|")] for line in lines]
-    assert [row[0] for row in rows[:1]] == ["`placement._above`"]
+    assert [row[0] for row in rows[:1]] == ["`work.begin`"]
     assert all(row[0].startswith("`") for row in rows[:-1]), "something was asked by nobody"
     for column in (1, 2, 3):
         total = int(rows[-1][column].split()[0])

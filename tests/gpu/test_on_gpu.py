@@ -15,7 +15,7 @@ import pytest
 from latticewatch.analysis import Analyser
 from latticewatch.devices.placement import Placement
 from latticewatch.resident import Plans
-from latticewatch.resident.recorded import AFTER
+from latticewatch.resident.recordings import AFTER
 from latticewatch_kernels.arrays import device, to_host, upload
 from latticewatch_models.crystal import CRYSTALS
 from latticewatch_models.microscope import ImagingConfig, Microscope

@@ -18,6 +18,7 @@ from latticewatch.config import ConfigError, load_settings
 from latticewatch.gathering import Gathering
 from latticewatch.service import Service
 from latticewatch.storage.session import Session
+from latticewatch.together import Together
 from latticewatch_models.microscope import Microscope
 from latticewatch_models.runtime import Segmenter
 
@@ -72,26 +73,25 @@ class Watched(BatchedSegmenter):
         self.told, self.runs, self.trouble = [], [], lambda frames: None
         super().__init__(None, most=most, wait_s=WAIT_S, told=self.told.append,
                          providers="cpu", threads=1)  # fmt: skip
-        self._here, self._enough = threading.Semaphore(0), enough or most
-        add, run = self._gathering.add, self._session.run
+        gathering = self._together._gathering
+        here, add, run = threading.Semaphore(0), gathering.add, self._session.run
 
         def added(kind, member):
-            self._here.release()
+            here.release()
             return add(kind, member)
+
+        def pause(first):
+            if enough is None:
+                wait([first], WAIT_S)
+            for _ in range(enough or 0):
+                assert here.acquire(timeout=WAIT_S)
 
         def ran(frames, outputs):
             self.runs.append(len(frames))
             self.trouble(frames)
             return run(frames, outputs)
 
-        self._gathering.add, self._session.run = added, ran
-
-    def _pause(self, first):
-        if self._enough == self._gathering._most:
-            wait([first.seen], WAIT_S)
-            return
-        for _ in range(self._enough):
-            assert self._here.acquire(timeout=WAIT_S)
+        gathering.add, self._together._pause, self._session.run = added, pause, ran
 
 
 def frames(number, shape=(48, 64)):
@@ -217,7 +217,7 @@ def test_two_streams_share_batches_and_keep_their_results(tmp_path, monkeypatch)
     asyncio.run(serve(tmp_path / "alone", 1))
     monkeypatch.setattr(Segmenter, "segment_all", counted)
     # six frames and two workers: the first of a pair need not give up waiting for the other
-    monkeypatch.setattr(BatchedSegmenter, "_pause", lambda _, first: wait([first.seen], WAIT_S))
+    monkeypatch.setattr(Together, "_pause", lambda _, first: wait([first], WAIT_S))
     asyncio.run(serve(tmp_path / "together", 2))
     assert sizes == [2, 2, 2]
     for stream in "ab":

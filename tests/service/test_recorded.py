@@ -11,15 +11,21 @@ import pytest
 from latticewatch.analysis import Analyser
 from latticewatch.devices.placement import Placement
 from latticewatch.resident import Plans
-from latticewatch.resident.recorded import AFTER, MOST
+from latticewatch.resident.recordings import AFTER, MOST, PATIENCE
+from latticewatch_kernels.arrays import device
+from latticewatch_kernels.conditioning import FrameContentError
+from latticewatch_kernels.lattice import NoLatticeError
 from latticewatch_kernels.recording import own_stream, record
 from latticewatch_models.crystal import CRYSTALS
 from latticewatch_models.microscope import Microscope
 from latticewatch_models.runtime import Segmenter
 
-from .test_placement import plain
+from .test_placement import assert_same, plain
 
 SEED = 5
+
+#: What a device is asked for in a recorded frame.
+OPERATIONS = 5
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +47,11 @@ def recorder(analyser: Analyser) -> Analyser:
     return replace(analyser, record=True, plans=Plans())
 
 
+def together(analyser: Analyser, frames: list[np.ndarray]) -> list:
+    with device(0):
+        return analyser._above(frames, 0)
+
+
 def assert_equal(found, expected) -> None:
     theirs, both = plain(expected), plain(found)
     assert both.keys() == theirs.keys()
@@ -54,8 +65,8 @@ def test_every_frame_is_the_same_to_the_last_bit(device_double, analyser, frames
     traffic = device_double.traffic
     traffic.__init__()
     again = recording(frames[1])
-    # both strokes, the frame and two maps put where they are read, and the network's padding
-    assert traffic.operations == 6
+    # both strokes, two maps put where they are read, and the network's padding
+    assert traffic.operations == OPERATIONS
     # the network on the host crosses twice up and once down
     assert (traffic.up, traffic.down) == (3, 2)
     for frame, found in zip([*frames, frames[1]], [*told, again], strict=True):
@@ -71,7 +82,7 @@ def test_analysers_that_are_made_for_each_frame_share_recordings(device_double, 
     traffic = device_double.traffic
     traffic.__init__()
     found = replace(recording, check=False)(frames[1])
-    assert traffic.operations == 6
+    assert traffic.operations == OPERATIONS
     assert_equal(found, analyser(frames[1]))
 
 
@@ -86,26 +97,86 @@ def test_other_frames_and_checked_ones_go_without(device_double, analyser, frame
     assert_equal(recording(frames[3]), analyser(frames[3]))
 
 
-def test_threads_have_recordings_of_their_own(device_double, analyser, frames):
-    recording, found = recorder(analyser), {}
+def test_frames_that_are_run_together(device_double, analyser, frames):
+    """Recorded or not: what the network says of several frames at once is the same to rounding."""
+    recording, expected = recorder(analyser), [analyser(frame) for frame in frames]
+    for _ in range(2):  # the second time they are recorded
+        for found, one in zip(together(recording, frames), expected, strict=True):
+            assert_same(found, one)
+    traffic = device_double.traffic
+    traffic.__init__()
+    together(recording, frames)
+    # to each frame its strokes and maps, and to all the network's stacking and padding
+    assert traffic.operations == 4 * len(frames) + 2
+    # the network on the host is one look; all else was asked for before the first wait
+    assert (traffic.up, traffic.down) == (len(frames) + 2, 2)
+
+
+def test_what_is_wrong_with_a_frame_is_its_own(device_double, analyser, frames):
+    recording, shape = recorder(analyser), frames[0].shape
+    noise = np.random.default_rng(SEED).poisson(50, shape).astype(np.uint16)
+    even = np.full_like(noise, 7)
+    for _ in range(2):
+        *faults, found = together(recording, [noise, even, frames[0]])
+        assert [type(fault) for fault in faults] == [NoLatticeError, FrameContentError]
+        assert_same(found, analyser(frames[0]))
+
+
+def test_frames_of_other_plans_among_them(device_double, analyser, frames):
+    """The plan of most does not fit a frame of twice the scale, nor one of many defects."""
+    recording, few = recorder(analyser), frames[:3]
+    coarse = np.kron(frames[0][:96, :96], np.ones((2, 2), np.uint16))
+    for _ in range(3):
+        found = together(recording, [*few, coarse, *few])
+        for one, frame in zip(found, [*few, coarse, *few], strict=True):
+            assert_same(one, analyser(frame))
+    assert recording.plans.repeated == 3
+
+
+def test_frames_in_hand_at_once_have_recordings_of_their_own(device_double, analyser, frames):
+    recording, both = recorder(analyser), threading.Barrier(2)
+    together(recording, [frames[0]] * (AFTER + 1))
+    recordings, found = recording.plans.recordings, {}
+    taken = recordings.take
+
+    def take(*given):
+        works = taken(*given)
+        both.wait(60.0)  # until the other has its own
+        return works
 
     def run(which: int) -> None:
-        found[which] = [recording(frames[which]) for _ in range(AFTER + 2)][-1]
+        found[which] = recording(frames[which])
 
+    recordings.take = take
     threads = [threading.Thread(target=run, args=(which,)) for which in range(2)]
     for thread in threads:
         thread.start()
+    for thread in threads:
         thread.join()
     for which in range(2):
         assert_equal(found[which], analyser(frames[which]))
+    assert [len(free) for free in recordings._free.values()] == [2]
 
 
-def test_a_thread_keeps_few_recordings(device_double, analyser, frames):
+def test_kinds_that_are_asked_for_keep_their_place(device_double, analyser, frames):
     recording = recorder(analyser)
-    for side in (96, 112, 128):
-        for _ in range(AFTER + 2):
-            recording(frames[0][:side, :160])
-    assert len(recording.plans.recordings._thread().known) == MOST
+    recordings = recording.plans.recordings
+
+    def kept() -> list[int]:
+        return [key[0].shape[0] for key in recordings._free]
+
+    def run(side: int, times: int) -> None:
+        together(recording, [frames[0][:side, :160]] * times)
+
+    for side in (96, 112, 128, 128):
+        run(side, AFTER)
+        run(side, 1)
+    assert kept() == [96, 112]
+    assert len(kept()) == MOST
+    for _ in range(0, PATIENCE, AFTER):
+        run(112, AFTER)
+    run(128, 1)
+    assert kept() == [112, 128]
 
 
 @pytest.mark.expects_errors

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from latticewatch_models.segmentation import RanOn
+
 #: A place that is no GPU.
 HOST = "host"
 
@@ -31,6 +33,13 @@ class Computed:
     arrays: str
     precision: str
     reason: str = field(default="", compare=False)
+
+    @classmethod
+    def of(cls, ran_on: RanOn | None, arrays: str) -> Computed | None:
+        """Join both; None where the segmenter does not tell."""
+        if ran_on is None:
+            return None
+        return cls(ran_on.provider, ran_on.device, arrays, ran_on.precision)
 
     def __str__(self) -> str:
         segmenter = f"segmenter by {self.provider} on {self.device} in {self.precision}"

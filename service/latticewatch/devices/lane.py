@@ -63,8 +63,9 @@ def open_lane(device: Device, settings: Settings, told: Callable[[Fall], None]) 
     def load(path: Path | None) -> Segmenter:
         return load_segmenter(settings, path, told, device)
 
-    segmenter = load(settings.analysis.model)
-    return Lane(device, segmenter, Placement(gpu_for(device, segmenter.providers), told), load)
+    segmenter, batches = load(settings.analysis.model), settings.segmenter
+    gpu, wait_s = gpu_for(device, segmenter.providers), batches.max_wait_ms / 1000
+    return Lane(device, segmenter, Placement(gpu, told, batches.max_batch, wait_s), load)
 
 
 @dataclass(frozen=True)

@@ -4,33 +4,45 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
-from typing import TypeVar
-
-import numpy as np
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Generic, TypeAlias, TypeVar
 
 from latticewatch.devices.computed import HOST
+from latticewatch.together import Together
 from latticewatch_kernels.arrays import (
     cupy_trouble,
     device,
     free_memory,
     of_device,
-    on_device,
     out_of_memory,
-    upload,
 )
-from latticewatch_kernels.lattice import Array
+from latticewatch_kernels.lattice import FrameFaultError
 from latticewatch_models.devices import CudaReport, Device, cuda_report
 from latticewatch_models.providers import ON_CUDA, TORCH_CUDA
 from latticewatch_models.runtime import Fall, ProviderError
 
 log = logging.getLogger(__name__)
 
+F = TypeVar("F")
 T = TypeVar("T")
+
+#: Makes something of frames on the GPU of a number, or tells what is wrong with them.
+Above: TypeAlias = Callable[[Sequence[F], int], Sequence[T | FrameFaultError]]
 
 #: Frames in a row that a device has no memory for, even after CuPy has given back what it keeps,
 #: until it is given up: others who share the device may take memory for a while.
 MOST_SHORT = 3
+
+
+@dataclass(frozen=True)
+class _Job(Generic[F, T]):
+    """A frame, what finds its defects with others on a GPU, and what finds them on the host."""
+
+    frame: F
+    above: Above[F, T]
+    below: Callable[[F], T]
 
 
 class Placement:
@@ -46,40 +58,88 @@ class Placement:
     told
         Called with the fall, from the thread whose frame met it; that frame is analysed again. A
         device that is kept in spite of it is what is fallen to.
+    most, wait_s
+        Frames of a kind that are handed on together, at most, and how long the first of them waits
+        for others, s (`together.Together`).
     """
 
     def __init__(
-        self, gpu: int | None = None, told: Callable[[Fall], None] = lambda _: None
+        self,
+        gpu: int | None = None,
+        told: Callable[[Fall], None] = lambda _: None,
+        most: int = 1,
+        wait_s: float = 0.0,
     ) -> None:
         self._device = HOST if gpu is None else f"cuda:{gpu}"
         self._gpu, self._told = gpu, told
         self._lock, self._short = threading.Lock(), 0
+        self._together: Together[_Job[Any, Any], Any] | None = None
+        if most > 1 and gpu is not None:
+            self._together = Together(
+                most, wait_s, run_all=self._all, run_one=self._alone,
+                fallen=lambda: self._gpu, told=told,
+            )  # fmt: skip
 
     @property
     def gpu(self) -> int | None:
         """Number of the CUDA device in use now; None for the host."""
         return self._gpu
 
-    def of(self, frame: Array) -> str:
-        """Where a frame that `run` handed on lies: ``cuda:N``, or ``host``."""
-        return self._device if on_device(frame) else HOST
+    def run(
+        self, frame: F, above: Above[F, T], below: Callable[[F], T], kind: Hashable | None = None
+    ) -> T:
+        """Give what is made of a frame.
 
-    def run(self, analyse: Callable[[Array], T], frame: np.ndarray) -> T:
-        """Give what `analyse` makes of a frame; what is wrong with the frame itself is raised."""
+        Parameters
+        ----------
+        frame
+            Handed on.
+        above
+            Makes it of frames on the GPU of a number, which is the current device then; for each
+            what is wrong with it, where that is something.
+        below
+            Makes it of a frame on the host.
+        kind
+            Frames of the same may be handed on together; none: alone.
+
+        Raises
+        ------
+        FrameFaultError
+            Something is wrong with the frame itself.
+        """
+        job = _Job(frame, above, below)
+        together = self._together if kind is not None and self._gpu is not None else None
+        make: Callable[[_Job[F, T]], T | FrameFaultError]
+        make = self._alone if together is None else partial(together.run, kind)
+        made = make(job)
+        if isinstance(made, FrameFaultError):
+            raise made
+        return made
+
+    def _all(self, jobs: Sequence[_Job[F, T]]) -> Sequence[T | FrameFaultError]:
         gpu = self._gpu
         if gpu is None:
-            return analyse(frame)
+            return list(map(self._alone, jobs))
+        with device(gpu):
+            return jobs[0].above([job.frame for job in jobs], gpu)
+
+    def _alone(self, job: _Job[F, T]) -> T | FrameFaultError:
+        gpu = self._gpu
+        if gpu is not None:
+            try:
+                made = self._above(gpu, job)
+            except Exception as error:
+                if not of_device(error):
+                    raise
+                if not (out_of_memory(error) and self._kept(error)):
+                    self._fall(gpu, error)
+            else:
+                self._short = 0
+                return made
         try:
-            done = self._above(gpu, analyse, frame)
-        except Exception as error:
-            if not of_device(error):
-                raise
-            if not (out_of_memory(error) and self._kept(error)):
-                self._fall(gpu, error)
-        else:
-            self._short = 0
-            return done
-        return analyse(frame)
+            return job.below(job.frame)
+        except FrameFaultError as fault:
+            return fault
 
     def note(self, what: str, error: Exception) -> None:
         """Tell of something that the device cannot do, and goes on without."""
@@ -89,17 +149,17 @@ class Placement:
         )
         self._told(fall)
 
-    def _above(self, gpu: int, analyse: Callable[[Array], T], frame: np.ndarray) -> T:
+    def _above(self, gpu: int, job: _Job[F, T]) -> T | FrameFaultError:
         """Analyse a frame on the GPU, once more where memory was short."""
         with device(gpu):
             try:
-                return analyse(upload(frame))
+                return job.above([job.frame], gpu)[0]
             except Exception as error:
                 if not out_of_memory(error):
                     raise
             # the exception and what it held are gone here, so that their memory is free, too
             free_memory()
-            return analyse(upload(frame))
+            return job.above([job.frame], gpu)[0]
 
     def _kept(self, error: Exception) -> bool:
         """Whether a device is kept that had no memory for a frame; says so once in a row."""

@@ -1,4 +1,4 @@
-"""The analysis of a frame on a device: the host asks for all of it, and waits once.
+"""The analysis of frames on a device: the host asks for all of it, and waits once.
 
 What `analysis` does on the host, stage by stage; here stages hand on to one another on the device
 (`latticewatch_kernels.resident`), and one look at the end brings what is published. Sizes of
@@ -7,7 +7,7 @@ again with its own: results are those of the frame alone.
 """
 
 from latticewatch.resident.plans import Plans
-from latticewatch.resident.run import analysed
+from latticewatch.resident.run import Outcome, Runner
 from latticewatch.resident.stages import Wanted
 
-__all__ = ["Plans", "Wanted", "analysed"]
+__all__ = ["Outcome", "Plans", "Runner", "Wanted"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 
-from latticewatch.resident.recorded import Recordings
+from latticewatch.resident.recordings import Recordings
 from latticewatch_kernels.resident.plan import Plan
 
 #: Plans that are kept: one for each shape of frames, strips of frames being acquired among them.
@@ -27,10 +27,10 @@ class Plans:
         with self._lock:
             return self._known.get(shape)
 
-    def keep(self, plan: Plan, runs: int) -> None:
-        """Remember a plan that served its frame, after so many runs of it."""
+    def keep(self, plan: Plan, repeated: int) -> None:
+        """Remember a plan that served its frame, and how many frames were run more than once."""
         with self._lock:
-            self.repeated += runs > 1
+            self.repeated += repeated
             self._known[plan.shape] = plan
             self._known.move_to_end(plan.shape)
             while len(self._known) > MOST:

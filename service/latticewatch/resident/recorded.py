@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import threading
-from collections import OrderedDict
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from latticewatch.resident.stages import Above, Before, Wanted, after_network, before_network
+from latticewatch.resident.work import flat, like
 from latticewatch.stopwatch import Stopwatch
-from latticewatch_kernels.arrays import array_module, device_number
+from latticewatch_kernels.arrays import array_module, fetch, mark, page_locked, send
 from latticewatch_kernels.lattice import Array
 from latticewatch_kernels.recording import (
     Recording,
@@ -21,131 +21,93 @@ from latticewatch_kernels.recording import (
     shared_stream,
 )
 from latticewatch_kernels.resident.plan import Plan
-from latticewatch_models.segmentation import Segmentation
-
-#: Frames in a row that a plan must have served before its work is recorded: a recording costs some
-#: frames and keeps all of a frame's arrays on the device.
-AFTER = 3
-
-#: Recordings of a thread at most.
-MOST = 2
 
 
 @dataclass(frozen=True)
 class Recorded:
-    """The work of frames of one plan, from a buffer that they are put into.
+    """The work of frames of one plan, on a stream of its own; one frame at a time.
 
     Attributes
     ----------
-    frame, heat, offset
-        What is put in: the frame as acquired, and the network's maps.
+    given
+        Page-locked: the frame is put there.
     first, before
-        The work up to the network, and what it fills.
-    second, above
-        The work after it, likewise.
+        The frame's way up and the work up to the network, and what that fills.
+    heat, offset
+        The network's maps are put there.
+    second, below
+        The work after the network and the way down, and the page-locked memory that is filled.
     stream
         Where all of it runs.
     """
 
-    frame: Array
+    given: np.ndarray
     first: Recording
     before: Before
     heat: Array
     offset: Array
     second: Recording
-    above: Above
+    below: Above
     stream: Any
 
     @classmethod
-    def of(cls, frame: Array, wanted: Wanted, plan: Plan) -> Recorded:
-        """Record the work of frames like this one."""
-        xp, watch, stream = array_module(frame), Stopwatch(), own_stream()
-        held = frame.copy()
-        first, before = record(lambda: before_network(held, wanted, plan, watch), stream)
+    def of(cls, frame: np.ndarray, wanted: Wanted, plan: Plan) -> Recorded:
+        """Record the work of frames like this one, on the current device."""
+        watch, stream = Stopwatch(), own_stream()
+        (given,) = page_locked([(frame.shape, frame.dtype)])
+        np.copyto(given, frame)
+        first, before = record(lambda: before_network(send(given), wanted, plan, watch), stream)
         with stream:
             first.start()  # recording fills nothing, and what follows is run before it is recorded
+            xp = array_module(before.image)
             cells = tuple(-(-side // wanted.segmenter.stride) for side in before.image.shape)
             heat, offset = xp.zeros(cells, np.float32), xp.zeros((2, *cells), np.float32)
             stream.synchronize()
-        second, above = record(
-            lambda: after_network(before, heat, offset, wanted, plan, watch), stream
-        )
-        return cls(held, first, before, heat, offset, second, above, stream)
+        second, below = _second(before, (heat, offset), wanted, plan, stream)
+        return cls(given, first, before, heat, offset, second, below, stream)
 
-    def run(self, frame: Array, wanted: Wanted, watch: Stopwatch) -> Segmentation:
-        """Ask for everything of a frame; gives what the network said, to be kept until it is there.
+    def begin(self, frame: np.ndarray, watch: Stopwatch) -> Recorded:
+        """Put a frame in and start everything up to the network, which runs on the shared stream.
 
-        The network runs on the stream that all share, and nobody waits for anything here.
+        The frame before must have been brought.
         """
-        shared = shared_stream()
         with watch.stage("register"):
-            follow(self.stream, shared)
+            np.copyto(self.given, frame)
             with self.stream:
-                self.frame[...] = frame
                 self.first.start()
-            follow(shared, self.stream)
-        with watch.stage("segment"):
-            seen = wanted.segmenter.segment(self.before.image)
+            follow(shared_stream(), self.stream)
+        return self
+
+    def end(self, heat: Array, offset: Array, watch: Stopwatch) -> Callable[[], Above]:
+        """Start everything that follows; as `work.Begun`."""
         with watch.stage("localise"):
-            follow(self.stream, shared)
+            follow(self.stream, shared_stream())
             with self.stream:
-                self.heat[...] = seen.heat
-                self.offset[...] = seen.offset
+                self.heat[...] = heat
+                self.offset[...] = offset
                 self.second.start()
-        return seen
+                done = mark()
+
+        def brought() -> Above:
+            done.synchronize()
+            return self.below
+
+        return brought
 
 
-@dataclass
-class _Thread:
-    """What a thread has recorded, its newest choice, and what it was last asked for in vain."""
+def _second(
+    before: Before, maps: tuple[Array, Array], wanted: Wanted, plan: Plan, stream: Any
+) -> tuple[Recording, Above]:
+    """Record what follows from the network's maps, and the way down."""
+    watch, below = Stopwatch(), list[np.ndarray]()
 
-    known: OrderedDict[object, Recorded] = field(default_factory=OrderedDict)
-    plan: Plan | None = None
-    kind: object = None
-    recorded: Recorded | None = None
-    last: object = None
-    times: int = 0
+    def work() -> Above:
+        above = after_network(before, *maps, wanted, plan, watch)
+        arrays = flat(above)
+        if not below:  # at the first time, which is not recorded yet
+            below.extend(page_locked([(array.shape, array.dtype) for array in arrays]))
+        fetch(arrays, below)
+        return above
 
-
-class Recordings:
-    """Recorded work of each thread, by plan, settings and kind of frame.
-
-    A device that cannot record goes on without; why is told in `trouble`.
-    """
-
-    def __init__(self) -> None:
-        self._own, self._lock = threading.local(), threading.Lock()
-        self.trouble = ""
-
-    def of(self, frame: Array, wanted: Wanted, plan: Plan) -> Recorded | None:
-        """Give the work for a frame, recorded now if its plan has served often enough."""
-        kind = wanted, frame.dtype, device_number(frame)
-        own = self._thread()
-        if own.plan is plan and own.kind == kind:  # mostly: plans are not compared for that
-            return own.recorded
-        key = (plan, *kind)
-        if key in own.known:
-            own.known.move_to_end(key)
-            own.plan, own.kind, own.recorded = plan, kind, own.known[key]
-            return own.recorded
-        own.times = own.times + 1 if own.last == key else 1
-        own.last = key
-        if own.times <= AFTER or self.trouble:
-            return None
-        made = own.known[key] = Recorded.of(frame, wanted, plan)
-        while len(own.known) > MOST:
-            own.known.popitem(last=False)
-        own.plan, own.kind, own.recorded = plan, kind, made
-        return made
-
-    def give_up(self, why: str) -> bool:
-        """Record nothing from now on; whether this is news."""
-        with self._lock:
-            news, self.trouble = not self.trouble, self.trouble or why
-        return news
-
-    def _thread(self) -> _Thread:
-        if not hasattr(self._own, "thread"):
-            self._own.thread = _Thread()
-        thread: _Thread = self._own.thread
-        return thread
+    second, above = record(work, stream)
+    return second, like(above, below)

@@ -8,16 +8,15 @@ import numpy as np
 
 from latticewatch.agreement import Counts, agreement
 from latticewatch.detections import Detections
+from latticewatch.devices.computed import Computed
 from latticewatch.resident.stages import Above, Wanted
 from latticewatch.stopwatch import Stopwatch
 from latticewatch.vacancies import LEAST_HOST, SUBLATTICE, Vacancies, lacking_shares
-from latticewatch_kernels.arrays import download
 from latticewatch_kernels.bragg import few_peaks, not_hexagonal
 from latticewatch_kernels.columns import no_harmonic
 from latticewatch_kernels.conditioning import check_content
 from latticewatch_kernels.displacements import Displacements
 from latticewatch_kernels.extension import too_small
-from latticewatch_kernels.lattice import Array
 from latticewatch_kernels.order import OrderMap
 from latticewatch_kernels.resident.facts import Facts, Refusal
 from latticewatch_kernels.resident.labels import labels
@@ -28,21 +27,6 @@ from latticewatch_kernels.resident.parts import (
     LabelsAbove,
 )
 from latticewatch_kernels.resident.plan import Plan
-
-
-def brought(above: Above) -> Above:
-    """Bring what is wanted of a frame to the host, after one wait.
-
-    It lies in memory that the thread's next download takes.
-    """
-    flat = list[Array]()
-    for part in above:
-        flat += part if isinstance(part, tuple) else (part,)
-    below, parts = iter(download(flat)), list[Any]()
-    for part in above:
-        few = isinstance(part, tuple)
-        parts.append(type(part)(*(next(below) for _ in part)) if few else next(below))
-    return Above(*parts)
 
 
 def refuse(facts: Facts, content: np.ndarray, shape: tuple[int, int]) -> None:
@@ -65,7 +49,12 @@ def refuse(facts: Facts, content: np.ndarray, shape: tuple[int, int]) -> None:
 
 
 def results(
-    told: Above, above: LabelsAbove, plan: Plan, wanted: Wanted, watch: Stopwatch
+    told: Above,
+    above: LabelsAbove,
+    plan: Plan,
+    wanted: Wanted,
+    watch: Stopwatch,
+    computed: Computed | None,
 ) -> Detections:
     """Make detections of a frame that was not refused; ``above`` are its maps on the device."""
     facts = Facts(told.facts.copy())
@@ -90,9 +79,10 @@ def results(
         turns=described.turns,
         fractions=order.fractions,
         in_hole=described.in_hole.view(np.bool_),
-        timings_ms=watch.timings_ms,
+        timings_ms=dict(watch.timings_ms),
         agreement=agreed,
         vacancies=vacancies,
+        computed=computed,
         displaced=Displacements(described.shift, described.error),
     )
 

@@ -1,29 +1,30 @@
-"""Run a frame on a device with the plan of the frame before; again where that is not its own."""
+"""Run frames on a device with the plan of the frame before; again where that is not their own."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import Counter, defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
 
 from latticewatch.detections import Detections
+from latticewatch.devices.computed import Computed
 from latticewatch.resident.plans import Plans
 from latticewatch.resident.recorded import Recorded
-from latticewatch.resident.results import brought, refuse, results
-from latticewatch.resident.stages import (
-    Above,
-    Wanted,
-    after_network,
-    before_network,
-    registered,
-)
+from latticewatch.resident.results import refuse, results
+from latticewatch.resident.stages import Above, Wanted, registered
+from latticewatch.resident.work import Asked, Begun
 from latticewatch.stopwatch import Stopwatch
-from latticewatch_kernels.arrays import download, first_line, of_device
+from latticewatch_kernels.arrays import download, first_line, of_device, upload
 from latticewatch_kernels.deviations import TAIL_SIGMA
-from latticewatch_kernels.lattice import Array
+from latticewatch_kernels.lattice import Array, FrameFaultError
 from latticewatch_kernels.resident.conditioning import conditioned
 from latticewatch_kernels.resident.facts import Facts, Refusal
 from latticewatch_kernels.resident.parts import LabelsAbove
 from latticewatch_kernels.resident.plan import Plan, Room
-from latticewatch_models.segmentation import RanOn
+from latticewatch_models.segmentation import RanOn, Segmentation
 
 #: Runs after which a frame is given up: with another's plan, with its own, and with room doubled
 #: until it is a thousand times what frames need.
@@ -32,101 +33,150 @@ MOST_RUNS = 12
 #: Refusals of stages that a plan has a part in: with the frame's own it may go through.
 BY_PLAN = (Refusal.TOO_SMALL, Refusal.NO_SITE, Refusal.NO_ROOM)
 
+#: What becomes of a frame: its detections, or what is wrong with it.
+Outcome: TypeAlias = Detections | FrameFaultError
 
-def analysed(
-    frame: Array,
-    wanted: Wanted,
-    plans: Plans,
-    told: Callable[[str, Exception], None] = lambda *_: None,
-) -> tuple[Detections, RanOn | None]:
-    """Find the defects of a frame on a device.
 
-    Parameters
+@dataclass(frozen=True)
+class Runner:
+    """Finds the defects of frames on a device.
+
+    Attributes
     ----------
-    frame
-        (rows, columns) on the device, as acquired.
     wanted
         Settings.
     plans
         Of the frames before.
+    gpu
+        Number of the device.
     told
-        Called with what the device cannot do, and why; the frame goes on without.
-
-    Returns
-    -------
-    detections, ran_on
-        The second is what the network ran on.
-
-    Raises
-    ------
-    FrameContentError
-        NaN, infinity or a constant frame.
-    NoLatticeError
-        No hexagonal lattice stands out of the noise.
+        Called with what the device cannot do, and why; frames go on without.
     """
-    watch, shape = Stopwatch(), (frame.shape[0], frame.shape[1])
-    plan = plans.of(shape) or _first(frame, wanted)
-    for run in range(1, MOST_RUNS + 1):
-        recorded = _recorded(frame, wanted, plan, plans, told)
-        if recorded is not None:
-            below, labels, ran_on = _by_recording(frame, wanted, recorded, watch)
+
+    wanted: Wanted
+    plans: Plans
+    gpu: int
+    told: Callable[[str, Exception], None] = lambda *_: None
+
+    def __call__(self, frames: Sequence[np.ndarray]) -> list[Outcome]:
+        """Find the defects of frames that are run together.
+
+        Parameters
+        ----------
+        frames
+            (rows, columns), as acquired, all of the same shape and type.
+
+        Returns
+        -------
+        list
+            For each frame its outcome. What is wrong with it is `FrameContentError` for NaN,
+            infinity or a constant frame, `NoLatticeError` where no hexagonal lattice stands out of
+            the noise.
+        """
+        shape = (frames[0].shape[0], frames[0].shape[1])
+        done, served, repeated = dict[int, Outcome](), Counter[Plan](), 0
+        plan = self.plans.of(shape)
+        waiting = {plan: [*range(len(frames))]} if plan else self._first(frames, done)
+        for _ in range(MOST_RUNS):
+            again = defaultdict[Plan, list[int]](list)
+            for plan, places in waiting.items():
+                made = self._run([frames[place] for place in places], plan)
+                for place, outcome in zip(places, made, strict=True):
+                    if isinstance(outcome, Plan):
+                        again[outcome].append(place)
+                    else:
+                        done[place] = outcome
+                        served[plan] += 1
+            if not again:
+                break
+            waiting, repeated = again, repeated or sum(map(len, again.values()))
         else:
-            below, labels, ran_on = _asked(frame, wanted, plan, watch)
-        facts = Facts(below.facts)
-        if facts.refusal not in BY_PLAN:
-            refuse(facts, below.content, shape)
-        own = _own(facts, plan)
-        if facts.refusal is not Refusal.NO_ROOM and own == plan:
-            plans.keep(plan, run)
-            refuse(facts, below.content, shape)
-            return results(below, labels, plan, wanted, watch), ran_on
-        plan = own
-    raise RuntimeError(f"a frame of {shape} has no plan that serves it: report this as a fault")
+            text = f"a frame of {shape} has no plan that serves it: report this as a fault"
+            raise RuntimeError(text)
+        for plan, _ in served.most_common(1):
+            self.plans.keep(plan, repeated)
+        return [done[place] for place in range(len(frames))]
+
+    def _first(
+        self, frames: Sequence[np.ndarray], done: dict[int, Outcome]
+    ) -> dict[Plan, list[int]]:
+        """Look at the first frame of a shape that has a lattice for the plan of all."""
+        for place, frame in enumerate(frames):
+            try:
+                plan = _first_plan(upload(frame), self.wanted)
+            except FrameFaultError as fault:
+                done[place] = fault
+            else:
+                return {plan: [*range(place, len(frames))]}
+        return {}
+
+    def _run(self, frames: list[np.ndarray], plan: Plan) -> list[Outcome | Plan]:
+        """Run frames with a plan; gives the plan of those that it does not fit."""
+        watch, wanted, recorded = Stopwatch(), self.wanted, self._recorded(frames, plan)
+        begun: list[Begun]
+        if recorded:
+            begun = [work.begin(one, watch) for work, one in zip(recorded, frames, strict=True)]
+        else:
+            begun = [Asked.begin(frame, wanted, plan, watch) for frame in frames]
+        with watch.stage("segment"):
+            seen = self._segment([work.before.image for work in begun])
+        bring = [
+            work.end(one.heat, one.offset, watch) for work, one in zip(begun, seen, strict=True)
+        ]
+        made = [
+            self._outcome(brought, work.before.labels, plan, one.ran_on, watch)
+            for brought, work, one in zip(bring, begun, seen, strict=True)
+        ]
+        # what failed before this is not lent again
+        self.plans.recordings.give_back(recorded, wanted, plan, self.gpu)
+        return made
+
+    def _segment(self, images: list[Array]) -> Sequence[Segmentation]:
+        """Run the network; frames whose work is recorded have been waited for already."""
+        segmenter = self.wanted.segmenter
+        if self.wanted.record or images[1:]:
+            return segmenter.segment_all(images)
+        return [segmenter.segment(images[0])]
+
+    def _recorded(self, frames: list[np.ndarray], plan: Plan) -> list[Recorded]:
+        """Give recorded work for frames, where there is any; those that are checked have none."""
+        if not self.wanted.record or self.wanted.check:
+            return []
+        try:
+            return self.plans.recordings.take(frames, self.wanted, plan, self.gpu)
+        except Exception as error:
+            if not of_device(error):
+                raise
+            if self.plans.recordings.give_up(first_line(error)):
+                self.told("recorded work", error)
+            return []
+
+    def _outcome(
+        self,
+        brought: Callable[[], Above],
+        labels: LabelsAbove,
+        plan: Plan,
+        ran_on: RanOn | None,
+        watch: Stopwatch,
+    ) -> Outcome | Plan:
+        """Judge what came to the host of a frame; its own plan where that is another."""
+        with watch.stage("describe"):
+            told = brought()
+        facts = Facts(told.facts)
+        try:
+            if facts.refusal not in BY_PLAN:
+                refuse(facts, told.content, plan.shape)
+            own = _own(facts, plan)
+            if facts.refusal is Refusal.NO_ROOM or own != plan:
+                return own
+            refuse(facts, told.content, plan.shape)
+        except FrameFaultError as fault:
+            return fault
+        computed = Computed.of(ran_on, f"cuda:{self.gpu}")
+        return results(told, labels, plan, self.wanted, watch, computed)
 
 
-def _recorded(
-    frame: Array,
-    wanted: Wanted,
-    plan: Plan,
-    plans: Plans,
-    told: Callable[[str, Exception], None],
-) -> Recorded | None:
-    """Give the recorded work for a frame, where there is any; frames that are checked have none."""
-    if not wanted.record or wanted.check:
-        return None
-    try:
-        return plans.recordings.of(frame, wanted, plan)
-    except Exception as error:
-        if not of_device(error):
-            raise
-        if plans.recordings.give_up(first_line(error)):
-            told("recorded work", error)
-        return None
-
-
-def _by_recording(
-    frame: Array, wanted: Wanted, recorded: Recorded, watch: Stopwatch
-) -> tuple[Above, LabelsAbove, RanOn | None]:
-    """Have all of a frame done by recorded work, and bring what is wanted to the host."""
-    seen = recorded.run(frame, wanted, watch)
-    with watch.stage("describe"), recorded.stream:
-        below = brought(recorded.above)
-    return below, recorded.before.labels, seen.ran_on
-
-
-def _asked(
-    frame: Array, wanted: Wanted, plan: Plan, watch: Stopwatch
-) -> tuple[Above, LabelsAbove, RanOn | None]:
-    """Ask for everything of a frame, and bring what is wanted to the host."""
-    before = before_network(frame, wanted, plan, watch)
-    with watch.stage("segment"):
-        seen = wanted.segmenter.segment(before.image)
-    above = after_network(before, seen.heat, seen.offset, wanted, plan, watch)
-    with watch.stage("describe"):
-        return brought(above), before.labels, seen.ran_on
-
-
-def _first(frame: Array, wanted: Wanted) -> Plan:
+def _first_plan(frame: Array, wanted: Wanted) -> Plan:
     """Look at the first frame of a shape for its plan."""
     (image, content), room = conditioned(frame), Room()
     shape = (image.shape[0], image.shape[1])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 from typing import NamedTuple
 
 from latticewatch.agreement import DOUBTFUL_MARK
@@ -48,7 +47,7 @@ class Wanted:
     check: bool
     record: bool = False
 
-    @cached_property
+    @property
     def weights(self) -> Weighing:
         """What columns are weighed by."""
         site_weight = self.segmenter.card.site_weight

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from latticewatch.vacancies import (
     BRIGHT_SIGMAS,
     COVERED_LEVEL,
@@ -25,6 +27,7 @@ from latticewatch_models.crystal import RARER, Crystal
 from latticewatch_models.segmentation import SUREST
 
 
+@lru_cache(maxsize=16)  # of each stream's settings; frames come with settings of their own
 def weighing(
     crystal: Crystal | None, threshold: float, vacancy_threshold: float | None, site_weight: float
 ) -> Weighing:

@@ -1,0 +1,67 @@
+"""One frame's work on a device, asked for before and after the network has seen it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from latticewatch.resident.stages import Above, Before, Wanted, after_network, before_network
+from latticewatch.stopwatch import Stopwatch
+from latticewatch_kernels.arrays import download, upload
+from latticewatch_kernels.lattice import Array
+from latticewatch_kernels.resident.plan import Plan
+
+
+class Begun(Protocol):
+    """A frame of which everything up to the network was asked for; nobody has waited."""
+
+    @property
+    def before(self) -> Before:
+        """What is there when that is done."""
+
+    def end(self, heat: Array, offset: Array, watch: Stopwatch) -> Callable[[], Above]:
+        """Ask for everything that follows from the network's maps.
+
+        The maps must stay until what is given was called: it waits, and gives what is wanted on the
+        host, in memory that a later frame takes.
+        """
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A frame that a device is asked for operation by operation, on the stream that all share."""
+
+    before: Before
+    wanted: Wanted
+    plan: Plan
+
+    @classmethod
+    def begin(cls, frame: np.ndarray, wanted: Wanted, plan: Plan, watch: Stopwatch) -> Asked:
+        """Upload a frame and ask for everything up to the network."""
+        return cls(before_network(upload(frame), wanted, plan, watch), wanted, plan)
+
+    def end(self, heat: Array, offset: Array, watch: Stopwatch) -> Callable[[], Above]:
+        """Ask for everything that follows; as `Begun`."""
+        above = after_network(self.before, heat, offset, self.wanted, self.plan, watch)
+        return lambda: like(above, download(flat(above)))
+
+
+def flat(above: Above) -> list[Array]:
+    """Arrays of all parts, one after the other."""
+    arrays = list[Array]()
+    for part in above:
+        arrays += part if isinstance(part, tuple) else (part,)
+    return arrays
+
+
+def like(above: Above, arrays: list[np.ndarray]) -> Above:
+    """Give arrays the names that they have in ``above``; the reverse of `flat`."""
+    rest: Iterator[np.ndarray] = iter(arrays)
+    parts = list[Any]()
+    for part in above:
+        few = isinstance(part, tuple)
+        parts.append(type(part)(*(next(rest) for _ in part)) if few else next(rest))
+    return Above(*parts)
