@@ -97,10 +97,10 @@ def _measured(options: argparse.Namespace, gpu: int | None) -> list[str]:
         figures = whole.measure(analyser, frames, options.frames, options.workers)
         lines += _rows(size, figures, _floor_ms(floor, segmenter, frames[0]))
         for number in options.batches:
-            made = batches.maker(
-                options.wait_ms / 1e3, **given, tuning=replace(tuning, most=number)
+            maker = batches.Maker(
+                options.wait_ms / 1e3, {**given, "tuning": replace(tuning, most=number)}
             )
-            lines.append(batches.measure(analyser, made, frames, options.frames, number).text())
+            lines.append(batches.measure(analyser, maker, frames, options.frames, number).text())
         if options.peer:
             lines.append(_peer(size))
         lines.append("")

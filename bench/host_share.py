@@ -1,10 +1,12 @@
 """What the host itself spends on a frame that is analysed on a device, measured without one.
 
-    python bench/host_share.py [--sizes 256 512] [--frames 20] [--record]
+    python bench/host_share.py [--sizes 256 512] [--frames 20] [--record [--together 1 4 16]]
 
 A double of CuPy (`tests/device_double.py`) stands in, and the time inside of it and inside the
 network is taken off: what is left is Python and NumPy between the launches. Launches themselves
-cost a host some microseconds each on top, for which their number is printed.
+cost a host some microseconds each on top, for which their number is printed. Recorded work is done
+once and then left out, as is the network, since a device that works beside the host does not turn
+its caches over: results are then those of the frames of the first time.
 """
 
 from __future__ import annotations
@@ -32,7 +34,7 @@ from latticewatch_models.runtime import Segmenter
 SEED = 1
 
 #: Frames that take up what all others share, and record it.
-WARM = 8
+WARM = 10
 
 
 @dataclass
@@ -71,26 +73,51 @@ class Elsewhere:
         opened.run_on_host = self.counted(opened.run_on_host)  # type: ignore[assignment]
 
 
-def measure(size: int, number: int, record: bool) -> str:
-    """Median and least milliseconds of the host, over frames of WS2 at the default dose."""
+def leave_out(double: Any, segmenter: Segmenter) -> None:
+    """Give from now on what recorded work and the network gave last."""
+    kept: dict[int, Any] = {}
+    network = segmenter.segment_all
+
+    def segment_all(images: Any) -> Any:
+        if len(images) not in kept:
+            kept[len(images)] = network(images)
+        return kept[len(images)]
+
+    segmenter.segment_all = segment_all  # type: ignore[method-assign]
+    double.Graph.launch = lambda self: self.launched()
+
+
+def measure(size: int, number: int, record: bool, together: int) -> str:
+    """Median and least milliseconds of the host, over frames of WS2 at the default dose.
+
+    ``together`` of them are analysed by one call of one thread, ``number`` times.
+    """
     frames = [frame.image for frame in Microscope("WS2", (size, size), SEED).frames(4)]
     host = Analyser(Segmenter(providers="cpu", threads=1), crystal=CRYSTALS["WS2"])
     analyse = replace(host, placement=Placement(0), record=record)
     double, elsewhere = load_double(), Elsewhere()
-    own = []
+    own, operations = [], []
     arrays._streams.clear()  # each double has its own
     with double.device():
         elsewhere.take_off(double)
         for k in range(number + WARM):
+            if record and k == WARM // 2:
+                leave_out(double, analyse.segmenter)
+            given = [frames[(k + j) % len(frames)] for j in range(together)]
             before, start = elsewhere.spent, time.perf_counter()
             double.traffic.__init__()
-            analyse(frames[k % len(frames)])
-            own.append(1e3 * (time.perf_counter() - start - elsewhere.spent + before))
-        launches, waits = double.traffic.operations, double.traffic.down
+            if together == 1:
+                analyse(given[0])
+            else:
+                with arrays.device(0):
+                    analyse.together(given, 0)
+            spent = time.perf_counter() - start - elsewhere.spent + before
+            own.append(1e3 * spent / together)
+            operations.append(double.traffic.operations / together)
     own = own[WARM:]
     return (
-        f"{size} x {size}: host {statistics.median(own):.2f} ms a frame (least {min(own):.2f}), "
-        f"{launches} operations, {waits} waits"
+        f"{size} x {size}, {together} at a time: host {statistics.median(own):.2f} ms a frame "
+        f"(least {min(own):.2f}), {operations[WARM // 2 - 1]:.1f} operations"
     )
 
 
@@ -101,9 +128,11 @@ def main() -> int:
     parser.add_argument("--sizes", type=int, nargs="+", default=[256, 512], metavar="PX")
     parser.add_argument("--frames", type=int, default=20)
     parser.add_argument("--record", action="store_true", help="with work that is recorded")
+    parser.add_argument("--together", type=int, nargs="+", default=[1], metavar="N")
     options = parser.parse_args()
     for size in options.sizes:
-        print(measure(size, options.frames, options.record))
+        for number in options.together:
+            print(measure(size, options.frames, options.record, number), flush=True)
     return 0
 
 

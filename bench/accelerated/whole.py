@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from latticewatch import analysis
 from latticewatch.analysis import Analyser
-from latticewatch_models.runtime import Segmenter
+from latticewatch.resident import run
+from latticewatch.stopwatch import Stopwatch
 
 #: Frames before anything is timed: plans, compiled kernels, the memory pool.
 WARM_UP = 20
@@ -33,7 +33,7 @@ class Figures:
     pool_growth: int
 
 
-class _EventWatch(analysis.Stopwatch):
+class _EventWatch(Stopwatch):
     """A stopwatch that waits for the device at the end of each stage."""
 
     @contextmanager
@@ -52,16 +52,17 @@ class _EventWatch(analysis.Stopwatch):
 
 def stage_times(analyser: Analyser, frames: Sequence[np.ndarray], rounds: int) -> dict[str, float]:
     """Median milliseconds of each stage; on a GPU also by the device's own events."""
-    plain = analysis.Stopwatch
     if analyser.placement.gpu is not None:
-        analysis.Stopwatch = _EventWatch  # type: ignore[misc]
+        # stages of recorded work cannot be told apart
+        analyser = replace(analyser, record=False)
+        run.Stopwatch = _EventWatch  # type: ignore[attr-defined]
     times: dict[str, list[float]] = defaultdict(list)
     try:
         for frame in islice(cycle(frames), rounds):
             for name, spent in analyser(frame).timings_ms.items():
                 times[name].append(spent)
     finally:
-        analysis.Stopwatch = plain  # type: ignore[misc]
+        run.Stopwatch = Stopwatch  # type: ignore[attr-defined]
     return {name: float(np.median(values)) for name, values in times.items()}
 
 
@@ -81,11 +82,6 @@ def measure(
     p50, p99, p999 = (float(v) for v in np.percentile(times, [50, 99, 99.9]))
     rates = {count: rate(analyser, frames, rounds, count) for count in workers}
     return Figures(stages, p50, p99, p999, rates, grown)
-
-
-def with_segmenter(analyser: Analyser, segmenter: Segmenter) -> Analyser:
-    """Give the same analysis with another segmenter."""
-    return replace(analyser, segmenter=segmenter)
 
 
 def rate(analyser: Analyser, frames: Sequence[np.ndarray], rounds: int, workers: int) -> float:

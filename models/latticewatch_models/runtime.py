@@ -312,7 +312,9 @@ class Segmenter:
         given = [image.astype(xp.float32, copy=False) for image in images]
         stacked = xp.stack(given) if len(given) > 1 else given[0][None]
         pad = ((0, 0), *((0, -side % self.stride) for side in stacked.shape[1:]))
-        return xp.ascontiguousarray(xp.pad(stacked, pad, mode="edge"))[:, None]
+        if any(after for _, after in pad):
+            stacked = xp.pad(stacked, pad, mode="edge")
+        return xp.ascontiguousarray(stacked)[:, None]
 
 
 def _columns(maps: Sequence[Array]) -> tuple[Array | None, Array | None]:

@@ -97,7 +97,7 @@ class Analyser:
         """
         together = self.record and not self.check and self.placement.gpu is not None
         kind = (frame.shape, frame.dtype, self._wanted) if together else None
-        return self.placement.run(frame, self._above, self._below, kind)
+        return self.placement.run(frame, self.together, self._below, kind)
 
     @property
     def _wanted(self) -> Wanted:
@@ -106,7 +106,9 @@ class Analyser:
             self.record,
         )  # fmt: skip
 
-    def _above(self, frames: Sequence[np.ndarray], gpu: int) -> list[Detections | FrameFaultError]:
+    def together(
+        self, frames: Sequence[np.ndarray], gpu: int
+    ) -> list[Detections | FrameFaultError]:
         """Analyse frames of one shape and type together on a device, the current one."""
         return Runner(self._wanted, self.plans, gpu, self.placement.note)(frames)
 

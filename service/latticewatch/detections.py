@@ -76,6 +76,8 @@ class Detections:
         measured.
     computed
         What it was computed on.
+    runs
+        How often it was run there: again where a device had assumed other sizes (`resident`).
     """
 
     lattice: Lattice
@@ -96,6 +98,7 @@ class Detections:
     vacancies: Vacancies | None = None
     displaced: Displacements | None = None
     computed: Computed | None = None
+    runs: int = 1
 
     def __len__(self) -> int:
         return len(self.x_px)

@@ -139,6 +139,10 @@ class Metrics:
             "provider_falls", "Times that a provider or device failed and another took over",
             "before", "after",
         )  # fmt: skip
+        self.run_again = counter(
+            "run_again", "Times that frames were run once more, since a device had assumed other "
+            "sizes: seldom, unless the scale wanders", "stream",
+        )  # fmt: skip
         self.device_moves = counter(
             "device_moves", "Streams that went on on another device, since theirs failed",
             "before", "after",

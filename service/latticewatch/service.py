@@ -303,6 +303,7 @@ class Service:
         stream = step.arrival.stream
         if step.detections is not None:
             self.metrics.observe_stages(step.detections.timings_ms)
+            self.metrics.run_again.labels(stream).inc(step.detections.runs - 1)
         self.metrics.committed.labels(stream).inc()
         self.metrics.latency.labels(stream).observe(time.time() - step.arrival.received_s)
         if outcome.model is not None and step.arrival.frame:

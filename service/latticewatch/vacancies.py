@@ -8,6 +8,7 @@ on these sites the column's own intensity says whether (decision 0011).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 
@@ -134,6 +135,7 @@ class Vacancies:
         return Vacancies(cells, points, probability, bright, self.shares, intensity, ratio, odd)
 
 
+@cache  # as many as there are crystals; every frame asks
 def lacking_shares(crystal: Crystal | None) -> tuple[float, ...]:
     """Tell what a column of the second sublattice may lack, in shares of the host, least first."""
     if crystal is None:

@@ -29,9 +29,9 @@ def test_frames_are_run_by_so_many(number, monkeypatch):
 
     monkeypatch.setattr(Segmenter, "segment_all", counted)
     frames = [frame.image for frame in Microscope("WS2", (128, 128), 1).frames(2)]
-    made = batches.maker(60.0, device="cpu", threads=1)
-    assert isinstance(made(number), BatchedSegmenter) == (number > 1)
-    figures = batches.measure(Analyser(crystal=CRYSTALS["WS2"]), made, frames, 2, number)
+    maker = batches.Maker(60.0, {"device": "cpu", "threads": 1})
+    assert isinstance(maker.segmenter(number), BatchedSegmenter) == (number > 1)
+    figures = batches.measure(Analyser(crystal=CRYSTALS["WS2"]), maker, frames, 2, number)
     # to warm up, the timed ones, and the whole analysis of as many frames as workers or more
     network = 1 + batches.REPEATS
     assert sizes[:network] == [number] * network

@@ -54,7 +54,7 @@ def analyser() -> Analyser:
 def plain(value, name: str = "") -> dict[str, np.ndarray]:
     """Arrays and numbers of nested dataclasses by name; an error for what is on a device."""
     if dataclasses.is_dataclass(value):
-        apart = ("timings_ms", "computed")
+        apart = ("timings_ms", "computed", "runs")
         names = (f.name for f in dataclasses.fields(value) if f.name not in apart)
         parts = (plain(getattr(value, part), f"{name}.{part}") for part in names)
         return {label: array for part in parts for label, array in part.items()}
@@ -113,8 +113,9 @@ def test_frames_of_other_kinds(device_double, analyser, crystal, pixel_nm, shape
     expected = here(frame)
     assert len(expected) > 0, f"seed {SEED} shows nothing"
     for _ in range(2):
-        assert_same(above(frame), expected)
-    assert above.plans.repeated == 0
+        found = above(frame)
+        assert_same(found, expected)
+        assert found.runs == 1
 
 
 def test_a_frame_that_its_plan_does_not_fit_is_run_again(device_double, analyser, frames):
@@ -128,10 +129,10 @@ def test_a_frame_that_its_plan_does_not_fit_is_run_again(device_double, analyser
         dataclasses.replace(own, stride=own.stride + 1),
         dataclasses.replace(own, room=short),
     ):
-        above.plans.keep(plan, 0)
-        before = above.plans.repeated
-        assert_same(above(frames[0]), expected)
-        assert above.plans.repeated == before + 1
+        above.plans.keep(plan)
+        found = above(frames[0])
+        assert_same(found, expected)
+        assert found.runs > 1
     assert above.plans.of(shape).room.found >= len(expected)
 
 

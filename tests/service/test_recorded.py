@@ -11,6 +11,7 @@ import pytest
 from latticewatch.analysis import Analyser
 from latticewatch.devices.placement import Placement
 from latticewatch.resident import Plans
+from latticewatch.resident.recorded import Recorded
 from latticewatch.resident.recordings import AFTER, MOST, PATIENCE
 from latticewatch_kernels.arrays import device
 from latticewatch_kernels.conditioning import FrameContentError
@@ -25,7 +26,7 @@ from .test_placement import assert_same, plain
 SEED = 5
 
 #: What a device is asked for in a recorded frame.
-OPERATIONS = 5
+OPERATIONS = 4
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +50,7 @@ def recorder(analyser: Analyser) -> Analyser:
 
 def together(analyser: Analyser, frames: list[np.ndarray]) -> list:
     with device(0):
-        return analyser._above(frames, 0)
+        return analyser.together(frames, 0)
 
 
 def assert_equal(found, expected) -> None:
@@ -65,7 +66,7 @@ def test_every_frame_is_the_same_to_the_last_bit(device_double, analyser, frames
     traffic = device_double.traffic
     traffic.__init__()
     again = recording(frames[1])
-    # both strokes, two maps put where they are read, and the network's padding
+    # both strokes, and two maps put where they are read
     assert traffic.operations == OPERATIONS
     # the network on the host crosses twice up and once down
     assert (traffic.up, traffic.down) == (3, 2)
@@ -106,8 +107,8 @@ def test_frames_that_are_run_together(device_double, analyser, frames):
     traffic = device_double.traffic
     traffic.__init__()
     together(recording, frames)
-    # to each frame its strokes and maps, and to all the network's stacking and padding
-    assert traffic.operations == 4 * len(frames) + 2
+    # to each frame its own, and to all the stack that the network sees
+    assert traffic.operations == OPERATIONS * len(frames) + 1
     # the network on the host is one look; all else was asked for before the first wait
     assert (traffic.up, traffic.down) == (len(frames) + 2, 2)
 
@@ -130,7 +131,7 @@ def test_frames_of_other_plans_among_them(device_double, analyser, frames):
         found = together(recording, [*few, coarse, *few])
         for one, frame in zip(found, [*few, coarse, *few], strict=True):
             assert_same(one, analyser(frame))
-    assert recording.plans.repeated == 3
+        assert [one.runs for one in found] == [1, 1, 1, 2, 1, 1, 1]
 
 
 def test_frames_in_hand_at_once_have_recordings_of_their_own(device_double, analyser, frames):
@@ -200,6 +201,32 @@ def test_a_device_that_cannot_record_goes_on_without(device_double, analyser, fr
     assert "not permitted" in recording.plans.recordings.trouble
     assert [(fall.before, fall.after) for fall in told] == [("recorded work", "cuda:0")]
     assert placement.gpu == 0
+
+
+def test_work_that_there_is_no_room_for_is_not_given_up(
+    device_double, analyser, frames, monkeypatch
+):
+    """Fewer frames at a time may have room: the group fails, and each by itself does not."""
+    recording, make, made = recorder(analyser), Recorded.of, []
+
+    class OutOfMemoryError(MemoryError):
+        """CuPy's bear its name."""
+
+    OutOfMemoryError.__module__ = "cupy.cuda.memory"
+
+    def of(*given):
+        made.append(given)
+        if len(made) == 2:
+            raise OutOfMemoryError("out of memory allocating 1 byte")
+        return make(*given)
+
+    monkeypatch.setattr(Recorded, "of", of)
+    together(recording, frames[: AFTER + 1])
+    with pytest.raises(OutOfMemoryError):
+        together(recording, frames)
+    assert recording.plans.recordings.trouble == ""
+    assert_equal(recording(frames[1]), analyser(frames[1]))
+    assert len(made) == 3
 
 
 def test_what_crosses_cannot_be_recorded(device_double):

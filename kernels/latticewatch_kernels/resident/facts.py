@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import cached_property
 
 import numpy as np
 
@@ -96,7 +97,7 @@ def blank(like: Array) -> Array:
 
 @dataclass(frozen=True)
 class Facts:
-    """Facts that came to the host, float64 (NUMBER,)."""
+    """Facts that came to the host, float64 (NUMBER,), which stay what they are."""
 
     values: np.ndarray
 
@@ -104,16 +105,21 @@ class Facts:
         """Numbers of a name, (n,)."""
         return self.values[PLACE[name] : PLACE[name] + SLOTS[name]]
 
+    @cached_property
+    def _plain(self) -> list[float]:
+        """All numbers as Python's, which are read faster one by one."""
+        return list(self.values.tolist())
+
     def number(self, name: str) -> float:
         """Give a name's only number."""
-        (value,) = self[name]
-        return float(value)
+        (value,) = self.numbers(name)
+        return value
 
     def numbers(self, *names: str) -> list[float]:
         """Numbers of several names, one after the other."""
-        values = self.values.tolist()
+        plain = self._plain
         return [
-            number for name in names for number in values[PLACE[name] : PLACE[name] + SLOTS[name]]
+            number for name in names for number in plain[PLACE[name] : PLACE[name] + SLOTS[name]]
         ]
 
     @property
@@ -124,12 +130,9 @@ class Facts:
     @property
     def lattice(self) -> Lattice:
         """The frame's lattice."""
-        ax, ay, bx, by = (float(part) for part in self["vectors"])
-        x, y = (float(part) for part in self["origin"])
-        first, second, third = (float(part) for part in self["heights"])
-        return Lattice(
-            (ax, ay), (bx, by), (x, y), (first, second, third), self.number("significance")
-        )
+        names = "vectors", "origin", "heights", "significance"
+        ax, ay, bx, by, x, y, first, second, third, significance = self.numbers(*names)
+        return Lattice((ax, ay), (bx, by), (x, y), (first, second, third), significance)
 
 
 def header() -> str:

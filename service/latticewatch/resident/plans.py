@@ -19,18 +19,15 @@ class Plans:
         self._known: OrderedDict[tuple[int, int], Plan] = OrderedDict()
         self._lock = threading.Lock()
         self.recordings = Recordings()
-        #: Frames that were run more than once, since the plan was another's.
-        self.repeated = 0
 
     def of(self, shape: tuple[int, int]) -> Plan | None:
         """Give the plan of frames of a shape; none before the first."""
         with self._lock:
             return self._known.get(shape)
 
-    def keep(self, plan: Plan, repeated: int) -> None:
-        """Remember a plan that served its frame, and how many frames were run more than once."""
+    def keep(self, plan: Plan) -> None:
+        """Remember a plan that served its frame."""
         with self._lock:
-            self.repeated += repeated
             self._known[plan.shape] = plan
             self._known.move_to_end(plan.shape)
             while len(self._known) > MOST:

@@ -8,7 +8,6 @@ import numpy as np
 
 from latticewatch.agreement import Counts, agreement
 from latticewatch.detections import Detections
-from latticewatch.devices.computed import Computed
 from latticewatch.resident.stages import Above, Wanted
 from latticewatch.stopwatch import Stopwatch
 from latticewatch.vacancies import LEAST_HOST, SUBLATTICE, Vacancies, lacking_shares
@@ -50,14 +49,23 @@ def refuse(facts: Facts, content: np.ndarray, shape: tuple[int, int]) -> None:
 
 def results(
     told: Above,
+    facts: Facts,
     above: LabelsAbove,
     plan: Plan,
     wanted: Wanted,
     watch: Stopwatch,
-    computed: Computed | None,
 ) -> Detections:
-    """Make detections of a frame that was not refused; ``above`` are its maps on the device."""
-    facts = Facts(told.facts.copy())
+    """Make detections of a frame that was not refused.
+
+    Parameters
+    ----------
+    told
+        What came down, in memory that others take later; ``facts`` have memory of their own.
+    above
+        The frame's maps on the device.
+    plan, wanted, watch
+        What it was run with.
+    """
     order = order_map(facts, plan, told.order)
     vacancies = _vacancies(told, order, facts, wanted)
     number = int(facts.number("reported"))
@@ -82,7 +90,6 @@ def results(
         timings_ms=dict(watch.timings_ms),
         agreement=agreed,
         vacancies=vacancies,
-        computed=computed,
         displaced=Displacements(described.shift, described.error),
     )
 

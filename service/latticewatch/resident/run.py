@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 import numpy as np
@@ -17,14 +17,14 @@ from latticewatch.resident.results import refuse, results
 from latticewatch.resident.stages import Above, Wanted, registered
 from latticewatch.resident.work import Asked, Begun
 from latticewatch.stopwatch import Stopwatch
-from latticewatch_kernels.arrays import download, first_line, of_device, upload
+from latticewatch_kernels.arrays import download, first_line, of_device, out_of_memory, upload
 from latticewatch_kernels.deviations import TAIL_SIGMA
 from latticewatch_kernels.lattice import Array, FrameFaultError
 from latticewatch_kernels.resident.conditioning import conditioned
 from latticewatch_kernels.resident.facts import Facts, Refusal
 from latticewatch_kernels.resident.parts import LabelsAbove
 from latticewatch_kernels.resident.plan import Plan, Room
-from latticewatch_models.segmentation import RanOn, Segmentation
+from latticewatch_models.segmentation import Segmentation
 
 #: Runs after which a frame is given up: with another's plan, with its own, and with room doubled
 #: until it is a thousand times what frames need.
@@ -74,13 +74,13 @@ class Runner:
             the noise.
         """
         shape = (frames[0].shape[0], frames[0].shape[1])
-        done, served, repeated = dict[int, Outcome](), Counter[Plan](), 0
+        done, served = dict[int, Outcome](), Counter[Plan]()
         plan = self.plans.of(shape)
         waiting = {plan: [*range(len(frames))]} if plan else self._first(frames, done)
-        for _ in range(MOST_RUNS):
+        for run in range(1, MOST_RUNS + 1):
             again = defaultdict[Plan, list[int]](list)
             for plan, places in waiting.items():
-                made = self._run([frames[place] for place in places], plan)
+                made = self._run([frames[place] for place in places], plan, run)
                 for place, outcome in zip(places, made, strict=True):
                     if isinstance(outcome, Plan):
                         again[outcome].append(place)
@@ -89,12 +89,12 @@ class Runner:
                         served[plan] += 1
             if not again:
                 break
-            waiting, repeated = again, repeated or sum(map(len, again.values()))
+            waiting = again
         else:
             text = f"a frame of {shape} has no plan that serves it: report this as a fault"
             raise RuntimeError(text)
         for plan, _ in served.most_common(1):
-            self.plans.keep(plan, repeated)
+            self.plans.keep(plan)
         return [done[place] for place in range(len(frames))]
 
     def _first(
@@ -110,8 +110,8 @@ class Runner:
                 return {plan: [*range(place, len(frames))]}
         return {}
 
-    def _run(self, frames: list[np.ndarray], plan: Plan) -> list[Outcome | Plan]:
-        """Run frames with a plan; gives the plan of those that it does not fit."""
+    def _run(self, frames: list[np.ndarray], plan: Plan, run: int) -> list[Outcome | Plan]:
+        """Run frames with a plan, for the n-th time; gives the plan of those it does not fit."""
         watch, wanted, recorded = Stopwatch(), self.wanted, self._recorded(frames, plan)
         begun: list[Begun]
         if recorded:
@@ -123,10 +123,15 @@ class Runner:
         bring = [
             work.end(one.heat, one.offset, watch) for work, one in zip(begun, seen, strict=True)
         ]
-        made = [
-            self._outcome(brought, work.before.labels, plan, one.ran_on, watch)
-            for brought, work, one in zip(bring, begun, seen, strict=True)
-        ]
+        made = list[Outcome | Plan]()
+        for brought, work, one in zip(bring, begun, seen, strict=True):
+            with watch.stage("describe"):
+                told = brought()
+            outcome = _outcome(told, work.before.labels, plan, wanted, watch)
+            if isinstance(outcome, Detections):
+                computed = Computed.of(one.ran_on, f"cuda:{self.gpu}")
+                outcome = replace(outcome, computed=computed, runs=run)
+            made.append(outcome)
         # what failed before this is not lent again
         self.plans.recordings.give_back(recorded, wanted, plan, self.gpu)
         return made
@@ -145,35 +150,28 @@ class Runner:
         try:
             return self.plans.recordings.take(frames, self.wanted, plan, self.gpu)
         except Exception as error:
-            if not of_device(error):
-                raise
+            if not of_device(error) or (out_of_memory(error) and len(frames) > 1):
+                raise  # fewer at a time may well have room
             if self.plans.recordings.give_up(first_line(error)):
                 self.told("recorded work", error)
             return []
 
-    def _outcome(
-        self,
-        brought: Callable[[], Above],
-        labels: LabelsAbove,
-        plan: Plan,
-        ran_on: RanOn | None,
-        watch: Stopwatch,
-    ) -> Outcome | Plan:
-        """Judge what came to the host of a frame; its own plan where that is another."""
-        with watch.stage("describe"):
-            told = brought()
-        facts = Facts(told.facts)
-        try:
-            if facts.refusal not in BY_PLAN:
-                refuse(facts, told.content, plan.shape)
-            own = _own(facts, plan)
-            if facts.refusal is Refusal.NO_ROOM or own != plan:
-                return own
+
+def _outcome(
+    told: Above, labels: LabelsAbove, plan: Plan, wanted: Wanted, watch: Stopwatch
+) -> Outcome | Plan:
+    """Judge what came to the host of a frame; its own plan where that is another."""
+    facts = Facts(told.facts.copy())
+    try:
+        if facts.refusal not in BY_PLAN:
             refuse(facts, told.content, plan.shape)
-        except FrameFaultError as fault:
-            return fault
-        computed = Computed.of(ran_on, f"cuda:{self.gpu}")
-        return results(told, labels, plan, self.wanted, watch, computed)
+        own = _own(facts, plan)
+        if facts.refusal is Refusal.NO_ROOM or own != plan:
+            return own
+        refuse(facts, told.content, plan.shape)
+    except FrameFaultError as fault:
+        return fault
+    return results(told, facts, labels, plan, wanted, watch)
 
 
 def _first_plan(frame: Array, wanted: Wanted) -> Plan:

@@ -1,0 +1,60 @@
+"""The bench of a GPU runs from end to end on CuPy's double: its figures mean nothing there."""
+
+from __future__ import annotations
+
+import re
+import sys
+from argparse import Namespace
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "bench"))
+
+import gpu as bench
+from accelerated import floors, whole
+
+from latticewatch.resident.recordings import AFTER, Recordings
+from latticewatch_kernels.arrays import device
+
+SIDE, FRAMES = 96, 4
+
+
+@pytest.fixture
+def small(device_double, monkeypatch):
+    """Floors and warm-up of a size that the double can bear, and what else of CuPy is asked for."""
+    monkeypatch.setattr(floors, "COPIED", 1 << 12)
+    monkeypatch.setattr(floors, "SIDE_GPU", 16)
+    monkeypatch.setattr(floors, "REPEATS", 1)
+    monkeypatch.setattr(whole, "WARM_UP", AFTER + 1)
+    pool = SimpleNamespace(total_bytes=lambda: 0)
+    device_double.cupy.get_default_memory_pool = lambda: pool
+    device_double.cupy.cuda.get_elapsed_time = lambda start, end: 0.5
+    return device_double
+
+
+@pytest.mark.parametrize("record", [False, True], ids=["plain", "recorded"])
+def test_every_row_is_measured(small, record, monkeypatch):
+    lent, take = [], Recordings.take
+
+    def taken(self, frames, wanted, plan, gpu):
+        works = take(self, frames, wanted, plan, gpu)
+        lent.append(len(works))
+        return works
+
+    monkeypatch.setattr(Recordings, "take", taken)
+    options = Namespace(
+        sizes=[SIDE], frames=FRAMES, workers=[1, 2], batches=[1, 2], wait_ms=50.0, device="cpu",
+        precision="auto", cuda_graph=False, record=record, providers="cpu", backend="onnxruntime",
+        peer=False,
+    )  # fmt: skip
+    with device(0):
+        text = "\n".join(bench._measured(options, 0))
+    for row in ("Floors. copies", "one frame p50", "frames/s by number of threads: ", "stages, m"):
+        assert row in text
+    assert "localise (device) 0.50" in text
+    batches = re.findall(r"batches of (\d): .*, ([\d.]+) by one thread", text)
+    assert [number for number, _ in batches] == ["1", "2"]
+    assert all(float(rate) > 0 for _, rate in batches)
+    assert (max(lent, default=0) == 2) == record
