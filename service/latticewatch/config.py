@@ -117,7 +117,8 @@ class AnalysisSettings(_Section):
     )
     record: bool = Field(
         default=False,
-        description="on a GPU, record the work of frames as CUDA graphs, for each worker",
+        description="on a GPU, record the work of frames as CUDA graphs; with segmenter.max_batch "
+        "whole frames are then run together",
     )
 
     @field_validator("device")
