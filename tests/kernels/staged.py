@@ -56,6 +56,7 @@ class Staged:
         window = window_px(lattice, image.shape)
         columns, noise = labels.columns, labels.noise
         facts = {
+            "statistics": (image.mean(dtype=np.float64), image.std(dtype=np.float64)),
             "reciprocal": np.linalg.inv(lattice.matrix), "significance": lattice.significance,
             "vectors": (*lattice.a1, *lattice.a2), "origin": lattice.origin,
             "heights": lattice.heights, "constant": lattice.constant,

@@ -11,6 +11,7 @@ from latticewatch_kernels.arrays import to_host
 from latticewatch_kernels.conditioning import FrameContentError, check_content, condition
 from latticewatch_kernels.resident.conditioning import KINDS, conditioned
 from latticewatch_kernels.resident.spectrum import power_over_noise
+from latticewatch_kernels.resident.statistics import measure
 from latticewatch_kernels.spectrum import hann_power, noise_power
 
 from .guarded import above, drawn, seeds
@@ -72,11 +73,22 @@ def test_what_is_no_image_is_refused(device_double):
 
 
 @drawn
+@given(sides, st.one_of(sides, st.just(400)), seeds)
+def test_mean_and_deviation(device_double, rows, columns, seed):
+    image, told = crystal((rows, columns), seed).astype(np.float32), np.full(2, np.nan)
+    given_ = above(device_double, told)
+    measure(above(device_double, image), given_)
+    expected = [image.mean(dtype=np.float64), image.std(dtype=np.float64)]
+    np.testing.assert_allclose(to_host(given_), expected, rtol=1e-12)
+
+
+@drawn
 @given(sides, sides, seeds, st.floats(0.5, 20.0))
 def test_power_over_noise(device_double, rows, columns, seed, level):
     image = crystal((rows, columns), seed).astype(np.float32)
     power = hann_power(image)
-    found = power_over_noise(above(device_double, image), level)
+    mean = above(device_double, np.array([image.mean(dtype=np.float64)]))
+    found = power_over_noise(above(device_double, image), mean, level)
     ours, ratio, reached = (to_host(part) for part in found)
     # the transform's own rounding is that of the greatest bin
     size = float(np.sqrt(power.max()))

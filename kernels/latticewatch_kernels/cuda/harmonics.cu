@@ -1,10 +1,11 @@
 /* Amplitudes of an image at the nodes of a reciprocal lattice, and Newton's steps towards the lattice.
  *
- * Twins: harmonics.fit_reciprocal and harmonics.measure_harmonics. The image is folded with waves along
- * y by a matrix product between `waves` and `moments`. All else is in double precision.
+ * Twins: harmonics.fit_reciprocal and harmonics.measure_harmonics. All is in double precision but for the
+ * waves along y, as the twin's are.
  */
 
 #define LANES 32 /* threads to a node: each sums every so many columns */
+#define SHARES 8 /* threads to a column of a node: each folds every so many rows */
 #define SUMS 14  /* numbers of a lane: seven complex sums */
 #define MOST 64  /* nodes */
 #define TOGETHER 1024
@@ -30,7 +31,7 @@ __device__ static double node(const double *reciprocal, const int *indices, int 
 extern "C" __global__ void waves(
     const double *reciprocal, const int *indices, int nodes, /* (2, 2), (nodes, 2) */
     const double *window, int rows,
-    float *parts) /* (4 nodes, rows): real plain, real moments, then the imaginary ones */
+    float *parts) /* (4, nodes, rows): real plain, real moments, then the imaginary ones */
 {
     int index = blockIdx.x * blockDim.x + threadIdx.x;
     if (index >= nodes * rows)
@@ -41,6 +42,26 @@ extern "C" __global__ void waves(
         parts[2 * k * nodes * rows + index] = (float)plain[k];
         parts[(2 * k + 1) * nodes * rows + index] = (float)moment[k];
     }
+}
+
+/* The image folded with the waves; SHARES threads to a column of a node. */
+extern "C" __global__ void folded_image(
+    const float *image, const float *parts, int nodes, int rows, int columns,
+    double *folded) /* (4, nodes, SHARES, columns) */
+{
+    int index = blockIdx.x * blockDim.x + threadIdx.x, column = index % columns;
+    if (index >= nodes * SHARES * columns)
+        return;
+    int share = index / columns % SHARES, which = index / columns / SHARES;
+    const float *wave = parts + which * rows;
+    double sum[4] = {0.0, 0.0, 0.0, 0.0};
+    for (int row = share; row < rows; row += SHARES) {
+        double value = image[(long long)row * columns + column];
+        for (int k = 0; k < 4; k++)
+            sum[k] += wave[k * nodes * rows + row] * value;
+    }
+    for (int k = 0; k < 4; k++)
+        folded[(long long)k * nodes * SHARES * columns + index] = sum[k];
 }
 
 /* Add the product of two complex numbers. */
@@ -54,22 +75,26 @@ __device__ static void add(double *sum, double real, double imaginary, const dou
 extern "C" __global__ void moments(
     const double *reciprocal, const int *indices, int nodes,
     const double *row_window, const double *column_window, int rows, int columns,
-    const float *folded, /* (4 nodes, columns), as the waves are */
-    double *sums)        /* (nodes, LANES, SUMS) */
+    const double *folded, /* (4, nodes, SHARES, columns) */
+    double *sums)         /* (nodes, LANES, SUMS) */
 {
     int index = blockIdx.x * blockDim.x + threadIdx.x;
     if (index >= nodes * LANES)
         return;
-    int which = index / LANES, block = nodes * columns;
+    int which = index / LANES;
+    long long block = (long long)nodes * SHARES * columns;
     double *sum = sums + SUMS * index, plain[2], moment[2];
     for (int k = 0; k < SUMS; k++)
         sum[k] = 0.0;
     for (int column = index % LANES; column < columns; column += LANES) {
-        const float *here = folded + which * columns + column;
+        double here[4] = {0.0, 0.0, 0.0, 0.0};
+        for (int k = 0; k < 4; k++)
+            for (int share = 0; share < SHARES; share++)
+                here[k] += folded[k * block + (long long)(which * SHARES + share) * columns + column];
         wave_at(node(reciprocal, indices, which, 0), column, columns, column_window, plain, moment);
-        add(sum, here[0], here[2 * block], plain);
-        add(sum + 2, here[0], here[2 * block], moment);
-        add(sum + 4, here[block], here[3 * block], plain);
+        add(sum, here[0], here[2], plain);
+        add(sum + 2, here[0], here[2], moment);
+        add(sum + 4, here[1], here[3], plain);
         for (int k = 0; k < 2; k++) {
             sum[6 + k] += plain[k];
             sum[8 + k] += moment[k];
@@ -86,7 +111,7 @@ extern "C" __global__ void moments(
 
 /* Amplitudes at the nodes; where there is a step to be taken, the better lattice; one block. */
 extern "C" __global__ void __launch_bounds__(TOGETHER) newton(
-    const double *sums, int nodes, const int *indices, const float *mean,
+    const double *sums, int nodes, const int *indices, const double *mean,
     int rows, int columns, double across, double down, /* variances of the place under the windows */
     double highest, int step,
     double *reciprocal, double *amplitudes) /* (2, 2), (nodes, 2) */

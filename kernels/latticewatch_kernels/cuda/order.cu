@@ -52,7 +52,7 @@ __device__ static inline float amplitude_at(const float *waves, int cells, int p
  * A block of threads to each sum, and the first for the others; amplitudes are left as measured.
  */
 extern "C" __global__ void __launch_bounds__(TOGETHER) order_levels(
-    double *facts, const float *waves, const float *mean, int cells,
+    double *facts, const float *waves, int cells,
     double quantile, double crystalline, float *amplitudes, double *levels) /* (cells), (LEVELS) */
 {
     if (blockIdx.x > 0) {
@@ -69,13 +69,14 @@ extern "C" __global__ void __launch_bounds__(TOGETHER) order_levels(
         amplitudes[k] = amplitude_at(waves, cells, k);
     __syncthreads();
     auto amplitude = [=](int k) { return (double)amplitudes[k]; };
+    float mean = (float)facts[FACT_STATISTICS];
     double place = quantile * (cells - 1);
     int below = min(max((int)floor(place), 0), cells - 1), known = 0;
     Two near = two_ranked(amplitude, cells, below, below + 1 < cells, 29);
     float full = (float)(near.first + (near.second - near.first) * (place - below));
     auto level = [=](int k) {
         bool sound = amplitudes[k] / full > (float)crystalline;
-        return sound ? (double)(waves[k] + mean[0]) : BEYOND;
+        return sound ? (double)(waves[k] + mean) : BEYOND;
     };
     for (int k = threadIdx.x; k < cells; k += blockDim.x)
         known += level(k) < BEYOND;
@@ -91,7 +92,7 @@ extern "C" __global__ void __launch_bounds__(TOGETHER) order_levels(
 /* Maps of amplitude, level, mean and displacement, and which cells are crystal and hole; a thread to
  * a cell. */
 extern "C" __global__ void order_maps(
-    double *facts, const float *waves, const float *mean, int cells, const double *levels,
+    double *facts, const float *waves, int cells, const double *levels,
     double crystalline, double hole_level,
     float *maps, char *crystal, char *hole) /* (5, cells), (cells); amplitudes come as measured */
 {
@@ -99,7 +100,7 @@ extern "C" __global__ void order_maps(
     if (index >= cells)
         return;
     float amplitude = maps[index] / (float)levels[0];
-    float local = waves[index] + mean[0];
+    float local = waves[index] + (float)facts[FACT_STATISTICS];
     float level = (local - (float)levels[1]) / (float)facts[FACT_ABOVE_EMPTY] + 1.0f;
     bool sound = amplitude > (float)crystalline;
     bool empty = !sound && level < (float)hole_level;
@@ -132,7 +133,7 @@ extern "C" __global__ void order_maps(
 
 /* Mean, real and imaginary part with each wave, and product with the pixel below; a thread a block. */
 extern "C" __global__ void demodulated(
-    const float *image, const float *mean, int columns, int stride, int high, int wide,
+    const double *facts, const float *image, int columns, int stride, int high, int wide,
     const float *down, const float *across, /* (3, high stride, 2), (3, wide stride, 2): waves */
     float *maps)                            /* (MAPS, high, wide) */
 {
@@ -140,13 +141,14 @@ extern "C" __global__ void demodulated(
     if (index >= high * wide)
         return;
     int top = index / wide * stride, left = index % wide * stride, last = high * stride - 2;
+    float mean = (float)facts[FACT_STATISTICS];
     double sum[MAPS] = {0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0};
     for (int row = top; row < top + stride; row++) {
         const float *pixels = image + (long long)row * columns;
         /* the last row stands for its own product, too */
         const float *pair = image + (long long)min(row, last) * columns;
         for (int column = left; column < left + stride; column++) {
-            double value = pixels[column] - mean[0];
+            double value = pixels[column] - mean;
             sum[0] += value;
             for (int k = 0; k < 3; k++) {
                 const float *a = down + 2 * (k * high * stride + row);
@@ -154,7 +156,7 @@ extern "C" __global__ void demodulated(
                 sum[1 + 2 * k] += value * ((double)a[0] * b[0] - (double)a[1] * b[1]);
                 sum[2 + 2 * k] += value * ((double)a[0] * b[1] + (double)a[1] * b[0]);
             }
-            sum[7] += (double)(pair[column] - mean[0]) * (pair[column + columns] - mean[0]);
+            sum[7] += (double)(pair[column] - mean) * (pair[column + columns] - mean);
         }
     }
     for (int k = 0; k < MAPS; k++)

@@ -231,8 +231,8 @@ __device__ static int inside(const double *basis, const int *nodes, int number, 
 extern "C" __global__ void __launch_bounds__(TOGETHER) told(
     const double *peaks, int most, int rows, int width, /* of the part that was searched */
     const int *nodes, const double *amplitudes, int number, double limit, /* (number, 2) each */
-    const float *spread, double by_spread, /* of the image, and noise of an amplitude to it */
-    double *facts, double *harmonics)      /* (number, 4): node, real part, imaginary part */
+    double by_spread,                 /* noise of an amplitude over the image's deviation */
+    double *facts, double *harmonics) /* (number, 4): node, real part, imaginary part */
 {
     double basis[4] = HARMLESS, node[2], significance = 0.0;
     bool usable = facts[FACT_REFUSAL] == REFUSAL_NONE;
@@ -263,5 +263,5 @@ extern "C" __global__ void __launch_bounds__(TOGETHER) told(
         facts[FACT_RECIPROCAL + k] = basis[k];
     facts[FACT_SIGNIFICANCE] = significance;
     facts[FACT_HARMONICS] = kept;
-    facts[FACT_HARMONIC_NOISE] = usable ? by_spread * spread[0] : 0.0;
+    facts[FACT_HARMONIC_NOISE] = usable ? by_spread * facts[FACT_STATISTICS + 1] : 0.0;
 }

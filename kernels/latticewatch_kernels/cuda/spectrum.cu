@@ -4,6 +4,11 @@
  * in the middle row; logarithms and sums are in double precision.
  */
 
+#include "selection.cuh"
+
+/* Bins to a block of threads that power is found by. */
+#define CHUNK 4096
+
 /* Partial sums to a ring: so many threads share its bins. */
 #define LANES 32
 
@@ -12,47 +17,57 @@
 
 /* The image less its mean, times a Hann window along each axis; one thread to a pixel. */
 extern "C" __global__ void windowed(
-    const float *image, const float *mean, /* (rows, columns), one */
+    const float *image, const double *mean, /* (rows, columns), one */
     const float *down, const float *across, int rows, int columns, float *result)
 {
     long long place = (long long)blockIdx.x * blockDim.x + threadIdx.x;
     if (place >= (long long)rows * columns)
         return;
     int row = (int)(place / columns), column = (int)(place % columns);
-    result[place] = (image[place] - mean[0]) * down[row] * across[column];
+    result[place] = (image[place] - (float)mean[0]) * down[row] * across[column];
 }
 
-/* Power with its rows shifted; one thread to a bin. */
-extern "C" __global__ void shifted_power(
+/* Power with its rows shifted, and the greatest of each part; a block of threads to a part. */
+extern "C" __global__ void __launch_bounds__(TOGETHER) shifted_power(
     const float *spectrum, int rows, int columns, /* (rows, columns, 2): real and imaginary part */
-    float *power)
+    float *power, float *greatest)                /* (rows, columns), (parts) */
 {
-    int index = blockIdx.x * blockDim.x + threadIdx.x;
-    if (index >= rows * columns)
-        return;
-    int row = index / columns, from = row - rows / 2;
-    long long place = (long long)(from < 0 ? from + rows : from) * columns + index % columns;
-    const float *bin = spectrum + 2 * place;
-    power[index] = bin[0] * bin[0] + bin[1] * bin[1];
+    int first = blockIdx.x * CHUNK, end = min(first + CHUNK, rows * columns);
+    float most = 0.0f;
+    for (int index = first + threadIdx.x; index < end; index += blockDim.x) {
+        int row = index / columns, from = row - rows / 2;
+        long long place = (long long)(from < 0 ? from + rows : from) * columns + index % columns;
+        const float *bin = spectrum + 2 * place;
+        power[index] = bin[0] * bin[0] + bin[1] * bin[1];
+        most = fmaxf(most, power[index]);
+    }
+    most = joined(most, [](float one, float other) { return fmaxf(one, other); });
+    if (threadIdx.x == 0)
+        greatest[blockIdx.x] = most;
 }
 
-__device__ static double log_power(const float *power, const float *greatest, int bin)
+/* What keeps the logarithm of no power finite, by the greatest of all parts. */
+__device__ static double floor_of(const float *greatest, int parts)
 {
-    return log((double)power[bin] + (1e-12 * greatest[0] + 1e-30));
+    float most = 0.0f;
+    for (int k = 0; k < parts; k++)
+        most = fmaxf(most, greatest[k]);
+    return 1e-12 * most + 1e-30;
 }
 
 /* Mean logarithms of power over rings in parts, then along the two axes; one thread to a value. */
 extern "C" __global__ void profiles(
-    const float *power, const float *greatest, int rows, int columns,
+    const float *power, const float *greatest, int parts, int rows, int columns,
     const int *bins, const int *starts, int rings, /* bins by ring; (rings + 1) where each begins */
     double *ring_parts, double *along)             /* (rings, LANES), (columns + rows) */
 {
     int index = blockIdx.x * blockDim.x + threadIdx.x, middle = rows / 2;
+    double least = floor_of(greatest, parts);
     if (index < rings * LANES) {
         int ring = index / LANES;
         double sum = 0.0;
         for (int k = starts[ring] + index % LANES; k < starts[ring + 1]; k += LANES)
-            sum += log_power(power, greatest, bins[k]);
+            sum += log(power[bins[k]] + least);
         ring_parts[index] = sum / max(starts[ring + 1] - starts[ring], 1);
         return;
     }
@@ -63,14 +78,26 @@ extern "C" __global__ void profiles(
     if (index < columns) {
         int first = max(middle - 1, 0), last = min(middle + 2, rows);
         for (int row = first; row < last; row++)
-            sum += log_power(power, greatest, row * columns + index);
+            sum += log(power[row * columns + index] + least);
         along[index] = sum / (last - first);
     } else {
         int number = min(2, columns);
         for (int column = 0; column < number; column++)
-            sum += log_power(power, greatest, (index - columns) * columns + column);
+            sum += log(power[(index - columns) * columns + column] + least);
         along[index] = sum / number;
     }
+}
+
+/* Mean logarithm of each ring; one thread to each. */
+extern "C" __global__ void ring_means(const double *ring_parts, int rings, double *mean_log)
+{
+    int ring = blockIdx.x * blockDim.x + threadIdx.x;
+    if (ring >= rings)
+        return;
+    double sum = 0.0;
+    for (int lane = 0; lane < LANES; lane++)
+        sum += ring_parts[LANES * ring + lane];
+    mean_log[ring] = sum;
 }
 
 /* Noise power of the profiles: their running medians, set to the mean; their ends are repeated.

@@ -33,6 +33,8 @@ class Refusal(IntEnum):
 SLOTS = {
     # Which refusal; where it was `NO_ROOM`, nothing else is to be believed.
     "refusal": 1,
+    # Mean and standard deviation of the image.
+    "statistics": 2,
     # Bragg peaks that stood out of the noise.
     "peaks": 1,
     # Rows (gx, gy), cycles per pixel, as `bragg.BraggPeaks.reciprocal`.
@@ -93,6 +95,11 @@ NUMBER = -(-sum(SLOTS.values()) // 16) * 16
 def blank(like: Array) -> Array:
     """Give the facts of a frame of which nothing is known, float64 (NUMBER,) beside ``like``."""
     return array_module(like).zeros(NUMBER, np.float64)
+
+
+def slots_of(facts: Array, name: str) -> Array:
+    """Give the slots of a name on the device, which a kernel reads or fills."""
+    return facts[PLACE[name] : PLACE[name] + SLOTS[name]]
 
 
 @dataclass(frozen=True)

@@ -17,20 +17,24 @@ from latticewatch_kernels.lattice import Array
 from latticewatch_kernels.launch import launch, launch_together, single
 from latticewatch_kernels.resident.tables import table
 
-#: As in the source: threads to a node, and numbers that each sums.
-LANES, SUMS = 32, 14
+#: As in the source: threads to a node, numbers that each sums, and threads to a column of a node.
+LANES, SUMS, SHARES = 32, 14, 8
 
 
-def refine(images: Sequence[Array], reciprocal: Array, indices: Array) -> Array:
+def refine(
+    images: Sequence[Array], means: Sequence[Array], reciprocal: Array, indices: Array
+) -> Array:
     """Take Newton's steps on each image in turn, then the amplitudes in the last.
 
-    The twins are `harmonics.fit_reciprocal` and `harmonics.measure_harmonics`; only the sums run in
-    another order, in double precision but for the product with the image. Nothing is waited for.
+    The twins are `harmonics.fit_reciprocal` and `harmonics.measure_harmonics`, whose products with
+    the image are in single precision, where all is in double here but for the waves along y.
+    Nothing is waited for.
 
     Parameters
     ----------
-    images
-        (rows, columns) each, on the device.
+    images, means
+        (rows, columns) each, on the device, and their means, float64 (1,) or more of which the
+        first is read.
     reciprocal
         float64, four numbers in cycles per pixel, which are written over.
     indices
@@ -44,19 +48,23 @@ def refine(images: Sequence[Array], reciprocal: Array, indices: Array) -> Array:
     xp, number = array_module(reciprocal), len(indices)
     amplitudes = xp.empty((number, 2), np.float64)
     sums = xp.empty((number, LANES, SUMS), np.float64)
-    for image in images:
+    for image, mean in zip(images, means, strict=True):
         rows, columns = image.shape
-        floats, mean = single(image), image.mean(dtype=np.float32).reshape(1)
+        floats, parts = single(image), xp.empty((4, number, rows), np.float32)
         down, across = (table(image, unit_window, size) for size in image.shape)
-        parts = xp.empty((4 * number, rows), np.float32)
+        folded = xp.empty((4, number, SHARES, columns), np.float64)
         for step in range(REFINEMENTS + int(image is images[-1])):
             launch(
                 "harmonics", "waves", number * rows, image,
                 reciprocal, indices, number, down, rows, parts,
             )  # fmt: skip
             launch(
+                "harmonics", "folded_image", number * SHARES * columns, image,
+                floats, parts, number, rows, columns, folded,
+            )  # fmt: skip
+            launch(
                 "harmonics", "moments", number * LANES, image,
-                reciprocal, indices, number, down, across, rows, columns, parts @ floats, sums,
+                reciprocal, indices, number, down, across, rows, columns, folded, sums,
             )  # fmt: skip
             launch_together(
                 "harmonics", "newton", 1, image,

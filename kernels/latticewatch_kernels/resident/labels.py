@@ -13,7 +13,7 @@ from latticewatch_kernels.launch import launch, launch_together
 from latticewatch_kernels.noise import NoiseLine
 from latticewatch_kernels.order import BLOCKS_PER_CELL, OrderMap
 from latticewatch_kernels.resident import lines
-from latticewatch_kernels.resident.facts import PLACE, SLOTS, Facts
+from latticewatch_kernels.resident.facts import Facts, slots_of
 from latticewatch_kernels.resident.lines import Pixels
 from latticewatch_kernels.resident.parts import LabelsAbove, OrderAbove, PixelsAbove
 from latticewatch_kernels.resident.plan import Plan
@@ -56,13 +56,13 @@ def labelled(
     residual, periodic, hole = pixels
     given = Pixels(residual, periodic, hole, sample_step(plan.shape))
     levels = lines.intensity_levels(given)
-    line = lines.noise_line(given, levels, _slots(facts, "line"))
-    constant = _slots(facts, "constant")
+    line = lines.noise_line(given, levels, slots_of(facts, "line"))
+    constant = slots_of(facts, "constant")
     shifts = lines.row_shifts(given, line, LEAST_CERTAIN_PX, LONGEST, constant)
     straight, left = lines.straightened(image, given, shifts, WORTH_PX)
     smooth = lines.matched(left, *_gaussian_spectrum(facts, plan.shape))
     of_matched = lines.noise_line(
-        given._replace(residual=smooth), levels, _slots(facts, "matched_line")
+        given._replace(residual=smooth), levels, slots_of(facts, "matched_line")
     )
     matched, z, bright, dark = lines.significance(smooth, given, of_matched, threshold)
     _calibrate(matched, order, facts, plan)
@@ -99,11 +99,6 @@ def column_map(facts: Facts) -> ColumnMap:
         facts.number("sigma"), facts.number("unit"), facts.number("crosstalk"),
         facts["host"], facts["offset"], facts["noise_by_site"], facts.number("noise"),
     )  # fmt: skip
-
-
-def _slots(facts: Array, name: str) -> Array:
-    """Give the slots of a name, which a kernel reads or fills."""
-    return facts[PLACE[name] : PLACE[name] + SLOTS[name]]
 
 
 def _gaussian_spectrum(facts: Array, shape: tuple[int, int]) -> tuple[Array, Array]:

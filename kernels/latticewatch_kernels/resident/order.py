@@ -35,7 +35,7 @@ def local_order(image: Array, facts: Array, plan: Plan) -> OrderAbove:
     image
         float32 (rows, columns), conditioned.
     facts
-        Of its registration; HOLES is filled.
+        Of its search and registration; HOLES is filled.
     plan
         The frame's.
 
@@ -51,24 +51,23 @@ def local_order(image: Array, facts: Array, plan: Plan) -> OrderAbove:
     rows, columns = high * plan.stride, wide * plan.stride
     down, across = xp.empty((3, rows, 2), np.float32), xp.empty((3, columns, 2), np.float32)
     launch(SOURCE, "ring_waves", 3 * (rows + columns), image, facts, rows, columns, down, across)
-    mean = image.mean(dtype=np.float32).reshape(1)
     blocks = xp.empty((MAPS, high, wide), np.float32)
     launch(
         "order", "demodulated", high * wide, image,
-        image, mean, image.shape[1], plan.stride, high, wide, down, across, blocks,
+        facts, image, image.shape[1], plan.stride, high, wide, down, across, blocks,
     )  # fmt: skip
     waves = Averages.of(facts, plan).over(blocks)
     cells, levels = plan.cells[0] * plan.cells[1], xp.empty(LEVELS, np.float64)
     maps = xp.empty((5, *plan.cells), np.float32)
     launch_together(
         SOURCE, "order_levels", SUMS + 1, image,
-        facts, waves, mean, cells, np.float64(CRYSTALLINE_QUANTILE),
+        facts, waves, cells, np.float64(CRYSTALLINE_QUANTILE),
         np.float64(CRYSTALLINE_AMPLITUDE), maps[0], levels,
     )  # fmt: skip
     crystalline, hole = xp.empty((2, *plan.cells), np.int8)
     launch(
         SOURCE, "order_maps", cells, image,
-        facts, waves, mean, cells, levels, np.float64(CRYSTALLINE_AMPLITUDE),
+        facts, waves, cells, levels, np.float64(CRYSTALLINE_AMPLITUDE),
         np.float64(HOLE_LEVEL), maps, crystalline, hole,
     )  # fmt: skip
     return OrderAbove(maps, crystalline, hole, waves)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from latticewatch_kernels import bragg, spectrum
@@ -12,11 +14,12 @@ from latticewatch_kernels.harmonics import (
     node_indices,
 )
 from latticewatch_kernels.lattice import Array
-from latticewatch_kernels.launch import launch, launch_together
-from latticewatch_kernels.resident.facts import PLACE, SLOTS
+from latticewatch_kernels.launch import launch, launch_together, single
+from latticewatch_kernels.resident.facts import slots_of
 from latticewatch_kernels.resident.harmonics import refine
 from latticewatch_kernels.resident.plan import Room
 from latticewatch_kernels.resident.spectrum import power_over_noise
+from latticewatch_kernels.resident.statistics import measure
 from latticewatch_kernels.resident.tables import table
 
 #: A maximum is told by its value and the 3 x 3 powers around it; a pair by its basis, score, cell.
@@ -43,9 +46,10 @@ def find(image: Array, facts: Array, room: Room) -> Array:
     image
         float32 (rows, columns), conditioned.
     facts
-        PEAKS, RECIPROCAL, SIGNIFICANCE, HARMONICS and HARMONIC_NOISE are written. A frame is
-        refused with `FEW_PEAKS` or `NOT_HEXAGONAL`, where the twin raises `NoLatticeError`, and
-        with `NO_ROOM`; its reciprocal lattice is then that of a lattice constant of 10 px.
+        STATISTICS, PEAKS, RECIPROCAL, SIGNIFICANCE, HARMONICS and HARMONIC_NOISE are written. A
+        frame is refused with `FEW_PEAKS` or `NOT_HEXAGONAL`, where the twin raises
+        `NoLatticeError`, and with `NO_ROOM`; its reciprocal lattice is then that of a lattice
+        constant of 10 px.
     room
         Of which `maxima` counts.
 
@@ -64,22 +68,32 @@ def find(image: Array, facts: Array, room: Room) -> Array:
     reciprocal lattice by ``8 u / min(rows, columns)`` and amplitudes by ``8 u`` times the mean
     of the image's magnitude, with ``u = 2**-24``, where the products sum in the same order.
     """
-    views = bragg.views_of(image)
-    peaks, reached = _found(views[0], facts, room.maxima)
+    views = [single(view) for view in bragg.views_of(image)]
+    means = _means(views, facts)
+    peaks, reached = _found(views[0], means[0], facts, room.maxima)
     _span(peaks, reached, views[0].shape[1], facts)
-    start, nodes = PLACE["reciprocal"], table(image, _nodes)
-    amplitudes = refine(views, facts[start : start + SLOTS["reciprocal"]], nodes)
+    nodes = table(image, _nodes)
+    amplitudes = refine(views, means, slots_of(facts, "reciprocal"), nodes)
     harmonics = array_module(image).empty((HARMONICS, 4), np.float64)
     launch_together(
         "search", "told", 1, image,
         peaks, len(peaks), *views[0].shape, nodes, amplitudes, HARMONICS,
-        np.float64(HIGHEST_FREQUENCY), image.std(dtype=np.float32).reshape(1),
-        np.float64(amplitude_noise(1.0, image.shape)), facts, harmonics,
+        np.float64(HIGHEST_FREQUENCY), np.float64(amplitude_noise(1.0, image.shape)),
+        facts, harmonics,
     )  # fmt: skip
     return harmonics
 
 
-def _found(image: Array, facts: Array, room: int) -> tuple[Array, Array]:
+def _means(views: Sequence[Array], facts: Array) -> list[Array]:
+    """Mean and standard deviation of each view, float64 (2,); the last, of all, among the facts."""
+    xp = array_module(facts)
+    means = [xp.empty(2, np.float64) for _ in views[1:]] + [slots_of(facts, "statistics")]
+    for view, told in zip(views, means, strict=True):
+        measure(view, told)
+    return means
+
+
+def _found(image: Array, mean: Array, facts: Array, room: int) -> tuple[Array, Array]:
     """Find the peaks of the Fourier plane; twin: `spectrum.significant_maxima`.
 
     Returns
@@ -92,7 +106,7 @@ def _found(image: Array, facts: Array, room: int) -> tuple[Array, Array]:
         int8 (rows, columns // 2 + 1), bins that reach the level of a third peak.
     """
     xp = array_module(image)
-    power, ratio, reached = power_over_noise(image, bragg.THIRD_PEAK_RATIO)
+    power, ratio, reached = power_over_noise(image, mean, bragg.THIRD_PEAK_RATIO)
     number, place = xp.zeros(1, np.int32), xp.empty(room, np.int32)
     said = xp.empty((room, TOLD), np.float32)
     launch(

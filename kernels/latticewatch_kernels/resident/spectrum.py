@@ -6,24 +6,25 @@ import numpy as np
 
 from latticewatch_kernels.arrays import array_module, rfft2
 from latticewatch_kernels.lattice import Array
-from latticewatch_kernels.launch import launch, single
+from latticewatch_kernels.launch import launch, launch_together, single
 from latticewatch_kernels.resident.tables import table
 from latticewatch_kernels.spectrum import half_window, hann, rings
 
-#: Threads that share the bins of a ring, as in the source.
-LANES = 32
+#: As in the source: threads that share the bins of a ring, and bins to a block.
+LANES, CHUNK = 32, 4096
 
 
-def power_over_noise(image: Array, level: float) -> tuple[Array, Array, Array]:
+def power_over_noise(image: Array, mean: Array, level: float) -> tuple[Array, Array, Array]:
     """Power of the half plane, the same over its noise, and where that reaches a level.
 
-    The twins are `spectrum.hann_power` and `spectrum.noise_power`. CuPy's `bincount` has
-    no place here, since it waits for the device.
+    The twins are `spectrum.hann_power` and `spectrum.noise_power`.
 
     Parameters
     ----------
     image
-        (rows, columns).
+        float32 (rows, columns).
+    mean
+        Its mean, float64 (1,) or more of which the first is read.
     level
         What `reached` is about.
 
@@ -42,24 +43,27 @@ def power_over_noise(image: Array, level: float) -> tuple[Array, Array, Array]:
     work = xp.empty(shape, np.float32)
     launch(
         "spectrum", "windowed", work.size, image,
-        single(image), image.mean(dtype=np.float32).reshape(1),
+        single(image), mean,
         table(image, hann, shape[0]), table(image, hann, shape[1]), *shape, work,
     )  # fmt: skip
     spectrum = xp.ascontiguousarray(rfft2(work)).view(np.float32)
     power = xp.empty((rows, columns), np.float32)
-    launch("spectrum", "shifted_power", power.size, image, spectrum, rows, columns, power)
+    greatest = xp.empty(-(-power.size // CHUNK), np.float32)
+    launch_together(
+        "spectrum", "shifted_power", greatest.size, image,
+        spectrum, rows, columns, power, greatest,
+    )  # fmt: skip
     bins, starts = table(image, _by_ring, shape), table(image, _starts, shape)
     number = len(starts) - 1
     # rings in parts, so that threads share them; the axes follow
-    parts = xp.empty(number * LANES + columns + rows, np.float64)
+    parts = xp.empty((number, LANES), np.float64)
+    mean_log = xp.empty(number + columns + rows, np.float64)
     launch(
-        "spectrum", "profiles", parts.size, image,
-        power, power.max().reshape(1), rows, columns, bins, starts, number,
-        parts[: number * LANES], parts[number * LANES :],
+        "spectrum", "profiles", parts.size + columns + rows, image,
+        power, greatest, greatest.size, rows, columns, bins, starts, number,
+        parts, mean_log[number:],
     )  # fmt: skip
-    mean_log = xp.concatenate(
-        [parts[: number * LANES].reshape(number, LANES).sum(axis=1), parts[number * LANES :]]
-    )
+    launch("spectrum", "ring_means", number, image, parts, number, mean_log)
     halves = [half_window(size) for size in (number, columns, rows)]
     longest, noise = 2 * max(halves) + 1, xp.empty(mean_log.size, np.float32)
     launch(
