@@ -46,7 +46,7 @@ def written(
 def pixels(double, image: np.ndarray, periodic: np.ndarray, hole: np.ndarray) -> Pixels:
     parts = (image - periodic, periodic, hole.view(np.int8))
     residual, periodic, hole = (above(double, part) for part in parts)
-    return Pixels(residual, periodic, hole.view(bool), sample_step(periodic.shape))
+    return Pixels(residual, periodic, hole, sample_step(periodic.shape))
 
 
 @drawn
@@ -97,7 +97,7 @@ def test_rows_of_which_none_is_known_stay(device_double):
     shape = (20, 30)
     flat = np.ones(shape, np.float32)
     image = np.random.default_rng(2).normal(1.0, 1.0, shape).astype(np.float32)
-    given_ = pixels(device_double, image, flat, np.zeros(shape, bool))
+    given_ = pixels(device_double, image, flat, np.zeros(shape, np.int8))
     line = device_double.cupy.asarray(np.array([0.0, 1.0, 0.5]))
     constant = above(device_double, np.array([LONGEST / 0.08]))
     found = to_host(lines.row_shifts(given_, line, LEAST_CERTAIN_PX, 0.08, constant))

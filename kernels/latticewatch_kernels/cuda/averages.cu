@@ -72,7 +72,8 @@ extern "C" __global__ void weighted_means(
 
 /* Means of blocks of an image that was drawn; a thread to a block. */
 extern "C" __global__ void drawn_means(
-    const fixed *drawn, int columns, int block, int high, int wide, float *means)
+    const float *residual, const fixed *drawn, int columns, int block, int high, int wide,
+    float *means) /* (high, wide) */
 {
     int index = blockIdx.x * blockDim.x + threadIdx.x;
     if (index >= high * wide)
@@ -120,14 +121,15 @@ extern "C" __global__ void __launch_bounds__(TOGETHER) averaged(
 /* An image less its weighted mean, times the weights; a thread to a pixel. */
 extern "C" __global__ void less_weighted_mean(
     const float *image, const float *weight, int rows, int columns,
-    const float *sums, const float *totals, int high, int wide, int stride, /* (high, wide) */
+    const float *means, int high, int wide, int stride, /* (2, high, wide) */
     float *result)
 {
     long long index = (long long)blockIdx.x * blockDim.x + threadIdx.x;
     if (index >= (long long)rows * columns)
         return;
     int row = (int)(index / columns), column = (int)(index % columns);
-    float mean = enlarged_ratio(sums, totals, high, wide, stride, row, column);
+    const float *totals = means + high * wide;
+    float mean = enlarged_ratio(means, totals, high, wide, stride, row, column);
     result[index] = (image[index] - mean) * weight[index];
 }
 

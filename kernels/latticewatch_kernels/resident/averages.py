@@ -64,34 +64,27 @@ class Averages(NamedTuple):
 
     def less_mean(self, image: Array, weight: Array, plan: Plan) -> Array:
         """Take its weighted mean off an image, and weigh what is left."""
-        xp, blocks = array_module(image), plan.blocks
-        means = xp.empty((2, *blocks), np.float32)
-        launch(
-            SOURCE, "weighted_means", blocks[0] * blocks[1], image,
-            image, weight, image.shape[1], plan.stride, *blocks, means,
-        )  # fmt: skip
-        sums, totals = self.over(means)
-        left = xp.empty(image.shape, np.float32)
-        launch(
-            SOURCE, "less_weighted_mean", image.size, image,
-            image, weight, *image.shape, sums, totals, *plan.cells,
-            plan.stride * BLOCKS_PER_CELL, left,
-        )  # fmt: skip
-        return left
+        return self._less("weighted_means", "less_weighted_mean", 2, (image, weight), plan)
 
     def without(self, residual: Array, drawn: Array, plan: Plan) -> Array:
         """Take what was drawn off a residual, less what of it is in the periodic part."""
-        xp, blocks = array_module(residual), plan.blocks
-        means = xp.empty((1, *blocks), np.float32)
+        return self._less("drawn_means", "without_drawn", 1, (residual, drawn), plan)
+
+    def _less(
+        self, averaging: str, taking: str, maps: int, given: tuple[Array, Array], plan: Plan
+    ) -> Array:
+        """Average maps of blocks by one kernel, and take the averages off an image by another."""
+        xp, blocks, (image, _) = array_module(self.down), plan.blocks, given
+        means = xp.empty((maps, *blocks), np.float32)
         launch(
-            SOURCE, "drawn_means", blocks[0] * blocks[1], residual,
-            drawn, residual.shape[1], plan.stride, *blocks, means,
+            SOURCE, averaging, blocks[0] * blocks[1], image,
+            *given, image.shape[1], plan.stride, *blocks, means,
         )  # fmt: skip
-        left = xp.empty(residual.shape, np.float32)
+        left = xp.empty(image.shape, np.float32)
         launch(
-            SOURCE, "without_drawn", residual.size, residual,
-            residual, drawn, *residual.shape, self.over(means), *plan.cells,
-            plan.stride * BLOCKS_PER_CELL, left,
+            SOURCE, taking, image.size, image,
+            *given, *image.shape, self.over(means), *plan.cells, plan.stride * BLOCKS_PER_CELL,
+            left,
         )  # fmt: skip
         return left
 

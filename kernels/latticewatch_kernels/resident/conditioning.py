@@ -56,42 +56,55 @@ def conditioned(frame: Array) -> tuple[Array, Array]:
     """
     check_shape(frame.shape)
     block, scale = blocks_of(frame.shape)
-    sigma, step = scale / block, sample_step(frame.shape, STATISTICS_PIXELS)
-    xp = array_module(frame)
+    xp, step = array_module(frame), sample_step(frame.shape, STATISTICS_PIXELS)
     frame = xp.ascontiguousarray(frame)
     if frame.dtype.name not in KINDS:
         frame = frame.astype(np.float64)
     rows, columns = frame.shape
-    high, wide = rows // block, columns // block
-    number = -(-rows // block)
-    pixels = frame.view(np.int8)
-    kind = KINDS.index(frame.dtype.name)
+    pixels = frame.view(np.int8), KINDS.index(frame.dtype.name), rows, columns
+    facts, image = xp.empty(4, np.float64), xp.empty((rows, columns), np.float32)
+    level = _flat_level(pixels, block, scale, facts)
+    blocks, size = (level, block, *level.shape), -(-rows * columns // step)
+    launch_together(
+        "conditioning", "contrast", 1, frame,
+        *pixels, *blocks, step, size,
+        table(frame, np.array, QUANTILES), xp.empty(size, np.float32), facts,
+    )  # fmt: skip
+    launch("conditioning", "conditioned", rows * columns, frame, *pixels, *blocks, facts, image)
+    return image, facts
+
+
+def _flat_level(
+    pixels: tuple[Array, int, int, int], block: int, scale: float, facts: Array
+) -> Array:
+    """Find the background of each whole block, and the least and greatest pixel of all.
+
+    Parameters
+    ----------
+    pixels
+        Bytes of the frame, the number of their kind, rows and columns.
+    block, scale
+        Pixels along a side of a block, and standard deviation of the average over them.
+    facts
+        The first two are filled.
+    """
+    frame, _, rows, columns = pixels
+    xp, number = array_module(frame), -(-rows // block)
     sums, least, most = xp.empty((3, number, columns), np.float64)
     launch(
         "conditioning", "strips", number * columns, frame,
-        pixels, kind, rows, columns, block, number, sums, least, most,
+        *pixels, block, number, sums, least, most,
     )  # fmt: skip
-    gauss = table(frame, _half_gaussian, sigma)
-    scratch = xp.empty((SCRATCH, high, wide), np.float32)
-    level, facts = xp.empty((high, wide), np.float32), xp.empty(4, np.float64)
+    gauss = table(frame, _half_gaussian, scale / block)
+    shape = rows // block, columns // block
+    scratch, level = xp.empty((SCRATCH, *shape), np.float32), xp.empty(shape, np.float32)
     launch_together(
         "conditioning", "flat_level", 1, frame,
-        sums, least, most, number, columns, block, high, wide, 1,
+        sums, least, most, number, columns, block, *shape, 1,
         gauss, len(gauss) - 1, np.float64(OUTLIER_SIGMAS), np.float64(LEAST_KEPT),
         scratch, level, facts,
     )  # fmt: skip
-    blocks, size = (level, block, high, wide), -(-rows * columns // step)
-    launch_together(
-        "conditioning", "contrast", 1, frame,
-        pixels, kind, rows, columns, *blocks, step, size,
-        table(frame, np.array, QUANTILES), xp.empty(size, np.float32), facts,
-    )  # fmt: skip
-    image = xp.empty((rows, columns), np.float32)
-    launch(
-        "conditioning", "conditioned", rows * columns, frame,
-        pixels, kind, rows, columns, *blocks, facts, image,
-    )  # fmt: skip
-    return image, facts
+    return level
 
 
 def _half_gaussian(sigma: float) -> np.ndarray:

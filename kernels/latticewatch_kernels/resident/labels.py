@@ -66,10 +66,7 @@ def labelled(
     )
     matched, z, bright, dark = lines.significance(smooth, given, of_matched, threshold)
     _calibrate(matched, order, facts, plan)
-    return LabelsAbove(
-        straight, periodic, left, matched, z,
-        bright.view(np.int8), dark.view(np.int8), hole, shifts,
-    )  # fmt: skip
+    return LabelsAbove(straight, periodic, left, matched, z, bright, dark, hole, shifts)
 
 
 def labels(above: LabelsAbove, order: OrderMap, facts: Facts, shifts: np.ndarray) -> Labels:

@@ -15,7 +15,7 @@ CLASSES, LANES, SUMS = 8, 32, 4
 
 
 class Pixels(NamedTuple):
-    """A frame's residual, periodic part and holes, and what picks an even sample of them."""
+    """Residual and periodic part, float32, holes, int8, and the step of an even sample of them."""
 
     residual: Array
     periodic: Array
@@ -37,7 +37,7 @@ def intensity_levels(pixels: Pixels) -> Array:
     levels = array_module(pixels.periodic).empty((CLASSES, 3), np.float64)
     launch_together(
         "lines", "classes", 3 * CLASSES, levels,
-        pixels.periodic, pixels.hole.view(np.int8), pixels.step, pixels.number, levels,
+        pixels.periodic, pixels.hole, pixels.step, pixels.number, levels,
     )  # fmt: skip
     return levels
 
@@ -53,7 +53,7 @@ def noise_line(pixels: Pixels, levels: Array, line: Array | None = None) -> Arra
     line = xp.empty(3, np.float64) if line is None else line
     launch_together(
         "lines", "class_variances", CLASSES, levels,
-        single(pixels.residual), pixels.periodic, pixels.hole.view(np.int8), pixels.step,
+        single(pixels.residual), pixels.periodic, pixels.hole, pixels.step,
         pixels.number, levels, variances,
     )  # fmt: skip
     tiny = np.float64(np.finfo(np.float32).tiny)
@@ -81,7 +81,7 @@ def row_shifts(pixels: Pixels, line: Array, certain: float, part: float, constan
     sums = xp.empty((LANES, SUMS, rows), np.float64)
     launch(
         "lines", "row_sums", rows * LANES, line,
-        pixels.residual, pixels.periodic, pixels.hole.view(np.int8), rows, columns, line, sums,
+        pixels.residual, pixels.periodic, pixels.hole, rows, columns, line, sums,
     )  # fmt: skip
     error, shifts = xp.empty(rows, np.float64), xp.empty(rows + 1, np.float64)
     launch_together(
@@ -100,7 +100,7 @@ def straightened(image: Array, pixels: Pixels, shifts: Array, worth: float) -> t
     straight, residual = array_module(image).empty((2, *image.shape), np.float32)
     launch(
         "lines", "straightened", image.size, image,
-        single(image), pixels.periodic, pixels.hole.view(np.int8), *image.shape,
+        single(image), pixels.periodic, pixels.hole, *image.shape,
         shifts, np.float64(worth), straight, residual,
     )  # fmt: skip
     return straight, residual
@@ -125,14 +125,14 @@ def significance(
 ) -> tuple[Array, Array, Array, Array]:
     """Give the matched residual outside holes, that over its noise, and where it is bright or dark.
 
-    The twin is in `labelling.label`; given the same line, equal to the last bit.
+    The twin is in `labelling.label`; given the same line, equal to the last bit. Masks are int8.
     """
     xp, shape = array_module(smooth), smooth.shape
     kept, z = xp.empty((2, *shape), np.float32)
     bright, dark = xp.empty((2, *shape), np.int8)
     launch(
         "lines", "significance", smooth.size, smooth,
-        smooth, pixels.periodic, pixels.hole.view(np.int8), *shape, line, np.float32(threshold),
+        smooth, pixels.periodic, pixels.hole, *shape, line, np.float32(threshold),
         kept, z, bright, dark,
     )  # fmt: skip
-    return kept, z, bright.view(np.bool_), dark.view(np.bool_)
+    return kept, z, bright, dark

@@ -55,21 +55,8 @@ def found(
     FoundAbove
         Points in pixels of the frame.
     """
+    numbers, ordered = _marks(heat, offset, stride, shape, facts, room, threshold, least_vote)
     xp, marks = array_module(facts), room.marks
-    buffer = xp.zeros(NUMBERS + marks * 4, np.int32)
-    numbers, place = buffer[:NUMBERS], buffer[NUMBERS : NUMBERS + marks]
-    said = buffer[NUMBERS + marks :].view(np.float32)
-    least = np.float32(min(threshold, least_vote))
-    launch(
-        "maxima", "cells_above", heat.size, facts,
-        heat, offset, heat.size, least, marks, numbers, place, said,
-    )  # fmt: skip
-    ordered = xp.empty((marks, 3), np.float64)
-    launch(
-        SOURCE, "marks_ordered", marks, facts,
-        facts, place, said, marks, heat.shape[1], stride, *shape, np.float64(threshold),
-        numbers, ordered,
-    )  # fmt: skip
     state, kept = xp.empty(marks, np.int8), xp.empty(room.found, np.int32)
     launch_together(
         SOURCE, "marks_suppressed", 1, facts,
@@ -84,3 +71,38 @@ def found(
     made = FoundAbove(xp.empty((room.found, 2), np.float64), xp.empty(room.found, np.float64))
     launch(SOURCE, "objects", room.found, facts, facts, ordered, kept, room.found, sums, *made)
     return made
+
+
+def _marks(
+    heat: Array,
+    offset: Array,
+    stride: int,
+    shape: tuple[int, int],
+    facts: Array,
+    room: Room,
+    threshold: float,
+    least_vote: float,
+) -> tuple[Array, Array]:
+    """List the cells that have a say, surest first.
+
+    Returns
+    -------
+    numbers, ordered
+        int32 (NUMBERS,), how many there are, and float64 (marks, 3): place (x, y), probability.
+    """
+    xp, marks = array_module(facts), room.marks
+    buffer = xp.zeros(NUMBERS + marks * 4, np.int32)
+    numbers, place = buffer[:NUMBERS], buffer[NUMBERS : NUMBERS + marks]
+    said = buffer[NUMBERS + marks :].view(np.float32)
+    launch(
+        "maxima", "cells_above", heat.size, facts,
+        heat, offset, heat.size, np.float32(min(threshold, least_vote)), marks, numbers, place,
+        said,
+    )  # fmt: skip
+    ordered = xp.empty((marks, 3), np.float64)
+    launch(
+        SOURCE, "marks_ordered", marks, facts,
+        facts, place, said, marks, heat.shape[1], stride, *shape, np.float64(threshold),
+        numbers, ordered,
+    )  # fmt: skip
+    return numbers, ordered
