@@ -1,10 +1,12 @@
 """What 16-bit floats change in what the segmenter sees, without a GPU.
 
     python bench/precision.py [--model FILE] [--frames N] [--doses E ...]
+    python bench/precision.py --format bf16     # where the openvino extra is installed
 
-The 16-bit graph runs on the CPU provider, which rounds weights and activations to 16 bits and adds
-up in 32, as the matrix units of a GPU do. Both formats see the same simulated frames; prints a
-Markdown table. Detections are those of probability 0.5 and more, paired within 1 px.
+The fp16 graph runs on the CPU provider, which rounds weights and activations to 16 bits and adds
+up in 32, as the matrix units of a GPU do; brain floats are OpenVINO's. Both formats see the same
+simulated frames; prints a Markdown table. Detections are those of probability 0.5 and more, paired
+within 1 px.
 """
 
 from __future__ import annotations
@@ -28,11 +30,14 @@ SEEN = 0.01
 PAIRED_PX = 1.0
 
 HEADER = (
-    "| dose, e/px | detections fp32 | fp16 | not in both | probability, cells: median | 99 % "
-    "| most | probability, detections: most | position, px: median | most | F1 fp32 | F1 fp16 |\n"
+    "| dose, e/px | detections fp32 | {0} | not in both | probability, cells: median | 99 % "
+    "| most | probability, detections: most | position, px: median | most | F1 fp32 | F1 {0} |\n"
     + "|---" * 12
     + "|"
 )
+
+#: What computes in each format without a GPU.
+PROVIDERS = {"fp16": "cpu", "bf16": "openvino"}
 
 
 def main() -> None:
@@ -42,11 +47,13 @@ def main() -> None:
     parser.add_argument("--model", type=Path, help="the shipped model without")
     parser.add_argument("--frames", type=int, default=40, help="to a dose (%(default)s)")
     parser.add_argument("--doses", type=float, nargs="+", default=[400.0, 1600.0, 6400.0])
+    parser.add_argument("--format", choices=PROVIDERS, default="fp16")
     options = parser.parse_args()
     full, half = (
-        Segmenter(options.model, "cpu", 1, tuning=Tuning(kind)) for kind in ("fp32", "fp16")
+        Segmenter(options.model, PROVIDERS[options.format], 1, tuning=Tuning(kind))
+        for kind in ("fp32", options.format)
     )
-    print(HEADER)
+    print(HEADER.format(options.format))
     for dose in options.doses:
         frames = [validation_frame(dose, k) for k in range(options.frames)]
         print(row(dose, full, half, frames))

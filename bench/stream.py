@@ -38,6 +38,7 @@ def main() -> int:
     parser.add_argument("--sizes", type=int, nargs="+", default=[256, 512], metavar="PX")
     parser.add_argument("--frames", type=int, default=200)
     parser.add_argument("--rate", type=float, default=5.0)
+    parser.add_argument("--config", type=Path, metavar="FILE", help="the service's settings, TOML")
     parser.add_argument("--no-peer", action="store_true", help="leave AtomAI out")
     parser.add_argument("--venv", type=Path, default=REPOSITORY / ".venv-peer")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the table there")
@@ -45,7 +46,7 @@ def main() -> int:
     ours: dict[int, dict[str, Any]] = {}
     peers: dict[int, dict[str, Any] | str] = {}
     for size in options.sizes:
-        ours[size] = measure(size, options.frames, options.rate)
+        ours[size] = measure(size, options.frames, options.rate, options.config)
         print(describe(size, ours[size]), flush=True)
         peers[size] = "left out" if options.no_peer else measure_peer(size, options.venv)
         print(f"  AtomAI: {peer_text(peers[size])}", flush=True)

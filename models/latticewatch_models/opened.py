@@ -89,7 +89,7 @@ class Source:
             for name, size in fixed.items():
                 options.add_free_dimension_override_by_name(name, size)
         wanted = [
-            (PROVIDERS[name], provider_options(name, self.site, form, self.tuning))
+            (PROVIDERS[name], provider_options(name, self.site, form, self.tuning, self.threads))
             for name in names
         ]
         return onnxruntime.InferenceSession(content, options, providers=wanted)
@@ -127,8 +127,10 @@ class Opened:
         self.used = _used(self._session)
         #: Whether CUDA graphs are recorded.
         self.graphs = source.tuning.cuda_graph and self.used[0] in ON_CUDA
-        #: Whether it computes in 16-bit floats.
-        self.half = source.halves(self._names[0])
+        #: ``fp16``, ``bf16`` or ``fp32``: what it computes in.
+        self.precision = "fp16" if source.halves(self._names[0]) else "fp32"
+        if source.tuning.brains(self.used[0]):
+            self.precision = "bf16"
         self._fixed: dict[tuple[int, int], tuple[Any, Captures]] = {}
         self._others: Any = None
         self._lock = threading.Lock()

@@ -31,7 +31,7 @@ PROVIDERS: dict[str, str] = {
 MENDS = {
     "tensorrt": "install the gpu extra and TensorRT's libraries",
     "cuda": "install the gpu extra in place of the cpu extra (onnxruntime-gpu, CUDA 13, cuDNN 9)",
-    "openvino": "install onnxruntime-openvino in place of onnxruntime",
+    "openvino": "install the openvino extra in place of the cpu extra",
     "cpu": "reinstall onnxruntime: every build of it has the CPU provider",
 }
 

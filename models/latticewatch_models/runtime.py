@@ -48,7 +48,7 @@ ZOO_MODEL = Path(__file__).parent / "zoo" / "defects.onnx"
 
 #: Note of a model file that holds other weights than the trained ones; see `variants`.
 _VARIANT = "variant"
-_FORMATS = {"fp32": "float32", "fp16": "float16"}
+_FORMATS = {"fp32": "float32", "fp16": "float16", "bf16": "bfloat16"}
 
 #: Smallest side of a frame: one cell of the network's coarsest level.
 SMALLEST_SIDE = 16
@@ -195,7 +195,7 @@ class Segmenter:
 
     @property
     def precision(self) -> str:
-        """``fp16`` or ``fp32``: what the network is computed in now."""
+        """``fp16``, ``bf16`` or ``fp32``: what the network is computed in now."""
         return self._session.precision
 
     @property

@@ -16,8 +16,16 @@ from latticewatch_kernels.arrays import first_line
 from latticewatch_kernels.lattice import Array
 from latticewatch_models.halves import NoHalfError, half
 from latticewatch_models.opened import Opened, Source
-from latticewatch_models.providers import ON_CUDA, Choice, Machine, PassedOver, ProviderError
-from latticewatch_models.tuning import Site, Tuning
+from latticewatch_models.processor import why_no_brain_floats
+from latticewatch_models.providers import (
+    MENDS,
+    ON_CUDA,
+    Choice,
+    Machine,
+    PassedOver,
+    ProviderError,
+)
+from latticewatch_models.tuning import BRAINY, Site, Tuning
 
 logger = logging.getLogger(__name__)
 
@@ -73,7 +81,7 @@ class FallingSession:
     Raises
     ------
     ProviderError
-        A provider that was required did not start, or 16-bit floats that were.
+        A provider that was required did not start, or 16-bit floats that were cannot be had.
     UnreadableModelError
         The CPU cannot read the model either.
     """
@@ -95,6 +103,8 @@ class FallingSession:
         self._source = Source(model, small, threads, _site(choice, self._machine), tuning)
         self._lock = threading.Lock()
         self._session = self._first(choice)
+        if tuning.precision == "bf16":
+            self._check_brain_floats()
 
     @property
     def providers(self) -> tuple[str, ...]:
@@ -103,8 +113,8 @@ class FallingSession:
 
     @property
     def precision(self) -> str:
-        """``fp16`` or ``fp32``: what the network is computed in now."""
-        return "fp16" if self._session.half else "fp32"
+        """``fp16``, ``bf16`` or ``fp32``: what the network is computed in now."""
+        return self._session.precision
 
     @property
     def metadata(self) -> dict[str, str]:
@@ -159,6 +169,18 @@ class FallingSession:
                 raise ProviderError(f"precision {error}, or auto") from error
             self._pass_over(error.why, required=False)
             return None
+
+    def _check_brain_floats(self) -> None:
+        """Raise ProviderError where they were asked for and would not be computed in."""
+        used = self._session.used[0]
+        if used != BRAINY:
+            raise ProviderError(
+                f"precision bf16 is computed by provider {BRAINY} alone, and {used} is in use: "
+                f"{MENDS[BRAINY]}, or use precision auto"
+            )
+        reason = why_no_brain_floats()
+        if reason:
+            raise ProviderError(f"precision bf16: {reason}: use precision auto")
 
     def _first(self, choice: Choice) -> Opened:
         """Session on the first provider that starts; ProviderError if a required one does not."""

@@ -46,7 +46,7 @@ class TorchSession:
     UnreadableModelError
         The file is no ONNX model, or uses an operator that is not known here.
     ProviderError
-        The device cannot be used by torch.
+        The device cannot be used by torch, or brain floats are asked for.
     """
 
     passed_over: tuple[PassedOver, ...] = ()
@@ -60,6 +60,10 @@ class TorchSession:
         told: Callable[[Fall], None] = lambda _: None,
         precision: Precision = "auto",
     ) -> None:
+        if precision == "bf16":
+            raise ProviderError(
+                "precision bf16 is not for backend torch: use onnxruntime, or precision auto"
+            )
         try:
             proto = onnx.load_from_string(model)
         except Exception as error:

@@ -1,22 +1,29 @@
-"""How sessions are opened on a GPU, as data: options of ONNX Runtime's providers by their names.
+"""How sessions are opened, as data: options of ONNX Runtime's providers by their names.
 
-The names and their meanings are those of ONNX Runtime's pages on its CUDA and TensorRT providers.
+The names and their meanings are those of ONNX Runtime's pages on its CUDA, TensorRT and OpenVINO
+providers.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from latticewatch_models.processor import cores
+
 #: Providers that need a GPU, by their short names. Each lives in a shared library of its own in
 #: ONNX Runtime's package.
 GPU_PROVIDERS = ("tensorrt", "cuda")
 
-Precision = Literal["auto", "fp32", "fp16"]
+#: Provider that computes in brain floats: 8 bits of mantissa and the range of 32-bit floats.
+BRAINY = "openvino"
+
+Precision = Literal["auto", "fp32", "fp16", "bf16"]
 
 #: Hexadecimal digits of a model's hash in the name of a folder of engines.
 _DIGITS = 16
@@ -29,7 +36,8 @@ class Tuning:
     Attributes
     ----------
     precision
-        ``fp32`` or ``fp16`` everywhere; ``auto``: fp16 on a GPU, fp32 on the host.
+        ``fp32`` or ``fp16`` everywhere; ``auto``: fp16 on a GPU, fp32 on the host; ``bf16``: brain
+        floats on the host, by `BRAINY` alone.
     cuda_graph
         Record the work of a single frame of each shape once and start it at one stroke after that.
         No other thread may use the GPU while it is recorded: for one worker alone.
@@ -47,6 +55,10 @@ class Tuning:
     def halves(self, provider: str) -> bool:
         """Whether a provider, by its short name, is to compute in 16-bit floats."""
         return self.precision == "fp16" or (self.precision == "auto" and provider in GPU_PROVIDERS)
+
+    def brains(self, provider: str) -> bool:
+        """Whether a provider, by its short name, is to compute in brain floats."""
+        return self.precision == "bf16" and provider == BRAINY
 
 
 @dataclass(frozen=True)
@@ -85,12 +97,25 @@ class Form:
     engines: str = field(default="", compare=False)
 
 
-def provider_options(name: str, site: Site, form: Form, tuning: Tuning) -> dict[str, str]:
-    """Options of a provider, by its short name; none for those of the host.
+def provider_options(
+    name: str, site: Site, form: Form, tuning: Tuning, threads: int = 0
+) -> dict[str, str]:
+    """Options of a provider, by its short name; none for the CPU's.
 
     TF32, which CUDA takes for float32 products by default, has the 10 bits of mantissa of a 16-bit
-    float: where 32 bits are asked for it is off.
+    float: where 32 bits are asked for it is off. OpenVINO, too, is told the format: by default it
+    takes what the processor is fastest in. Its threads are all runs' together, and its streams are
+    how many of these go on at a time: as many as there are cores for, of ``threads`` each (0: all).
     """
+    if name == BRAINY:
+        every = cores()
+        hint = {"INFERENCE_PRECISION_HINT": "bf16" if tuning.brains(name) else "f32"}
+        return {
+            "device_type": "CPU",
+            "num_of_threads": str(every),
+            "num_streams": str(max(1, every // threads) if threads else 1),
+            "load_config": json.dumps({"CPU": hint}),
+        }
     if name not in GPU_PROVIDERS:
         return {}
     options = {"device_id": str(site.index)}

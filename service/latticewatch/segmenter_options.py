@@ -17,7 +17,7 @@ class SegmenterSettings(BaseModel):
     precision: Precision = Field(
         default="auto",
         description="number format of the network: fp32 or fp16; auto: fp16 on a GPU, fp32 on the "
-        "host",
+        "host; bf16: brain floats on the host, with the openvino extra",
     )
     max_batch: int = Field(
         default=1,

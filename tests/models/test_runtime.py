@@ -4,10 +4,18 @@ import logging
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
+import onnxruntime
 import pytest
 
+from latticewatch_kernels.conditioning import condition
 from latticewatch_models.devices import Device
+from latticewatch_models.microscope import Microscope
+from latticewatch_models.processor import why_no_brain_floats
+from latticewatch_models.providers import PROVIDERS
 from latticewatch_models.runtime import ModelError, ProviderError, Segmenter
+from latticewatch_models.tuning import Tuning
+
+OPENVINO = PROVIDERS["openvino"] in onnxruntime.get_available_providers()
 
 onnx = pytest.importorskip("onnx")
 
@@ -142,6 +150,18 @@ def test_every_error_is_one_line(tmp_path):
         assert "\n" not in str(caught.value)
 
 
+@pytest.mark.skipif(not OPENVINO, reason="the openvino extra is not installed")
+@pytest.mark.skipif(why_no_brain_floats() != "", reason=why_no_brain_floats() or "-")
+def test_brain_floats_see_nearly_the_same():
+    image = condition(Microscope("WS2", (256, 192), 3).acquire().image)
+    brainy = Segmenter(providers="openvino", threads=1, tuning=Tuning("bf16"))
+    assert (brainy.precision, brainy.ran_on.precision) == ("bf16", "bfloat16")
+    seen, expected = brainy.segment(image), Segmenter(providers="cpu").segment(image)
+    assert 0.0 < np.abs(seen.heat - expected.heat).max() < 0.05
+    assert len(seen.detections()[0]) == len(expected.detections()[0]) > 0
+
+
+@pytest.mark.skipif(OPENVINO, reason="the openvino extra is installed")
 def test_a_provider_that_is_not_there_is_an_error_not_a_fallback(model):
     with pytest.raises(ProviderError, match="'openvino' is not in the installed onnxruntime"):
         Segmenter(model, providers="openvino")
@@ -153,6 +173,7 @@ def test_a_provider_that_is_not_there_is_an_error_not_a_fallback(model):
         Segmenter(model, device="cuda:7")
 
 
+@pytest.mark.skipif(OPENVINO, reason="the openvino extra is installed")
 def test_what_is_passed_over_is_logged(model, caplog):
     with caplog.at_level(logging.INFO, "latticewatch_models.runtime"):
         segmenter = Segmenter(model, device="auto")

@@ -11,6 +11,7 @@ import pytest
 
 from latticewatch_kernels import arrays
 from latticewatch_models import opened as opening
+from latticewatch_models import sessions
 from latticewatch_models.devices import CudaDevice, CudaReport
 from latticewatch_models.opened import MOST_SHAPES, Opened, Source
 from latticewatch_models.providers import PROVIDERS, Choice, Machine, PassedOver, ProviderError
@@ -225,6 +226,30 @@ def test_half_precision_goes_to_the_gpu_alone(opened, engines):
         assert (content == model) == (precision == "fp32" or first == "tensorrt")
         if first != "cpu":
             assert options["user_compute_stream"] == "77"
+
+
+@pytest.mark.expects_errors
+def test_brain_floats_are_openvinos_and_end_with_it(opened, monkeypatch):
+    monkeypatch.setattr(sessions, "why_no_brain_floats", lambda: "")
+    names = ("openvino", "cpu")
+    session, runtime, told = opened(names, tuning=Tuning("bf16"), breaking=names[:1])
+    assert session.precision == "bf16"
+    assert "bf16" in runtime.sessions[0][3]["load_config"]
+    assert session.run(IMAGE, WANTED) == ["cpu"]
+    assert session.precision == "fp32"
+    assert [(fall.before, fall.after) for fall in told] == [("openvino", "cpu")]
+
+
+@pytest.mark.parametrize("names", [("cpu",), ("cuda", "cpu")])
+def test_brain_floats_that_nothing_computes_in_are_an_error(opened, names):
+    with pytest.raises(ProviderError, match=r"by provider openvino alone.*openvino extra"):
+        opened(names, tuning=Tuning("bf16"))
+
+
+def test_brain_floats_that_the_processor_lacks_are_an_error(opened, monkeypatch):
+    monkeypatch.setattr(sessions, "why_no_brain_floats", lambda: "it has none")
+    with pytest.raises(ProviderError, match="precision bf16: it has none: use precision auto"):
+        opened(("openvino", "cpu"), tuning=Tuning("bf16"))
 
 
 @pytest.mark.expects_errors

@@ -1,11 +1,14 @@
 """What a GPU is asked for, as data: the documented options of ONNX Runtime's providers."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from latticewatch_models import tuning
 from latticewatch_models.tuning import (
     Form,
     Site,
@@ -20,8 +23,26 @@ FIXED = Form((512, 384), half=True, engines="/cache")
 
 
 def test_the_host_is_asked_for_nothing():
-    for name in ("cpu", "openvino"):
-        assert provider_options(name, SITE, FIXED, Tuning(cuda_graph=True)) == {}
+    assert provider_options("cpu", SITE, FIXED, Tuning(cuda_graph=True)) == {}
+
+
+@pytest.mark.parametrize(
+    ("threads", "streams"), [(0, "1"), (1, "6"), (2, "3"), (4, "1"), (6, "1"), (64, "1")]
+)
+def test_openvino_runs_as_many_frames_as_there_are_cores_for(threads, streams, monkeypatch):
+    monkeypatch.setattr(tuning, "cores", lambda: 6)
+    options = provider_options("openvino", Site(), Form(), Tuning(), threads)
+    assert (options["num_of_threads"], options["num_streams"]) == ("6", streams)
+
+
+@pytest.mark.parametrize(
+    ("precision", "hint"), [("auto", "f32"), ("fp32", "f32"), ("fp16", "f32"), ("bf16", "bf16")]
+)
+def test_openvino_is_told_the_number_format(precision, hint):
+    options = provider_options("openvino", Site(), Form(), Tuning(precision))
+    assert json.loads(options["load_config"]) == {"CPU": {"INFERENCE_PRECISION_HINT": hint}}
+    assert Tuning(precision).brains("openvino") == (precision == "bf16")
+    assert not Tuning(precision).brains("cuda")
 
 
 def test_cuda_works_on_the_stream_that_it_is_given():

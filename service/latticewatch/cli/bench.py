@@ -4,6 +4,7 @@ For example::
 
   latticewatch bench
   latticewatch bench --sizes 512 --frames 300 --json bench.json
+  latticewatch bench --config lab.toml
 
 Throughput is measured with the frames sent as fast as the service takes them, latency and stages at
 --rate frames a second. The service runs in a process of its own; sender and subscriber are here.
@@ -27,12 +28,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--sizes", type=int, nargs="+", default=[256, 512], metavar="PX")
     parser.add_argument("--frames", type=int, default=200, help="in each run (%(default)s)")
     parser.add_argument("--rate", type=float, default=5.0, help="for the latency (%(default)s/s)")
+    parser.add_argument("--config", type=Path, metavar="FILE", help="the service's settings, TOML")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
 
 
 def run(options: argparse.Namespace) -> int:
     """Measure each size and print a table."""
-    results = {size: measure(size, options.frames, options.rate) for size in options.sizes}
+    config = options.config
+    results = {size: measure(size, options.frames, options.rate, config) for size in options.sizes}
     for size, figures in results.items():
         print(describe(size, figures))
     if options.json:
@@ -40,11 +43,12 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def measure(size: int, frames: int, rate: float) -> dict[str, Any]:
+def measure(size: int, frames: int, rate: float, config: Path | None = None) -> dict[str, Any]:
     """Figures of one frame size, milliseconds unless named otherwise."""
     images, header = simulated_frames(size, frames + WARM_UP)
-    flooded = time_frames(images, header)
-    paced = time_frames(images[: WARM_UP + max(40, int(20 * rate))], header, rate)
+    arguments = () if config is None else ("--config", str(config))
+    flooded = time_frames(images, header, arguments=arguments)
+    paced = time_frames(images[: WARM_UP + max(40, int(20 * rate))], header, rate, arguments)
     return {
         "frames": flooded.frames,
         "frames_per_s": flooded.frames_per_s,
