@@ -2,6 +2,7 @@
 
     python bench/gpu.py [--sizes 256 512 1024] [--frames 1000] [--batches 1 16 64] [--peer]
     python bench/gpu.py --host            # the same rows without a GPU, for comparison
+    python bench/gpu_session.py           # this in all forms, and the tests of a GPU
 
 First come the two floors: bytes over measured bandwidth, and the network's operations over the
 measured matrix rate. A share of the floor of 100 % would be a frame that costs nothing else.
@@ -16,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import stream
-from accelerated import batches, floors, whole
+from accelerated import batches, floors, trace, whole
 
 from latticewatch.analysis import Analyser
 from latticewatch.devices.placement import Placement
@@ -32,8 +33,12 @@ from latticewatch_models.tuning import Tuning
 DIFFERENT = 8
 SEED = 1
 
+#: Frames of a trace: each is some hundred calls.
+TRACED = 50
 
-def main() -> int:
+
+def parser() -> argparse.ArgumentParser:
+    """Declare the options."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -53,8 +58,20 @@ def main() -> int:
     parser.add_argument("--backend", default="onnxruntime", help="onnxruntime or torch")
     parser.add_argument("--host", action="store_true", help="measure the host's cores")
     parser.add_argument("--peer", action="store_true", help="AtomAI on the same frames")
+    parser.add_argument(
+        "--peer-python", type=Path, metavar="PATH",
+        help="interpreter that has AtomAI; without, an environment is made for it",
+    )  # fmt: skip
+    parser.add_argument(
+        "--trace", type=Path, metavar="FILE",
+        help="count CUDA's calls by torch's profiler, and keep the record of the last size there",
+    )  # fmt: skip
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the table there")
-    options = parser.parse_args()
+    return parser
+
+
+def main() -> int:
+    options = parser().parse_args()
     trouble, mend = ("", "") if options.host else cupy_trouble()
     if trouble:
         print(f"bench/gpu.py: {trouble}: {mend}, or give --host", file=sys.stderr)
@@ -101,8 +118,10 @@ def _measured(options: argparse.Namespace, gpu: int | None) -> list[str]:
                 options.wait_ms / 1e3, {**given, "tuning": replace(tuning, most=number)}
             )
             lines.append(batches.measure(analyser, maker, frames, options.frames, number).text())
+        if options.trace and gpu is not None:
+            lines.append(trace.measure(analyser, frames, TRACED, options.trace).text())
         if options.peer:
-            lines.append(_peer(size))
+            lines.append(_peer(size, options.peer_python, gpu is not None))
         lines.append("")
     return lines
 
@@ -133,9 +152,11 @@ def _rows(size: int, figures: whole.Figures, floor_ms: tuple[float, float]) -> l
     ]
 
 
-def _peer(size: int) -> str:
+def _peer(size: int, python: Path | None, gpu: bool) -> str:
     venv = stream.REPOSITORY / ".venv-peer"
-    return f"  AtomAI: {stream.peer_text(stream.measure_peer(size, venv))}"
+    figures = stream.measure_peer(size, venv, python, gpu)
+    where = "" if isinstance(figures, str) else f" on {figures['device']}"
+    return f"  AtomAI{where}: {stream.peer_text(figures)}"
 
 
 if __name__ == "__main__":

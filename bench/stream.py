@@ -55,14 +55,21 @@ def main() -> int:
     return 0
 
 
-def measure_peer(size: int, venv: Path) -> dict[str, Any] | str:
-    """Give AtomAI's figures on the frames that the service had, or why there are none."""
+def measure_peer(
+    size: int, venv: Path, python: Path | None = None, gpu: bool = False
+) -> dict[str, Any] | str:
+    """Give AtomAI's figures on the frames that the service had, or why there are none.
+
+    It runs in the environment ``venv``, or by the interpreter ``python`` where that is given.
+    """
     images, _ = simulated_frames(size, PEER_FRAMES)
     with tempfile.TemporaryDirectory() as folder:
         frames = Path(folder) / "frames.npy"
         np.save(frames, np.stack(images))
         script = HERE / "peers" / "run_atomai.py"
-        command = [sys.executable, str(script), "--venv", str(venv), "--frames", str(frames)]
+        where = ["--venv", str(venv)] if python is None else ["--python", str(python)]
+        command = [sys.executable, str(script), *where, "--frames", str(frames)]
+        command += ["--gpu"] if gpu else []
         try:
             done = subprocess.run(
                 command, capture_output=True, text=True, timeout=PEER_TIMEOUT_S, check=False

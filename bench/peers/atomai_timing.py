@@ -107,7 +107,7 @@ def choose_threshold(heat: Floats, peaks: float) -> float:
     return min((round(float(level), 2) for level in THRESHOLDS), key=miss)
 
 
-def measure(frames: Floats, peaks: float, threads: int) -> dict[str, object]:
+def measure(frames: Floats, peaks: float, threads: int, gpu: bool) -> dict[str, object]:
     """Train, then time frame by frame and as one stack.
 
     Parameters
@@ -118,6 +118,8 @@ def measure(frames: Floats, peaks: float, threads: int) -> dict[str, object]:
         Blobs a frame that the threshold is chosen to come near to.
     threads
         Threads of torch while it is timed.
+    gpu
+        Whether the network is timed on torch's first GPU; AtomAI leaves it on the CPU unless told.
 
     Returns
     -------
@@ -133,7 +135,7 @@ def measure(frames: Floats, peaks: float, threads: int) -> dict[str, object]:
     model = train(frames, round(peaks))
     torch.set_num_threads(threads)
     training_s = time.perf_counter() - begin
-    predictor = SegPredictor(model.net, verbose=False)
+    predictor = SegPredictor(model.net, use_gpu=gpu, verbose=False)
     locator = Locator(choose_threshold(predictor.predict(frames[:TRAINING_FRAMES]), peaks))
     for frame in frames[:WARM_UP]:
         locator.run(predictor.predict(frame))
@@ -190,6 +192,7 @@ def main() -> None:
     parser.add_argument("--limit", type=int, default=40, help="frames to time")
     parser.add_argument("--peaks", type=float, help="default: as dense as in the original movie")
     parser.add_argument("--threads", type=int, help="torch threads; default: torch's own choice")
+    parser.add_argument("--gpu", action="store_true", help="run the network on torch's first GPU")
     given = parser.parse_args()
     os.environ.setdefault("MPLBACKEND", "Agg")
     warnings.simplefilter("ignore")
@@ -203,8 +206,11 @@ def main() -> None:
         stand_in = import_atomai()
         import torch
 
-        result = measure(frames, peaks, given.threads or torch.get_num_threads())
+        if given.gpu and not torch.cuda.is_available():
+            sys.exit(f"torch {torch.__version__} sees no GPU: install a CUDA build of it")
+        result = measure(frames, peaks, given.threads or torch.get_num_threads(), given.gpu)
         facts = {
+            "device": torch.cuda.get_device_name(0) if given.gpu else "cpu",
             "tool": f"AtomAI {version('atomai')}",
             "network": "Segmentor() default: Unet, 16 filters, one class",
             "weights": f"{TRAINING_CYCLES} cycles on {TRAINING_FRAMES} frames: for timing only",

@@ -68,6 +68,17 @@ def test_leaves_a_folder_alone_that_is_no_environment(tmp_path: Path, frames: Pa
     assert [path.name for path in folder.iterdir()] == ["data"]
 
 
+def test_an_interpreter_that_is_given_is_asked_for_the_gpu(tmp_path: Path, frames: Path) -> None:
+    python = tmp_path / "python"
+    python.write_text("""#!/bin/sh\necho "{\\"asked\\": \\"$*\\"}"\n""")
+    python.chmod(0o755)
+    done = subprocess.run(
+        [sys.executable, str(LAUNCHER), "--python", str(python), "--frames", str(frames), "--gpu"],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert json.loads(done.stdout)["asked"].endswith("--limit 40 --gpu")
+
+
 def test_missing_frames_are_misuse(tmp_path: Path) -> None:
     done = launch(tmp_path / "venv", tmp_path / "none.npy")
     assert done.returncode == 2

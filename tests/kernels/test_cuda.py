@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 
@@ -14,6 +15,9 @@ SOURCES = sorted(launch.SOURCES.glob("*.cu"))
 #: Compute capabilities of the GPUs that CUDA 13 serves. Those between the first and the last run
 #: what is compiled for the first; all are the long form, for each takes a second or two.
 ARCHITECTURES = (75, 80, 86, 89, 90, 100, 103, 110, 120, 121)
+
+#: Bytes of registers that a kernel may spill: the most was 40, of the one that registers a frame.
+MOST_SPILLED = 64
 
 
 @pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.name)
@@ -39,6 +43,23 @@ def test_every_source_compiles(source, architectures, tmp_path):
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "kernels.fatbin").stat().st_size > 0
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.name)
+def test_registers_suffice(source, tmp_path):
+    """What does not fit into registers goes to memory and back; a kernel says how much."""
+    nvcc = shutil.which("nvcc")
+    if nvcc is None:
+        pytest.skip("nvcc is not on the PATH")
+    done = subprocess.run(
+        [nvcc, "-cubin", "-arch=sm_90", "-fmad=false", "-Xptxas", "-v", "-o",
+         tmp_path / "kernels.cubin", source],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    spills = [int(number) for number in re.findall(r"(\d+) bytes spill stores", done.stderr)]
+    assert spills, done.stderr
+    assert max(spills) <= MOST_SPILLED
 
 
 def test_there_are_sources():

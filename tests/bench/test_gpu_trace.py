@@ -1,0 +1,31 @@
+"""Waits are told from what is only asked for, by the names that CUDA's calls have."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "bench"))
+
+from accelerated import trace
+
+
+def test_calls_are_told_apart():
+    calls = {
+        "cuda_runtime": (
+            ["cudaLaunchKernel"] * 6 + ["cudaGraphLaunch"] * 4 + ["cudaMemcpyAsync"] * 3
+            + ["cudaEventSynchronize"] * 2 + ["cudaStreamWaitEvent"] * 5 + ["cudaMemcpy"]
+        ),
+        "cuda_driver": ["cuStreamSynchronize", "cuLaunchKernel", "cuMemcpyDtoH_v2"],
+        "kernel": ["folded_image"] * 8,
+        "gpu_memcpy": ["Memcpy HtoD (Pinned -> Device)"] * 3,
+        "cpu_op": ["cudaStreamSynchronize"],
+    }  # fmt: skip
+    events = [{"cat": kind, "name": name} for kind, names in calls.items() for name in names]
+    counts = trace.counted([*events, {"ph": "M"}], 2)
+    assert counts.waits == {
+        "cudaEventSynchronize": 1.0, "cudaMemcpy": 0.5, "cuStreamSynchronize": 0.5,
+        "cuMemcpyDtoH_v2": 0.5,
+    }  # fmt: skip
+    assert (counts.graphs, counts.kernels, counts.moves) == (2.0, 4.0, 1.5)
+    assert counts.text().startswith("  trace of a frame: waits cuMemcpyDtoH_v2 0.5, cuStream")
