@@ -146,24 +146,24 @@ class ndarray:  # noqa: N801
 
     def get(self, *, out: np.ndarray | None = None, blocking: bool = True) -> np.ndarray:
         if blocking:
+            _work.land()
             traffic.count_down(self._values)
             return self._values.copy()
         assert out is not None, "nothing is brought to memory that is not there"
         assert self._values.flags.c_contiguous, "CuPy copies first, and waits for it"
-        _work.check_locked(out)
         _ask(lambda: self._bring(out))
         return out
 
     def _bring(self, out: np.ndarray) -> None:
         traffic.begin_down(self._values)
-        out[...] = self._values
+        _work.going_down(self._values, out)
 
     def set(self, values: np.ndarray) -> None:
-        _work.check_locked(values)
         _ask(lambda: self._take(values))
 
     def _take(self, values: np.ndarray) -> None:
         traffic.moved_up(values)
+        _work.going_up(values)
         self._values[...] = values
 
     @property

@@ -73,6 +73,46 @@ def check_locked(values: np.ndarray) -> None:
     )
 
 
+#: What this thread has asked for and not waited for: it lands at the next wait.
+flight = threading.local()
+
+
+def on_the_way(landing: Callable[[], None]) -> None:
+    if not hasattr(flight, "landings"):
+        flight.landings = []
+    flight.landings.append(landing)
+
+
+def going_up(values: np.ndarray) -> None:
+    """Page-locked memory that is being read: until the next wait nobody may write to it."""
+    check_locked(values)
+    before = values.copy()
+
+    def landed() -> None:
+        same = values.tobytes() == before.tobytes()
+        assert same, "page-locked memory was written over while it was on its way up"
+
+    on_the_way(landed)
+
+
+def going_down(values: np.ndarray, out: np.ndarray) -> None:
+    """Page-locked memory that is being filled: until the next wait it holds nothing of worth."""
+    check_locked(out)
+    there = values.copy()
+    out.reshape(-1).view(np.uint8)[...] = 0xA5
+
+    def landed() -> None:
+        out[...] = there
+
+    on_the_way(landed)
+
+
+def land() -> None:
+    landings, flight.landings = getattr(flight, "landings", []), []
+    for landed in landings:
+        landed()
+
+
 class MemoryPool:
     """Memory of its own."""
 
@@ -137,7 +177,8 @@ class Traffic:
         self.told("bytes", "", values.nbytes)
 
     def waited(self) -> None:
-        """Count a look where bytes were on their way."""
+        """Count a look where bytes were on their way, which land."""
+        land()
         if self.on_the_way:
             self.on_the_way, self.down = False, self.down + 1
             self.told("down", "", 0)

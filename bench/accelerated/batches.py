@@ -113,8 +113,10 @@ def measure(
     gpu, together = analyse.placement.gpu, float("nan")
     given = list(islice(cycle(frames), number))
     with nullcontext() if gpu is None else device(gpu):
-        images = [condition(frame) if gpu is None else conditioned(upload(frame))[0]
-                  for frame in given]  # fmt: skip
+        images = [
+            condition(frame) if gpu is None else conditioned(upload(frame, which))[0]
+            for which, frame in enumerate(given)
+        ]
         spent, own = _least(lambda: analyse.segmenter.segment_all(images), images[0])
         if gpu is not None:
             together = _together(analyse, given, rounds, gpu)

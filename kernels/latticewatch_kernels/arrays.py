@@ -95,12 +95,13 @@ def device_number(array: Array) -> int:
     return int(array.device.id) if on_device(array) else -1
 
 
-def upload(array: np.ndarray) -> Array:
+def upload(array: np.ndarray, which: int = 0) -> Array:
     """Copy an array to the current device, through page-locked memory of this thread.
 
     A copy from pageable memory is staged by the driver at half the bandwidth and waits for it.
+    Arrays that are on their way at the same time need memory of their own: ``which`` counts it.
     """
-    locked = _kept("up", array.nbytes)[: array.nbytes]
+    locked = _kept(f"up {which}", array.nbytes)[: array.nbytes]
     locked = locked.view(array.dtype).reshape(array.shape)
     np.copyto(locked, array)
     return send(locked)
@@ -169,9 +170,9 @@ def _laid_out(
 
 
 def _kept(way: str, size: int) -> np.ndarray:
-    """Bytes of this thread's buffer for one way, kept from frame to frame.
+    """Bytes of this thread's buffer of a name, kept from frame to frame.
 
-    That for the way up is free again when the results of its last frame came down.
+    Those for the way up are free again when the results of their last frame came down.
     """
     buffer = getattr(_buffers, way, None)
     if buffer is None or len(buffer) < size:

@@ -117,7 +117,7 @@ class Runner:
         if recorded:
             begun = [work.begin(one, watch) for work, one in zip(recorded, frames, strict=True)]
         else:
-            begun = [Asked.begin(frame, wanted, plan, watch) for frame in frames]
+            begun = [Asked.begin(one, k, wanted, plan, watch) for k, one in enumerate(frames)]
         with watch.stage("segment"):
             seen = self._segment([work.before.image for work in begun])
         bring = [

@@ -39,9 +39,11 @@ class Asked:
     plan: Plan
 
     @classmethod
-    def begin(cls, frame: np.ndarray, wanted: Wanted, plan: Plan, watch: Stopwatch) -> Asked:
-        """Upload a frame and ask for everything up to the network."""
-        return cls(before_network(upload(frame), wanted, plan, watch), wanted, plan)
+    def begin(
+        cls, frame: np.ndarray, which: int, wanted: Wanted, plan: Plan, watch: Stopwatch
+    ) -> Asked:
+        """Upload a frame, one of several in hand, and ask for everything up to the network."""
+        return cls(before_network(upload(frame, which), wanted, plan, watch), wanted, plan)
 
     def end(self, heat: Array, offset: Array, watch: Stopwatch) -> Callable[[], Above]:
         """Ask for everything that follows; as `Begun`."""
