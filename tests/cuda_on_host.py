@@ -159,6 +159,10 @@ class Source:
         self.code, bare = code, re.sub(r"/\*.*?\*/", "", code, flags=re.DOTALL)
         self.signatures = {name: given for _, name, given in KERNEL.findall(bare)}
         self.kernels = {name: parameters(given) for name, given in self.signatures.items()}
+        self.read_only = {
+            name: ["const " in part for part in given.split(",")]
+            for name, given in self.signatures.items()
+        }
         self.together = {name for bounds, name, _ in KERNEL.findall(bare) if bounds}
         self.libraries: dict[Crew, ctypes.CDLL] = {}
 

@@ -43,6 +43,7 @@ def beside(name: str) -> Any:
 
 
 _work = beside("device_traffic")
+Order = beside("device_order").Order
 NO_LAUNCH, Traffic, Graph = _work.NO_LAUNCH, _work.Traffic, _work.Graph
 _computed, _note, _refuse_in_capture = _work.computed, _work.note, _work.refuse
 MemoryPool, using_allocator = _work.MemoryPool, _work.using_allocator
@@ -85,7 +86,7 @@ class Device:
 UPLOADS = ("asarray", "array", "ascontiguousarray")
 
 
-traffic = Traffic()
+traffic, order = Traffic(), Order()
 
 
 def _inner(value: Any) -> Any:
@@ -109,6 +110,28 @@ def _outer(value: Any) -> Any:
     if isinstance(value, tuple | list):
         return type(value)(_outer(part) for part in value)
     return value
+
+
+def _arrays(value: Any) -> Iterator[np.ndarray]:
+    """Memory of all arrays of the device in what a function takes or gives."""
+    if isinstance(value, ndarray):
+        yield value._values
+    elif isinstance(value, np.ndarray):
+        yield value
+    elif isinstance(value, tuple | list):
+        for part in value:
+            yield from _arrays(part)
+    elif isinstance(value, dict):
+        yield from _arrays(list(value.values()))
+
+
+def _touch(reads: Any, fills: Any) -> None:
+    """Tell what an operation of the current stream reads and fills, now or when it is started."""
+    read, filled = list(_arrays(reads)), list(_arrays(fills))
+    if _work.capturing():
+        _note(lambda: order.touch(Stream.current().ptr, read, filled))
+    else:
+        order.touch(Stream.current().ptr, read, filled)
 
 
 def _ask(do: Callable[[], None]) -> None:
@@ -142,15 +165,20 @@ class ndarray:  # noqa: N801
             given["out"] = _inner(given["out"])
         traffic.count_operation(ufunc.__name__)
         inner = [_inner(v) for v in inputs]
-        return _outer(_computed(lambda: getattr(ufunc, method)(*inner, **given)))
+        made = _computed(lambda: getattr(ufunc, method)(*inner, **given))
+        _touch(inner, made)
+        return _outer(made)
 
     def get(self, *, out: np.ndarray | None = None, blocking: bool = True) -> np.ndarray:
         if blocking:
             _work.land()
             traffic.count_down(self._values)
+            _touch(self, ())
+            order.wait_here(order.mark(Stream.current().ptr))
             return self._values.copy()
         assert out is not None, "nothing is brought to memory that is not there"
         assert self._values.flags.c_contiguous, "CuPy copies first, and waits for it"
+        _touch(self, ())
         _ask(lambda: self._bring(out))
         return out
 
@@ -159,6 +187,7 @@ class ndarray:  # noqa: N801
         _work.going_down(self._values, out)
 
     def set(self, values: np.ndarray) -> None:
+        _touch((), self)
         _ask(lambda: self._take(values))
 
     def _take(self, values: np.ndarray) -> None:
@@ -185,6 +214,8 @@ class ndarray:  # noqa: N801
             inner, named = _inner(args), _inner(given)
             done = _computed_unless_view(name, lambda: found(*inner, **named))
             traffic.count_operation(name, self._values, done)
+            if name not in NO_LAUNCH and done is not self._values:
+                _touch((self, args, given), done)
             return _outer(done)
 
         return call
@@ -194,12 +225,15 @@ class ndarray:  # noqa: N801
             return ndarray(np.asarray(self._values[_inner(key)]))
         traffic.count_operation("gather")
         place = _inner(key)
-        return ndarray(np.asarray(_computed(lambda: self._values[place])))
+        made = ndarray(np.asarray(_computed(lambda: self._values[place])))
+        _touch((self, key), made)
+        return made
 
     def __setitem__(self, key: Any, value: Any) -> None:
         if not isinstance(value, ndarray) or value._values.base is not self._values:
             traffic.count_operation("assign")
         place, values = _inner(key), _inner(value)
+        _touch((key, value), self)
         self._values[place] = values
         _note(lambda: _work.fill(self._values[place], values))
 
@@ -211,6 +245,8 @@ class ndarray:  # noqa: N801
 
     def _scalar(self) -> Any:
         traffic.count_down(self._values)
+        _touch(self, ())
+        order.wait_here(order.mark(Stream.current().ptr))
         return self._values.item()
 
     def __bool__(self) -> bool:
@@ -248,7 +284,7 @@ class Stream:
     @classmethod
     def _stack(cls) -> list[Any]:
         if not hasattr(cls._entered, "stack"):
-            default = types.SimpleNamespace(ptr=0, synchronize=traffic.waited)
+            default = types.SimpleNamespace(ptr=0, synchronize=_wait_for_default)
             cls._entered.stack = [default]
         return cls._entered.stack
 
@@ -258,10 +294,12 @@ class Stream:
 
     def synchronize(self) -> None:
         self.waited += 1
+        order.wait_here(order.mark(self.ptr))
         traffic.waited()
 
     def wait_event(self, event: Any) -> None:
-        assert event.recorded, "CUDA would not wait"
+        assert event.time is not None, "CUDA would not wait"
+        order.wait(self.ptr, event.time)
 
     def begin_capture(self) -> None:
         _work.begin()
@@ -277,17 +315,23 @@ class Stream:
         self._stack().pop()
 
 
+def _wait_for_default() -> None:
+    order.wait_here(order.mark(0))
+    traffic.waited()
+
+
 class Event:
     """A place in a stream that is waited for."""
 
     def __init__(self, block: bool = False, disable_timing: bool = False) -> None:
-        self.recorded = False
+        self.time: Any = None
 
     def record(self, stream: Any = None) -> None:
-        self.recorded = True
+        self.time = order.mark((stream or Stream.current()).ptr)
 
     def synchronize(self) -> None:
-        assert self.recorded, "CUDA would not wait"
+        assert self.time is not None, "CUDA would not wait"
+        order.wait_here(self.time)
         traffic.waited()
 
 
@@ -305,6 +349,7 @@ def _operator(name: str) -> Any:
         if getattr(_inner(self), name)(*inner) is NotImplemented:
             return NotImplemented
         result = _computed(lambda: getattr(_inner(self), name)(*inner))
+        _touch((self, others), result)
         traffic.count_operation(name.strip("_"))
         if name.startswith("__i") and name != "__invert__":
             _refuse_in_capture("the double does not write in place")
@@ -347,7 +392,10 @@ class _Module(types.ModuleType):
         def call(*args: Any, **given: Any) -> Any:
             traffic.count_operation(name)
             inner, named = _inner(args), _inner(given)
-            return _outer(_computed_unless_view(name, lambda: found(*inner, **named)))
+            made = _computed_unless_view(name, lambda: found(*inner, **named))
+            if name not in NO_LAUNCH:
+                _touch((args, given), made)
+            return _outer(made)
 
         return call
 
@@ -367,10 +415,14 @@ def _uploading(function: Any) -> Any:
         if isinstance(values, ndarray):
             made = _computed(lambda: function(values._values, *args, **given))
             traffic.count_operation("copy", values._values, made)
+            if made is not values._values:
+                _touch(values, made)
             return ndarray(made)
         result = function(values, *args, **given)
         traffic.count_up(result)
-        return ndarray(result.copy() if result is values else result)
+        above = ndarray(result.copy() if result is values else result)
+        _touch((), above)
+        return above
 
     return upload
 
@@ -386,6 +438,9 @@ class RawModule:
         def run(grid: tuple[int], block: tuple[int], arguments: tuple[Any, ...]) -> None:
             traffic.count_operation(f"{name}.cu")
             given = name, grid[0], block[0], [_inner_argument(a) for a in arguments]
+            pairs = list(zip(arguments, self._source.read_only[name], strict=True))
+            filled = [argument for argument, only_read in pairs if not only_read]
+            _touch(arguments, filled)
             _ask(lambda: self._source.run(*given))
 
         return run
@@ -423,6 +478,7 @@ def device() -> Iterator[Any]:
     before = {name: sys.modules.get(name) for name in doubles}
     sys.modules.update(doubles)
     traffic.__init__()  # type: ignore[misc]
+    order.__init__()  # type: ignore[misc]
     try:
         yield doubles["cupy"]
     finally:

@@ -30,6 +30,10 @@ def end() -> list[Callable[[], Any]]:
     return notes
 
 
+def capturing() -> bool:
+    return getattr(tape, "notes", None) is not None
+
+
 def note(again: Callable[[], Any]) -> None:
     if getattr(tape, "notes", None) is not None:
         tape.notes.append(again)

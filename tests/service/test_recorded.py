@@ -10,16 +10,16 @@ import pytest
 
 from latticewatch.analysis import Analyser
 from latticewatch.devices.placement import Placement
-from latticewatch.resident import Plans
+from latticewatch.resident import Plans, recorded
 from latticewatch.resident.recorded import Recorded
 from latticewatch.resident.recordings import AFTER, MOST, PATIENCE
 from latticewatch_kernels.arrays import device
 from latticewatch_kernels.conditioning import FrameContentError
 from latticewatch_kernels.lattice import NoLatticeError
-from latticewatch_kernels.recording import own_stream, record
+from latticewatch_kernels.recording import follow, own_stream, record
 from latticewatch_models.crystal import CRYSTALS
 from latticewatch_models.microscope import Microscope
-from latticewatch_models.runtime import Segmenter
+from latticewatch_models.runtime import BatchError, Segmenter
 
 from .test_placement import assert_same, plain
 
@@ -227,6 +227,23 @@ def test_work_that_there_is_no_room_for_is_not_given_up(
     assert recording.plans.recordings.trouble == ""
     assert_equal(recording(frames[1]), analyser(frames[1]))
     assert len(made) == 3
+
+
+@pytest.mark.parametrize("left_out", range(4))
+def test_streams_that_do_not_wait_are_told(device_double, analyser, frames, monkeypatch, left_out):
+    """Of two frames in hand, none whose network is run before its image is there, or its maps."""
+    recording, several, asked = recorder(analyser), frames[:2], []
+    for _ in range(3):
+        together(recording, several)
+
+    def follow_but_for_one(stream, other):
+        asked.append((stream, other))
+        if len(asked) != left_out + 1:
+            follow(stream, other)
+
+    monkeypatch.setattr(recorded, "follow", follow_but_for_one)
+    with pytest.raises((AssertionError, BatchError), match="has not waited for it"):
+        together(recording, several)
 
 
 def test_what_crosses_cannot_be_recorded(device_double):
