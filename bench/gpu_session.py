@@ -54,7 +54,10 @@ def steps(out: Path, peer: Path | None) -> list[Step]:
     peers = ("--peer", *(("--peer-python", str(peer)) if peer else ()))
     few, none = ("--frames", "300"), ("--batches",)
     return [
-        Step("tests", "the analysis and the network on a GPU", ("-m", "pytest", "-m", "gpu"), 240),
+        Step(
+            "tests", "the analysis and the network on a GPU",
+            ("-m", "pytest", "tests/gpu", "-m", "gpu"), 240,
+        ),
         Step(
             "kernels", "every kernel within its bound",
             ("-m", "pytest", "tests/kernels", "--on-gpu", "-k", "like_the_host or like_the_twin"),
