@@ -95,8 +95,10 @@ class Analyser:
         NoLatticeError
             No hexagonal lattice stands out of the noise.
         """
-        together = self.record and not self.check and self.placement.gpu is not None
-        kind = (frame.shape, frame.dtype, self._wanted) if together else None
+        kind = None
+        if self.record and not self.check and self.placement.gpu is not None:
+            plan = self.plans.of(frame.shape)
+            kind = None if plan is None else (plan.form, frame.dtype, self._wanted)
         return self.placement.run(frame, self.together, self._below, kind)
 
     @property
@@ -110,7 +112,8 @@ class Analyser:
         self, frames: Sequence[np.ndarray], gpu: int
     ) -> list[Detections | FrameFaultError]:
         """Analyse frames of one shape and type together on a device, the current one."""
-        return Runner(self._wanted, self.plans, gpu, self.placement.note)(frames)
+        here = self.placement
+        return Runner(self._wanted, self.plans, here.recordings, gpu, here.note)(frames)
 
     def _below(self, frame: np.ndarray) -> Detections:
         """Analyse a frame on the host."""

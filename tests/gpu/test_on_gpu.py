@@ -92,12 +92,28 @@ def test_a_gpu_without_memory_loses_no_frame(frame):
 def test_recorded_work_is_the_same_to_the_last_bit(frame):
     host = Analyser(Segmenter(providers="cpu", threads=1), crystal=CRYSTALS["WS2"])
     above = replace(host, placement=Placement(0))
-    recording = replace(above, record=True, plans=Plans())
+    recording = replace(above, record=True, plans=Plans(), placement=Placement(0))
     expected, found = above(frame), [recording(frame) for _ in range(AFTER + 3)]
-    assert recording.plans.recordings.trouble == ""
+    assert recording.placement.recordings.trouble == ""
     for one in found:
         for name in ("x_px", "y_px", "probability", "centre", "patches"):
             np.testing.assert_array_equal(getattr(one, name), getattr(expected, name), name)
+
+
+def test_frames_that_are_run_together_are_those_that_are_run_alone(frame):
+    """The network sees them together, and so to rounding."""
+    host = Analyser(Segmenter(providers="cpu", threads=1), crystal=CRYSTALS["WS2"])
+    above = replace(host, placement=Placement(0))
+    several = [np.roll(frame, k, axis=1) for k in range(8)]
+    recording = replace(above, record=True, plans=Plans(), placement=Placement(0))
+    for _ in range(4):  # two of them recorded
+        together = recording.together(several, 0)
+    assert recording.placement.recordings.trouble == ""
+    for found, one in zip(together, several, strict=True):
+        expected = above(one)
+        assert len(found) == len(expected)
+        np.testing.assert_allclose(found.x_px, expected.x_px, atol=1e-3)
+        np.testing.assert_allclose(found.probability, expected.probability, atol=1e-4)
 
 
 @pytest.mark.parametrize("record", [False, True], ids=["plain", "recorded"])

@@ -6,8 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from latticewatch.config import Settings
-from latticewatch.devices.lane import Lane, Machine
-from latticewatch.devices.placement import Placement
+from latticewatch.devices.lane import Lane, Machine, placed
 from latticewatch_kernels.arrays import array_module, on_device, to_host
 from latticewatch_models.devices import CudaDevice, CudaReport, Device
 from latticewatch_models.runtime import Fall, Segmenter
@@ -69,6 +68,7 @@ class Gpus:
 
         segmenter = load(settings.analysis.model)
         on_gpu = segmenter.providers[0] == "cuda"
-        lane = Lane(device, segmenter, Placement(device.index if on_gpu else None, told), load)
+        placement = placed(device.index if on_gpu else None, settings, told)
+        lane = Lane(device, segmenter, placement, load)
         self.lanes[device.index] = lane
         return lane

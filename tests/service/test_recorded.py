@@ -45,7 +45,7 @@ def analyser() -> Analyser:
 
 
 def recorder(analyser: Analyser) -> Analyser:
-    return replace(analyser, record=True, plans=Plans())
+    return replace(analyser, record=True, plans=Plans(), placement=Placement(0))
 
 
 def together(analyser: Analyser, frames: list[np.ndarray]) -> list:
@@ -72,7 +72,7 @@ def test_every_frame_is_the_same_to_the_last_bit(device_double, analyser, frames
     assert (traffic.up, traffic.down) == (3, 2)
     for frame, found in zip([*frames, frames[1]], [*told, again], strict=True):
         assert_equal(found, analyser(frame))
-    assert recording.plans.recordings.trouble == ""
+    assert recording.placement.recordings.trouble == ""
 
 
 def test_analysers_that_are_made_for_each_frame_share_recordings(device_double, analyser, frames):
@@ -137,7 +137,7 @@ def test_frames_of_other_plans_among_them(device_double, analyser, frames):
 def test_frames_in_hand_at_once_have_recordings_of_their_own(device_double, analyser, frames):
     recording, both = recorder(analyser), threading.Barrier(2)
     together(recording, [frames[0]] * (AFTER + 1))
-    recordings, found = recording.plans.recordings, {}
+    recordings, found = recording.placement.recordings, {}
     taken = recordings.take
 
     def take(*given):
@@ -159,9 +159,28 @@ def test_frames_in_hand_at_once_have_recordings_of_their_own(device_double, anal
     assert [len(free) for free in recordings._free.values()] == [2]
 
 
+def test_plans_that_differ_in_room_share_work(device_double, analyser, frames):
+    recording = recorder(analyser)
+    together(recording, [frames[0]] * (AFTER + 1))
+    recordings, shape = recording.placement.recordings, frames[0].shape
+    recording(frames[0])
+    own = recording.plans.of(shape)
+    (((plan, *given), works),) = recordings._free.items()
+    assert (plan, len(works)) == (own, 1)
+    less = replace(own, room=replace(own.room, found=own.room.found - 1))
+    more = replace(own, room=replace(own.room, found=own.room.found + 1))
+    other = replace(less, stride=own.stride + 1)
+    assert [recordings.fitting(one, *given) for one in (own, less, more, other)] == [
+        own, own, more, other,
+    ]  # fmt: skip
+    recording.plans.keep(less)
+    assert_equal(recording(frames[1]), analyser(frames[1]))
+    assert recording.plans.of(shape) == own
+
+
 def test_kinds_that_are_asked_for_keep_their_place(device_double, analyser, frames):
     recording = recorder(analyser)
-    recordings = recording.plans.recordings
+    recordings = recording.placement.recordings
 
     def kept() -> list[int]:
         return [key[0].shape[0] for key in recordings._free]
@@ -198,7 +217,7 @@ def test_a_device_that_cannot_record_goes_on_without(device_double, analyser, fr
     monkeypatch.setattr(device_double.Stream, "end_capture", fail)
     for frame in frames[: AFTER + 3]:
         assert_equal(recording(frame), analyser(frame))
-    assert "not permitted" in recording.plans.recordings.trouble
+    assert "not permitted" in recording.placement.recordings.trouble
     assert [(fall.before, fall.after) for fall in told] == [("recorded work", "cuda:0")]
     assert placement.gpu == 0
 
@@ -224,7 +243,7 @@ def test_work_that_there_is_no_room_for_is_not_given_up(
     together(recording, frames[: AFTER + 1])
     with pytest.raises(OutOfMemoryError):
         together(recording, frames)
-    assert recording.plans.recordings.trouble == ""
+    assert recording.placement.recordings.trouble == ""
     assert_equal(recording(frames[1]), analyser(frames[1]))
     assert len(made) == 3
 

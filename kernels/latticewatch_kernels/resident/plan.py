@@ -9,7 +9,7 @@ is run again with its own. Results are therefore those of the frame alone.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 
 from latticewatch_kernels.displacements import WINDOW
 from latticewatch_kernels.extension import before_px, longer_px
@@ -65,6 +65,10 @@ class Room:
         counts = ("maxima", "table", "judged", "marks", "found")
         return replace(self, **{name: 2 * getattr(self, name) for name in counts})
 
+    def covers(self, other: Room) -> bool:
+        """Whether whatever another has room for has room here."""
+        return all(own >= least for own, least in zip(astuple(self), astuple(other), strict=True))
+
     def holding(self, table: int, judged: int, *reaches: int) -> Room:
         """Give room for so many entries, and to spare where there was too little."""
         stamp, drawn, tails, radius = reaches
@@ -102,6 +106,11 @@ class Plan:
     longer: tuple[int, int]
     scaled: tuple[int, int] | None
     room: Room
+
+    @property
+    def form(self) -> tuple[object, ...]:
+        """All but the room: what frames must share to be run together."""
+        return self.shape, self.stride, self.longer, self.scaled
 
     @property
     def before(self) -> tuple[int, int]:

@@ -63,9 +63,15 @@ def open_lane(device: Device, settings: Settings, told: Callable[[Fall], None]) 
     def load(path: Path | None) -> Segmenter:
         return load_segmenter(settings, path, told, device)
 
-    segmenter, batches = load(settings.analysis.model), settings.segmenter
-    gpu, wait_s = gpu_for(device, segmenter.providers), batches.max_wait_ms / 1000
-    return Lane(device, segmenter, Placement(gpu, told, batches.max_batch, wait_s), load)
+    segmenter = load(settings.analysis.model)
+    gpu = gpu_for(device, segmenter.providers)
+    return Lane(device, segmenter, placed(gpu, settings, told), load)
+
+
+def placed(gpu: int | None, settings: Settings, told: Callable[[Fall], None]) -> Placement:
+    """Make what hands frames to a GPU, or none, as the settings ask."""
+    batches = settings.segmenter
+    return Placement(gpu, told, batches.max_batch, batches.max_wait_ms / 1000)
 
 
 @dataclass(frozen=True)

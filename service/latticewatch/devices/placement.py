@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any, Generic, TypeAlias, TypeVar
 
 from latticewatch.devices.computed import HOST
+from latticewatch.resident.recordings import Recordings
 from latticewatch.together import Together
 from latticewatch_kernels.arrays import (
     cupy_trouble,
@@ -73,6 +74,8 @@ class Placement:
         self._device = HOST if gpu is None else f"cuda:{gpu}"
         self._gpu, self._told = gpu, told
         self._lock, self._short = threading.Lock(), 0
+        #: Recorded work of the device, whatever stream its frames are of.
+        self.recordings = Recordings()
         self._together: Together[_Job[Any, Any], Any] | None = None
         if most > 1 and gpu is not None:
             self._together = Together(

@@ -7,7 +7,8 @@ again with its own: results are those of the frame alone.
 """
 
 from latticewatch.resident.plans import Plans
+from latticewatch.resident.recordings import Recordings
 from latticewatch.resident.run import Outcome, Runner
 from latticewatch.resident.stages import Wanted
 
-__all__ = ["Outcome", "Plans", "Runner", "Wanted"]
+__all__ = ["Outcome", "Plans", "Recordings", "Runner", "Wanted"]

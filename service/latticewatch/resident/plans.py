@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 
-from latticewatch.resident.recordings import Recordings
 from latticewatch_kernels.resident.plan import Plan
 
 #: Plans that are kept: one for each shape of frames, strips of frames being acquired among them.
@@ -13,12 +12,11 @@ MOST = 64
 
 
 class Plans:
-    """The plan of the last frame of each shape; threads share it."""
+    """The plan of a stream's last frame of each shape; threads share it."""
 
     def __init__(self) -> None:
         self._known: OrderedDict[tuple[int, int], Plan] = OrderedDict()
         self._lock = threading.Lock()
-        self.recordings = Recordings()
 
     def of(self, shape: tuple[int, int]) -> Plan | None:
         """Give the plan of frames of a shape; none before the first."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Hashable
+from typing import TypeAlias
 
 import numpy as np
 
@@ -23,6 +23,9 @@ MOST, PATIENCE = 2, 100
 #: Kinds whose frames are counted.
 COUNTED = 64
 
+#: What frames share whose work is the same: plan, settings, type of pixels and device.
+Kind: TypeAlias = tuple[Plan, Wanted, np.dtype, int]
+
 
 class Recordings:
     """Recorded work by plan, settings and kind of frame: of each as many as are in hand at once.
@@ -31,12 +34,27 @@ class Recordings:
     """
 
     def __init__(self) -> None:
-        self._free: OrderedDict[Hashable, list[Recorded]] = OrderedDict()
-        self._asked: dict[Hashable, int] = {}
-        self._counts: OrderedDict[Hashable, int] = OrderedDict()
+        self._free: OrderedDict[Kind, list[Recorded]] = OrderedDict()
+        self._asked: dict[Kind, int] = {}
+        self._counts: OrderedDict[Kind, int] = OrderedDict()
         self._frames = 0
         self._lock = threading.Lock()
         self.trouble = ""
+
+    def fitting(self, plan: Plan, wanted: Wanted, kind: np.dtype, gpu: int) -> Plan:
+        """Give a plan that differs in room alone, has enough, and whose work is kept already.
+
+        So do streams come to share work whose frames are of one form. The plan itself where there
+        is none.
+        """
+        with self._lock:
+            if (plan, wanted, kind, gpu) in self._free:
+                return plan
+            for other, *rest in self._free:
+                same = other.form == plan.form and rest == [wanted, kind, gpu]
+                if same and other.room.covers(plan.room):
+                    return other
+        return plan
 
     def take(
         self, frames: list[np.ndarray], wanted: Wanted, plan: Plan, gpu: int
@@ -71,7 +89,7 @@ class Recordings:
             self._free.clear()
         return news
 
-    def _has_place(self, key: Hashable, number: int) -> bool:
+    def _has_place(self, key: Kind, number: int) -> bool:
         """Count frames of a kind; whether work of it is kept, from now on if it can be."""
         self._frames += number
         before = self._counts.get(key, 0)

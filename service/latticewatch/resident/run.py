@@ -13,6 +13,7 @@ from latticewatch.detections import Detections
 from latticewatch.devices.computed import Computed
 from latticewatch.resident.plans import Plans
 from latticewatch.resident.recorded import Recorded
+from latticewatch.resident.recordings import Recordings
 from latticewatch.resident.results import refuse, results
 from latticewatch.resident.stages import Above, Wanted, registered
 from latticewatch.resident.work import Asked, Begun
@@ -47,14 +48,17 @@ class Runner:
         Settings.
     plans
         Of the frames before.
+    recordings
+        Of the device.
     gpu
-        Number of the device.
+        Its number.
     told
         Called with what the device cannot do, and why; frames go on without.
     """
 
     wanted: Wanted
     plans: Plans
+    recordings: Recordings
     gpu: int
     told: Callable[[str, Exception], None] = lambda *_: None
 
@@ -74,8 +78,11 @@ class Runner:
             the noise.
         """
         shape = (frames[0].shape[0], frames[0].shape[1])
-        done, served = dict[int, Outcome](), Counter[Plan]()
+        done, served = dict[int, Outcome](), list[Plan]()
         plan = self.plans.of(shape)
+        if plan and self.wanted.record:
+            given = self.wanted, frames[0].dtype, self.gpu
+            plan = self.recordings.fitting(plan, *given)
         waiting = {plan: [*range(len(frames))]} if plan else self._first(frames, done)
         for run in range(1, MOST_RUNS + 1):
             again = defaultdict[Plan, list[int]](list)
@@ -86,15 +93,15 @@ class Runner:
                         again[outcome].append(place)
                     else:
                         done[place] = outcome
-                        served[plan] += 1
+                        served.append(plan)
             if not again:
                 break
             waiting = again
         else:
             text = f"a frame of {shape} has no plan that serves it: report this as a fault"
             raise RuntimeError(text)
-        for plan, _ in served.most_common(1):
-            self.plans.keep(plan)
+        if served:
+            self.plans.keep(_common(served))
         return [done[place] for place in range(len(frames))]
 
     def _first(
@@ -133,7 +140,7 @@ class Runner:
                 outcome = replace(outcome, computed=computed, runs=run)
             made.append(outcome)
         # what failed before this is not lent again
-        self.plans.recordings.give_back(recorded, wanted, plan, self.gpu)
+        self.recordings.give_back(recorded, wanted, plan, self.gpu)
         return made
 
     def _segment(self, images: list[Array]) -> Sequence[Segmentation]:
@@ -148,13 +155,19 @@ class Runner:
         if not self.wanted.record or self.wanted.check:
             return []
         try:
-            return self.plans.recordings.take(frames, self.wanted, plan, self.gpu)
+            return self.recordings.take(frames, self.wanted, plan, self.gpu)
         except Exception as error:
             if not of_device(error) or (out_of_memory(error) and len(frames) > 1):
                 raise  # fewer at a time may well have room
-            if self.plans.recordings.give_up(first_line(error)):
+            if self.recordings.give_up(first_line(error)):
                 self.told("recorded work", error)
             return []
+
+
+def _common(served: Sequence[Plan]) -> Plan:
+    """Give the plan of most frames; of those that differ in room alone the last, which has most."""
+    form, _ = Counter(plan.form for plan in served).most_common(1)[0]
+    return [plan for plan in served if plan.form == form][-1]
 
 
 def _outcome(
