@@ -11,8 +11,8 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from latticewatch.agreement import DOUBTFUL_MARK, Counts, agreement
+from latticewatch.computed import HOST, Computed
 from latticewatch.detections import PATCH_SIZE, PATCH_SPAN, Detections
-from latticewatch.devices.computed import HOST, Computed
 from latticewatch.devices.placement import Placement
 from latticewatch.resident import Plans, Runner, Wanted
 from latticewatch.stopwatch import Stopwatch

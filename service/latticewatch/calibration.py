@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from latticewatch.agreement import Counts
-from latticewatch.devices.computed import Computed
+from latticewatch.computed import Computed
 from latticewatch.segmenters import ModelRecord
 from latticewatch.standing import Check, Rule, Standing
 from latticewatch.steps import Analysed

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from latticewatch.agreement import Counts
-from latticewatch.devices.computed import Computed
+from latticewatch.computed import Computed
 from latticewatch.vacancies import Vacancies
 from latticewatch_kernels.displacements import Displacements
 from latticewatch_kernels.lattice import Lattice

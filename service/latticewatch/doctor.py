@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from latticewatch import __version__
-from latticewatch.devices.computed import HOST
+from latticewatch.computed import HOST
 from latticewatch.devices.lane import candidates, is_gpu
 from latticewatch.devices.placement import gpu_for
 from latticewatch_kernels.arrays import cupy_trouble

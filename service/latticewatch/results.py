@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from latticewatch.client.table import DefectTable
-from latticewatch.devices.computed import Computed
+from latticewatch.computed import Computed
 from latticewatch.receiving.deliveries import Gap, Refusal
 from latticewatch.storage.pictures import Picture
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from latticewatch.agreement import Counts
 from latticewatch.calibration import Calibration
-from latticewatch.devices.computed import Computed
+from latticewatch.computed import Computed
 from latticewatch.results import FrameResult
 from latticewatch.segmenters import ModelRecord
 from latticewatch.standing import Rule

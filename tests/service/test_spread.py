@@ -7,7 +7,7 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from latticewatch.devices.computed import HOST
+from latticewatch.computed import HOST
 from latticewatch.devices.spread import Spread
 
 NAMES = st.sampled_from([f"s{k}" for k in range(8)])

@@ -18,7 +18,7 @@ from latticewatch.alerting import Alarm
 from latticewatch.client.errors import FrameError
 from latticewatch.client.replies import Ack, ErrorReply
 from latticewatch.client.table import DefectTable
-from latticewatch.devices.computed import Computed
+from latticewatch.computed import Computed
 from latticewatch.receiving.deliveries import Gap, Refusal
 from latticewatch.receiving.intake import StreamIntake
 from latticewatch.receiving.reorder import Position

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from latticewatch.batched import load_segmenter
+from latticewatch.computed import HOST
 from latticewatch.config import Settings
-from latticewatch.devices.computed import HOST
 from latticewatch.devices.placement import Placement, gpu_for
 from latticewatch_kernels.arrays import cupy_trouble
 from latticewatch_models.devices import CudaReport, Device, cuda_report, parse_devices

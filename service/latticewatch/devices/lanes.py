@@ -13,8 +13,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from latticewatch.computed import HOST
 from latticewatch.config import Settings
-from latticewatch.devices.computed import HOST
 from latticewatch.devices.lane import Lane, Machine, candidates, is_gpu
 from latticewatch.devices.spread import Spread
 from latticewatch.segmenters import Model

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Generic, TypeAlias, TypeVar
 
-from latticewatch.devices.computed import HOST
+from latticewatch.computed import HOST
 from latticewatch.resident.recordings import Recordings
 from latticewatch.together import Together
 from latticewatch_kernels.arrays import (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
-from latticewatch.devices.computed import HOST
+from latticewatch.computed import HOST
 
 
 @dataclass(frozen=True)

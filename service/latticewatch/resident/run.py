@@ -9,8 +9,8 @@ from typing import TypeAlias
 
 import numpy as np
 
+from latticewatch.computed import Computed
 from latticewatch.detections import Detections
-from latticewatch.devices.computed import Computed
 from latticewatch.resident.plans import Plans
 from latticewatch.resident.recorded import Recorded
 from latticewatch.resident.recordings import Recordings
