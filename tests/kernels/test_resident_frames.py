@@ -87,7 +87,8 @@ def test_mean_and_deviation(device_double, rows, columns, seed):
 def test_power_over_noise(device_double, rows, columns, seed, level):
     image = crystal((rows, columns), seed).astype(np.float32)
     power = hann_power(image)
-    mean = above(device_double, np.array([image.mean(dtype=np.float64)]))
+    # the twin's own, in single precision
+    mean = above(device_double, np.array([image.mean(dtype=np.float32)], np.float64))
     found = power_over_noise(above(device_double, image), mean, level)
     ours, ratio, reached = (to_host(part) for part in found)
     # the transform's own rounding is that of the greatest bin
