@@ -51,7 +51,7 @@ class Step:
 def steps(out: Path, peer: Path | None) -> list[Step]:
     """Give the steps in order; ``peer`` is an interpreter that has AtomAI."""
     bench = "bench/gpu.py"
-    peers = ("--peer", *(("--peer-python", str(peer)) if peer else ()))
+    peers = ("--peer", "--peer-python", str(peer)) if peer else ()
     few, none = ("--frames", "300"), ("--batches",)
     return [
         Step(
@@ -126,7 +126,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--out", type=Path, required=True, help="folder of the steps' files")
     parser.add_argument("--minutes", type=float, default=12.0, help="for all of it (%(default)s)")
-    parser.add_argument("--peer-python", type=Path, metavar="PATH", help="that has AtomAI")
+    parser.add_argument(
+        "--peer-python", type=Path, metavar="PATH",
+        help="interpreter that has AtomAI, which is left out without: to install it takes minutes",
+    )  # fmt: skip
     parser.add_argument("--only", nargs="+", metavar="NAME", help="of the steps")
     options = parser.parse_args(arguments)
     trouble, mend = cupy_trouble()
