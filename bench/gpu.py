@@ -14,6 +14,7 @@ import argparse
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import stream
@@ -32,6 +33,9 @@ from latticewatch_models.tuning import Tuning
 #: Frames of each size; they are analysed in turn.
 DIFFERENT = 8
 SEED = 1
+
+#: Where AtomAI is installed if no interpreter is named that has it.
+PEER_VENV = stream.REPOSITORY / ".venv-peer"
 
 #: Frames of a trace: each is some hundred calls.
 TRACED = 50
@@ -121,7 +125,8 @@ def _measured(options: argparse.Namespace, gpu: int | None) -> list[str]:
         if options.trace and gpu is not None:
             lines.append(trace.measure(analyser, frames, TRACED, options.trace).text())
         if options.peer:
-            lines.append(_peer(size, options.peer_python, gpu is not None))
+            peer = stream.measure_peer(size, PEER_VENV, options.peer_python, gpu is not None)
+            lines.append(peer_text(peer, max(figures.per_second.values())))
         lines.append("")
     return lines
 
@@ -152,11 +157,12 @@ def _rows(size: int, figures: whole.Figures, floor_ms: tuple[float, float]) -> l
     ]
 
 
-def _peer(size: int, python: Path | None, gpu: bool) -> str:
-    venv = stream.REPOSITORY / ".venv-peer"
-    figures = stream.measure_peer(size, venv, python, gpu)
-    where = "" if isinstance(figures, str) else f" on {figures['device']}"
-    return f"  AtomAI{where}: {stream.peer_text(figures)}"
+def peer_text(peer: dict[str, Any] | str, per_second: float) -> str:
+    """AtomAI's figures in one line, and how many times as many frames we do."""
+    if isinstance(peer, str):
+        return f"  AtomAI: {stream.peer_text(peer)}"
+    times = per_second * peer["total_ms"]["median"] / 1000
+    return f"  AtomAI on {peer['device']}: {stream.peer_text(peer)}; {times:.1f} times as many here"
 
 
 if __name__ == "__main__":

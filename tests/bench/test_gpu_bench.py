@@ -34,6 +34,15 @@ def small(device_double, monkeypatch):
     return device_double
 
 
+def test_the_peer_is_told_with_what_we_gain():
+    spread = {"predict_ms": {"median": 20.0}, "locate_ms": {"median": 5.0}}
+    peer = {"device": "NVIDIA H100", **spread, "total_ms": {"median": 25.0}}
+    text = bench.peer_text(peer, 1000.0)
+    assert text.startswith("  AtomAI on NVIDIA H100: predict 20.0 ms + locate 5.0 ms a frame")
+    assert text.endswith("; 25.0 times as many here")
+    assert bench.peer_text("no network", 1000.0) == "  AtomAI: not measured: no network"
+
+
 @pytest.mark.parametrize("record", [False, True], ids=["plain", "recorded"])
 def test_every_row_is_measured(small, record, monkeypatch):
     lent, take = [], Recordings.take
