@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
@@ -52,10 +53,11 @@ class Figures:
 
     def text(self) -> str:
         """Return one line."""
+        alone = "" if math.isnan(self.together) else f", {self.together:.1f} by one thread"
         return (
             f"  batches of {self.number}: network {self.network_ms:.3f} ms a frame (of the calling "
             f"thread {self.processor_ms:.3f}), whole {self.per_second:.1f} frames/s by "
-            f"{self.number} workers, {self.together:.1f} by one thread"
+            f"{self.number} workers{alone}"
         )
 
 
