@@ -213,7 +213,10 @@ def block_means(image: np.ndarray, block: int) -> np.ndarray:
     # a product sums short groups many times faster than a sum over a short axis does
     part = np.full(block, 1.0 / block**2, np.float32)
     sums = whole.sum(1, dtype=np.float32).reshape(rows, columns, block)
-    return np.asarray(np.matmul(sums, part))
+    # OpenBLAS has raised the flag of an invalid operation once in many thousand frames, in which
+    # all was finite and the same product raised nothing again; NaN and infinity are refused before
+    with np.errstate(invalid="ignore"):
+        return np.asarray(np.matmul(sums, part))
 
 
 @lru_cache(maxsize=16)
