@@ -14,8 +14,12 @@ import numpy as np
 tape = threading.local()
 
 
+def capturing() -> bool:
+    return getattr(tape, "notes", None) is not None
+
+
 def refuse(what: str) -> None:
-    if getattr(tape, "notes", None) is not None:
+    if capturing():
         raise RuntimeError(f"cudaErrorStreamCaptureUnsupported: {what}")
 
 
@@ -30,19 +34,15 @@ def end() -> list[Callable[[], Any]]:
     return notes
 
 
-def capturing() -> bool:
-    return getattr(tape, "notes", None) is not None
-
-
 def note(again: Callable[[], Any]) -> None:
-    if getattr(tape, "notes", None) is not None:
+    if capturing():
         tape.notes.append(again)
 
 
 def computed(compute: Callable[[], Any]) -> Any:
     """Compute; where that is captured, note how to fill the same arrays once more."""
     made = compute()
-    if getattr(tape, "notes", None) is None:
+    if not capturing():
         return made
     made = tuple(map(np.asarray, made)) if isinstance(made, tuple) else np.asarray(made)
     note(lambda: fill(made, compute()))

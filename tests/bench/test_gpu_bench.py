@@ -47,8 +47,8 @@ def test_the_peer_is_told_with_what_we_gain():
 def test_every_row_is_measured(small, record, monkeypatch):
     lent, take = [], Recordings.take
 
-    def taken(self, frames, wanted, plan, gpu):
-        works = take(self, frames, wanted, plan, gpu)
+    def taken(self, frames, kind):
+        works = take(self, frames, kind)
         lent.append(len(works))
         return works
 

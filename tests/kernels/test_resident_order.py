@@ -32,7 +32,7 @@ from latticewatch_models.settings import ImagingConfig
 from .conftest import hexagonal, make_crystal
 from .guarded import above, drawn, fenced, seeds
 
-#: Launches of the stage: its kernels, and the image's mean.
+#: Launches of the stage: its kernels.
 LAUNCHES = 6
 
 #: Bounds that `local_order` states, and on displacements where there is no crystal: the waves' sums

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import threading
 from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
@@ -11,19 +10,15 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from two_streams import ANY, WAIT_S, assert_same_defects, serve
 
 from latticewatch.batched import BatchedSegmenter, load_segmenter
-from latticewatch.client import Publisher
 from latticewatch.config import ConfigError, load_settings
 from latticewatch.gathering import Gathering
 from latticewatch.service import Service
-from latticewatch.storage.session import Session
 from latticewatch.together import Together
-from latticewatch_models.microscope import Microscope
 from latticewatch_models.runtime import Segmenter
 
-WAIT_S = 60.0
-ANY = "tcp://127.0.0.1:*"
 SEED, SIDE, FRAMES = 3, 160, 3
 
 
@@ -179,32 +174,14 @@ def test_more_than_the_workers_is_an_error():
     assert type(load_segmenter(load_settings(), None)) is Segmenter
 
 
-async def serve(folder: Path, most: int) -> None:
-    """Two streams of frames that are not the same through a service."""
+def service(folder: Path, most: int) -> Service:
     settings = load_settings(
         endpoints={"frames": ANY, "results": ANY, "queries": ANY, "metrics": ""},
         store={"data": folder, "fsync": "never"},
         analysis={"device": "cpu"},
         segmenter={"max_batch": most},
     )
-    stop, ready = asyncio.Event(), asyncio.get_running_loop().create_future()
-    task = asyncio.ensure_future(Service(settings).run(stop, ready.set_result))
-    try:
-        await asyncio.wait([task, ready], return_when=asyncio.FIRST_COMPLETED)
-        at = ready.result().frames
-        await asyncio.gather(*(asyncio.to_thread(send, at, k, name) for k, name in enumerate("ab")))
-    finally:
-        stop.set()
-        await task
-
-
-def send(endpoint: str, seed: int, stream: str) -> None:
-    with Publisher(endpoint, stream, epoch=1) as publisher:
-        for k, frame in enumerate(Microscope("WS2", (SIDE, SIDE), SEED + seed).frames(FRAMES)):
-            publisher.send(frame.image, time_s=float(k))
-        publisher.end()
-        assert publisher.flush(WAIT_S)
-        assert not publisher.errors
+    return Service(settings)
 
 
 def test_two_streams_share_batches_and_keep_their_results(tmp_path, monkeypatch):
@@ -214,19 +191,10 @@ def test_two_streams_share_batches_and_keep_their_results(tmp_path, monkeypatch)
         sizes.append(len(images))
         return several(self, images, **named)
 
-    asyncio.run(serve(tmp_path / "alone", 1))
+    serve(service(tmp_path / "alone", 1), SIDE, FRAMES, SEED)
     monkeypatch.setattr(Segmenter, "segment_all", counted)
     # six frames and two workers: the first of a pair need not give up waiting for the other
     monkeypatch.setattr(Together, "_pause", lambda _, first: wait([first], WAIT_S))
-    asyncio.run(serve(tmp_path / "together", 2))
+    serve(service(tmp_path / "together", 2), SIDE, FRAMES, SEED)
     assert sizes == [2, 2, 2]
-    for stream in "ab":
-        tables = []
-        for way in ("alone", "together"):
-            with Session.open_read(tmp_path / way / stream) as session:
-                tables.append(session.defects())
-        ours, theirs = tables
-        assert len(ours) == len(theirs) > 10
-        for name in ("x_px", "y_px", "probability"):
-            found, expected = getattr(ours, name), getattr(theirs, name)
-            np.testing.assert_allclose(found, expected, 1e-5, 1e-5, err_msg=name)
+    assert_same_defects(tmp_path / "alone", tmp_path / "together")

@@ -170,7 +170,7 @@ def test_plans_that_differ_in_room_share_work(device_double, analyser, frames):
     less = replace(own, room=replace(own.room, found=own.room.found - 1))
     more = replace(own, room=replace(own.room, found=own.room.found + 1))
     other = replace(less, stride=own.stride + 1)
-    assert [recordings.fitting(one, *given) for one in (own, less, more, other)] == [
+    assert [recordings.fitting((one, *given)) for one in (own, less, more, other)] == [
         own, own, more, other,
     ]  # fmt: skip
     recording.plans.keep(less)

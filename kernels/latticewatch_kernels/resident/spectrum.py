@@ -39,44 +39,56 @@ def power_over_noise(image: Array, mean: Array, level: float) -> tuple[Array, Ar
     along the axes, of some 30 at most, are kept in single precision, and its exponential is one.
     """
     xp, shape = array_module(image), (image.shape[0], image.shape[1])
-    rows, columns = shape[0], shape[1] // 2 + 1
-    work = xp.empty(shape, np.float32)
+    power, greatest = _power(image, mean, shape)
+    noise, number = _noise(power, greatest, shape)
+    ratio, reached = xp.empty_like(power), xp.empty(power.shape, np.int8)
+    launch(
+        "spectrum", "over_noise", power.size, image,
+        power, *power.shape, table(image, rings, shape), number, noise, np.float32(level),
+        ratio, reached,
+    )  # fmt: skip
+    return power, ratio, reached
+
+
+def _power(image: Array, mean: Array, shape: tuple[int, int]) -> tuple[Array, Array]:
+    """Power of the half plane, rows shifted, and the greatest of each part of it."""
+    xp = array_module(image)
+    work, power = xp.empty(shape, np.float32), xp.empty((shape[0], shape[1] // 2 + 1), np.float32)
     launch(
         "spectrum", "windowed", work.size, image,
         single(image), mean,
         table(image, hann, shape[0]), table(image, hann, shape[1]), *shape, work,
     )  # fmt: skip
     spectrum = xp.ascontiguousarray(rfft2(work)).view(np.float32)
-    power = xp.empty((rows, columns), np.float32)
     greatest = xp.empty(-(-power.size // CHUNK), np.float32)
     launch_together(
         "spectrum", "shifted_power", greatest.size, image,
-        spectrum, rows, columns, power, greatest,
+        spectrum, *power.shape, power, greatest,
     )  # fmt: skip
-    bins, starts = table(image, _by_ring, shape), table(image, _starts, shape)
+    return power, greatest
+
+
+def _noise(power: Array, greatest: Array, shape: tuple[int, int]) -> tuple[Array, int]:
+    """Noise of each ring, column and row, one after the other, and the number of rings."""
+    xp, (rows, columns) = array_module(power), power.shape
+    bins, starts = table(power, _by_ring, shape), table(power, _starts, shape)
     number = len(starts) - 1
     # rings in parts, so that threads share them; the axes follow
     parts = xp.empty((number, LANES), np.float64)
     mean_log = xp.empty(number + columns + rows, np.float64)
     launch(
-        "spectrum", "profiles", parts.size + columns + rows, image,
+        "spectrum", "profiles", parts.size + columns + rows, power,
         power, greatest, greatest.size, rows, columns, bins, starts, number,
         parts, mean_log[number:],
     )  # fmt: skip
-    launch("spectrum", "ring_means", number, image, parts, number, mean_log)
+    launch("spectrum", "ring_means", number, power, parts, number, mean_log)
     halves = [half_window(size) for size in (number, columns, rows)]
     longest, noise = 2 * max(halves) + 1, xp.empty(mean_log.size, np.float32)
     launch(
-        "spectrum", "noise_profiles", noise.size * longest, image,
+        "spectrum", "noise_profiles", noise.size * longest, power,
         mean_log, number, columns, rows, *halves, longest, noise,
     )  # fmt: skip
-    ratio, reached = xp.empty_like(power), xp.empty(power.shape, np.int8)
-    launch(
-        "spectrum", "over_noise", power.size, image,
-        power, rows, columns, table(image, rings, shape), number, noise, np.float32(level),
-        ratio, reached,
-    )  # fmt: skip
-    return power, ratio, reached
+    return noise, number
 
 
 def _by_ring(shape: tuple[int, int]) -> np.ndarray:

@@ -23,12 +23,12 @@ MOST, PATIENCE = 2, 100
 #: Kinds whose frames are counted.
 COUNTED = 64
 
-#: What frames share whose work is the same: plan, settings, type of pixels and device.
-Kind: TypeAlias = tuple[Plan, Wanted, np.dtype, int]
+#: What frames of a device share whose work is the same: plan, settings and type of pixels.
+Kind: TypeAlias = tuple[Plan, Wanted, np.dtype]
 
 
 class Recordings:
-    """Recorded work by plan, settings and kind of frame: of each as many as are in hand at once.
+    """Recorded work of one device by its kind: of each as many as are in hand at once.
 
     A device that cannot record goes on without; why is told in `trouble`. Threads share it.
     """
@@ -41,46 +41,41 @@ class Recordings:
         self._lock = threading.Lock()
         self.trouble = ""
 
-    def fitting(self, plan: Plan, wanted: Wanted, kind: np.dtype, gpu: int) -> Plan:
+    def fitting(self, kind: Kind) -> Plan:
         """Give a plan that differs in room alone, has enough, and whose work is kept already.
 
         So do streams come to share work whose frames are of one form. The plan itself where there
         is none.
         """
+        plan, *given = kind
         with self._lock:
-            if (plan, wanted, kind, gpu) in self._free:
+            if kind in self._free:
                 return plan
             for other, *rest in self._free:
-                same = other.form == plan.form and rest == [wanted, kind, gpu]
-                if same and other.room.covers(plan.room):
+                if rest == given and other.form == plan.form and other.room.covers(plan.room):
                     return other
         return plan
 
-    def take(
-        self, frames: list[np.ndarray], wanted: Wanted, plan: Plan, gpu: int
-    ) -> list[Recorded]:
-        """Give work for each of some frames of a plan, which is theirs until it is given back.
+    def take(self, frames: list[np.ndarray], kind: Kind) -> list[Recorded]:
+        """Give work for each of some frames of a kind, which is theirs until it is given back.
 
         None where frames of their kind have not been many yet, or others keep their place.
         """
-        key = plan, wanted, frames[0].dtype, gpu
+        plan, wanted, _ = kind
         with self._lock:
-            if self.trouble or not self._has_place(key, len(frames)):
+            if self.trouble or not self._has_place(kind, len(frames)):
                 return []
-            free = self._free[key]
+            free = self._free[kind]
             taken = [free.pop() for _ in frames[: len(free)]]
         while len(taken) < len(frames):
             taken.append(Recorded.of(frames[len(taken)], wanted, plan))
         return taken
 
-    def give_back(self, works: list[Recorded], wanted: Wanted, plan: Plan, gpu: int) -> None:
+    def give_back(self, works: list[Recorded], kind: Kind) -> None:
         """Take work back whose frames were brought; that of a kind that lost its place is freed."""
-        if not works:
-            return
-        key = plan, wanted, works[0].given.dtype, gpu
         with self._lock:
-            if key in self._free:
-                self._free[key] += works
+            if kind in self._free:
+                self._free[kind] += works
 
     def give_up(self, why: str) -> bool:
         """Record nothing from now on; whether this is news."""
@@ -89,20 +84,20 @@ class Recordings:
             self._free.clear()
         return news
 
-    def _has_place(self, key: Kind, number: int) -> bool:
+    def _has_place(self, kind: Kind, number: int) -> bool:
         """Count frames of a kind; whether work of it is kept, from now on if it can be."""
         self._frames += number
-        before = self._counts.get(key, 0)
-        self._counts[key] = before + number
-        self._counts.move_to_end(key)
+        before = self._counts.get(kind, 0)
+        self._counts[kind] = before + number
+        self._counts.move_to_end(kind)
         while len(self._counts) > COUNTED:
             self._counts.popitem(last=False)
-        if key not in self._free:
+        if kind not in self._free:
             if before < AFTER or not self._makes_place():
                 return False
-            self._free[key] = []
-        self._free.move_to_end(key)
-        self._asked[key] = self._frames
+            self._free[kind] = []
+        self._free.move_to_end(kind)
+        self._asked[kind] = self._frames
         return True
 
     def _makes_place(self) -> bool:

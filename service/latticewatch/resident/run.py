@@ -13,7 +13,7 @@ from latticewatch.computed import Computed
 from latticewatch.detections import Detections
 from latticewatch.resident.plans import Plans
 from latticewatch.resident.recorded import Recorded
-from latticewatch.resident.recordings import Recordings
+from latticewatch.resident.recordings import Kind, Recordings
 from latticewatch.resident.results import refuse, results
 from latticewatch.resident.stages import Above, Wanted, registered
 from latticewatch.resident.work import Asked, Begun
@@ -81,8 +81,7 @@ class Runner:
         done, served = dict[int, Outcome](), list[Plan]()
         plan = self.plans.of(shape)
         if plan and self.wanted.record:
-            given = self.wanted, frames[0].dtype, self.gpu
-            plan = self.recordings.fitting(plan, *given)
+            plan = self.recordings.fitting((plan, self.wanted, frames[0].dtype))
         waiting = {plan: [*range(len(frames))]} if plan else self._first(frames, done)
         for run in range(1, MOST_RUNS + 1):
             again = defaultdict[Plan, list[int]](list)
@@ -119,7 +118,9 @@ class Runner:
 
     def _run(self, frames: list[np.ndarray], plan: Plan, run: int) -> list[Outcome | Plan]:
         """Run frames with a plan, for the n-th time; gives the plan of those it does not fit."""
-        watch, wanted, recorded = Stopwatch(), self.wanted, self._recorded(frames, plan)
+        watch, wanted = Stopwatch(), self.wanted
+        kind = plan, wanted, frames[0].dtype
+        recorded = self._recorded(frames, kind)
         begun: list[Begun]
         if recorded:
             begun = [work.begin(one, watch) for work, one in zip(recorded, frames, strict=True)]
@@ -140,7 +141,7 @@ class Runner:
                 outcome = replace(outcome, computed=computed, runs=run)
             made.append(outcome)
         # what failed before this is not lent again
-        self.recordings.give_back(recorded, wanted, plan, self.gpu)
+        self.recordings.give_back(recorded, kind)
         return made
 
     def _segment(self, images: list[Array]) -> Sequence[Segmentation]:
@@ -150,12 +151,12 @@ class Runner:
             return segmenter.segment_all(images)
         return [segmenter.segment(images[0])]
 
-    def _recorded(self, frames: list[np.ndarray], plan: Plan) -> list[Recorded]:
+    def _recorded(self, frames: list[np.ndarray], kind: Kind) -> list[Recorded]:
         """Give recorded work for frames, where there is any; those that are checked have none."""
         if not self.wanted.record or self.wanted.check:
             return []
         try:
-            return self.recordings.take(frames, self.wanted, plan, self.gpu)
+            return self.recordings.take(frames, kind)
         except Exception as error:
             if not of_device(error) or (out_of_memory(error) and len(frames) > 1):
                 raise  # fewer at a time may well have room
