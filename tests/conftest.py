@@ -7,9 +7,7 @@ import importlib.util
 import logging
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -50,25 +48,39 @@ class Uncounted:
     def __eq__(self, other: object) -> bool:
         return True
 
+    def __sub__(self, other: object) -> Uncounted:
+        return self
+
     __le__ = __lt__ = __ge__ = __gt__ = __eq__  # type: ignore[assignment]
+    __rsub__ = __sub__
     __hash__ = None  # type: ignore[assignment]
 
 
-@contextmanager
-def real_device() -> Iterator[Any]:
-    """Give what tests ask of the double, of CuPy itself."""
-    cupy = importlib.import_module("cupy")
-    traffic = type("Traffic", (), dict.fromkeys(("up", "down", "operations"), Uncounted()))
-    with arrays.device(0):
-        yield SimpleNamespace(cupy=cupy, ndarray=cupy.asarray, traffic=traffic(), real=True)
+class RealDevice:
+    """Gives what tests ask of the double, of CuPy itself."""
+
+    real = True
+
+    def __init__(self) -> None:
+        self.cupy = importlib.import_module("cupy")
+        self.ndarray = self.cupy.asarray
+        names = ("up", "down", "operations")
+        self.traffic = type("Traffic", (), dict.fromkeys(names, Uncounted()))()
+
+    def beside(self, name: str) -> Any:
+        return pytest.skip(f"{name} is only for CuPy's double")
+
+    @property
+    def order(self) -> Any:
+        return pytest.skip("only CuPy's double looks at the order of streams")
 
 
 @pytest.fixture
 def device_double(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Iterator[Any]:
     """Stand CuPy's double in for it; gives `device_double` with its `traffic`."""
     if request.config.getoption("--on-gpu"):
-        with real_device() as device:
-            yield device
+        with arrays.device(0):
+            yield RealDevice()
         return
     path = Path(__file__).with_name("device_double.py")
     spec = importlib.util.spec_from_file_location("device_double", path)

@@ -43,7 +43,8 @@ def beside(name: str) -> Any:
 
 
 _work = beside("device_traffic")
-Order = beside("device_order").Order
+_order = beside("device_order")
+Order = _order.Order
 NO_LAUNCH, Traffic, Graph = _work.NO_LAUNCH, _work.Traffic, _work.Graph
 _computed, _note, _refuse_in_capture = _work.computed, _work.note, _work.refuse
 MemoryPool, using_allocator = _work.MemoryPool, _work.using_allocator
@@ -55,6 +56,9 @@ FIRST_DEVICE = uuid.uuid4().int
 faults: dict[int, Exception] = {}
 
 _current = threading.local()
+
+#: Memory of all devices.
+_memory = _work.Memory("a device's")
 
 
 class DeviceLostError(RuntimeError):
@@ -84,6 +88,14 @@ class Device:
 
 #: Functions that take what is on the host up to the device.
 UPLOADS = ("asarray", "array", "ascontiguousarray")
+
+
+#: Functions that CuPy has of libraries (cuBLAS, CUB) or makes by several launches: they ask for
+#: memory of their own, or wait, and so are not to be recorded.
+OF_LIBRARIES = frozenset(
+    ("argmax", "argmin", "argsort", "cumsum", "dot", "einsum", "matmul", "max", "mean", "median", "min",
+     "nonzero", "prod", "sort", "std", "sum", "tensordot", "unique", "var")
+)  # fmt: skip
 
 
 traffic, order = Traffic(), Order()
@@ -141,6 +153,8 @@ def _ask(do: Callable[[], None]) -> None:
 
 
 def _computed_unless_view(name: str, compute: Callable[[], Any]) -> Any:
+    if name.strip("_") in OF_LIBRARIES:
+        _refuse_in_capture(f"{name} is a library's")
     return compute() if name in NO_LAUNCH else _computed(compute)
 
 
@@ -151,6 +165,7 @@ class ndarray:  # noqa: N801
 
     def __init__(self, values: np.ndarray) -> None:
         self._values, self._number = values, Device.current()
+        _memory.add(_order.root(values))
         if self._number in faults:
             raise faults[self._number]
 
@@ -169,31 +184,12 @@ class ndarray:  # noqa: N801
         _touch(inner, made)
         return _outer(made)
 
-    def get(self, *, out: np.ndarray | None = None, blocking: bool = True) -> np.ndarray:
-        if blocking:
-            _work.land()
-            traffic.count_down(self._values)
-            _touch(self, ())
-            order.wait_here(order.mark(Stream.current().ptr))
-            return self._values.copy()
-        assert out is not None, "nothing is brought to memory that is not there"
-        assert self._values.flags.c_contiguous, "CuPy copies first, and waits for it"
+    def get(self) -> np.ndarray:
+        _work.land()
+        traffic.count_down(self._values)
         _touch(self, ())
-        _ask(lambda: self._bring(out))
-        return out
-
-    def _bring(self, out: np.ndarray) -> None:
-        traffic.begin_down(self._values)
-        _work.going_down(self._values, out)
-
-    def set(self, values: np.ndarray) -> None:
-        _touch((), self)
-        _ask(lambda: self._take(values))
-
-    def _take(self, values: np.ndarray) -> None:
-        traffic.moved_up(values)
-        _work.going_up(values)
-        self._values[...] = values
+        order.wait_here(order.mark(Stream.current().ptr))
+        return self._values.copy()
 
     @property
     def device(self) -> Any:
@@ -273,6 +269,38 @@ class ndarray:  # noqa: N801
         return ndarray(self._values.imag)
 
 
+class Runtime:
+    """What CUDA itself is asked for: copies by addresses, which may be captured."""
+
+    memcpyHostToDevice, memcpyDeviceToHost = 1, 2  # noqa: N815
+
+    @classmethod
+    def memcpyAsync(cls, to: int, source: int, size: int, way: int, stream: int) -> None:  # noqa: N802
+        assert stream == Stream.current().ptr, "asked of another stream than the current one"
+        if Device.current() in faults:
+            raise faults[Device.current()]
+        above, host = (to, source) if way == cls.memcpyHostToDevice else (source, to)
+        owner, part = _memory.owner(above, size), _memory.at(above, size)
+        values = _work.page_locked.at(host, size)
+        if way == cls.memcpyHostToDevice:
+            _touch((), owner)
+            _ask(lambda: cls._take(part, values))
+        else:
+            _touch(owner, ())
+            _ask(lambda: cls._bring(values, part))
+
+    @staticmethod
+    def _take(above: np.ndarray, values: np.ndarray) -> None:
+        traffic.moved_up(values)
+        _work.going_up(values)
+        above[...] = values
+
+    @staticmethod
+    def _bring(out: np.ndarray, values: np.ndarray) -> None:
+        traffic.begin_down(values)
+        _work.going_down(values, out)
+
+
 class Stream:
     """A stream, on which everything is done at once; counts how often it is waited for."""
 
@@ -348,7 +376,7 @@ def _operator(name: str) -> Any:
         inner = [_inner(other) for other in others]
         if getattr(_inner(self), name)(*inner) is NotImplemented:
             return NotImplemented
-        result = _computed(lambda: getattr(_inner(self), name)(*inner))
+        result = _computed_unless_view(name, lambda: getattr(_inner(self), name)(*inner))
         _touch((self, others), result)
         traffic.count_operation(name.strip("_"))
         if name.startswith("__i") and name != "__invert__":
@@ -461,6 +489,7 @@ def device() -> Iterator[Any]:
     cupy.RawModule = RawModule  # type: ignore[attr-defined]
     cupy.cuda = types.SimpleNamespace(  # type: ignore[attr-defined]
         Device=Device,
+        runtime=Runtime,
         Stream=Stream,
         Event=Event,
         get_current_stream=Stream.current,

@@ -56,25 +56,41 @@ def fill(made: Any, anew: Any) -> None:
         array[...] = values
 
 
-#: Page-locked memory that is in use: where each buffer begins and ends.
-page_locked: dict[int, int] = {}
+class Memory:
+    """Arrays that own memory of a kind, by its address."""
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+        self.owners: weakref.WeakValueDictionary[int, np.ndarray] = weakref.WeakValueDictionary()
+
+    def add(self, owner: np.ndarray) -> None:
+        self.owners[owner.ctypes.data] = owner
+
+    def owner(self, address: int, size: int) -> np.ndarray:
+        """The array that owns bytes at an address."""
+        start = address
+        if address not in self.owners:
+            start = max((place for place in list(self.owners) if place < address), default=0)
+        owner = self.owners.get(start)
+        inside = owner is not None and address + size <= start + owner.nbytes
+        assert inside, f"a copy needs {self.kind} memory"
+        return owner
+
+    def at(self, address: int, size: int) -> np.ndarray:
+        """Bytes at an address, which stay for as long as they are held."""
+        owner = self.owner(address, size)
+        start = address - owner.ctypes.data
+        return owner.ravel(order="K").view(np.uint8)[start : start + size]
+
+
+#: Page-locked memory that is in use: CUDA would wait for a crossing that begins or ends elsewhere.
+page_locked = Memory("page-locked")
 
 
 def empty_pinned(size: int, kind: Any) -> np.ndarray:
     buffer = np.empty(size, kind)
-    start = buffer.ctypes.data
-    page_locked[start] = start + buffer.nbytes
-    weakref.finalize(buffer, page_locked.pop, start, None)
+    page_locked.add(buffer)
     return buffer
-
-
-def check_locked(values: np.ndarray) -> None:
-    """Refuse what CUDA would wait for: a crossing that begins or ends in ordinary memory."""
-    start = values.ctypes.data
-    places = page_locked.copy().items()
-    assert any(first <= start and start + values.nbytes <= last for first, last in places), (
-        "a crossing on its way needs page-locked memory"
-    )
 
 
 #: What this thread has asked for and not waited for: it lands at the next wait.
@@ -89,7 +105,6 @@ def on_the_way(landing: Callable[[], None]) -> None:
 
 def going_up(values: np.ndarray) -> None:
     """Page-locked memory that is being read: until the next wait nobody may write to it."""
-    check_locked(values)
     before = values.copy()
 
     def landed() -> None:
@@ -101,9 +116,8 @@ def going_up(values: np.ndarray) -> None:
 
 def going_down(values: np.ndarray, out: np.ndarray) -> None:
     """Page-locked memory that is being filled: until the next wait it holds nothing of worth."""
-    check_locked(out)
     there = values.copy()
-    out.reshape(-1).view(np.uint8)[...] = 0xA5
+    out[...] = 0xA5
 
     def landed() -> None:
         out[...] = there

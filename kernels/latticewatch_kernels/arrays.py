@@ -110,7 +110,7 @@ def upload(array: np.ndarray, which: int = 0) -> Array:
 def send(locked: np.ndarray) -> Array:
     """Ask for a copy of page-locked memory on the current device; nobody waits."""
     above = importlib.import_module("cupy").empty(locked.shape, locked.dtype)
-    above.set(locked)
+    _ask_for_copy(above, locked, "memcpyHostToDevice")
     return above
 
 
@@ -134,7 +134,17 @@ def download(arrays: Sequence[Array]) -> list[np.ndarray]:
 def fetch(arrays: Iterable[Array], below: Iterable[np.ndarray]) -> None:
     """Ask for contiguous arrays of the current device in page-locked memory; nobody waits."""
     for array, part in zip(arrays, below, strict=True):
-        array.get(out=part, blocking=False)
+        _ask_for_copy(part, array, "memcpyDeviceToHost")
+
+
+def _ask_for_copy(to: Array, source: Array, way: str) -> None:
+    """Ask the current stream for a copy between a contiguous array and page-locked memory.
+
+    ``cupy.ndarray.set`` and ``get`` refuse what is being recorded, which CUDA does not.
+    """
+    runtime = importlib.import_module("cupy").cuda.runtime
+    places = pointer(to), pointer(source)
+    runtime.memcpyAsync(*places, source.nbytes, getattr(runtime, way), stream_address())
 
 
 def mark() -> Any:

@@ -13,6 +13,7 @@ RACE = "has not waited for it"
 
 @pytest.fixture
 def streams(device_double):
+    assert device_double.order  # which CuPy does not have
     return own_stream(), own_stream()
 
 

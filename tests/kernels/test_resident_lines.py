@@ -111,7 +111,10 @@ def test_matched_residual_and_its_significance(device_double, rows, columns, see
     given_ = pixels(device_double, image, periodic, hole)
     gauss = (device_double.cupy.asarray(part) for part in _gaussian_spectrum(image.shape, 1.3))
     smooth = lines.matched(above(device_double, image - periodic), *gauss)
-    np.testing.assert_array_equal(to_host(smooth), _matched(image - periodic, 1.3))
+    expected = _matched(image - periodic, 1.3)
+    # a device has transforms of its own
+    bound = 2.0**-17 * np.abs(expected).max() if hasattr(device_double, "real") else 0.0
+    np.testing.assert_allclose(to_host(smooth), expected, 0.0, bound)
     line = lines.noise_line(given_, lines.intensity_levels(given_))
     found = lines.significance(smooth, given_, line, threshold)
     matched, z, bright, dark = (to_host(part) for part in found)

@@ -134,6 +134,17 @@ def test_frames_of_other_plans_among_them(device_double, analyser, frames):
         assert [one.runs for one in found] == [1, 1, 1, 2, 1, 1, 1]
 
 
+def test_frames_that_are_brought_to_the_networks_scale(device_double, analyser, frames):
+    recording = recorder(analyser)
+    fine = np.kron(frames[0][:96, :96], np.ones((2, 2), np.uint16))
+    told = [recording(fine) for _ in range(AFTER + 2)]
+    (kind,) = recording.placement.recordings._free
+    assert kind[0].scaled == (96, 96)
+    assert recording.placement.recordings.trouble == ""
+    for found in told:
+        assert_equal(found, analyser(fine))
+
+
 def test_frames_in_hand_at_once_have_recordings_of_their_own(device_double, analyser, frames):
     recording, both = recorder(analyser), threading.Barrier(2)
     together(recording, [frames[0]] * (AFTER + 1))
