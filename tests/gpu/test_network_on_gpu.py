@@ -41,8 +41,9 @@ def on_gpu(provider: str, **tuning) -> Segmenter:
 def test_the_network_is_the_hosts(images, host, provider, precision, bound, tmp_path):
     segmenter = on_gpu(provider, precision=precision, engines=tmp_path, most=5)
     with device(0):
-        together = segmenter.segment_all([upload(image) for image in images], columns=True)
-        alone = [segmenter.segment(upload(image), columns=True) for image in images]
+        above = [upload(image, which) for which, image in enumerate(images)]
+        together = segmenter.segment_all(above, columns=True)
+        alone = [segmenter.segment(image, columns=True) for image in above]
     for image, *seen in zip(images, together, alone, strict=True):
         expected = host.segment(image, columns=True)
         for found in seen:
