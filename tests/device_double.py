@@ -93,8 +93,8 @@ UPLOADS = ("asarray", "array", "ascontiguousarray")
 #: Functions that CuPy has of libraries (cuBLAS, CUB) or makes by several launches: they ask for
 #: memory of their own, or wait, and so are not to be recorded.
 OF_LIBRARIES = frozenset(
-    ("argmax", "argmin", "argsort", "cumsum", "dot", "einsum", "matmul", "max", "mean", "median", "min",
-     "nonzero", "prod", "sort", "std", "sum", "tensordot", "unique", "var")
+    ("argmax", "argmin", "argsort", "cumsum", "dot", "einsum", "matmul", "max", "mean", "median",
+     "min", "nonzero", "prod", "sort", "std", "sum", "tensordot", "unique", "var")
 )  # fmt: skip
 
 

@@ -237,13 +237,16 @@ def cupy_trouble(index: int = 0) -> tuple[str, str]:
     try:
         cupy = importlib.import_module("cupy")
     except ImportError as error:
-        return f"CuPy is not installed or does not load ({error})", "install the gpu extra"
+        return f"CuPy is not installed or does not load ({error})", "install the cuda extra"
     try:
         with cupy.cuda.Device(index):
             total = int((cupy.arange(4) ** 2).sum())
     except Exception as error:  # noqa: BLE001  (CUDA's, NVRTC's and the loader's share no base)
         reason = f"CuPy {cupy.__version__} cannot compute ({first_line(error)})"
-        return reason, "match driver, CUDA libraries and cupy-cuda13x of the gpu extra"
+        return (
+            reason,
+            "install the cuda extra, which brings CUDA 13, or update the driver (580, 13.0)",
+        )
     if total != sum(k * k for k in range(4)):
         return f"CuPy {cupy.__version__} computes wrongly", "check the GPU with nvidia-smi"
     return "", ""

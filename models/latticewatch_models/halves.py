@@ -12,7 +12,7 @@ from latticewatch_models.providers import PassedOver
 VARIANT_NOTE = "note.variant"
 
 #: What a machine lacks that cannot make them.
-WITHOUT_ONNX = PassedOver("fp16", "needs onnx, which is not installed", "install the gpu extra")
+WITHOUT_ONNX = PassedOver("fp16", "needs onnx, which is not installed", "install the cuda extra")
 
 
 class NoHalfError(RuntimeError):

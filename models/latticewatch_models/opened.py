@@ -26,7 +26,7 @@ from latticewatch_kernels.arrays import (
 )
 from latticewatch_kernels.lattice import Array
 from latticewatch_models.captures import Captures, Shapes, run_bound
-from latticewatch_models.providers import ON_CUDA, PROVIDERS
+from latticewatch_models.providers import ON_CUDA, PROVIDERS, bring_libraries
 from latticewatch_models.tuning import (
     Form,
     Site,
@@ -73,6 +73,8 @@ class Source:
 
     def open(self, names: Sequence[str], sides: tuple[int, int] | None = None) -> Any:
         """Session on the first of these providers that ONNX Runtime starts."""
+        if any(name in ON_CUDA for name in names):
+            bring_libraries()
         form = Form(sides, self.halves(names[0]))
         content = self.model
         if form.half and names[0] != "tensorrt" and self.half is not None:

@@ -8,9 +8,13 @@ providers it really has, and what one lacks is found out by loading its library.
 from __future__ import annotations
 
 import ctypes
+import io
+import logging
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import redirect_stdout
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +23,8 @@ import onnxruntime
 from latticewatch_kernels.arrays import cupy_trouble, device, stream_address
 from latticewatch_models.devices import CudaReport, Device, cuda_report
 from latticewatch_models.tuning import GPU_PROVIDERS
+
+logger = logging.getLogger(__name__)
 
 #: Providers by the name a user gives, fastest first.
 PROVIDERS: dict[str, str] = {
@@ -29,8 +35,8 @@ PROVIDERS: dict[str, str] = {
 }
 
 MENDS = {
-    "tensorrt": "install the gpu extra and TensorRT's libraries",
-    "cuda": "install the gpu extra in place of the cpu extra (onnxruntime-gpu, CUDA 13, cuDNN 9)",
+    "tensorrt": "install the cuda extra and TensorRT's libraries",
+    "cuda": "install the cuda extra in place of the cpu extra (onnxruntime-gpu, CUDA 13, cuDNN 9)",
     "openvino": "install the openvino extra in place of the cpu extra",
     "cpu": "reinstall onnxruntime: every build of it has the CPU provider",
 }
@@ -86,6 +92,22 @@ def _stream(index: int) -> int:
         return 0
     with device(index):
         return stream_address()
+
+
+@cache
+def bring_libraries() -> None:
+    """Load the libraries of CUDA and cuDNN that the cuda extra brings, where there are any.
+
+    They lie where ONNX Runtime's own would not be looked for; once loaded, its providers find them.
+    """
+    load = getattr(onnxruntime, "preload_dlls", None)  # since 1.21
+    if load is None:
+        return
+    said = io.StringIO()
+    with redirect_stdout(said):
+        load()
+    for line in said.getvalue().splitlines():
+        logger.info("onnxruntime: %s", line)
 
 
 def _library_of(name: str) -> str:

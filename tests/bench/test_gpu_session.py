@@ -52,7 +52,7 @@ def test_the_steps_are_told_at_the_end(tmp_path, monkeypatch, capsys):
 
 
 def test_without_a_gpu_nothing_is_run(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(gpu_session, "cupy_trouble", lambda: ("no CuPy", "install the gpu extra"))
+    monkeypatch.setattr(gpu_session, "cupy_trouble", lambda: ("no CuPy", "install the cuda extra"))
     assert main(["--out", str(tmp_path / "new")]) == 1
-    assert "no CuPy: install the gpu extra" in capsys.readouterr().err
+    assert "no CuPy: install the cuda extra" in capsys.readouterr().err
     assert not (tmp_path / "new").exists()

@@ -1,9 +1,17 @@
 """Which providers are tried, on machines that are made up."""
 
+import onnxruntime
 import pytest
 
+from latticewatch_models import opened
 from latticewatch_models.devices import CudaDevice, CudaReport, Device
-from latticewatch_models.providers import PROVIDERS, Machine, ProviderError, choose
+from latticewatch_models.providers import (
+    PROVIDERS,
+    Machine,
+    ProviderError,
+    bring_libraries,
+    choose,
+)
 
 GPU = CudaReport((CudaDevice("NVIDIA H100", 80 << 30),), "13.0")
 NO_GPU = CudaReport(reason="NVIDIA's driver is not installed", mend="install it")
@@ -46,7 +54,7 @@ def test_a_device_that_is_asked_for_is_used_or_an_error():
     with pytest.raises(ProviderError, match=r"there is no cuda:1, this machine has 1 CUDA device"):
         choose(Device("cuda", 1), "auto", machine())
     with pytest.raises(
-        ProviderError, match=r"is not in the installed onnxruntime: install the gpu"
+        ProviderError, match=r"is not in the installed onnxruntime: install the cuda"
     ):
         choose(Device("cuda", 0), "auto", machine(CPU_ONLY))
     with pytest.raises(ProviderError, match="'cpu' does not run on cuda:0"):
@@ -72,3 +80,26 @@ def test_a_provider_that_fails_to_load_names_the_library():
     assert "cuDNN 9" in failed.mend
     assert "log of ONNX Runtime" in machine().why_failed("cuda").reason
     assert "CUDA out of memory" in machine().why_failed("cuda", "CUDA out of memory").reason
+
+
+def test_libraries_that_pip_has_brought_are_loaded_once_and_quietly(monkeypatch, caplog, capsys):
+    def load():
+        print("Failed to load libcudnn.so.9")
+
+    monkeypatch.setattr(onnxruntime, "preload_dlls", load)
+    bring_libraries.cache_clear()
+    with caplog.at_level("INFO"):
+        for _ in range(2):
+            bring_libraries()
+    bring_libraries.cache_clear()
+    assert caplog.messages == ["onnxruntime: Failed to load libcudnn.so.9"]
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize(("names", "brought"), [(("cpu",), 0), (("cuda", "cpu"), 1)])
+def test_libraries_are_brought_where_a_gpu_may_be_used(monkeypatch, names, brought):
+    asked = []
+    monkeypatch.setattr(opened, "bring_libraries", lambda: asked.append(names))
+    monkeypatch.setattr(onnxruntime, "InferenceSession", lambda *_, **__: None)
+    opened.Source(b"").open(names)
+    assert len(asked) == brought

@@ -41,14 +41,14 @@ def test_a_machine_without_a_gpu():
 
 def test_a_machine_without_cuda_libraries():
     reason = "did not start (its libraries do not load: libcudnn.so.9: cannot open shared object)"
-    passed = (PassedOver("cuda", reason, "install the gpu extra"),)
+    passed = (PassedOver("cuda", reason, "install the cuda extra"),)
     found = examine(
         probes=probes(GPU, lambda *_, **__: Seen(("cpu",), passed), ("CuPy fails", "mend it"))
     )
     text = as_text(found)
     assert "NVIDIA H100 80GB HBM3, 80 GiB" in text
     assert "libcudnn.so.9" in text
-    assert "mend: install the gpu extra" in text
+    assert "mend: install the cuda extra" in text
     assert "CuPy fails" in text
     assert "mend: mend it" in text
 

@@ -25,7 +25,7 @@ NO_GPU = CudaReport(reason="NVIDIA's driver is not installed", mend="install it"
 #: Part of a field's largest value by which rounding may move it, since kernels sum in other orders
 #: and in double precision. Over five frames of 256 to 512 px it was 1.1e-5 at most.
 ROUNDING = 5e-5
-WORKS, BROKEN = ("", ""), ("CuPy is not installed", "install the gpu extra")
+WORKS, BROKEN = ("", ""), ("CuPy is not installed", "install the cuda extra")
 
 
 class DeviceLostError(RuntimeError):
@@ -252,7 +252,7 @@ def test_frames_go_where_the_segmenter_is():
 def test_a_cupy_that_does_not_work_is_told(caplog):
     assert gpu_for("auto", ("cuda",), lambda: GPU, lambda _: BROKEN) is None
     assert "arrays stay on the host: CuPy is not installed" in caplog.text
-    with pytest.raises(ProviderError, match="install the gpu extra"):
+    with pytest.raises(ProviderError, match="install the cuda extra"):
         gpu_for("cuda:0", ("cuda",), lambda: GPU, lambda _: BROKEN)
     with pytest.raises(ProviderError, match="driver is not installed"):
         gpu_for("cuda:0", ("cuda",), lambda: NO_GPU, lambda _: WORKS)
