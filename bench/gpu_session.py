@@ -60,7 +60,7 @@ def steps(out: Path, peer: Path | None) -> list[Step]:
         ),
         Step(
             "kernels", "every kernel within its bound",
-            ("-m", "pytest", "tests/kernels", "--on-gpu", "-k", "like_the_host or like_the_twin"),
+            ("-m", "pytest", "tests/kernels", "--on-gpu", "-k", "resident or selection"),
             240,
         ),
         Step(

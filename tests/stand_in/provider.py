@@ -1,0 +1,58 @@
+"""ONNX Runtime's CUDA provider: a session on the CPU that is bound to the stand-in's memory.
+
+Put where Python looks for ``sitecustomize``, so that it holds in every process.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from types import SimpleNamespace
+from typing import Any
+
+import onnxruntime
+
+CUDA = "CUDAExecutionProvider"
+
+_runtime = ctypes.CDLL("libcudart.so.13")
+_runtime.cudaStreamSynchronize.argtypes = [ctypes.c_void_p]
+_Session, _available = onnxruntime.InferenceSession, onnxruntime.get_available_providers
+
+
+class Session:
+    """Waits for the stream that it shares, runs at once, and so leaves that stream in order."""
+
+    def __init__(self, model: Any, options: Any = None, providers: Any = None, **_: Any) -> None:
+        named = dict(one if isinstance(one, tuple) else (one, {}) for one in providers or [])
+        self._cuda = CUDA in named
+        self._stream = int(named.get(CUDA, {}).get("user_compute_stream", 0))
+        self._session = _Session(model, options, providers=["CPUExecutionProvider"])
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._session, name)
+
+    def get_providers(self) -> list[str]:
+        return [CUDA, "CPUExecutionProvider"] if self._cuda else ["CPUExecutionProvider"]
+
+    def io_binding(self) -> Any:
+        binding = self._session.io_binding()
+
+        def here(bind: Any) -> Any:
+            return lambda name, kind, index, *rest: bind(name, "cpu", 0, *rest)
+
+        return SimpleNamespace(
+            binding=binding,
+            bind_input=here(binding.bind_input),
+            bind_output=here(binding.bind_output),
+        )
+
+    def run_with_iobinding(self, bound: Any, options: Any = None) -> None:
+        if self._stream:
+            assert _runtime.cudaStreamSynchronize(self._stream) == 0
+        self._run(bound.binding)
+
+    def _run(self, binding: Any) -> None:
+        self._session.run_with_iobinding(binding)
+
+
+onnxruntime.InferenceSession = Session
+onnxruntime.get_available_providers = lambda: [CUDA, *_available()]
