@@ -6,7 +6,6 @@ a frame that was uploaded once stays on the device until small results come back
 
 from __future__ import annotations
 
-import importlib
 import math
 import os
 import threading
@@ -18,6 +17,7 @@ from typing import Any, cast
 import numpy as np
 
 from latticewatch_kernels.lattice import Array
+from latticewatch_kernels.library import library
 from latticewatch_kernels.recording import planned
 
 #: Threads of one FFT. One worker thread analyses one frame, so more than two only get in the way.
@@ -41,12 +41,12 @@ def on_device(array: Array) -> bool:
 
 def array_module(array: Array) -> Any:
     """Return the module whose functions work on ``array``: ``numpy`` or ``cupy``."""
-    return importlib.import_module("cupy") if on_device(array) else np
+    return library("cupy") if on_device(array) else np
 
 
 def fft_module(array: Array) -> Any:
     """``scipy.fft`` or ``cupyx.scipy.fft``."""
-    return importlib.import_module("cupyx.scipy.fft" if on_device(array) else "scipy.fft")
+    return library("cupyx.scipy.fft" if on_device(array) else "scipy.fft")
 
 
 def rfft2(array: Array) -> Array:
@@ -76,7 +76,7 @@ def device(index: int) -> Iterator[None]:
     All work on a device goes through one stream of ours: the network can share that, whereas the
     default stream has no address to be known by, and would be waited for twice a frame.
     """
-    cuda = importlib.import_module("cupy").cuda
+    cuda = library("cupy").cuda
     with cuda.Device(index):
         with _opening:
             if index not in _streams:
@@ -87,7 +87,7 @@ def device(index: int) -> Iterator[None]:
 
 def stream_address() -> int:
     """Address of the stream that CuPy works on in this thread; 0 for the default one."""
-    return int(importlib.import_module("cupy").cuda.get_current_stream().ptr)
+    return int(library("cupy").cuda.get_current_stream().ptr)
 
 
 def device_number(array: Array) -> int:
@@ -109,7 +109,7 @@ def upload(array: np.ndarray, which: int = 0) -> Array:
 
 def send(locked: np.ndarray) -> Array:
     """Ask for a copy of page-locked memory on the current device; nobody waits."""
-    above = importlib.import_module("cupy").empty(locked.shape, locked.dtype)
+    above = library("cupy").empty(locked.shape, locked.dtype)
     _ask_for_copy(above, locked, "memcpyHostToDevice")
     return above
 
@@ -142,7 +142,7 @@ def _ask_for_copy(to: Array, source: Array, way: str) -> None:
 
     ``cupy.ndarray.set`` and ``get`` refuse what is being recorded, which CUDA does not.
     """
-    runtime = importlib.import_module("cupy").cuda.runtime
+    runtime = library("cupy").cuda.runtime
     places = pointer(to), pointer(source)
     runtime.memcpyAsync(*places, source.nbytes, getattr(runtime, way), stream_address())
 
@@ -152,7 +152,7 @@ def mark() -> Any:
 
     A thread that waits for it leaves its core to the others.
     """
-    done = importlib.import_module("cupy").cuda.Event(block=True, disable_timing=True)
+    done = library("cupy").cuda.Event(block=True, disable_timing=True)
     done.record()
     return done
 
@@ -192,7 +192,7 @@ def _kept(way: str, size: int) -> np.ndarray:
 
 
 def _locked(size: int) -> np.ndarray:
-    return cast(np.ndarray, importlib.import_module("cupyx").empty_pinned(max(size, 1), np.uint8))
+    return cast(np.ndarray, library("cupyx").empty_pinned(max(size, 1), np.uint8))
 
 
 def pointer(array: Array) -> int:
@@ -203,7 +203,7 @@ def pointer(array: Array) -> int:
 def wait(array: Array) -> None:
     """Wait until what was asked of the array's device is done; nothing for the host."""
     if on_device(array):
-        importlib.import_module("cupy").cuda.get_current_stream().synchronize()
+        library("cupy").cuda.get_current_stream().synchronize()
 
 
 def of_device(error: BaseException) -> bool:
@@ -220,7 +220,7 @@ def out_of_memory(error: BaseException) -> bool:
 
 def free_memory() -> None:
     """Give memory that CuPy keeps for later back to the current device."""
-    cupy = importlib.import_module("cupy")
+    cupy = library("cupy")
     cupy.get_default_memory_pool().free_all_blocks()
 
 
@@ -235,7 +235,7 @@ def cupy_trouble(index: int = 0) -> tuple[str, str]:
     A tiny kernel is compiled and run: CuPy imports on machines that it cannot compute on.
     """
     try:
-        cupy = importlib.import_module("cupy")
+        cupy = library("cupy")
     except ImportError as error:
         return f"CuPy is not installed or does not load ({error})", "install the cuda extra"
     try:

@@ -6,7 +6,6 @@ does not know (``-fmad=false``). Only `arrays`, `recording` and this module name
 
 from __future__ import annotations
 
-import importlib
 import re
 from functools import cache
 from pathlib import Path
@@ -16,6 +15,7 @@ import numpy as np
 
 from latticewatch_kernels.arrays import array_module, device_number
 from latticewatch_kernels.lattice import Array
+from latticewatch_kernels.library import library
 
 #: Where the sources are.
 SOURCES = Path(__file__).with_name("cuda")
@@ -48,7 +48,7 @@ def code(source: str) -> str:
 def _module(source: str, device: int) -> Any:
     """Compile a source for a device."""
     del device  # a module belongs to the device that was current when it was loaded
-    return importlib.import_module("cupy").RawModule(code=code(source), options=("-fmad=false",))
+    return library("cupy").RawModule(code=code(source), options=("-fmad=false",))
 
 
 @cache

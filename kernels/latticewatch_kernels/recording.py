@@ -6,13 +6,13 @@ arrays, which come from a pool of their own, tables, and the plans of Fourier tr
 
 from __future__ import annotations
 
-import importlib
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from latticewatch_kernels.lattice import Array
+from latticewatch_kernels.library import library
 
 T = TypeVar("T")
 
@@ -43,17 +43,17 @@ class Recording:
 
 def own_stream() -> Any:
     """Give a stream of the current device beside that which all share."""
-    return importlib.import_module("cupy").cuda.Stream(non_blocking=True)
+    return library("cupy").cuda.Stream(non_blocking=True)
 
 
 def shared_stream() -> Any:
     """Give the stream that this thread works on now."""
-    return importlib.import_module("cupy").cuda.get_current_stream()
+    return library("cupy").cuda.get_current_stream()
 
 
 def follow(stream: Any, other: Any) -> None:
     """Let a stream go on only when what another was asked for until now is done; nobody waits."""
-    done = importlib.import_module("cupy").cuda.Event(disable_timing=True)
+    done = library("cupy").cuda.Event(disable_timing=True)
     done.record(other)
     stream.wait_event(done)
 
@@ -72,7 +72,7 @@ def record(work: Callable[[], T], stream: Any) -> tuple[Recording, T]:
     stream
         `own_stream`: what other threads ask of a shared one would get into the recording.
     """
-    cuda = importlib.import_module("cupy").cuda
+    cuda = library("cupy").cuda
     made, pool = Recording(), cuda.MemoryPool()
     made.held.append(pool)
     cuda.get_current_stream().synchronize()
@@ -114,6 +114,6 @@ def planned(array: Array, shape: tuple[int, ...], kind: str) -> dict[str, Any]:
         return {}
     key = (kind, tuple(shape))
     if key not in recording.plans:
-        fft = importlib.import_module("cupyx.scipy.fft")
+        fft = library("cupyx.scipy.fft")
         recording.plans[key] = fft.get_fft_plan(array, shape, (0, 1), kind)
     return {"plan": recording.plans[key]}

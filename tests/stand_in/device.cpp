@@ -5,6 +5,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <map>
 
 #define NAME "stand-in on the host"
 #define CUDA 13000
@@ -38,6 +39,26 @@ cudaError_t fail(int error, const char *why)
     return last;
 }
 
+static long until_lost(int device)
+{
+    const char *given = std::getenv("STAND_IN_LOST");
+    int number;
+    long times;
+    bool ours = given && std::sscanf(given, "%d:%ld", &number, &times) == 2 && number == device;
+    return ours ? times : -1;
+}
+
+cudaError_t lost(int device)
+{
+    static std::map<int, long> left;
+    auto found = left.find(device);
+    if (found == left.end())
+        found = left.insert({device, until_lost(device)}).first;
+    if (found->second > 0)
+        found->second--;
+    return found->second ? cudaSuccess : fail(cudaErrorLaunchFailure, "the device is lost");
+}
+
 extern "C" {
 
 cudaError_t cudaGetLastError()
@@ -54,6 +75,7 @@ const char *cudaGetErrorName(cudaError_t error)
     case cudaErrorMemoryAllocation: return "cudaErrorMemoryAllocation";
     case cudaErrorInvalidResourceHandle: return "cudaErrorInvalidResourceHandle";
     case cudaErrorIllegalState: return "cudaErrorIllegalState";
+    case cudaErrorLaunchFailure: return "cudaErrorLaunchFailure";
     case cudaErrorNotSupported: return "cudaErrorNotSupported";
     case cudaErrorStreamCaptureUnsupported: return "cudaErrorStreamCaptureUnsupported";
     case cudaErrorStreamCaptureInvalidated: return "cudaErrorStreamCaptureInvalidated";

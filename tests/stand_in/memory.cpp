@@ -94,6 +94,8 @@ extern "C" {
 cudaError_t cudaMalloc(void **place, size_t size)
 {
     Hold hold(gate);
+    if (lost(current))
+        return cudaErrorLaunchFailure;
     if (used[current] + size > device_bytes())
         return fail(cudaErrorMemoryAllocation, "the device is out of memory");
     used[current] += size;

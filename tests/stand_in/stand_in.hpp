@@ -52,6 +52,10 @@ extern thread_local int current;
 int devices();
 size_t device_bytes();
 
+/* What every call gives for a device that is lost; STAND_IN_LOST=K:N loses device K at the Nth time
+ * that it is asked for something. */
+cudaError_t lost(int device);
+
 /* Give an error, and keep it for cudaGetLastError; says why where STAND_IN_LOG is set. */
 cudaError_t fail(int error, const char *why);
 

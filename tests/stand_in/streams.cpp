@@ -77,6 +77,8 @@ cudaError_t ask(const StreamRef &stream, Work work, std::vector<Mark> after)
         return fail(cudaErrorInvalidResourceHandle, "there is no such stream");
     if (stream->device != current)
         return fail(cudaErrorInvalidResourceHandle, "a stream of another device");
+    if (lost(current))
+        return cudaErrorLaunchFailure;
     if (stream->capture) {
         for (auto &mark : after)
             if (mark.stream != stream) {
@@ -104,6 +106,8 @@ cudaError_t wait_for(const StreamRef &stream)
 {
     if (!stream)
         return fail(cudaErrorInvalidResourceHandle, "there is no such stream");
+    if (lost(stream->device))
+        return cudaErrorLaunchFailure;
     if (stream->capture) {
         stream->invalid = true;
         return fail(cudaErrorStreamCaptureUnsupported, "a stream that captures is waited for");
@@ -244,6 +248,8 @@ cudaError_t cudaEventSynchronize(cudaEvent_t handle)
     Event *event = (Event *)handle;
     if (event->captured)
         return fail(cudaErrorCapturedEvent, "a captured event is waited for");
+    if (event->recorded && lost(event->mark.stream->device))
+        return cudaErrorLaunchFailure;
     if (event->recorded)
         run_until(event->mark.stream, event->mark.number);
     return cudaSuccess;
