@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import importlib
+import sys
 import threading
 from typing import Any
 
 _importing = threading.RLock()
+
+#: Modules that were imported to their end: ``sys.modules`` has others as well.
+_whole: set[str] = set()
 
 
 def library(name: str) -> Any:
@@ -15,5 +19,10 @@ def library(name: str) -> Any:
     Its modules import each other in circles. Of two threads that import some of them at the same
     time Python lets one see a module that is half there, so one comes after the other here.
     """
+    found = sys.modules.get(name) if name in _whole else None
+    if found is not None:
+        return found  # a frame asks some ten times
     with _importing:
-        return importlib.import_module(name)
+        found = importlib.import_module(name)
+        _whole.add(name)
+    return found
