@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import onnx
 
-from latticewatch_kernels.arrays import array_module, upload, wait
+from latticewatch_kernels.arrays import array_module, fetch, send, upload, wait
 
 #: Side of the matrices whose product is timed: large enough to keep any GPU busy.
 SIDE_GPU, SIDE_HOST = 8192, 1024
@@ -55,8 +55,8 @@ def measure(gpu: int | None) -> Floors:
     above = upload(locked)
     other = cupy.empty_like(above)
     return Floors(
-        COPIED / _least(lambda: above.set(locked), above),
-        COPIED / _least(lambda: above.get(out=locked), above),
+        COPIED / _least(lambda: send(locked), above),
+        COPIED / _least(lambda: fetch([above], [locked]), above),
         COPIED / _least(lambda: cupy.copyto(other, above), above),
         _products(above, SIDE_GPU, "float32"),
         _products(above, SIDE_GPU, "float16"),

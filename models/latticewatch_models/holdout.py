@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from latticewatch_kernels.patches import rescale
+from latticewatch_kernels.patches import rescale, scale_for
 from latticewatch_models.labelled import LabelledFrame
 from latticewatch_models.runtime import Segmenter
 from latticewatch_models.scoring import MATCH_DISTANCE, Score
@@ -41,9 +41,8 @@ def detect(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Run a segmenter on a frame at its own scale; points (n, 2) in pixels and probabilities."""
     constant = frame.lattice.constant
-    factor = segmenter.lattice_constant_px / constant
-    low, high = segmenter.card.scale_range
-    if low <= 1.0 / factor <= high:
+    factor = scale_for(constant, segmenter.lattice_constant_px, segmenter.card.scale_range)
+    if factor == 1.0:
         return segmenter.segment(frame.image).detections(threshold, MERGE_DISTANCE * constant)
     seen = segmenter.segment(rescale(frame.image, factor))
     points, probability = seen.detections(threshold, MERGE_DISTANCE * constant * factor)

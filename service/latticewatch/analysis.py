@@ -39,7 +39,7 @@ from latticewatch_kernels.lattice import (
     FrameFaultError,
     Lattice,
 )
-from latticewatch_kernels.patches import lattice_patches, rescale
+from latticewatch_kernels.patches import lattice_patches, rescale, scale_for
 from latticewatch_kernels.registration import registered
 from latticewatch_models.crystal import Crystal
 from latticewatch_models.runtime import Segmenter
@@ -172,12 +172,11 @@ class Analyser:
         self, image: Array, lattice: Lattice, watch: Stopwatch
     ) -> tuple[Segmentation, float]:
         """Give what the network sees, and the scale that the frame was brought to for it."""
-        factor = self.segmenter.lattice_constant_px / lattice.constant
-        low, high = self.segmenter.card.scale_range
-        scaled = not low <= 1 / factor <= high
+        served, kept = self.segmenter.lattice_constant_px, self.segmenter.card.scale_range
+        factor = scale_for(lattice.constant, served, kept)
         with watch.stage("segment"):
-            seen = self.segmenter.segment(rescale(image, factor) if scaled else image)
-        return seen, factor if scaled else 1.0
+            seen = self.segmenter.segment(image if factor == 1.0 else rescale(image, factor))
+        return seen, factor
 
     def _heard(
         self, seen: Segmentation, lattice: Lattice, factor: float, view: SitesInView | None

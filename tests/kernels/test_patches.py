@@ -6,7 +6,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from latticewatch_kernels.patches import lattice_patches, rescale, rescaled_shape
+from latticewatch_kernels.patches import (
+    SCALE_STEP,
+    lattice_patches,
+    rescale,
+    rescaled_shape,
+    scale_for,
+)
 from latticewatch_kernels.sampling import bilinear, cubic
 
 
@@ -130,3 +136,22 @@ def test_a_constant_stays_one_at_any_scale():
 def test_a_factor_must_be_positive():
     with pytest.raises(ValueError, match="above 0"):
         rescale(np.zeros((4, 4)), 0.0)
+
+
+@given(st.floats(1.0, 100.0), st.floats(5.0, 20.0))
+def test_frames_are_brought_near_to_what_is_served(constant, served):
+    kept = (0.85, 1.2)
+    factor = scale_for(constant, served, kept)
+    if kept[0] <= constant / served <= kept[1]:
+        assert factor == 1.0
+    else:
+        assert abs(np.log(constant * factor / served)) <= np.log(SCALE_STEP) / 2 + 1e-12
+
+
+def test_frames_of_one_magnification_are_of_one_shape():
+    """However little their lattice constants differ, but where they lie about a step."""
+    shapes = {
+        rescaled_shape((512, 512), scale_for(constant, 10.5, (0.85, 1.2)))
+        for constant in 12.724 * (1.0 + 3e-4 * np.linspace(-3.0, 3.0, 50))
+    }
+    assert len(shapes) == 1

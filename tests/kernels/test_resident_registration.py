@@ -17,6 +17,7 @@ from latticewatch_kernels.harmonics import Harmonics, node_indices
 from latticewatch_kernels.lattice import HEXAGONAL_SITES, Lattice, NoLatticeError
 from latticewatch_kernels.launch import SOURCES, THREADS
 from latticewatch_kernels.order import _mean_above_empty
+from latticewatch_kernels.patches import scale_for
 from latticewatch_kernels.periodic import leaked, window_px
 from latticewatch_kernels.registration import from_harmonics, registered
 from latticewatch_kernels.resident import facts as slots
@@ -80,7 +81,7 @@ def expected_of(
     """The lattice by the twins, and the other facts."""
     lattice = from_harmonics(harmonics, reciprocal, 30.0, shape)
     sigma, height = column_profile(harmonics, lattice)
-    window, factor = window_px(lattice, shape), SERVED / lattice.constant
+    window = window_px(lattice, shape)
     return lattice, {
         "constant": lattice.constant,
         "sigma": sigma,
@@ -88,7 +89,7 @@ def expected_of(
         "above_empty": _mean_above_empty(lattice, harmonics),
         "window": window,
         "leak": leaked(lattice, sigma, window),
-        "factor": 1.0 if SCALES[0] <= 1 / factor <= SCALES[1] else factor,
+        "factor": scale_for(lattice.constant, SERVED, SCALES),
     }
 
 

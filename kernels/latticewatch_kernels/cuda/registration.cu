@@ -268,7 +268,7 @@ extern "C" __global__ void __launch_bounds__(FEW) registration(
     double narrow, double wide,                               /* columns.SIGMA_BOUNDS */
     double padding, double least_cells, double most_cells,    /* periodic's window */
     double smoothing_cells, double highest, int shell,        /* its mean, and its nodes */
-    double served, double low, double high,                   /* the network's constant and scales */
+    double served, double low, double high, double step,      /* patches.scale_for, its logarithm */
     double *facts)
 {
     __shared__ Desk desk;
@@ -339,5 +339,5 @@ extern "C" __global__ void __launch_bounds__(FEW) registration(
     facts[FACT_HEIGHT] = profile[1];
     facts[FACT_WINDOW] = window;
     facts[FACT_LEAK] = fit ? leak : 0.05;
-    facts[FACT_FACTOR] = fit && !kept ? factor : 1.0;
+    facts[FACT_FACTOR] = fit && !kept ? exp(rint(log(factor) / step) * step) : 1.0;
 }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from latticewatch_kernels.columns import SIGMA_BOUNDS
@@ -9,6 +11,7 @@ from latticewatch_kernels.harmonics import HIGHEST_FREQUENCY, node_indices
 from latticewatch_kernels.lattice import Array
 from latticewatch_kernels.launch import THREADS, launch
 from latticewatch_kernels.order import SMOOTHING_CELLS
+from latticewatch_kernels.patches import SCALE_STEP
 from latticewatch_kernels.periodic import (
     FILTER_SHELLS,
     LEAST_WINDOW_CELLS,
@@ -41,7 +44,8 @@ def register(
     """Find the lattice by the harmonics, and write what is known from then on into the facts.
 
     The twins are `registration.from_harmonics`, `columns.column_profile`,
-    `order._mean_above_empty`, `Lattice.covering_cells`, `periodic.window_px` and `periodic.leaked`.
+    `order._mean_above_empty`, `Lattice.covering_cells`, `periodic.window_px`,
+    `periodic.leaked` and `patches.scale_for`.
     All is in double precision and sums run in another order: lattices are equal to ``1e-9`` of
     their constant, other numbers to ``1e-9`` of their size, where the twin's line through the
     logarithms of amplitudes has a condition number below 1e3. A choice that rounding decides in the
@@ -59,7 +63,7 @@ def register(
         (rows, columns) of the frame.
     constant_px, scale_range
         Lattice constant that the network serves, and between which parts of it frames stay as they
-        are, as in `Analyser._segment`.
+        are, as in `patches.scale_for`.
     """
     if harmonics.shape[0] > MOST:
         raise ValueError(f"{harmonics.shape[0]} harmonics, and there is room for {MOST}")
@@ -71,5 +75,6 @@ def register(
         np.float64(EQUAL_HEIGHTS), *(np.float64(bound) for bound in SIGMA_BOUNDS),
         np.float64(PADDING_WINDOWS), np.float64(LEAST_WINDOW_CELLS), np.float64(WINDOW_CELLS),
         np.float64(SMOOTHING_CELLS), np.float64(HIGHEST_FREQUENCY), FARTHEST,
-        np.float64(constant_px), np.float64(low), np.float64(high), facts,
+        np.float64(constant_px), np.float64(low), np.float64(high),
+        np.float64(math.log(SCALE_STEP)), facts,
     )  # fmt: skip
