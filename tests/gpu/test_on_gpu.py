@@ -26,10 +26,14 @@ pytestmark = pytest.mark.gpu
 SIZE = 256
 
 
-@pytest.fixture(scope="module", params=[(1, 1600.0), (2, 20000.0)], ids=lambda p: f"seed {p[0]}")
+#: Seed, electrons a pixel, and nm a pixel: the last is brought to the network's scale.
+KINDS = [(1, 1600.0, 0.03), (2, 20000.0, 0.03), (3, 6000.0, 0.02)]
+
+
+@pytest.fixture(scope="module", params=KINDS, ids=lambda kind: f"seed {kind[0]}")
 def frame(request: pytest.FixtureRequest) -> np.ndarray:
-    seed, dose = request.param
-    imaging = ImagingConfig(dose_e_per_pixel=dose)
+    seed, dose, pixel_nm = request.param
+    imaging = ImagingConfig(dose_e_per_pixel=dose, pixel_size_nm=pixel_nm)
     return next(Microscope("WS2", (SIZE, SIZE), seed, imaging=imaging).frames(1)).image
 
 
