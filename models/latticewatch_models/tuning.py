@@ -97,6 +97,13 @@ class Form:
     engines: str = field(default="", compare=False)
 
 
+#: How ONNX Runtime chooses among cuDNN's convolutions. By default it tries them out for each new
+#: shape, and frames come in groups of any number and at some scales: others saw 0.3 to 1.3 s for
+#: the first frames of a shape, 2 ms so, and the same speed after that (six convolutions on an RTX
+#: 2080 Ti, pull request 5057 of PaddleX, 2026). Not measured here yet.
+CONVOLUTIONS = "HEURISTIC"
+
+
 def provider_options(
     name: str, site: Site, form: Form, tuning: Tuning, threads: int = 0
 ) -> dict[str, str]:
@@ -124,6 +131,7 @@ def provider_options(
     graph = tuning.cuda_graph and form.sides is not None
     if name == "cuda":
         options["use_tf32"] = _flag(form.half)
+        options["cudnn_conv_algo_search"] = CONVOLUTIONS
         if graph:
             options["enable_cuda_graph"] = "1"
         return options

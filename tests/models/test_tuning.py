@@ -48,6 +48,7 @@ def test_openvino_is_told_the_number_format(precision, hint):
 def test_cuda_works_on_the_stream_that_it_is_given():
     assert provider_options("cuda", SITE, Form(), Tuning()) == {
         "device_id": "1", "user_compute_stream": "4096", "use_tf32": "0",
+        "cudnn_conv_algo_search": "HEURISTIC",
     }  # fmt: skip
     assert "user_compute_stream" not in provider_options("cuda", Site(), Form(), Tuning())
 
