@@ -118,9 +118,8 @@ class Facts:
         return list(self.values.tolist())
 
     def number(self, name: str) -> float:
-        """Give a name's only number."""
-        (value,) = self.numbers(name)
-        return value
+        """Give a name's number, the first where it has several."""
+        return self._plain[PLACE[name]]
 
     def numbers(self, *names: str) -> list[float]:
         """Numbers of several names, one after the other."""
@@ -129,7 +128,7 @@ class Facts:
             number for name in names for number in plain[PLACE[name] : PLACE[name] + SLOTS[name]]
         ]
 
-    @property
+    @cached_property
     def refusal(self) -> Refusal:
         """Why the frame was refused, if it was."""
         return Refusal(int(self.number("refusal")))
