@@ -86,7 +86,7 @@ SLOTS = {
 }
 
 #: First slot of each name.
-PLACE = dict(zip(SLOTS, np.cumsum([0, *SLOTS.values()]).tolist(), strict=False))
+PLACE: dict[str, int] = dict(zip(SLOTS, np.cumsum([0, *SLOTS.values()]).tolist(), strict=False))
 
 #: Numbers in all, rounded up so that what lies behind them is aligned.
 NUMBER = -(-sum(SLOTS.values()) // 16) * 16
