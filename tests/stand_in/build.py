@@ -28,12 +28,11 @@ PROFILER = """#include <cuda_runtime_api.h>
 extern "C" cudaError_t cudaProfilerStart(), cudaProfilerStop();
 """
 #: Sources of the one library, and names that it goes by.
-PARTS = ("streams", "memory", "device", "driver", "nvrtc")
+PARTS = ("streams", "graphs", "memory", "device", "driver", "nvrtc")
 NAMES = ("libcudart.so.13", "libcuda.so.1", "libnvrtc.so.13")
 FFT = "libcufft.so.12"
 
 TRANSLATE = """
-import sys
 from Cython.Build import cythonize
 from setuptools import Extension
 
@@ -54,7 +53,7 @@ RUN = """#!/bin/sh
 export STAND_IN={folder}
 export STAND_IN_SOURCES={sources} STAND_IN_PYTHON={python}
 export CUDA_PATH={folder}/site/nvidia/cu13
-export LD_LIBRARY_PATH={folder}/lib PYTHONPATH={folder}/site:$PYTHONPATH
+export LD_LIBRARY_PATH={folder}/lib PYTHONPATH={folder}/site${{PYTHONPATH:+:$PYTHONPATH}}
 # without CUB, which is compiled for GPUs
 export CUPY_CACHE_DIR={folder}/kernels CUPY_ACCELERATORS=
 exec "$@"

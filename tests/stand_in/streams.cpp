@@ -1,4 +1,4 @@
-/* Streams, events and graphs. Work is put off until it is waited for, which is as late as a device
+/* Streams and events. Work is put off until it is waited for, which is as late as a device
  * could be: what is read too early, or written over too soon, shows. */
 
 #include "stand_in.hpp"
@@ -11,11 +11,9 @@ std::recursive_mutex gate;
 static std::map<void *, StreamRef> streams;
 static std::map<int, StreamRef> legacy;
 
-/* Milliseconds of work that was done, how often the host waited for any, and whether graphs do
- * nothing any more. */
+/* Milliseconds of work that was done, and how often the host waited for any. */
 static double worked = 0.0;
 static long waits = 0;
-static bool graphs_left_out = false;
 
 static double milliseconds()
 {
@@ -154,11 +152,6 @@ double stand_in_worked_ms()
     return worked;
 }
 
-void stand_in_leave_graphs_out()
-{
-    graphs_left_out = true;
-}
-
 cudaError_t cudaStreamCreateWithPriority(cudaStream_t *handle, unsigned flags, int)
 {
     Hold hold(gate);
@@ -292,74 +285,6 @@ cudaError_t cudaEventElapsedTime(float *ms, cudaEvent_t start, cudaEvent_t end)
         return cudaErrorNotReady;
     *ms = (float)(*last->time - *first->time);
     return cudaSuccess;
-}
-
-cudaError_t cudaStreamBeginCapture(cudaStream_t handle, cudaStreamCaptureMode)
-{
-    Hold hold(gate);
-    StreamRef stream = stream_of(handle);
-    if (!stream || stream == legacy_of(current))
-        return fail(cudaErrorStreamCaptureUnsupported, "the legacy stream does not capture");
-    if (stream->capture)
-        return fail(cudaErrorIllegalState, "a stream captures already");
-    stream->capture = std::make_shared<Captured>();
-    stream->invalid = false;
-    return cudaSuccess;
-}
-
-cudaError_t cudaStreamEndCapture(cudaStream_t handle, cudaGraph_t *graph)
-{
-    Hold hold(gate);
-    StreamRef stream = stream_of(handle);
-    if (!stream || !stream->capture)
-        return fail(cudaErrorIllegalState, "a stream captures nothing");
-    std::shared_ptr<Captured> captured;
-    captured.swap(stream->capture);
-    *graph = nullptr;
-    if (stream->invalid)
-        return fail(cudaErrorStreamCaptureInvalidated, "a capture was spoilt");
-    *graph = (cudaGraph_t) new std::shared_ptr<Captured>(captured);
-    return cudaSuccess;
-}
-
-cudaError_t cudaStreamIsCapturing(cudaStream_t handle, cudaStreamCaptureStatus *status)
-{
-    Hold hold(gate);
-    StreamRef stream = stream_of(handle);
-    bool captures = stream && stream->capture;
-    *status = !captures         ? cudaStreamCaptureStatusNone
-              : stream->invalid ? cudaStreamCaptureStatusInvalidated
-                                : cudaStreamCaptureStatusActive;
-    return cudaSuccess;
-}
-
-cudaError_t cudaGraphInstantiate(cudaGraphExec_t *ready, cudaGraph_t graph, unsigned long long)
-{
-    *ready = (cudaGraphExec_t) new std::shared_ptr<Captured>(*(std::shared_ptr<Captured> *)graph);
-    return cudaSuccess;
-}
-
-cudaError_t cudaGraphDestroy(cudaGraph_t graph)
-{
-    delete (std::shared_ptr<Captured> *)graph;
-    return cudaSuccess;
-}
-
-cudaError_t cudaGraphExecDestroy(cudaGraphExec_t graph)
-{
-    delete (std::shared_ptr<Captured> *)graph;
-    return cudaSuccess;
-}
-
-cudaError_t cudaGraphLaunch(cudaGraphExec_t graph, cudaStream_t on)
-{
-    Hold hold(gate);
-    auto captured = *(std::shared_ptr<Captured> *)graph;
-    return ask(stream_of(on), [captured] {
-        for (auto &work : captured->work)
-            if (!graphs_left_out)
-                work();
-    });
 }
 
 } /* extern "C" */
