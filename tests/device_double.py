@@ -280,13 +280,12 @@ class Runtime:
         if Device.current() in faults:
             raise faults[Device.current()]
         above, host = (to, source) if way == cls.memcpyHostToDevice else (source, to)
-        owner, part = _memory.owner(above, size), _memory.at(above, size)
-        values = _work.page_locked.at(host, size)
+        part, values = _memory.at(above, size), _work.page_locked.at(host, size)
         if way == cls.memcpyHostToDevice:
-            _touch((), owner)
+            _touch((), part)
             _ask(lambda: cls._take(part, values))
         else:
-            _touch(owner, ())
+            _touch(part, ())
             _ask(lambda: cls._bring(values, part))
 
     @staticmethod

@@ -66,21 +66,15 @@ class Memory:
     def add(self, owner: np.ndarray) -> None:
         self.owners[owner.ctypes.data] = owner
 
-    def owner(self, address: int, size: int) -> np.ndarray:
-        """The array that owns bytes at an address."""
+    def at(self, address: int, size: int) -> np.ndarray:
+        """Bytes at an address, which stay for as long as they are held."""
         start = address
         if address not in self.owners:
             start = max((place for place in list(self.owners) if place < address), default=0)
         owner = self.owners.get(start)
         inside = owner is not None and address + size <= start + owner.nbytes
         assert inside, f"a copy needs {self.kind} memory"
-        return owner
-
-    def at(self, address: int, size: int) -> np.ndarray:
-        """Bytes at an address, which stay for as long as they are held."""
-        owner = self.owner(address, size)
-        start = address - owner.ctypes.data
-        return owner.ravel(order="K").view(np.uint8)[start : start + size]
+        return owner.ravel(order="K").view(np.uint8)[address - start : address - start + size]
 
 
 #: Page-locked memory that is in use: CUDA would wait for a crossing that begins or ends elsewhere.
