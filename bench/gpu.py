@@ -12,7 +12,9 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
+from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
 
@@ -30,15 +32,13 @@ from latticewatch_models.microscope import Microscope
 from latticewatch_models.runtime import Segmenter
 from latticewatch_models.tuning import Tuning
 
-#: Frames of each size; they are analysed in turn.
-DIFFERENT = 8
 SEED = 1
 
 #: Where AtomAI is installed if no interpreter is named that has it.
 PEER_VENV = stream.REPOSITORY / ".venv-peer"
 
 #: Frames of a trace: each is some hundred calls.
-TRACED = 50
+TRACED = 32
 
 
 def parser() -> argparse.ArgumentParser:
@@ -48,6 +48,9 @@ def parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--sizes", type=int, nargs="+", default=[256, 512, 1024], metavar="PX")
     parser.add_argument("--frames", type=int, default=1000, help="of each size")
+    parser.add_argument(
+        "--different", type=int, default=8, help="frames of a size, which are analysed in turn"
+    )
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2, 4])
     parser.add_argument(
         "--batches", type=int, nargs="*", default=[1, 2, 4, 8, 16, 32, 64], metavar="N",
@@ -68,7 +71,8 @@ def parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     parser.add_argument(
         "--trace", type=Path, metavar="FILE",
-        help="count CUDA's calls by torch's profiler, and keep the record of the last size there",
+        help="count CUDA's calls by torch's profiler, and keep the record of the last size there; "
+        "times are better taken without",
     )  # fmt: skip
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the table there")
     return parser
@@ -101,6 +105,9 @@ def _machine(gpu: int | None) -> str:
 
 def _measured(options: argparse.Namespace, gpu: int | None) -> list[str]:
     floor = floors.measure(gpu)
+    if options.trace and gpu is not None:
+        with trace.profiler():
+            pass
     given = {
         "device": "cpu" if gpu is None else options.device,
         "providers": "cpu" if gpu is None else options.providers,
@@ -114,20 +121,41 @@ def _measured(options: argparse.Namespace, gpu: int | None) -> list[str]:
     )
     lines = [f"Floors. {floor.text()}\n", _used(segmenter)]
     for size in options.sizes:
-        frames = [f.image for f in Microscope("WS2", (size, size), SEED).frames(DIFFERENT)]
+        microscope = Microscope("WS2", (size, size), SEED)
+        frames = [frame.image for frame in microscope.frames(options.different)]
         figures = whole.measure(analyser, frames, options.frames, options.workers)
         lines += _rows(size, figures, _floor_ms(floor, segmenter, frames[0]))
+        maker = batches.Maker(options.wait_ms / 1e3, {**given, "tuning": tuning})
         for number in options.batches:
-            maker = batches.Maker(
-                options.wait_ms / 1e3, {**given, "tuning": replace(tuning, most=number)}
-            )
             lines.append(batches.measure(analyser, maker, frames, options.frames, number).text())
         if options.trace and gpu is not None:
-            lines.append(trace.measure(analyser, frames, TRACED, options.trace).text())
+            lines += _traced(analyser, maker, frames, options, gpu)
         if options.peer:
             peer = stream.measure_peer(size, PEER_VENV, options.peer_python, gpu is not None)
             lines.append(peer_text(peer, max(figures.per_second.values())))
         lines.append("")
+    return lines
+
+
+def _traced(
+    analyser: Analyser,
+    maker: batches.Maker,
+    frames: Sequence[np.ndarray],
+    options: argparse.Namespace,
+    gpu: int,
+) -> list[str]:
+    """Trace frames one by one, and as many together as the largest batch has."""
+    given = list(islice(cycle(frames), TRACED))
+    alone = trace.measure(lambda: [analyser(frame) for frame in given], TRACED, options.trace)
+    lines = [alone.text()]
+    most = max(options.batches, default=1)
+    if most > 1:
+        analyse = maker.analyser(analyser, most)
+        given = list(islice(cycle(frames), most))
+        batches.warm(analyse, given, gpu)
+        path = options.trace.with_stem(f"{options.trace.stem}-{most}-together")
+        counts = trace.measure(lambda: analyse.together(given, gpu), most, path)
+        lines += [f"  {most} together:", counts.text()]
     return lines
 
 

@@ -64,10 +64,16 @@ def steps(out: Path, peer: Path | None) -> list[Step]:
             240,
         ),
         Step(
-            "frame", "10,000 frames of 512 x 512 one by one and by workers; waits by a trace",
+            "frame", "10,000 frames of 512 x 512 one by one and by workers",
             (bench, "--sizes", "512", "--frames", "10000", *none, "--workers", "1", "2", "4",
-             "--record", "--trace", str(out / "trace.json"), *peers),
+             "--record", *peers),
             180,
+        ),
+        Step(
+            "trace", "waits, and what the device spends its time on",
+            (bench, "--sizes", "512", "--frames", "100", "--batches", "16", "--workers", "1",
+             "--record", "--trace", str(out / "trace.json")),
+            60,
         ),
         Step(
             "batches", "whole frames together",
@@ -80,7 +86,7 @@ def steps(out: Path, peer: Path | None) -> list[Step]:
         Step(
             "sizes", "256 to 4096 pixels a side",
             (bench, "--sizes", "256", "1024", "2048", "4096", *few, *none, "--workers", "1",
-             "--record"),
+             "--record", "--different", "2"),
             150,
         ),
         Step(

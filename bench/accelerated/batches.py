@@ -78,9 +78,10 @@ class Maker:
 
     def segmenter(self, number: int) -> Segmenter:
         """Make a segmenter for batches of a size."""
+        given = self.given | {"tuning": replace(self.given["tuning"], most=number)}
         if number == 1:
-            return Segmenter(**self.given)
-        return BatchedSegmenter(most=number, wait_s=self.wait_s, **self.given)
+            return Segmenter(**given)
+        return BatchedSegmenter(most=number, wait_s=self.wait_s, **given)
 
     def analyser(self, analyser: Analyser, number: int) -> Analyser:
         """Make the same analysis for batches of a size."""
@@ -128,13 +129,18 @@ def measure(
 
 def _together(analyse: Analyser, frames: list[np.ndarray], rounds: int, gpu: int) -> float:
     """Frames a second by one thread, after as many as let their work be recorded."""
-    for _ in range(-(-whole.WARM_UP // len(frames)) + 1):
-        analyse.together(frames, gpu)
+    warm(analyse, frames, gpu)
     calls = -(-rounds // len(frames))
     start = time.perf_counter()
     for _ in range(calls):
         analyse.together(frames, gpu)
     return calls * len(frames) / (time.perf_counter() - start)
+
+
+def warm(analyse: Analyser, frames: list[np.ndarray], gpu: int) -> None:
+    """Run so many frames together that their work is recorded after that."""
+    for _ in range(-(-whole.WARM_UP // len(frames)) + 1):
+        analyse.together(frames, gpu)
 
 
 def _least(run: Callable[[], object], like: object) -> tuple[float, float]:

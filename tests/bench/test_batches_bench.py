@@ -17,6 +17,7 @@ from latticewatch.batched import BatchedSegmenter
 from latticewatch_models.crystal import CRYSTALS
 from latticewatch_models.microscope import Microscope
 from latticewatch_models.runtime import Segmenter
+from latticewatch_models.tuning import Tuning
 
 
 @pytest.mark.parametrize("number", [1, 3])
@@ -29,7 +30,7 @@ def test_frames_are_run_by_so_many(number, monkeypatch):
 
     monkeypatch.setattr(Segmenter, "segment_all", counted)
     frames = [frame.image for frame in Microscope("WS2", (128, 128), 1).frames(2)]
-    maker = batches.Maker(60.0, {"device": "cpu", "threads": 1})
+    maker = batches.Maker(60.0, {"device": "cpu", "threads": 1, "tuning": Tuning()})
     assert isinstance(maker.segmenter(number), BatchedSegmenter) == (number > 1)
     figures = batches.measure(Analyser(crystal=CRYSTALS["WS2"]), maker, frames, 2, number)
     # to warm up, the timed ones, and the whole analysis of as many frames as workers or more

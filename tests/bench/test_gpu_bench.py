@@ -56,7 +56,7 @@ def test_every_row_is_measured(small, record, monkeypatch):
     options = Namespace(
         sizes=[SIDE], frames=FRAMES, workers=[1, 2], batches=[1, 2], wait_ms=50.0, device="cpu",
         precision="auto", cuda_graph=False, record=record, providers="cpu", backend="onnxruntime",
-        peer=False, trace=None,
+        peer=False, trace=None, different=8,
     )  # fmt: skip
     with device(0):
         text = "\n".join(bench._measured(options, 0))

@@ -21,7 +21,10 @@ def test_calls_are_told_apart():
         "gpu_memcpy": ["Memcpy HtoD (Pinned -> Device)"] * 3,
         "cpu_op": ["cudaStreamSynchronize"],
     }  # fmt: skip
-    events = [{"cat": kind, "name": name} for kind, names in calls.items() for name in names]
+    events = [
+        {"cat": kind, "name": name, "ts": 10.0 * which, "dur": 15.0}
+        for kind, names in calls.items() for which, name in enumerate(names)
+    ]  # fmt: skip
     counts = trace.counted([*events, {"ph": "M"}], 2)
     assert counts.waits == {
         "cudaEventSynchronize": 1.0, "cudaMemcpy": 0.5, "cuStreamSynchronize": 0.5,
@@ -29,3 +32,11 @@ def test_calls_are_told_apart():
     }  # fmt: skip
     assert (counts.graphs, counts.kernels, counts.moves) == (2.0, 4.0, 1.5)
     assert counts.text().startswith("  trace of a frame: waits cuMemcpyDtoH_v2 0.5, cuStream")
+    # kernels are busy from 0 to 85, copies within that
+    assert counts.busy == 42.5
+    assert counts.shares == (
+        trace.Share("folded_image", 4.0, 60.0),
+        trace.Share("Memcpy HtoD (Pinned -> Device)", 1.5, 22.5),
+    )
+    assert "60.00 us      4 x folded_image" in counts.text()
+    assert counts.calls[0] == trace.Share("cudaLaunchKernel", 3.0, 45.0)
