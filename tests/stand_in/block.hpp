@@ -48,6 +48,18 @@ static void (*body)(void *);
 static bool together, parted;
 static int now, votes, counted, line_of_barrier;
 
+static Steps steps;
+static unsigned long long step, steps_of[1024];
+
+/* GCC has it called at the start of every basic block of a source that is compiled to count steps. */
+extern "C" __attribute__((visibility("hidden"), no_sanitize_coverage, used)) void
+__sanitizer_cov_trace_pc()
+{
+    step++;
+}
+
+#define NOT_COUNTED __attribute__((noinline, no_sanitize_coverage))
+
 static void complain(const char *what)
 {
     std::fprintf(stderr, "stand-in: %s\n", what);
@@ -103,8 +115,29 @@ static void new_stack(Thread &thread)
     thread.through = false;
 }
 
+/* A thread's part until it waits or is through, which `go_on` runs. */
+template <class GoOn> NOT_COUNTED static void count_steps(int number, GoOn go_on)
+{
+    unsigned long long before = step;
+    go_on();
+    steps_of[number] += step - before;
+}
+
+NOT_COUNTED static void add_steps(int number, unsigned long long barriers)
+{
+    unsigned long long longest = 0;
+    for (int k = 0; k < number; k++) {
+        steps.all += steps_of[k];
+        longest = steps_of[k] > longest ? steps_of[k] : longest;
+        steps_of[k] = 0;
+    }
+    steps.longest = longest > steps.longest ? longest : steps.longest;
+    steps.barriers = barriers > steps.barriers ? barriers : steps.barriers;
+}
+
 static void run_together(int number)
 {
+    unsigned long long barriers = 0;
     for (int k = 0; k < number; k++)
         new_stack(threads[k]);
     bool backwards = false;
@@ -116,7 +149,7 @@ static void run_together(int number)
             if (threads[now].through)
                 continue;
             choose_thread(now);
-            change_stack(&of_all, threads[now].stack);
+            count_steps(now, [] { change_stack(&of_all, threads[now].stack); });
             threads[now].through ? left-- : waiting++;
         }
         if (parted)
@@ -124,7 +157,9 @@ static void run_together(int number)
         if (waiting && waiting != number)
             complain("a thread left while others wait at a barrier");
         counted = votes;
+        barriers += waiting > 0;
     }
+    add_steps(number, barriers);
 }
 
 static void run_blocks(bool with_barriers, const Shape &shape, void (*kernel)(void *), void *values)
@@ -135,6 +170,7 @@ static void run_blocks(bool with_barriers, const Shape &shape, void (*kernel)(vo
     together = with_barriers;
     body = kernel;
     given_values = values;
+    steps = {};
     shared_memory = std::malloc(shape.shared + 1);
     for (blockIdx.z = 0; blockIdx.z < gridDim.z; blockIdx.z++)
         for (blockIdx.y = 0; blockIdx.y < gridDim.y; blockIdx.y++)
@@ -145,8 +181,9 @@ static void run_blocks(bool with_barriers, const Shape &shape, void (*kernel)(vo
                 }
                 for (unsigned k = 0; k < number; k++) {
                     choose_thread(k);
-                    kernel(values);
+                    count_steps(k, [=] { kernel(values); });
                 }
+                add_steps(number, 0);
             }
     std::free(shared_memory);
 }

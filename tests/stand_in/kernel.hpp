@@ -16,11 +16,18 @@ struct Shape {
     unsigned shared;
 };
 
+/* Of the last run, where steps are counted (STAND_IN_STEPS): the basic blocks of all threads, of the
+ * thread that has most of each block, and barriers; added up over the blocks, and the greatest. */
+struct Steps {
+    unsigned long long all, longest, barriers;
+};
+
 struct Kernel {
     const char *name;
     int number; /* of parameters, whose sizes in bytes follow */
     const size_t *sizes;
     void (*run)(const Shape &shape, void **values);
+    const Steps *steps;
 };
 
 } /* namespace stand_in */

@@ -48,8 +48,10 @@ def translated(source: str) -> str:
             f"static void run_{name}(const stand_in::Shape &shape, void **values)\n"
             f"{{ {called}::run({str(together).lower()}, &{name}, shape, values); }}\n"
         )
-        rows.append(f'{{"{name}", {called}::number, {called}::sizes, run_{name}}},\n')
-    table = "".join(rows) + "{nullptr, 0, nullptr, nullptr}"
+        rows.append(
+            f'{{"{name}", {called}::number, {called}::sizes, run_{name}, &stand_in::steps}},\n'
+        )
+    table = "".join(rows) + "{nullptr, 0, nullptr, nullptr, nullptr}"
     parts.append(f'extern "C" const stand_in::Kernel kernels[] = {{\n{table}}};\n')
     return "".join(parts)
 
@@ -58,9 +60,10 @@ def main(base: str) -> int:
     code, fresh, library = (Path(f"{base}.{end}") for end in ("cpp", f"{os.getpid()}", "so"))
     code.write_text(translated(Path(f"{base}.cu").read_text("utf-8")), "utf-8")
     options = Path(f"{base}.options").read_text("utf-8").splitlines()
+    counting = ["-fsanitize-coverage=trace-pc"] if os.environ.get("STAND_IN_STEPS") else []
     command = [
         "g++", "-std=c++17", "-O2", "-ffp-contract=off", "-fno-strict-aliasing", "-fpermissive",
-        "-w", "-shared", "-fPIC", f"-I{HERE}", *(one for one in options if one.startswith("-I")),
+        "-w", "-shared", "-fPIC", f"-I{HERE}", *counting, *(one for one in options if one.startswith("-I")),
         "-o", str(fresh), str(code),
     ]  # fmt: skip
     failed = subprocess.run(command, check=False).returncode

@@ -7,8 +7,10 @@
 #include "lists.cuh"
 #include "facts.cuh"
 
-#define LANES 32 /* threads to an object: each sums every so many marks */
-#define SUMS 3   /* of a lane: weights, and weighted places along x and y */
+#define LANES 32   /* threads to a mark or an object: each looks at every so many marks */
+#define ORDERED 32 /* marks to a block */
+#define SUMS 3     /* of a lane: weights, and weighted places along x and y */
+#define WORD 32    /* bits */
 #define NOWHERE __longlong_as_double(0x7ff8000000000000ll)
 
 enum Number { MARKS, SURE, NUMBERS };
@@ -33,31 +35,40 @@ __device__ static inline bool points_inside(const double *point, int rows, int c
     return across && point[1] >= -0.5 && point[1] < rows - 0.5;
 }
 
-/* Marks, surest first, of equals the first in reading order; a thread to a mark, which counts those
+/* Marks, surest first, of equals the first in reading order; LANES threads to a mark, which count those
  * before it. The places of those that point out of the frame are NaN, which is near to nothing. */
-extern "C" __global__ void marks_ordered(
+extern "C" __global__ void __launch_bounds__(TOGETHER) marks_ordered(
     double *facts, const int *place, const float *said, int room, int wide, int stride,
     int rows, int columns, double threshold,
     int *numbers, double *marks) /* (NUMBERS), (room, 3): x, y, weight */
 {
-    int k = blockIdx.x * blockDim.x + threadIdx.x, number = min(numbers[MARKS], room), before = 0;
-    if (k == 0 && numbers[MARKS] > room)
-        refuse(facts, REFUSAL_NO_ROOM);
-    if (k >= number)
-        return;
-    float weight = said[3 * k];
-    int own = place[k];
-    for (int j = 0; j < number; j++) {
-        float other = said[3 * j];
-        before += other > weight || (other == weight && place[j] < own);
+    __shared__ int counts[ORDERED * LANES];
+    int number = min(numbers[MARKS], room), begin = blockIdx.x * ORDERED;
+    for (int k = threadIdx.x; k < ORDERED * LANES; k += blockDim.x) {
+        int mark = begin + k / LANES, before = 0;
+        float weight = mark < number ? said[3 * mark] : 0.0f;
+        for (int j = k % LANES; j < number && mark < number; j += LANES) {
+            float other = said[3 * j];
+            before += other > weight || (other == weight && place[j] < place[mark]);
+        }
+        counts[k] = before;
     }
-    double *mark = marks + 3 * before;
-    pointed_at(place, said, k, wide, stride, mark);
-    if (!points_inside(mark, rows, columns))
-        mark[0] = mark[1] = NOWHERE;
-    mark[2] = weight;
-    if (weight >= threshold)
-        atomicAdd(&numbers[SURE], 1);
+    __syncthreads();
+    for (int k = threadIdx.x; k < min(ORDERED, number - begin); k += blockDim.x) {
+        int before = 0;
+        for (int lane = 0; lane < LANES; lane++)
+            before += counts[LANES * k + lane];
+        double *mark = marks + 3 * before;
+        float weight = said[3 * (begin + k)];
+        pointed_at(place, said, begin + k, wide, stride, mark);
+        if (!points_inside(mark, rows, columns))
+            mark[0] = mark[1] = NOWHERE;
+        mark[2] = weight;
+        if (weight >= threshold)
+            atomicAdd(&numbers[SURE], 1);
+    }
+    if (begin + threadIdx.x == 0 && numbers[MARKS] > room)
+        refuse(facts, REFUSAL_NO_ROOM);
 }
 
 /* Square of a distance: what a k-d tree compares with the square of its reach. */
@@ -67,44 +78,65 @@ __device__ static inline double apart(const double *a, const double *b)
     return x * x + y * y;
 }
 
+/* Which surer ones are near each sure mark, a bit to each; LANES threads to a mark. */
+extern "C" __global__ void marks_near(
+    const double *facts, const int *numbers, const double *marks, int room, double merge,
+    int *near) /* (room / WORD, room) */
+{
+    int index = blockIdx.x * blockDim.x + threadIdx.x, k = index % room, number = min(numbers[SURE], room);
+    if (index >= LANES * room || k >= number)
+        return;
+    double reach = merging(facts, merge), bound = reach * reach;
+    for (int word = index / room; word <= k / WORD; word += LANES) {
+        unsigned bits = 0;
+        for (int j = WORD * word; j < min(WORD * word + WORD, k); j++)
+            if (apart(marks + 3 * j, marks + 3 * k) <= bound)
+                bits |= 1u << j % WORD;
+        near[word * room + k] = (int)bits;
+    }
+}
+
 /* Which sure marks stay, when none may be near a surer one that does; one block.
  *
  * In rounds: a mark near a surer one that stays goes, and one with none near it that is still open
  * stays. The surest open one is settled in every round.
  */
 extern "C" __global__ void __launch_bounds__(TOGETHER) marks_suppressed(
-    double *facts, const int *numbers, const double *marks, int room, double merge,
-    int found_room, char *state, int *kept) /* (room), (found_room) */
+    double *facts, const int *numbers, const double *marks, const int *near, int room,
+    int found_room, int *states, char *state, int *kept) /* (2, room / WORD), (room), (found_room) */
 {
-    int number = min(numbers[SURE], room), thread = threadIdx.x, open = number;
-    double reach = merging(facts, merge), near = reach * reach;
-    for (int k = thread; k < number; k += blockDim.x)
+    int number = min(numbers[SURE], room), words = (number + WORD - 1) / WORD, open = number;
+    int *opens = states, *stays = states + words;
+    for (int k = threadIdx.x; k < number; k += blockDim.x)
         state[k] = marks[3 * k] >= -0.5 ? OPEN : GONE;
     while (open > 0) {
         __syncthreads(); /* all states of the last round are there */
-        int left = 0;
-        for (int begin = 0; begin < number; begin += blockDim.x) {
-            int k = begin + thread, now = k < number ? state[k] : GONE;
-            if (now == OPEN) {
-                bool near_open = false, near_kept = false;
-                for (int j = 0; j < k && !near_kept; j++) {
-                    if (state[j] == GONE || !(apart(marks + 3 * j, marks + 3 * k) <= near))
-                        continue;
-                    near_kept = state[j] == KEPT;
-                    near_open |= state[j] == OPEN;
-                }
-                now = near_kept ? GONE : near_open ? OPEN : KEPT;
-                left += now == OPEN;
+        for (int word = threadIdx.x; word < words; word += blockDim.x) {
+            unsigned opened = 0, stayed = 0;
+            for (int k = WORD * word; k < min(WORD * word + WORD, number); k++) {
+                opened |= (unsigned)(state[k] == OPEN) << k % WORD;
+                stayed |= (unsigned)(state[k] == KEPT) << k % WORD;
             }
-            __syncthreads(); /* all marks of this part were judged by the states before */
-            if (k < number)
-                state[k] = (char)now;
-            __syncthreads();
+            opens[word] = (int)opened;
+            stays[word] = (int)stayed;
+        }
+        __syncthreads();
+        int left = 0;
+        for (int k = threadIdx.x; k < number; k += blockDim.x) {
+            if (state[k] != OPEN)
+                continue;
+            int near_open = 0, near_kept = 0;
+            for (int word = 0; word <= k / WORD && !near_kept; word++) {
+                near_kept = near[word * room + k] & stays[word];
+                near_open |= near[word * room + k] & opens[word];
+            }
+            state[k] = near_kept ? GONE : near_open ? OPEN : KEPT;
+            left += state[k] == OPEN;
         }
         open = summed(left);
     }
     int total = listed_where([=](int k) { return state[k] == KEPT; }, number, found_room, kept);
-    if (thread == 0) {
+    if (threadIdx.x == 0) {
         facts[FACT_FOUND] = min(total, found_room);
         if (total > found_room)
             refuse(facts, REFUSAL_NO_ROOM);

@@ -12,8 +12,9 @@ from latticewatch_kernels.resident.plan import Room
 
 SOURCE = "objects"
 
-#: As in the source: what is counted, threads to an object, and numbers that each sums.
-NUMBERS, LANES, SUMS = 2, 32, 3
+#: As in the source: what is counted, threads to a mark or an object, marks to a block that orders
+#: them, numbers that a lane sums, and bits of a word.
+NUMBERS, LANES, ORDERED, SUMS, WORD = 2, 32, 32, 3, 32
 
 
 def found(
@@ -57,10 +58,17 @@ def found(
     """
     numbers, ordered = _marks(heat, offset, stride, shape, facts, room, threshold, least_vote)
     xp, marks = array_module(facts), room.marks
-    state, kept = xp.empty(marks, np.int8), xp.empty(room.found, np.int32)
+    words = -(-marks // WORD)
+    near = xp.empty((words, marks), np.int32)
+    launch(
+        SOURCE, "marks_near", LANES * marks, facts,
+        facts, numbers, ordered, marks, np.float64(merge), near,
+    )  # fmt: skip
+    states, state = xp.empty((2, words), np.int32), xp.empty(marks, np.int8)
+    kept = xp.empty(room.found, np.int32)
     launch_together(
         SOURCE, "marks_suppressed", 1, facts,
-        facts, numbers, ordered, marks, np.float64(merge), room.found, state, kept,
+        facts, numbers, ordered, near, marks, room.found, states, state, kept,
     )  # fmt: skip
     sums = xp.empty((room.found, LANES, SUMS), np.float64)
     launch(
@@ -100,8 +108,8 @@ def _marks(
         said,
     )  # fmt: skip
     ordered = xp.empty((marks, 3), np.float64)
-    launch(
-        SOURCE, "marks_ordered", marks, facts,
+    launch_together(
+        SOURCE, "marks_ordered", -(-marks // ORDERED), facts,
         facts, place, said, marks, heat.shape[1], stride, *shape, np.float64(threshold),
         numbers, ordered,
     )  # fmt: skip
