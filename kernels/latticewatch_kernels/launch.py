@@ -63,9 +63,14 @@ def launch(source: str, name: str, number: int, like: Array, *arguments: Any) ->
         _run(source, name, -(-number // THREADS), THREADS, like, arguments)
 
 
-def launch_together(source: str, name: str, blocks: int, like: Array, *arguments: Any) -> None:
-    """Run a kernel whose threads work together in each of so many blocks."""
-    _run(source, name, blocks, TOGETHER, like, arguments)
+def launch_together(
+    source: str, name: str, blocks: int, like: Array, *arguments: Any, threads: int = TOGETHER
+) -> None:
+    """Run a kernel whose threads work together in each of so many blocks.
+
+    ``threads``, a power of two, are fewer where blocks are many and have little to do.
+    """
+    _run(source, name, blocks, threads, like, arguments)
 
 
 def _run(

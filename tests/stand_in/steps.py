@@ -2,8 +2,8 @@
 
     python tests/stand_in/steps.py FILE [--frames N]
 
-A step is a basic block that a thread goes through. The longest thread's tell how long a kernel takes
-by itself at least, all threads' how much of a device it takes from others. Neither is a time.
+A step is a basic block that a thread goes through. The longest thread's tell how long a kernel
+takes by itself at least, all threads' how much of a device it takes from others. Neither is a time.
 """
 
 from __future__ import annotations

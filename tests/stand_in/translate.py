@@ -63,7 +63,8 @@ def main(base: str) -> int:
     counting = ["-fsanitize-coverage=trace-pc"] if os.environ.get("STAND_IN_STEPS") else []
     command = [
         "g++", "-std=c++17", "-O2", "-ffp-contract=off", "-fno-strict-aliasing", "-fpermissive",
-        "-w", "-shared", "-fPIC", f"-I{HERE}", *counting, *(one for one in options if one.startswith("-I")),
+        "-w", "-shared", "-fPIC", f"-I{HERE}", *counting,
+        *(one for one in options if one.startswith("-I")),
         "-o", str(fresh), str(code),
     ]  # fmt: skip
     failed = subprocess.run(command, check=False).returncode

@@ -1,7 +1,7 @@
 /* Amplitudes of an image at the nodes of a reciprocal lattice, and Newton's steps towards the lattice.
  *
  * Twins: harmonics.fit_reciprocal and harmonics.measure_harmonics. All is in double precision but for the
- * waves along y, as the twin's are.
+ * waves along y and the products with them, as the twin's are.
  */
 
 #define LANES 32 /* threads to a node: each sums every so many columns */
@@ -44,19 +44,24 @@ extern "C" __global__ void waves(
     }
 }
 
-/* The image folded with the waves; SHARES threads to a column of a node. */
+/* The image folded with the waves; SHARES threads to a column of a node.
+ *
+ * In single precision, as the twin: to become double takes a number eight times as long as a product
+ * (CUDA C++ Programming Guide, arithmetic throughput, compute capability 9.0). A share is short, and
+ * shares are summed in double precision.
+ */
 extern "C" __global__ void folded_image(
     const float *image, const float *parts, int nodes, int rows, int columns,
-    double *folded) /* (4, nodes, SHARES, columns) */
+    float *folded) /* (4, nodes, SHARES, columns) */
 {
     int index = blockIdx.x * blockDim.x + threadIdx.x, column = index % columns;
     if (index >= nodes * SHARES * columns)
         return;
     int share = index / columns % SHARES, which = index / columns / SHARES;
     const float *wave = parts + which * rows;
-    double sum[4] = {0.0, 0.0, 0.0, 0.0};
+    float sum[4] = {0.0f, 0.0f, 0.0f, 0.0f};
     for (int row = share; row < rows; row += SHARES) {
-        double value = image[(long long)row * columns + column];
+        float value = image[(long long)row * columns + column];
         for (int k = 0; k < 4; k++)
             sum[k] += wave[k * nodes * rows + row] * value;
     }
@@ -75,8 +80,8 @@ __device__ static void add(double *sum, double real, double imaginary, const dou
 extern "C" __global__ void moments(
     const double *reciprocal, const int *indices, int nodes,
     const double *row_window, const double *column_window, int rows, int columns,
-    const double *folded, /* (4, nodes, SHARES, columns) */
-    double *sums)         /* (nodes, LANES, SUMS) */
+    const float *folded, /* (4, nodes, SHARES, columns) */
+    double *sums)        /* (nodes, LANES, SUMS) */
 {
     int index = blockIdx.x * blockDim.x + threadIdx.x;
     if (index >= nodes * LANES)

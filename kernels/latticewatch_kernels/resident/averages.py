@@ -21,6 +21,10 @@ from latticewatch_kernels.sampling import LEAST_WEIGHT
 
 SOURCE = "averages"
 
+#: Threads of a block that makes weights, and of one that averages: half of the 170 blocks of pixels
+#: along a side of a frame of 512 pixels, and somewhat more than all.
+MAKING, AVERAGING = 128, 256
+
 
 class Averages(NamedTuple):
     """Weights of blocks around each cell.
@@ -46,7 +50,7 @@ class Averages(NamedTuple):
         launch_together(
             SOURCE, "averaging", sum(cells), facts,
             facts, np.float64(SMOOTHING_CELLS), plan.stride, high, wide,
-            np.float64(LEAST_WEIGHT), *made,
+            np.float64(LEAST_WEIGHT), *made, threads=MAKING,
         )  # fmt: skip
         return cls(*made, _reach(plan.stride))
 
@@ -58,7 +62,7 @@ class Averages(NamedTuple):
         made = xp.empty((number, *cells), np.float32)
         launch_together(
             SOURCE, "averaged", number * cells[0], blocks,
-            blocks, *self, high, wide, *cells, lines, made,
+            blocks, *self, high, wide, *cells, lines, made, threads=AVERAGING,
         )  # fmt: skip
         return made
 

@@ -26,9 +26,8 @@ def refine(
 ) -> Array:
     """Take Newton's steps on each image in turn, then the amplitudes in the last.
 
-    The twins are `harmonics.fit_reciprocal` and `harmonics.measure_harmonics`, whose products with
-    the image are in single precision, where all is in double here but for the waves along y.
-    Nothing is waited for.
+    The twins are `harmonics.fit_reciprocal` and `harmonics.measure_harmonics`. Products with the
+    image are in single precision, as theirs, and summed in another order. Nothing is waited for.
 
     Parameters
     ----------
@@ -52,7 +51,7 @@ def refine(
         rows, columns = image.shape
         floats, parts = single(image), xp.empty((4, number, rows), np.float32)
         down, across = (table(image, unit_window, size) for size in image.shape)
-        folded = xp.empty((4, number, SHARES, columns), np.float64)
+        folded = xp.empty((4, number, SHARES, columns), np.float32)
         for step in range(REFINEMENTS + int(image is images[-1])):
             launch(
                 "harmonics", "waves", number * rows, image,
