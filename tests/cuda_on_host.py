@@ -134,6 +134,7 @@ POINTED = {
     "int": np.int32,
     "char": np.int8,
     "fixed": np.uint64,
+    "address": np.uint64,
 }
 PLAIN = {
     "float": (np.float32, ctypes.c_float),

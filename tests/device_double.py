@@ -272,13 +272,19 @@ class ndarray:  # noqa: N801
 class Runtime:
     """What CUDA itself is asked for: copies by addresses, which may be captured."""
 
-    memcpyHostToDevice, memcpyDeviceToHost = 1, 2  # noqa: N815
+    memcpyHostToDevice, memcpyDeviceToHost, memcpyDeviceToDevice = 1, 2, 3  # noqa: N815
 
     @classmethod
     def memcpyAsync(cls, to: int, source: int, size: int, way: int, stream: int) -> None:  # noqa: N802
         assert stream == Stream.current().ptr, "asked of another stream than the current one"
         if Device.current() in faults:
             raise faults[Device.current()]
+        if way == cls.memcpyDeviceToDevice:
+            read, filled = _memory.at(source, size), _memory.at(to, size)
+            traffic.count_operation("copy", read, filled)
+            _touch(read, filled)
+            _ask(lambda: np.copyto(filled, read))
+            return
         above, host = (to, source) if way == cls.memcpyHostToDevice else (source, to)
         part, values = _memory.at(above, size), _work.page_locked.at(host, size)
         if way == cls.memcpyHostToDevice:

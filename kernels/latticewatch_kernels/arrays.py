@@ -107,9 +107,13 @@ def upload(array: np.ndarray, which: int = 0) -> Array:
     return send(locked)
 
 
-def send(locked: np.ndarray) -> Array:
-    """Ask for a copy of page-locked memory on the current device; nobody waits."""
-    above = library("cupy").empty(locked.shape, locked.dtype)
+def send(locked: np.ndarray, above: Array | None = None) -> Array:
+    """Ask for a copy of page-locked memory on the current device; nobody waits.
+
+    It is made in ``above`` where that is given.
+    """
+    if above is None:
+        above = library("cupy").empty(locked.shape, locked.dtype)
     _ask_for_copy(above, locked, "memcpyHostToDevice")
     return above
 
@@ -123,8 +127,8 @@ def download(arrays: Sequence[Array]) -> list[np.ndarray]:
     kinds = tuple((array.shape, array.dtype) for array in arrays)
     known, below = getattr(_buffers, "laid_out", (None, []))
     if known != kinds:
-        starts, size = _starts(kinds)
-        below = _laid_out(_kept("down", size), starts, kinds)
+        starts, size = starts_of(kinds)
+        below = laid_out(_kept("down", size), starts, kinds)
         _buffers.laid_out = kinds, below
     fetch(arrays, below)
     mark().synchronize()
@@ -137,8 +141,18 @@ def fetch(arrays: Iterable[Array], below: Iterable[np.ndarray]) -> None:
         _ask_for_copy(part, array, "memcpyDeviceToHost")
 
 
+def copy_within(to: Array, source: Array) -> None:
+    """Ask for a copy of a contiguous array on the same device; nobody waits."""
+    if to.nbytes != source.nbytes or to.dtype != source.dtype:
+        raise ValueError(
+            f"{source.shape} of {source.dtype} do not fill {to.shape} of {to.dtype}: "
+            "report this as a fault"
+        )
+    _ask_for_copy(to, source, "memcpyDeviceToDevice")
+
+
 def _ask_for_copy(to: Array, source: Array, way: str) -> None:
-    """Ask the current stream for a copy between a contiguous array and page-locked memory.
+    """Ask the current stream for a copy between contiguous arrays; the host's are page-locked.
 
     ``cupy.ndarray.set`` and ``get`` refuse what is being recorded, which CUDA does not.
     """
@@ -159,20 +173,21 @@ def mark() -> Any:
 
 def page_locked(kinds: Sequence[tuple[tuple[int, ...], np.dtype]]) -> list[np.ndarray]:
     """Make arrays of given shapes and types in page-locked memory, one behind the other."""
-    starts, size = _starts(kinds)
-    return _laid_out(_locked(size), starts, kinds)
+    starts, size = starts_of(kinds)
+    return laid_out(_locked(size), starts, kinds)
 
 
-def _starts(kinds: Iterable[tuple[tuple[int, ...], np.dtype]]) -> tuple[list[int], int]:
+def starts_of(kinds: Iterable[tuple[tuple[int, ...], np.dtype]]) -> tuple[list[int], int]:
     """Place of each array in a buffer, aligned, and the buffer's size in bytes."""
     sizes = (math.prod(shape) * kind.itemsize for shape, kind in kinds)
     *starts, size = accumulate((-(-size // ALIGNMENT) * ALIGNMENT for size in sizes), initial=0)
     return starts, size
 
 
-def _laid_out(
+def laid_out(
     buffer: np.ndarray, starts: Iterable[int], kinds: Iterable[tuple[tuple[int, ...], np.dtype]]
 ) -> list[np.ndarray]:
+    """Arrays of given shapes and types that are parts of a buffer of bytes."""
     return [
         buffer[start : start + math.prod(shape) * kind.itemsize].view(kind).reshape(shape)
         for start, (shape, kind) in zip(starts, kinds, strict=True)

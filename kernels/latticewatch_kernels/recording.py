@@ -30,10 +30,13 @@ class Recording:
         Of Fourier transforms, by kind and shape.
     held
         What else must stay: tables, and the pool that all arrays of the work are from.
+    later
+        While work is captured, what is to be asked for once when it was.
     """
 
     plans: dict[tuple[str, tuple[int, ...]], Any] = field(default_factory=dict)
     held: list[Any] = field(default_factory=list)
+    later: list[Callable[[], object]] | None = None
     graph: Any = None
 
     def start(self) -> None:
@@ -81,11 +84,16 @@ def record(work: Callable[[], T], stream: Any) -> tuple[Recording, T]:
         with stream, cuda.using_allocator(pool.malloc):
             work()
             stream.synchronize()
+            made.later = []
             stream.begin_capture()
             try:
                 result = work()
             finally:
                 made.graph = stream.end_capture()
+            for do in made.later:
+                do()
+            made.later = None
+            stream.synchronize()
     finally:
         del _now.recording
     return made, result
@@ -97,6 +105,18 @@ def held(array: Array) -> Array:
     if recording is not None:
         recording.held.append(array)
     return array
+
+
+def once(do: Callable[[], object]) -> None:
+    """Ask for what is the same at every start of what this thread is recording, if it is.
+
+    It is asked for when the work was captured, and is no part of that; elsewhere at once.
+    """
+    recording = getattr(_now, "recording", None)
+    if recording is None or recording.later is None:
+        do()
+    else:
+        recording.later.append(do)
 
 
 def planned(array: Array, shape: tuple[int, ...], kind: str) -> dict[str, Any]:

@@ -11,8 +11,9 @@ import numpy as np
 from latticewatch.resident.stages import Above, Before, Wanted, after_network, before_network
 from latticewatch.resident.work import flat, like
 from latticewatch.stopwatch import Stopwatch
-from latticewatch_kernels.arrays import array_module, fetch, mark, page_locked, send
+from latticewatch_kernels.arrays import array_module, copy_within, mark, page_locked, send
 from latticewatch_kernels.lattice import Array
+from latticewatch_kernels.packing import Below, fetch_packed
 from latticewatch_kernels.recording import (
     Recording,
     follow,
@@ -83,8 +84,8 @@ class Recorded:
         with watch.stage("localise"):
             follow(self.stream, shared_stream())
             with self.stream:
-                self.heat[...] = heat
-                self.offset[...] = offset
+                copy_within(self.heat, heat)
+                copy_within(self.offset, offset)
                 self.second.start()
                 done = mark()
 
@@ -99,15 +100,15 @@ def _second(
     before: Before, maps: tuple[Array, Array], wanted: Wanted, plan: Plan, stream: Any
 ) -> tuple[Recording, Above]:
     """Record what follows from the network's maps, and the way down."""
-    watch, below = Stopwatch(), list[np.ndarray]()
+    watch, below = Stopwatch(), list[Below]()
 
     def work() -> Above:
         above = after_network(before, *maps, wanted, plan, watch)
         arrays = flat(above)
         if not below:  # at the first time, which is not recorded yet
-            below.extend(page_locked([(array.shape, array.dtype) for array in arrays]))
-        fetch(arrays, below)
+            below.append(Below.like(arrays))
+        fetch_packed(arrays, *below)
         return above
 
     second, above = record(work, stream)
-    return second, like(above, below)
+    return second, like(above, below[0].parts)

@@ -1,0 +1,77 @@
+"""Many arrays of a device that come to the host by one copy.
+
+A copy takes a device some microseconds however little it moves, and copies of several streams wait
+for each other: a frame's results are 26 arrays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from latticewatch_kernels.arrays import (
+    array_module,
+    fetch,
+    laid_out,
+    page_locked,
+    pointer,
+    send,
+    starts_of,
+)
+from latticewatch_kernels.lattice import Array
+from latticewatch_kernels.launch import launch
+from latticewatch_kernels.recording import held, once
+
+#: As in the source: bytes of a word.
+WORD = 4
+
+
+class Below(NamedTuple):
+    """Page-locked memory that arrays come down to; it must stay until they have.
+
+    Attributes
+    ----------
+    whole, starts, parts
+        All of its bytes, where arrays begin among them, and the arrays.
+    table
+        uint64 (n, 3): where each array lies on the device, where it begins, and its bytes.
+    """
+
+    whole: np.ndarray
+    starts: list[int]
+    parts: list[np.ndarray]
+    table: np.ndarray
+
+    @classmethod
+    def like(cls, arrays: Sequence[Array]) -> Below:
+        """Make memory that arrays of a device come down to, of their shapes and types."""
+        kinds = [(array.shape, array.dtype) for array in arrays]
+        starts, size = starts_of(kinds)
+        whole, table = page_locked(
+            [((size,), np.dtype(np.uint8)), ((len(kinds), 3), np.dtype(np.uint64))]
+        )
+        return cls(whole, starts, laid_out(whole, starts, kinds), table)
+
+
+def fetch_packed(arrays: Sequence[Array], below: Below) -> None:
+    """Ask for contiguous arrays of the current device in page-locked memory; nobody waits.
+
+    Parameters
+    ----------
+    arrays
+        At least one.
+    below
+        `Below.like` these.
+    """
+    below.table[...] = [
+        (pointer(array), start, array.nbytes)
+        for array, start in zip(arrays, below.starts, strict=True)
+    ]
+    xp, words = array_module(arrays[0]), len(below.whole) // WORD
+    table = held(xp.empty(below.table.shape, np.uint64))
+    once(lambda: send(below.table, table))
+    packed = xp.empty(words, np.int32)
+    launch("packing", "packed", words, packed, table, len(arrays), words, packed)
+    fetch([packed], [below.whole])
