@@ -35,24 +35,31 @@ class Below(NamedTuple):
     ----------
     whole, starts, parts
         All of its bytes, where arrays begin among them, and the arrays.
-    table
-        uint64 (n, 3): where each array lies on the device, where it begins, and its bytes.
+    told, table
+        uint64 (n, 3), page-locked and on the device: where each array lies there, where it begins
+        here, and its bytes. The device's was there before anything was recorded: what recorded
+        work leaves free is written over at each start.
     """
 
     whole: np.ndarray
     starts: list[int]
     parts: list[np.ndarray]
-    table: np.ndarray
+    told: np.ndarray
+    table: Array
 
     @classmethod
     def like(cls, arrays: Sequence[Array]) -> Below:
-        """Make memory that arrays of a device come down to, of their shapes and types."""
+        """Make memory that arrays of a device come down to, of their shapes and types.
+
+        Not while work is captured.
+        """
         kinds = [(array.shape, array.dtype) for array in arrays]
         starts, size = starts_of(kinds)
-        whole, table = page_locked(
+        whole, told = page_locked(
             [((size,), np.dtype(np.uint8)), ((len(kinds), 3), np.dtype(np.uint64))]
         )
-        return cls(whole, starts, laid_out(whole, starts, kinds), table)
+        table = array_module(arrays[0]).empty(told.shape, told.dtype)
+        return cls(whole, starts, laid_out(whole, starts, kinds), told, table)
 
 
 def fetch_packed(arrays: Sequence[Array], below: Below) -> None:
@@ -65,13 +72,12 @@ def fetch_packed(arrays: Sequence[Array], below: Below) -> None:
     below
         `Below.like` these.
     """
-    below.table[...] = [
+    below.told[...] = [
         (pointer(array), start, array.nbytes)
         for array, start in zip(arrays, below.starts, strict=True)
     ]
     xp, words = array_module(arrays[0]), len(below.whole) // WORD
-    table = held(xp.empty(below.table.shape, np.uint64))
-    once(lambda: send(below.table, table))
+    once(lambda: send(below.told, below.table))
     packed = xp.empty(words, np.int32)
-    launch("packing", "packed", words, packed, table, len(arrays), words, packed)
+    launch("packing", "packed", words, packed, held(below.table), len(arrays), words, packed)
     fetch([packed], [below.whole])
