@@ -27,6 +27,9 @@ THREADS = 128
 #: says so of its kernels (``__launch_bounds__``).
 TOGETHER = 1024
 
+#: Things to a block that orders them (`lists.cuh`).
+ORDERED = 32
+
 _INCLUDE = re.compile(r'^#include "(\w+\.cuh)"$', re.MULTILINE)
 
 

@@ -37,7 +37,7 @@ BOUNDS = {
 }  # fmt: skip
 
 #: What the stage asks of the device: kernels, and one array of zeros.
-LAUNCHES = 22
+LAUNCHES = 24
 
 KINDS = {
     "plain": ((256, 256), ImagingConfig()),

@@ -66,3 +66,22 @@ def test_room_grows_where_it_must_and_never_shrinks():
     assert Plan.of((128, 128), known(lattice), TAIL_SIGMA, wider.room) == wider
     assert Plan.of((128, 128), known(lattice, factor=1.2), TAIL_SIGMA, plan.room) != plan
     assert plan.room.doubled().found == 2 * plan.room.found
+
+
+@pytest.mark.parametrize(
+    ("told", "grows"),
+    [
+        ({"peaks": 0, "found": 256}, {"maxima"}),
+        ({"peaks": 32, "found": 256}, {"marks", "found"}),
+        ({"peaks": 32, "reported": 256}, {"marks", "found"}),
+        ({"peaks": 32, "found": 7}, {"maxima", "judged", "marks", "found"}),
+    ],
+)
+def test_what_was_short_is_doubled(told, grows):
+    values = np.zeros(facts.NUMBER)
+    for name, number in told.items():
+        values[PLACE[name]] = number
+    room = Room(judged=100, table=300)
+    more = room.more_for(Facts(values))
+    assert {name for name, own in vars(room).items() if own != vars(more)[name]} == grows
+    assert more.found in (256, 512)

@@ -153,7 +153,7 @@ def test_like_the_host(device_double, crystal, number):
     vacancies, least, (points, probability) = frame.expected()
     found, told, facts = run(device_double, frame)
     traffic = device_double.traffic
-    assert (traffic.up, traffic.operations) == (0, 5)
+    assert (traffic.up, traffic.operations) == (0, 7)
     begin, end = (int(place) for place in facts["starts"][1:])
     for name in ("cells", "points", "probability", "bright", "intensity", "ratio", "odd"):
         ours = to_host(getattr(found, name))[: end - begin]

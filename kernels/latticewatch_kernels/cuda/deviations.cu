@@ -33,38 +33,49 @@ __device__ static inline int covering(const double *facts, int room, int *wide)
     return fits ? (int)along * *wide : 0;
 }
 
-/* Whether each site of the covering cells is judged, and where it is; a thread to a site. */
-extern "C" __global__ void sites_in_view(
+/* Whether a site of the covering cells is judged, and where it is. */
+__device__ static bool in_view(
     const double *facts, const float *amplitude, const float *displacement, int high, int wide, int stride,
-    const char *hole, int rows, int columns, double margin, double sound, int room,
-    char *kept, double *points) /* (room), (room, 2) */
+    const char *hole, int rows, int columns, double margin, double sound, int index, int cells,
+    int wide_cells, double *point)
 {
-    int index = blockIdx.x * blockDim.x + threadIdx.x;
-    if (index >= room)
-        return;
-    kept[index] = 0;
-    int wide_cells, cells = covering(facts, room, &wide_cells);
-    if (index >= 3 * cells)
-        return;
     int site = index / cells, cell = index % cells;
-    double point[2], moved[2], u = facts[FACT_FIRST_CELL] + cell / wide_cells;
+    double moved[2], u = facts[FACT_FIRST_CELL] + cell / wide_cells;
     double v = facts[FACT_FIRST_CELL + 1] + cell % wide_cells;
     to_pixels(facts, u + site_at(site, 0), v + site_at(site, 1), point);
     if (!within(point[0], point[1], rows, columns, 0.0))
-        return;
+        return false;
     displaced(displacement, high, wide, (double)stride, point[0], point[1], moved);
-    double x = point[0] + moved[0], y = point[1] + moved[1];
+    double x = point[0] = point[0] + moved[0], y = point[1] = point[1] + moved[1];
     if (!within(x, y, rows, columns, margin * facts[FACT_CONSTANT]))
-        return;
+        return false;
     if (!(x >= 0.0 && y >= 0.0 && x <= columns - 1 && y <= rows - 1))
-        return;
+        return false;
     if (!(amplitude[cell_at(x, y, stride, high, wide)] >= sound))
-        return;
-    if (hole[(long long)rint(y) * columns + (int)rint(x)])
-        return;
-    kept[index] = 1;
-    points[2 * index] = x;
-    points[2 * index + 1] = y;
+        return false;
+    return !hole[(long long)rint(y) * columns + (int)rint(x)];
+}
+
+/* Which sites of the covering cells are judged, where they are, and how many of the block's come before
+ * each; a block to TOGETHER sites. */
+extern "C" __global__ void __launch_bounds__(TOGETHER) sites_in_view(
+    const double *facts, const float *amplitude, const float *displacement, int high, int wide, int stride,
+    const char *hole, int rows, int columns, double margin, double sound, int room,
+    char *kept, double *points, int *before, int *counts, int *extent) /* (room), (room, 2), (room),
+                                                                        * (parts), (2) */
+{
+    int wide_cells, cells = covering(facts, room, &wide_cells);
+    auto judged = [=](int k) {
+        return k < 3 * cells
+            && in_view(facts, amplitude, displacement, high, wide, stride, hole, rows, columns, margin,
+                sound, k, cells, wide_cells, points + 2 * k);
+    };
+    int total = kept_of_block(judged, room, kept, before);
+    if (threadIdx.x == 0) {
+        counts[blockIdx.x] = total;
+        if (blockIdx.x == 0)
+            extent[0] = extent[1] = 1;
+    }
 }
 
 /* Number of whole lattice constants to a place, at most `most`, whatever the two hold. */
@@ -74,30 +85,26 @@ __device__ static inline int constants_to(double place, double constant, int mos
     return number >= 0.0 ? (int)min(number, (double)most) : 0;
 }
 
-/* The sites that are judged one after the other, the rest zeros; one block.
+/* The sites that are judged one after the other, the rest zeros; a block to TOGETHER sites.
  *
  * `extent` is how many cells of one lattice constant hold them, (2): along x and y.
  */
 extern "C" __global__ void __launch_bounds__(TOGETHER) sites_gathered(
-    double *facts, const char *kept, const double *points, int room, int most,
-    int most_down, int most_across,
+    double *facts, const char *kept, const double *points, const int *before, const int *counts,
+    int parts, int room, int most, int most_down, int most_across,
     int *cells, char *sublattice, double *places, int *extent) /* (most, 2), (most), (most, 2), (2) */
 {
-    __shared__ int longest[2], starts[3];
-    int each = (room + blockDim.x - 1) / blockDim.x, thread = threadIdx.x, reach[2] = {1, 1};
-    int begin = min(thread * each, room), end = min(begin + each, room), own = 0;
-    int wide, found = covering(facts, room, &wide), every = max(found, 1);
+    __shared__ int longest[2];
+    int total, wide, found = covering(facts, room, &wide), every = max(found, 1);
+    int reach[2] = {1, 1}, begin = blockIdx.x * TOGETHER, end = min(begin + TOGETHER, room);
     double constant = facts[FACT_CONSTANT];
-    for (int k = begin; k < end; k++)
-        own += kept[k];
-    if (thread == 0) {
+    if (threadIdx.x == 0)
         longest[0] = longest[1] = 1;
-        starts[0] = starts[1] = starts[2] = 0; /* where no cell is covered, nothing is kept */
-    }
-    int total, place = found_before(own, &total);
-    for (int k = begin; k < end; k++) {
+    int earlier = kept_before(counts, parts, &total);
+    for (int k = begin + threadIdx.x; k < end; k += blockDim.x) {
+        int place = earlier + before[k];
         if (k % every == 0 && k < 3 * every)
-            starts[k / every] = place;
+            facts[FACT_STARTS + k / every] = place;
         if (!kept[k] || place >= most)
             continue;
         double x = points[2 * k], y = points[2 * k + 1];
@@ -108,33 +115,24 @@ extern "C" __global__ void __launch_bounds__(TOGETHER) sites_gathered(
         places[2 * place + 1] = y;
         reach[0] = max(reach[0], constants_to(x, constant, most_across - 1) + 1);
         reach[1] = max(reach[1], constants_to(y, constant, most_down - 1) + 1);
-        place++;
     }
     for (int axis = 0; axis < 2; axis++)
         atomicMax(&longest[axis], reach[axis]);
-    for (int k = total + thread; k < most; k += blockDim.x) {
-        cells[2 * k] = cells[2 * k + 1] = sublattice[k] = 0;
-        places[2 * k] = places[2 * k + 1] = 0.0;
-    }
+    for (int part = begin; part < most; part += parts * TOGETHER)
+        for (int k = max(part, total) + threadIdx.x; k < min(part + TOGETHER, most); k += blockDim.x) {
+            cells[2 * k] = cells[2 * k + 1] = sublattice[k] = 0;
+            places[2 * k] = places[2 * k + 1] = 0.0;
+        }
     __syncthreads();
-    if (thread == 0) {
-        extent[0] = longest[0];
-        extent[1] = longest[1];
+    if (threadIdx.x != 0)
+        return;
+    for (int axis = 0; axis < 2; axis++)
+        atomicMax(&extent[axis], longest[axis]);
+    if (blockIdx.x == 0) {
         facts[FACT_SITES] = min(total, most);
-        for (int site = 0; site < 3; site++)
-            facts[FACT_STARTS + site] = starts[site];
         if (found == 0 || total > most)
             refuse(facts, REFUSAL_NO_ROOM);
     }
-}
-
-/* Where a sublattice begins, and how many sites it has. */
-__device__ static inline void sites_of(const double *facts, int site, int room, int *begin, int *number)
-{
-    int total = counted(facts, FACT_SITES, room);
-    *begin = min(counted(facts, FACT_STARTS + site, room), total);
-    int end = site < 2 ? min(counted(facts, FACT_STARTS + site + 1, room), total) : total;
-    *number = max(end - *begin, 0);
 }
 
 /* Height of each column less its sublattice's median where it stands out, else 0, and a list of those
@@ -236,30 +234,44 @@ extern "C" __global__ void coarse_filtered(
     after[map * room + place] = sum;
 }
 
-/* Errors by the spread of the columns around each, in units of the host column; one block. */
-extern "C" __global__ void __launch_bounds__(TOGETHER) errors_scaled(
+/* Spread of the columns around each, by what it was expected to be; a thread to a site. */
+extern "C" __global__ void local_spreads(
     const double *facts, const double *points, const int *extent, int room,
-    int most_down, int most_across, const double *filtered, double least,
-    const float *level, int high, int wide, int stride,
-    double *deviation, double *error, double *levels) /* (room) */
+    int most_down, int most_across, const double *filtered, double *spreads) /* (room) */
 {
-    int number = counted(facts, FACT_SITES, room), table = most_across * most_down;
-    double unit = 0.5 * facts[FACT_UNIT], middle = 1.0;
-    for (int k = threadIdx.x; k < number; k += blockDim.x) {
-        int cell = coarse_cell(facts, points, extent, most_down, most_across, k);
-        levels[k] = sqrt(max(filtered[cell], 0.0) / max(filtered[table + cell], 1e-12));
-    }
-    __syncthreads();
-    auto local = [=](int k) { return levels[k]; }; /* for now */
+    int index = blockIdx.x * blockDim.x + threadIdx.x, table = most_across * most_down;
+    if (index >= counted(facts, FACT_SITES, room))
+        return;
+    int cell = coarse_cell(facts, points, extent, most_down, most_across, index);
+    spreads[index] = sqrt(max(filtered[cell], 0.0) / max(filtered[table + cell], 1e-12));
+}
+
+/* Median of these spreads, 1 without any; one block. */
+extern "C" __global__ void __launch_bounds__(TOGETHER) middle_spread(
+    const double *facts, const double *spreads, int room, double *middle) /* (room), one */
+{
+    int number = counted(facts, FACT_SITES, room);
+    double found = 1.0;
     if (number > 0)
-        middle = max(median(local, number, 0), 1e-12);
-    __syncthreads(); /* until all levels were read */
-    for (int k = threadIdx.x; k < room; k += blockDim.x) {
-        bool here = k < number;
-        double excess = here ? max(local(k) / middle, least) : 0.0;
-        deviation[k] = here ? deviation[k] * unit : 0.0;
-        error[k] = here ? error[k] * excess * unit : 0.0;
-        double x = points[2 * k], y = points[2 * k + 1];
-        levels[k] = here ? level[cell_at(x, y, stride, high, wide)] : 0.0;
-    }
+        found = max(median([=](int k) { return spreads[k]; }, number, 0), 1e-12);
+    if (threadIdx.x == 0)
+        middle[0] = found;
+}
+
+/* Errors by the spread of the columns around each, in units of the host column, and levels there; a
+ * thread to a site. */
+extern "C" __global__ void errors_scaled(
+    const double *facts, const double *points, int room, const double *middle, double least,
+    const float *level, int high, int wide, int stride,
+    double *deviation, double *error, double *levels) /* (room); of levels, spreads come */
+{
+    int index = blockIdx.x * blockDim.x + threadIdx.x;
+    if (index >= room)
+        return;
+    bool here = index < counted(facts, FACT_SITES, room);
+    double unit = 0.5 * facts[FACT_UNIT], excess = here ? max(levels[index] / middle[0], least) : 0.0;
+    deviation[index] = here ? deviation[index] * unit : 0.0;
+    error[index] = here ? error[index] * excess * unit : 0.0;
+    double x = points[2 * index], y = points[2 * index + 1];
+    levels[index] = here ? level[cell_at(x, y, stride, high, wide)] : 0.0;
 }

@@ -21,6 +21,37 @@ __device__ static inline int found_before(int own, int *total)
     return counts[thread] - own;
 }
 
+/* Which of the block's TOGETHER things, of so many in all, are kept, and how many of the block's come
+ * before each; gives how many are. All threads of the block must call it. */
+template <class Holds>
+__device__ static int kept_of_block(Holds holds, int number, char *kept, int *before)
+{
+    int each = TOGETHER / blockDim.x, begin = blockIdx.x * TOGETHER + threadIdx.x * each;
+    int end = min(begin + each, number), own = 0, total;
+    for (int k = begin; k < end; k++) {
+        kept[k] = holds(k);
+        own += kept[k];
+    }
+    int place = found_before(own, &total);
+    for (int k = begin; k < end; k++) {
+        before[k] = place;
+        place += kept[k];
+    }
+    return total;
+}
+
+/* How many things all blocks have kept, and those before this one; all threads of the block. */
+__device__ static inline int kept_before(const int *counts, int parts, int *total)
+{
+    int earlier = 0, all = 0;
+    for (int part = threadIdx.x; part < parts; part += blockDim.x) {
+        all += counts[part];
+        earlier += part < blockIdx.x ? counts[part] : 0;
+    }
+    *total = summed(all);
+    return summed(earlier);
+}
+
 /* Numbers from 0 to number - 1 for which `holds`, in rising order, as many as there is room for; gives
  * how many there are. All threads of the block must call it, and wait before they read the list. */
 template <class Holds>
@@ -35,4 +66,28 @@ __device__ static int listed_where(Holds holds, int number, int room, int *list)
         if (holds(k))
             list[place++] = k;
     return total;
+}
+
+#define ORDERED 32     /* things to a block that orders them */
+#define ORDER_LANES 32 /* threads to a thing */
+
+/* Hand each of the block's things, of so many in all, and how many come before it to `then`. All
+ * threads of the block must call it. */
+template <class Before, class Then> __device__ static void ordered(Before before, int number, Then then)
+{
+    __shared__ int counts[ORDERED * ORDER_LANES];
+    int begin = blockIdx.x * ORDERED;
+    for (int k = threadIdx.x; k < ORDERED * ORDER_LANES; k += blockDim.x) {
+        int thing = begin + k / ORDER_LANES, count = 0;
+        for (int other = k % ORDER_LANES; other < number && thing < number; other += ORDER_LANES)
+            count += before(other, thing);
+        counts[k] = count;
+    }
+    __syncthreads();
+    for (int k = threadIdx.x; k < min(ORDERED, number - begin); k += blockDim.x) {
+        int count = 0;
+        for (int lane = 0; lane < ORDER_LANES; lane++)
+            count += counts[ORDER_LANES * k + lane];
+        then(begin + k, count);
+    }
 }

@@ -7,10 +7,10 @@
 #include "lists.cuh"
 #include "facts.cuh"
 
-#define LANES 32   /* threads to a mark or an object: each looks at every so many marks */
-#define ORDERED 32 /* marks to a block */
-#define SUMS 3     /* of a lane: weights, and weighted places along x and y */
-#define WORD 32    /* bits */
+#define LANES 32 /* threads to an object: each sums every so many marks */
+#define SUMS 3   /* of a lane: weights, and weighted places along x and y */
+#define SIDE 64  /* bins along an axis */
+#define BINS (SIDE * SIDE)
 #define NOWHERE __longlong_as_double(0x7ff8000000000000ll)
 
 enum Number { MARKS, SURE, NUMBERS };
@@ -35,39 +35,29 @@ __device__ static inline bool points_inside(const double *point, int rows, int c
     return across && point[1] >= -0.5 && point[1] < rows - 0.5;
 }
 
-/* Marks, surest first, of equals the first in reading order; LANES threads to a mark, which count those
- * before it. The places of those that point out of the frame are NaN, which is near to nothing. */
+/* Marks, surest first, of equals the first in reading order; a block to ORDERED marks. The places of
+ * those that point out of the frame are NaN, which is near to nothing. */
 extern "C" __global__ void __launch_bounds__(TOGETHER) marks_ordered(
     double *facts, const int *place, const float *said, int room, int wide, int stride,
     int rows, int columns, double threshold,
     int *numbers, double *marks) /* (NUMBERS), (room, 3): x, y, weight */
 {
-    __shared__ int counts[ORDERED * LANES];
-    int number = min(numbers[MARKS], room), begin = blockIdx.x * ORDERED;
-    for (int k = threadIdx.x; k < ORDERED * LANES; k += blockDim.x) {
-        int mark = begin + k / LANES, before = 0;
-        float weight = mark < number ? said[3 * mark] : 0.0f;
-        for (int j = k % LANES; j < number && mark < number; j += LANES) {
-            float other = said[3 * j];
-            before += other > weight || (other == weight && place[j] < place[mark]);
-        }
-        counts[k] = before;
-    }
-    __syncthreads();
-    for (int k = threadIdx.x; k < min(ORDERED, number - begin); k += blockDim.x) {
-        int before = 0;
-        for (int lane = 0; lane < LANES; lane++)
-            before += counts[LANES * k + lane];
-        double *mark = marks + 3 * before;
-        float weight = said[3 * (begin + k)];
-        pointed_at(place, said, begin + k, wide, stride, mark);
+    int number = min(numbers[MARKS], room);
+    auto before = [=](int other, int k) {
+        float weight = said[3 * k], others = said[3 * other];
+        return others > weight || (others == weight && place[other] < place[k]);
+    };
+    ordered(before, number, [=](int k, int rank) {
+        double *mark = marks + 3 * rank;
+        float weight = said[3 * k];
+        pointed_at(place, said, k, wide, stride, mark);
         if (!points_inside(mark, rows, columns))
             mark[0] = mark[1] = NOWHERE;
         mark[2] = weight;
         if (weight >= threshold)
             atomicAdd(&numbers[SURE], 1);
-    }
-    if (begin + threadIdx.x == 0 && numbers[MARKS] > room)
+    });
+    if (blockIdx.x + threadIdx.x == 0 && numbers[MARKS] > room)
         refuse(facts, REFUSAL_NO_ROOM);
 }
 
@@ -78,22 +68,67 @@ __device__ static inline double apart(const double *a, const double *b)
     return x * x + y * y;
 }
 
-/* Which surer ones are near each sure mark, a bit to each; LANES threads to a mark. */
-extern "C" __global__ void marks_near(
-    const double *facts, const int *numbers, const double *marks, int room, double merge,
-    int *near) /* (room / WORD, room) */
+/* Bin along an axis of a place; bins repeat, so that there are SIDE wherever marks point. */
+__device__ static inline int bin_along(double place, double width)
 {
-    int index = blockIdx.x * blockDim.x + threadIdx.x, k = index % room, number = min(numbers[SURE], room);
-    if (index >= LANES * room || k >= number)
-        return;
-    double reach = merging(facts, merge), bound = reach * reach;
-    for (int word = index / room; word <= k / WORD; word += LANES) {
-        unsigned bits = 0;
-        for (int j = WORD * word; j < min(WORD * word + WORD, k); j++)
-            if (apart(marks + 3 * j, marks + 3 * k) <= bound)
-                bits |= 1u << j % WORD;
-        near[word * room + k] = (int)bits;
+    double bin = floor(place / width);
+    return fabs(bin) < 1e15 ? (int)(bin - SIDE * floor(bin / SIDE)) : 0;
+}
+
+__device__ static inline int bin_of(const double *mark, double width)
+{
+    return SIDE * bin_along(mark[1], width) + bin_along(mark[0], width);
+}
+
+/* Sure marks within the frame by their bins: those of a bin end where `ends` says, in any order. All
+ * threads of the block; `ends` is shared. */
+__device__ static void binned(
+    const double *marks, int number, double width, int *ends, const char *state, int *order)
+{
+    int each = BINS / blockDim.x, begin = threadIdx.x * each, own = 0, total;
+    for (int bin = threadIdx.x; bin < BINS; bin += blockDim.x)
+        ends[bin] = 0;
+    __syncthreads();
+    for (int k = threadIdx.x; k < number; k += blockDim.x)
+        if (state[k] == OPEN)
+            atomicAdd(&ends[bin_of(marks + 3 * k, width)], 1);
+    __syncthreads();
+    for (int bin = begin; bin < begin + each; bin++)
+        own += ends[bin];
+    int place = found_before(own, &total);
+    for (int bin = begin; bin < begin + each; bin++) {
+        int here = ends[bin];
+        ends[bin] = place;
+        place += here;
     }
+    __syncthreads();
+    for (int k = threadIdx.x; k < number; k += blockDim.x)
+        if (state[k] == OPEN)
+            order[atomicAdd(&ends[bin_of(marks + 3 * k, width)], 1)] = k;
+    __syncthreads();
+}
+
+/* State of an open mark after a round, by the states before it. */
+__device__ static int judged(
+    const double *marks, int k, double near, double width, const int *ends, const int *order,
+    const char *state)
+{
+    const double *own = marks + 3 * k;
+    int right = bin_along(own[0], width), down = bin_along(own[1], width);
+    bool near_open = false;
+    for (int around = 0; around < 9; around++) {
+        int row = (down + around / 3 + SIDE - 1) % SIDE, column = (right + around % 3 + SIDE - 1) % SIDE;
+        int bin = SIDE * row + column;
+        for (int slot = bin > 0 ? ends[bin - 1] : 0; slot < ends[bin]; slot++) {
+            int other = order[slot];
+            if (other >= k || state[other] == GONE || !(apart(marks + 3 * other, own) <= near))
+                continue;
+            if (state[other] == KEPT)
+                return GONE;
+            near_open = true;
+        }
+    }
+    return near_open ? OPEN : KEPT;
 }
 
 /* Which sure marks stay, when none may be near a surer one that does; one block.
@@ -102,38 +137,26 @@ extern "C" __global__ void marks_near(
  * stays. The surest open one is settled in every round.
  */
 extern "C" __global__ void __launch_bounds__(TOGETHER) marks_suppressed(
-    double *facts, const int *numbers, const double *marks, const int *near, int room,
-    int found_room, int *states, char *state, int *kept) /* (2, room / WORD), (room), (found_room) */
+    double *facts, const int *numbers, const double *marks, int room, double merge,
+    int found_room, int *order, char *states, int *kept) /* (room), (2, room), (found_room) */
 {
-    int number = min(numbers[SURE], room), words = (number + WORD - 1) / WORD, open = number;
-    int *opens = states, *stays = states + words;
+    __shared__ int ends[BINS];
+    int number = min(numbers[SURE], room), open = number;
+    double reach = merging(facts, merge), near = reach * reach, width = 1.01 * reach;
+    char *state = states, *next = states + room;
     for (int k = threadIdx.x; k < number; k += blockDim.x)
         state[k] = marks[3 * k] >= -0.5 ? OPEN : GONE;
+    binned(marks, number, width, ends, state, order);
     while (open > 0) {
-        __syncthreads(); /* all states of the last round are there */
-        for (int word = threadIdx.x; word < words; word += blockDim.x) {
-            unsigned opened = 0, stayed = 0;
-            for (int k = WORD * word; k < min(WORD * word + WORD, number); k++) {
-                opened |= (unsigned)(state[k] == OPEN) << k % WORD;
-                stayed |= (unsigned)(state[k] == KEPT) << k % WORD;
-            }
-            opens[word] = (int)opened;
-            stays[word] = (int)stayed;
-        }
-        __syncthreads();
         int left = 0;
         for (int k = threadIdx.x; k < number; k += blockDim.x) {
-            if (state[k] != OPEN)
-                continue;
-            int near_open = 0, near_kept = 0;
-            for (int word = 0; word <= k / WORD && !near_kept; word++) {
-                near_kept = near[word * room + k] & stays[word];
-                near_open |= near[word * room + k] & opens[word];
-            }
-            state[k] = near_kept ? GONE : near_open ? OPEN : KEPT;
-            left += state[k] == OPEN;
+            next[k] = state[k] == OPEN ? judged(marks, k, near, width, ends, order, state) : state[k];
+            left += next[k] == OPEN;
         }
         open = summed(left);
+        char *last = state;
+        state = next;
+        next = last;
     }
     int total = listed_where([=](int k) { return state[k] == KEPT; }, number, found_room, kept);
     if (threadIdx.x == 0) {

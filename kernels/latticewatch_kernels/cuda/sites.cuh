@@ -58,3 +58,12 @@ __device__ static inline void nearest_site(
         }
     }
 }
+
+/* Where a sublattice begins, and how many sites it has. */
+__device__ static inline void sites_of(const double *facts, int site, int room, int *begin, int *number)
+{
+    int total = counted(facts, FACT_SITES, room);
+    *begin = min(counted(facts, FACT_STARTS + site, room), total);
+    int end = site < 2 ? min(counted(facts, FACT_STARTS + site + 1, room), total) : total;
+    *number = max(end - *begin, 0);
+}

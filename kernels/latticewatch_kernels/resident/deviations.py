@@ -17,7 +17,7 @@ from latticewatch_kernels.deviations import (
     TAIL_SIGMA,
 )
 from latticewatch_kernels.lattice import Array
-from latticewatch_kernels.launch import launch, launch_together
+from latticewatch_kernels.launch import TOGETHER, launch, launch_together
 from latticewatch_kernels.order import BLOCKS_PER_CELL, BLOCKS_PER_CONSTANT
 from latticewatch_kernels.point_labels import SOUND_AMPLITUDE
 from latticewatch_kernels.resident.averages import SOURCE as AVERAGES
@@ -102,19 +102,21 @@ def _chosen(labels: LabelsAbove, order: OrderAbove, facts: Array, plan: Plan) ->
     """Choose the sites of a frame, in the twin's order."""
     xp, room, most = array_module(facts), plan.room.table, plan.room.sites
     kept, points = xp.empty(room, np.int8), xp.empty((room, 2), np.float64)
-    launch(
-        SOURCE, "sites_in_view", room, facts,
-        facts, order.maps, order.maps[3:], *plan.cells, plan.stride * BLOCKS_PER_CELL,
-        labels.hole, *plan.shape, np.float64(MARGIN), np.float64(SOUND_AMPLITUDE), room,
-        kept, points,
-    )  # fmt: skip
+    blocks = max(1, -(-room // TOGETHER))
+    before, counts = xp.empty(room, np.int32), xp.empty(blocks, np.int32)
     made = _Chosen(
         xp.empty((most, 2), np.int32), xp.empty(most, np.int8), xp.empty((most, 2), np.float64),
         xp.empty(2, np.int32),
     )  # fmt: skip
     launch_together(
-        SOURCE, "sites_gathered", 1, facts,
-        facts, kept, points, room, most, *_coarse(plan), *made,
+        SOURCE, "sites_in_view", blocks, facts,
+        facts, order.maps, order.maps[3:], *plan.cells, plan.stride * BLOCKS_PER_CELL,
+        labels.hole, *plan.shape, np.float64(MARGIN), np.float64(SOUND_AMPLITUDE), room,
+        kept, points, before, counts, made.extent,
+    )  # fmt: skip
+    launch_together(
+        SOURCE, "sites_gathered", blocks, facts,
+        facts, kept, points, before, counts, blocks, room, most, *_coarse(plan), *made,
     )  # fmt: skip
     return made
 
@@ -188,12 +190,16 @@ def _scaled(
             chosen.extent, *most, weights, len(weights) // 2, sums, filtered[0], axis,
             filtered[axis],
         )  # fmt: skip
-    levels = xp.empty(room, np.float64)
-    launch_together(
-        SOURCE, "errors_scaled", 1, facts,
-        facts, chosen.points, chosen.extent, room, *most, filtered[1],
-        np.float64(LEAST_EXCESS), order.maps[1], *plan.cells, plan.stride * BLOCKS_PER_CELL,
-        deviation, error, levels,
+    levels, middle = xp.empty(room, np.float64), xp.empty(1, np.float64)
+    launch(
+        SOURCE, "local_spreads", room, facts,
+        facts, chosen.points, chosen.extent, room, *most, filtered[1], levels,
+    )  # fmt: skip
+    launch_together(SOURCE, "middle_spread", 1, facts, facts, levels, room, middle)
+    launch(
+        SOURCE, "errors_scaled", room, facts,
+        facts, chosen.points, room, middle, np.float64(LEAST_EXCESS), order.maps[1],
+        *plan.cells, plan.stride * BLOCKS_PER_CELL, deviation, error, levels,
     )  # fmt: skip
     return levels
 

@@ -6,15 +6,14 @@ import numpy as np
 
 from latticewatch_kernels.arrays import array_module
 from latticewatch_kernels.lattice import Array
-from latticewatch_kernels.launch import launch, launch_together
+from latticewatch_kernels.launch import ORDERED, launch, launch_together
 from latticewatch_kernels.resident.parts import FoundAbove
 from latticewatch_kernels.resident.plan import Room
 
 SOURCE = "objects"
 
-#: As in the source: what is counted, threads to a mark or an object, marks to a block that orders
-#: them, numbers that a lane sums, and bits of a word.
-NUMBERS, LANES, ORDERED, SUMS, WORD = 2, 32, 32, 3, 32
+#: As in the source: what is counted, threads to an object, and numbers that each sums.
+NUMBERS, LANES, SUMS = 2, 32, 3
 
 
 def found(
@@ -58,17 +57,11 @@ def found(
     """
     numbers, ordered = _marks(heat, offset, stride, shape, facts, room, threshold, least_vote)
     xp, marks = array_module(facts), room.marks
-    words = -(-marks // WORD)
-    near = xp.empty((words, marks), np.int32)
-    launch(
-        SOURCE, "marks_near", LANES * marks, facts,
-        facts, numbers, ordered, marks, np.float64(merge), near,
-    )  # fmt: skip
-    states, state = xp.empty((2, words), np.int32), xp.empty(marks, np.int8)
+    order, states = xp.empty(marks, np.int32), xp.empty((2, marks), np.int8)
     kept = xp.empty(room.found, np.int32)
     launch_together(
         SOURCE, "marks_suppressed", 1, facts,
-        facts, numbers, ordered, near, marks, room.found, states, state, kept,
+        facts, numbers, ordered, marks, np.float64(merge), room.found, order, states, kept,
     )  # fmt: skip
     sums = xp.empty((room.found, LANES, SUMS), np.float64)
     launch(

@@ -22,6 +22,9 @@ from latticewatch_kernels.stamps import DRAWN_REACH, REACH, half_px
 #: Buffers have room for this many times what the frame before needed.
 SPARE = 1.25
 
+#: Pixels of the frames that `Room` has room for as it is.
+FIRST_PIXELS = 512 * 512
+
 
 @dataclass(frozen=True)
 class Room:
@@ -55,15 +58,37 @@ class Room:
     tails: int = 1
     radius: int = 1
 
+    @classmethod
+    def at_first(cls, shape: tuple[int, int]) -> Room:
+        """Give a first frame of a shape what most frames need that are as large.
+
+        A frame of 512 x 512 has room for 1.75 times as many detections as there are defects in one of
+        the WS2 movie of Maksov et al. (2019); maxima are those of noise, in proportion to a side.
+        """
+        times = max(1, math.ceil(shape[0] * shape[1] / FIRST_PIXELS))
+        plain = cls()
+        return replace(
+            plain, found=times * plain.found, marks=times * plain.marks,
+            maxima=math.ceil(math.sqrt(times)) * plain.maxima,
+        )  # fmt: skip
+
     @property
     def sites(self) -> int:
         """Sites of all sublattices within the frame."""
         return 3 * self.judged
 
-    def doubled(self) -> Room:
-        """Give twice the entries, where they did not suffice."""
-        counts = ("maxima", "table", "judged", "marks", "found")
-        return replace(self, **{name: 2 * getattr(self, name) for name in counts})
+    def doubled(self, *names: str) -> Room:
+        """Give twice the entries that did not suffice, by their names; of all but the table."""
+        names = names or ("maxima", "judged", "marks", "found")
+        return replace(self, **{name: 2 * getattr(self, name) for name in names})
+
+    def more_for(self, facts: Facts) -> Room:
+        """Give more room to a frame that was refused for want of it, though what is known fits."""
+        if facts.number("peaks") == 0.0:  # all else is of another lattice
+            return self.doubled("maxima")
+        if max(facts.numbers("found", "reported")) >= self.found:
+            return self.doubled("marks", "found")
+        return self.doubled()
 
     def covers(self, other: Room) -> bool:
         """Whether whatever another has room for has room here."""

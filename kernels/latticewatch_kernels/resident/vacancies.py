@@ -11,7 +11,7 @@ import numpy as np
 
 from latticewatch_kernels.arrays import array_module
 from latticewatch_kernels.lattice import Array
-from latticewatch_kernels.launch import launch, launch_together
+from latticewatch_kernels.launch import ORDERED, TOGETHER, launch, launch_together
 from latticewatch_kernels.order import BLOCKS_PER_CELL
 from latticewatch_kernels.resident.parts import FoundAbove, JudgedAbove, OrderAbove, SitesAbove
 from latticewatch_kernels.resident.plan import Plan
@@ -140,24 +140,34 @@ def combined(
     xp, sites_, most = array_module(facts), plan.room.sites, plan.room.found
     room = plan.room.judged
     by = table(facts, _constants, weighing)
-    marked, reported = xp.empty((most, 3), np.int32), xp.empty(most, np.int8)
+    outstanding, reported = xp.empty(sites_, np.float64), xp.empty(most, np.int8)
+    launch(
+        REPORTED, "columns_outstanding", sites_, facts,
+        facts, by, sites.sublattice, sites.deviation, sites.error, sites.level, sites_, outstanding,
+    )  # fmt: skip
     launch(
         REPORTED, "detections_placed", most, facts,
         facts, by, *found, most, order.maps[3:], *plan.cells, plan.stride * BLOCKS_PER_CELL,
-        marked, reported,
+        sites.cells, sites_, judged_.bright, room, reported, outstanding,
     )  # fmt: skip
-    outstanding = xp.empty(sites_, np.float64)
-    launch(
-        REPORTED, "columns_outstanding", sites_, facts,
-        facts, by, sites.cells, sites.sublattice, sites.deviation, sites.error, sites.level, sites_,
-        judged_.bright, room, marked, most, reported, outstanding,
+    candidates = most + room + sites_
+    parts = max(1, -(-candidates // TOGETHER))
+    told, kept = xp.empty(candidates, np.float64), xp.empty(candidates, np.int8)
+    before, counts = xp.empty(candidates, np.int32), xp.empty(parts, np.int32)
+    launch_together(
+        REPORTED, "points_told", parts, facts,
+        facts, by, found.probability, reported, most, judged_.probability, room, outstanding,
+        sites_, told, kept, before, counts,
     )  # fmt: skip
-    listed = xp.empty(most, np.int32)
+    listed, likely = xp.empty(most, np.int32), xp.empty(most, np.float64)
+    launch_together(
+        REPORTED, "points_listed", parts, facts,
+        facts, told, kept, before, counts, parts, candidates, most, listed, likely,
+    )  # fmt: skip
     made = FoundAbove(xp.empty((most, 2), np.float64), xp.empty(most, np.float64))
     launch_together(
-        REPORTED, "points_reported", 1, facts,
-        facts, by, *found, reported, most, judged_.points, judged_.probability, room,
-        sites.points, outstanding, sites_, listed, *made,
+        REPORTED, "points_ordered", max(1, -(-most // ORDERED)), facts,
+        facts, listed, likely, most, found.points, judged_.points, room, sites.points, *made,
     )  # fmt: skip
     return made
 

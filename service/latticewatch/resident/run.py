@@ -190,8 +190,9 @@ def _outcome(
 
 def _first_plan(frame: Array, wanted: Wanted) -> Plan:
     """Look at the first frame of a shape for its plan."""
-    (image, content), room = conditioned(frame), Room()
+    image, content = conditioned(frame)
     shape = (image.shape[0], image.shape[1])
+    room = Room.at_first(shape)
     values, seen = (part.copy() for part in download([registered(image, wanted, room), content]))
     facts = Facts(values)
     refuse(facts, seen, shape)
@@ -200,6 +201,7 @@ def _first_plan(frame: Array, wanted: Wanted) -> Plan:
 
 def _own(facts: Facts, plan: Plan) -> Plan:
     """Give the plan that a frame should have been run with."""
-    short = facts.refusal is Refusal.NO_ROOM
-    room = plan.room.doubled() if short else plan.room
-    return Plan.of(plan.shape, facts, TAIL_SIGMA, room)
+    own = Plan.of(plan.shape, facts, TAIL_SIGMA, plan.room)
+    if facts.refusal is not Refusal.NO_ROOM or own.room != plan.room:
+        return own  # what is known to be needed comes before what is not
+    return replace(own, room=own.room.more_for(facts))
