@@ -60,7 +60,7 @@ def steps(out: Path, peer: Path | None) -> list[Step]:
         ),
         Step(
             "kernels", "every kernel within its bound",
-            ("-m", "pytest", "tests/kernels", "--on-gpu", "-k", "resident or selection"),
+            ("-m", "pytest", "tests/kernels", "--on-gpu", "-k", "resident or selection or packing"),
             240,
         ),
         Step(

@@ -18,7 +18,7 @@ REPOSITORY = HERE.parents[1]
 #: Tests that are for a GPU, and the stages one by one.
 ON_A_GPU = (
     ("tests/gpu", "-m", "gpu"),
-    ("tests/kernels", "--on-gpu", "-k", "resident or selection"),
+    ("tests/kernels", "--on-gpu", "-k", "resident or selection or packing"),
 )
 
 

@@ -94,6 +94,11 @@ __device__ static void smoothed(
     __syncthreads();
 }
 
+/* Sums over blocks: of their means, and of these times the place along either axis. */
+struct Plane {
+    double mean, rise, lean;
+};
+
 /* Bounds of the frame and the level of its background in blocks; one block of threads. */
 extern "C" __global__ void __launch_bounds__(TOGETHER) flat_level(
     const double *sums, const double *least, const double *most, int number, int columns,
@@ -112,7 +117,7 @@ extern "C" __global__ void __launch_bounds__(TOGETHER) flat_level(
         facts[0] = low;
         facts[1] = top;
     }
-    double mean = 0.0, rise = 0.0, lean = 0.0, rises = 0.0, leans = 0.0;
+    Plane plane = {0.0, 0.0, 0.0};
     for (int k = thread; k < cells; k += blockDim.x) {
         double sum = 0.0;
         for (int column = 0; column < block; column++)
@@ -121,17 +126,18 @@ extern "C" __global__ void __launch_bounds__(TOGETHER) flat_level(
         means[k] = (float)((sum / ((double)block * block) - low) * unit);
         weight[k] = 1.0f;
         level[k] = 0.0f;
-        mean += means[k];
-        rise += y * means[k];
-        lean += x * means[k];
-        rises += y * y;
-        leans += x * x;
+        plane = {plane.mean + means[k], plane.rise + y * means[k], plane.lean + x * means[k]};
     }
     if (!flatten)
         return;
-    mean = summed(mean) / cells;
-    rise = summed(rise) / max(summed(rises), 1e-12);
-    lean = summed(lean) / max(summed(leans), 1e-12);
+    plane = joined(plane, [](Plane a, Plane b) {
+        return Plane{a.mean + b.mean, a.rise + b.rise, a.lean + b.lean};
+    });
+    /* sums of y * y and x * x over all blocks */
+    double down = cells * ((double)high * high - 1.0) / 12.0;
+    double across = cells * ((double)wide * wide - 1.0) / 12.0;
+    double mean = plane.mean / cells;
+    double rise = plane.rise / max(down, 1e-12), lean = plane.lean / max(across, 1e-12);
     for (int k = thread; k < cells; k += blockDim.x) {
         double y = k / wide - 0.5 * (high - 1), x = k % wide - 0.5 * (wide - 1);
         means[k] -= (float)(mean + y * rise + x * lean);
@@ -182,26 +188,37 @@ __device__ static float flattened(
     return (float)((pixel(frame, kind, place) - low) * unit) - (upper * (1.0f - v) + lower * v);
 }
 
-/* Median of an even sample of pixels and half the width of its middle; one block of threads. */
+/* An even sample of flattened pixels; a thread to a pixel of it. */
+extern "C" __global__ void sampled(
+    const char *frame, int kind, int rows, int columns,
+    const float *level, int block, int high, int wide, const double *facts, int step, int number,
+    float *sample) /* (number) */
+{
+    int index = blockIdx.x * blockDim.x + threadIdx.x;
+    if (index < number)
+        sample[index] = flattened(
+            frame, kind, columns, (long long)index * step, level, block, high, wide, facts);
+}
+
+/* Quantiles of the sample; a block of threads to each. */
+extern "C" __global__ void __launch_bounds__(TOGETHER) quantiles(
+    const float *sample, int number, const double *parts, double *found) /* (number), as parts of 1 */
+{
+    double at = parts[blockIdx.x] * (number - 1);
+    int rank = min((int)at, number - 1);
+    auto value = [=](int k) { return (double)sample[k]; };
+    Two near = two_ranked(value, number, rank, rank + 1 < number, 29);
+    if (threadIdx.x == 0)
+        found[blockIdx.x] = near.first + (near.second - near.first) * (at - rank);
+}
+
+/* Median of the sample and half the width of its middle; one block of threads. */
 extern "C" __global__ void __launch_bounds__(TOGETHER) contrast(
     const char *frame, int kind, int rows, int columns,
-    const float *level, int block, int high, int wide, int step, int number,
-    const double *parts, /* (3): quantiles as parts of 1 */
-    float *sample,       /* (number) */
+    const float *level, int block, int high, int wide,
+    const double *found, /* (3): quantiles */
     double *facts)       /* low, high, and here: median, half width */
 {
-    for (int k = threadIdx.x; k < number; k += blockDim.x)
-        sample[k] = flattened(
-            frame, kind, columns, (long long)k * step, level, block, high, wide, facts);
-    __syncthreads();
-    double found[3];
-    for (int which = 0; which < 3; which++) {
-        double at = parts[which] * (number - 1);
-        int rank = min((int)at, number - 1);
-        auto value = [=](int k) { return (double)sample[k]; };
-        Two near = two_ranked(value, number, rank, rank + 1 < number, 29);
-        found[which] = near.first + (near.second - near.first) * (at - rank);
-    }
     double spread = 0.5 * (found[2] - found[0]);
     if (spread <= 0.0) { /* fewer than a sixth of the pixels differ from the rest: take all */
         long long pixels = (long long)rows * columns;

@@ -4,7 +4,7 @@
  * waves along y and the products with them, as the twin's are.
  */
 
-#define LANES 32 /* threads to a node: each sums every so many columns */
+#define LANES 64 /* threads to a node: each sums every so many columns */
 #define SHARES 8 /* threads to a column of a node: each folds every so many rows */
 #define SUMS 14  /* numbers of a lane: seven complex sums */
 #define MOST 64  /* nodes */

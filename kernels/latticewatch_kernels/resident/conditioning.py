@@ -65,11 +65,13 @@ def conditioned(frame: Array) -> tuple[Array, Array]:
     facts, image = xp.empty(4, np.float64), xp.empty((rows, columns), np.float32)
     level = _flat_level(pixels, block, scale, facts)
     blocks, size = (level, block, *level.shape), -(-rows * columns // step)
+    sample, found = xp.empty(size, np.float32), xp.empty(len(QUANTILES), np.float64)
+    launch("conditioning", "sampled", size, frame, *pixels, *blocks, facts, step, size, sample)
     launch_together(
-        "conditioning", "contrast", 1, frame,
-        *pixels, *blocks, step, size,
-        table(frame, np.array, QUANTILES), xp.empty(size, np.float32), facts,
+        "conditioning", "quantiles", len(QUANTILES), frame,
+        sample, size, table(frame, np.array, QUANTILES), found,
     )  # fmt: skip
+    launch_together("conditioning", "contrast", 1, frame, *pixels, *blocks, found, facts)
     launch("conditioning", "conditioned", rows * columns, frame, *pixels, *blocks, facts, image)
     return image, facts
 

@@ -18,7 +18,7 @@ from latticewatch_kernels.launch import launch, launch_together, single
 from latticewatch_kernels.resident.tables import table
 
 #: As in the source: threads to a node, numbers that each sums, and threads to a column of a node.
-LANES, SUMS, SHARES = 32, 14, 8
+LANES, SUMS, SHARES = 64, 14, 8
 
 
 def refine(

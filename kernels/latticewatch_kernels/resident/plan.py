@@ -62,8 +62,8 @@ class Room:
     def at_first(cls, shape: tuple[int, int]) -> Room:
         """Give a first frame of a shape what most frames need that are as large.
 
-        A frame of 512 x 512 has room for 1.75 times as many detections as there are defects in one of
-        the WS2 movie of Maksov et al. (2019); maxima are those of noise, in proportion to a side.
+        A frame of 512 x 512 has room for 1.75 times as many detections as there are defects in one
+        of the WS2 movie of Maksov et al. (2019); maxima of noise grow as a side does.
         """
         times = max(1, math.ceil(shape[0] * shape[1] / FIRST_PIXELS))
         plain = cls()
