@@ -91,6 +91,20 @@ def test_marks_that_are_as_far_apart_as_they_may_be(device_double, seed, constan
     np.testing.assert_allclose(to_host(made.points)[:number], points, 0.0, 1e-9)
 
 
+def test_marks_far_apart_that_share_a_bin(device_double):
+    """Bins repeat after 64 of them: 270 pixels here, where the frame has 1,200."""
+    heat, offset = blobs(np.random.default_rng(3), (9, 600), 90)
+    points, probability = Segmentation(heat, offset, STRIDE, (17, 1200)).detections(
+        0.1, 0.4 * CONSTANT
+    )
+    facts = above(device_double, facts_with())
+    made = run(device_double, heat, offset, facts, threshold=0.1)
+    number = int(Facts(to_host(facts)).number("found"))
+    assert number == len(points) > 40
+    np.testing.assert_array_equal(to_host(made.probability)[:number], probability)
+    np.testing.assert_allclose(to_host(made.points)[:number], points, 0.0, 1e-9)
+
+
 def test_several_threads_find_what_one_does(device_double):
     """One thread alone settles every mark in the first round."""
     rng, told = np.random.default_rng(8), []
