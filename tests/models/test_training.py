@@ -2,7 +2,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from dataclasses import replace  # noqa: E402
+from dataclasses import dataclass, replace  # noqa: E402
 
 import numpy as np  # noqa: E402
 
@@ -105,8 +105,13 @@ def test_impossible_settings_are_refused(field, value):
         TrainSettings(**{field: value})
 
 
+@dataclass(frozen=True)
+class SoonCalibrated(TrainSettings):
+    calibration_scenes: int = 2
+
+
 def test_the_command_writes_a_model(tmp_path, monkeypatch):
-    monkeypatch.setattr("latticewatch_models.training.TrainSettings.calibration_scenes", 2)
+    monkeypatch.setattr("latticewatch_models.training.TrainSettings", SoonCalibrated)
     path = tmp_path / "command.onnx"
     arguments = ["--iterations", "1", "--workers", "0", "--width", "16", "--deep-width", "16"]
     main(["--out", str(path), "--seed", "9", *arguments])
