@@ -313,6 +313,7 @@ class Stream:
 
     def __init__(self, non_blocking: bool = False) -> None:
         self.ptr, self.waited = id(self), 0
+        self._captures, self._aside = False, None
 
     @classmethod
     def _stack(cls) -> list[Any]:
@@ -335,16 +336,23 @@ class Stream:
         order.wait(self.ptr, event.time)
 
     def begin_capture(self) -> None:
+        self._captures = True
         _work.begin()
 
     def end_capture(self) -> Any:
+        self._captures = False
         return Graph(_work.end(), lambda: traffic.count_operation("graph"))
 
     def __enter__(self) -> Stream:
         self._stack().append(self)
+        if _work.capturing() and not self._captures:
+            self._aside = _work.aside()
         return self
 
     def __exit__(self, *_: object) -> None:
+        if self._aside is not None:
+            _work.back(self._aside)
+            self._aside = None
         self._stack().pop()
 
 

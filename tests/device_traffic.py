@@ -34,6 +34,17 @@ def end() -> list[Callable[[], Any]]:
     return notes
 
 
+def aside() -> list[Callable[[], Any]] | None:
+    """Note nothing for now, since another stream is asked; what was noted is to be taken `back`."""
+    notes, tape.notes = getattr(tape, "notes", None), None
+    return notes
+
+
+def back(notes: list[Callable[[], Any]] | None) -> None:
+    """Go on noting what the stream that captures is asked for."""
+    tape.notes = notes
+
+
 def note(again: Callable[[], Any]) -> None:
     if capturing():
         tape.notes.append(again)

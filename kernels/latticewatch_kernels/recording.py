@@ -30,13 +30,13 @@ class Recording:
         Of Fourier transforms, by kind and shape.
     held
         What else must stay: tables, and the pool that all arrays of the work are from.
-    later
-        While work is captured, what is to be asked for once when it was.
+    capturing
+        Whether its work is being captured.
     """
 
     plans: dict[tuple[str, tuple[int, ...]], Any] = field(default_factory=dict)
     held: list[Any] = field(default_factory=list)
-    later: list[Callable[[], object]] | None = None
+    capturing: bool = False
     graph: Any = None
 
     def start(self) -> None:
@@ -84,16 +84,12 @@ def record(work: Callable[[], T], stream: Any) -> tuple[Recording, T]:
         with stream, cuda.using_allocator(pool.malloc):
             work()
             stream.synchronize()
-            made.later = []
+            made.capturing = True
             stream.begin_capture()
             try:
                 result = work()
             finally:
                 made.graph = stream.end_capture()
-            for do in made.later:
-                do()
-            made.later = None
-            stream.synchronize()
     finally:
         del _now.recording
     return made, result
@@ -108,15 +104,18 @@ def held(array: Array) -> Array:
 
 
 def once(do: Callable[[], object]) -> None:
-    """Ask for what is the same at every start of what this thread is recording, if it is.
+    """Do what is the same at every start of what this thread is recording, if it is.
 
-    It is asked for when the work was captured, and is no part of that; elsewhere at once.
+    While work is captured it is asked of another stream, and so no part of the recording.
     """
     recording = getattr(_now, "recording", None)
-    if recording is None or recording.later is None:
+    if recording is None or not recording.capturing:
         do()
-    else:
-        recording.later.append(do)
+        return
+    beside = own_stream()
+    with beside:
+        do()
+        beside.synchronize()
 
 
 def planned(array: Array, shape: tuple[int, ...], kind: str) -> dict[str, Any]:
