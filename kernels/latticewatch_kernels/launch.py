@@ -76,6 +76,11 @@ def launch_together(
     _run(source, name, blocks, threads, like, arguments)
 
 
+def blocks_of(number: int, each: int = TOGETHER) -> int:
+    """Give how many blocks have so many things, ``each`` to a block; at least one."""
+    return max(1, -(-number // each))
+
+
 def _run(
     source: str, name: str, blocks: int, threads: int, like: Array, arguments: tuple[Any, ...]
 ) -> None:

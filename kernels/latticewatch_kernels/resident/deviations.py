@@ -17,7 +17,7 @@ from latticewatch_kernels.deviations import (
     TAIL_SIGMA,
 )
 from latticewatch_kernels.lattice import Array
-from latticewatch_kernels.launch import TOGETHER, launch, launch_together
+from latticewatch_kernels.launch import blocks_of, launch, launch_together
 from latticewatch_kernels.order import BLOCKS_PER_CELL, BLOCKS_PER_CONSTANT
 from latticewatch_kernels.point_labels import SOUND_AMPLITUDE
 from latticewatch_kernels.resident.averages import SOURCE as AVERAGES
@@ -102,7 +102,7 @@ def _chosen(labels: LabelsAbove, order: OrderAbove, facts: Array, plan: Plan) ->
     """Choose the sites of a frame, in the twin's order."""
     xp, room, most = array_module(facts), plan.room.table, plan.room.sites
     kept, points = xp.empty(room, np.int8), xp.empty((room, 2), np.float64)
-    blocks = max(1, -(-room // TOGETHER))
+    blocks = blocks_of(room)
     before, counts = xp.empty(room, np.int32), xp.empty(blocks, np.int32)
     made = _Chosen(
         xp.empty((most, 2), np.int32), xp.empty(most, np.int8), xp.empty((most, 2), np.float64),
@@ -140,7 +140,7 @@ def _matched(
     heights, lines = xp.empty((2, room, 2, 2 * plan.room.stamp + 1), np.float32)
     plain, roots = xp.empty((2, room), np.float64)
     launch_together(
-        STAMPS, "site_responses", max(1, -(-room // SITES_TOGETHER)), facts,
+        STAMPS, "site_responses", blocks_of(room, SITES_TOGETHER), facts,
         facts, left, weight, *plan.shape, chosen.points, room, np.float64(REACH), plan.room.stamp,
         SITES_TOGETHER, heights, lines, plain, roots,
     )  # fmt: skip

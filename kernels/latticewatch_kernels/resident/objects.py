@@ -6,7 +6,7 @@ import numpy as np
 
 from latticewatch_kernels.arrays import array_module
 from latticewatch_kernels.lattice import Array
-from latticewatch_kernels.launch import ORDERED, launch, launch_together
+from latticewatch_kernels.launch import ORDERED, blocks_of, launch, launch_together
 from latticewatch_kernels.resident.parts import FoundAbove
 from latticewatch_kernels.resident.plan import Room
 
@@ -102,7 +102,7 @@ def _marks(
     )  # fmt: skip
     ordered = xp.empty((marks, 3), np.float64)
     launch_together(
-        SOURCE, "marks_ordered", -(-marks // ORDERED), facts,
+        SOURCE, "marks_ordered", blocks_of(marks, ORDERED), facts,
         facts, place, said, marks, heat.shape[1], stride, *shape, np.float64(threshold),
         numbers, ordered,
     )  # fmt: skip

@@ -11,7 +11,7 @@ import numpy as np
 
 from latticewatch_kernels.arrays import array_module
 from latticewatch_kernels.lattice import Array
-from latticewatch_kernels.launch import ORDERED, TOGETHER, launch, launch_together
+from latticewatch_kernels.launch import ORDERED, blocks_of, launch, launch_together
 from latticewatch_kernels.order import BLOCKS_PER_CELL
 from latticewatch_kernels.resident.parts import FoundAbove, JudgedAbove, OrderAbove, SitesAbove
 from latticewatch_kernels.resident.plan import Plan
@@ -151,7 +151,7 @@ def combined(
         sites.cells, sites_, judged_.bright, room, reported, outstanding,
     )  # fmt: skip
     candidates = most + room + sites_
-    parts = max(1, -(-candidates // TOGETHER))
+    parts = blocks_of(candidates)
     told, kept = xp.empty(candidates, np.float64), xp.empty(candidates, np.int8)
     before, counts = xp.empty(candidates, np.int32), xp.empty(parts, np.int32)
     launch_together(
@@ -166,7 +166,7 @@ def combined(
     )  # fmt: skip
     made = FoundAbove(xp.empty((most, 2), np.float64), xp.empty(most, np.float64))
     launch_together(
-        REPORTED, "points_ordered", max(1, -(-most // ORDERED)), facts,
+        REPORTED, "points_ordered", blocks_of(most, ORDERED), facts,
         facts, listed, likely, most, found.points, judged_.points, room, sites.points, *made,
     )  # fmt: skip
     return made
