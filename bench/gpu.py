@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from itertools import cycle, islice
 from pathlib import Path
@@ -85,13 +86,13 @@ def main() -> int:
         print(f"bench/gpu.py: {trouble}: {mend}, or give --host", file=sys.stderr)
         return 1
     lines = [_machine(None if options.host else 0)]
-    if options.host:
-        lines += _measured(options, None)
-    else:
-        with device(0):
-            lines += _measured(options, 0)
+    print(*lines, flush=True)
+    with nullcontext() if options.host else device(0):
+        for line in _measured(options, None if options.host else 0):
+            # at once: what comes later may fail
+            print(line, flush=True)
+            lines.append(line)
     text = "\n".join(lines)
-    print(text)
     if options.markdown:
         options.markdown.write_text(text + "\n", encoding="utf-8")
     return 0
@@ -103,7 +104,7 @@ def _machine(gpu: int | None) -> str:
     return f"{name}; {versions}\n"
 
 
-def _measured(options: argparse.Namespace, gpu: int | None) -> list[str]:
+def _measured(options: argparse.Namespace, gpu: int | None) -> Iterator[str]:
     floor = floors.measure(gpu)
     if options.trace and gpu is not None:
         with trace.profiler():
@@ -119,22 +120,22 @@ def _measured(options: argparse.Namespace, gpu: int | None) -> list[str]:
     analyser = Analyser(
         segmenter, crystal=CRYSTALS["WS2"], placement=Placement(gpu), record=options.record
     )
-    lines = [f"Floors. {floor.text()}\n", _used(segmenter)]
+    yield f"Floors. {floor.text()}\n"
+    yield _used(segmenter)
     for size in options.sizes:
         microscope = Microscope("WS2", (size, size), SEED)
         frames = [frame.image for frame in microscope.frames(options.different)]
         figures = whole.measure(analyser, frames, options.frames, options.workers)
-        lines += _rows(size, figures, _floor_ms(floor, segmenter, frames[0]))
+        yield from _rows(size, figures, _floor_ms(floor, segmenter, frames[0]))
         maker = batches.Maker(options.wait_ms / 1e3, {**given, "tuning": tuning})
         for number in options.batches:
-            lines.append(batches.measure(analyser, maker, frames, options.frames, number).text())
+            yield batches.measure(analyser, maker, frames, options.frames, number).text()
         if options.trace and gpu is not None:
-            lines += _traced(analyser, maker, frames, options, gpu)
+            yield from _traced(analyser, maker, frames, options, gpu)
         if options.peer:
             peer = stream.measure_peer(size, PEER_VENV, options.peer_python, gpu is not None)
-            lines.append(peer_text(peer, max(figures.per_second.values())))
-        lines.append("")
-    return lines
+            yield peer_text(peer, max(figures.per_second.values()))
+        yield ""
 
 
 def _traced(

@@ -42,6 +42,13 @@ logger = logging.getLogger(__name__)
 #: whose scale must be changed for the network may have any, and an engine takes minutes to build.
 MOST_SHAPES = 8
 
+#: Optimisers that are off where CUDA's provider takes part. This one makes one Split of several
+#: Slices, and a Split into unequal parts needs a table that is copied up from page-locked memory.
+#: Where nobody waits for a run, such tables are given back when the session ends, by a callback on
+#: the stream that then holds the last share of their allocator: CUDA forbids to free memory there,
+#: and the process is aborted (onnxruntime-gpu 1.31.1 on an H200; `docs/decisions/0028`).
+DISABLED = ["GatherSliceToSplitFusion"]
+
 
 @dataclass(frozen=True)
 class Source:
@@ -94,7 +101,10 @@ class Source:
             (PROVIDERS[name], provider_options(name, self.site, form, self.tuning, self.threads))
             for name in names
         ]
-        return onnxruntime.InferenceSession(content, options, providers=wanted)
+        without = DISABLED if any(name in ON_CUDA for name in names) else []
+        return onnxruntime.InferenceSession(
+            content, options, providers=wanted, disabled_optimizers=without
+        )
 
     def _engines(self, form: Form) -> str:
         """Folder of the engines of a form, made if need be; empty where it cannot be."""

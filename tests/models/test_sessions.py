@@ -44,7 +44,7 @@ class Runtime:
         self.dropped, self.refused, self.breaking = dropped, refused, set(breaking)
         self.readable, self.opened = readable, []
 
-    def InferenceSession(self, model, options, providers):  # noqa: N802
+    def InferenceSession(self, model, options, providers, disabled_optimizers=()):  # noqa: N802
         given = dict(providers)
         names = [name for name in PROVIDERS if PROVIDERS[name] in given]
         self.opened.append(names[0])
