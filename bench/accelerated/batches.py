@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from itertools import cycle, islice
@@ -25,6 +25,9 @@ from latticewatch_models.runtime import Segmenter
 #: Runs of the network of which the least counts: what others do on the machine only adds.
 REPEATS = 10
 
+#: Batches in hand at once: while a device has one, the host puts the next in and reads the last.
+IN_HAND = (1, 2, 3)
+
 
 @dataclass(frozen=True)
 class Figures:
@@ -40,24 +43,24 @@ class Figures:
     processor_ms
         The same by the calling thread's own time, which on the host depends little on other work.
     per_second
-        Frames a second through the whole analysis, by as many workers.
+        Frames a second through the whole analysis, by numbers of workers that bring one each.
     together
-        The same on a GPU by one thread that has so many at a time; NaN on the host.
+        The same on a GPU, by numbers of threads that have a batch each; empty on the host.
     """
 
     number: int
     network_ms: float
     processor_ms: float
-    per_second: float
-    together: float
+    per_second: dict[int, float]
+    together: dict[int, float]
 
     def text(self) -> str:
         """Return one line."""
-        alone = "" if math.isnan(self.together) else f", {self.together:.1f} by one thread"
+        by = [f"{rate:.1f} by {count} workers" for count, rate in self.per_second.items()]
+        by += [f"{rate:.1f} by {count} with a batch" for count, rate in self.together.items()]
         return (
             f"  batches of {self.number}: network {self.network_ms:.3f} ms a frame (of the calling "
-            f"thread {self.processor_ms:.3f}), whole {self.per_second:.1f} frames/s by "
-            f"{self.number} workers{alone}"
+            f"thread {self.processor_ms:.3f}), whole, frames/s: {', '.join(by)}"
         )
 
 
@@ -113,7 +116,7 @@ def measure(
         Size of the batches.
     """
     analyse = maker.analyser(analyser, number)
-    gpu, together = analyse.placement.gpu, float("nan")
+    gpu, together = analyse.placement.gpu, dict[int, float]()
     given = list(islice(cycle(frames), number))
     with nullcontext() if gpu is None else device(gpu):
         images = [
@@ -122,19 +125,30 @@ def measure(
         ]
         spent, own = _least(lambda: analyse.segmenter.segment_all(images), images[0])
         if gpu is not None:
-            together = _together(analyse, given, rounds, gpu)
-    rate = whole.rate(analyse, frames, max(rounds, number), number)
-    return Figures(number, 1e3 * spent / number, 1e3 * own / number, rate, together)
+            together = {n: _together(analyse, given, rounds, gpu, n) for n in IN_HAND}
+    rates = {
+        workers: whole.rate(analyse, frames, max(rounds, workers), workers)
+        for workers in ((number,) if gpu is None else (number * n for n in IN_HAND))
+    }
+    return Figures(number, 1e3 * spent / number, 1e3 * own / number, rates, together)
 
 
-def _together(analyse: Analyser, frames: list[np.ndarray], rounds: int, gpu: int) -> float:
-    """Frames a second by one thread, after as many as let their work be recorded."""
-    warm(analyse, frames, gpu)
+def _together(
+    analyse: Analyser, frames: list[np.ndarray], rounds: int, gpu: int, threads: int
+) -> float:
+    """Frames a second by some threads, after as many as let the work of all be recorded."""
     calls = -(-rounds // len(frames))
-    start = time.perf_counter()
-    for _ in range(calls):
-        analyse.together(frames, gpu)
-    return calls * len(frames) / (time.perf_counter() - start)
+
+    def run(_: int) -> None:
+        with device(gpu):
+            analyse.together(frames, gpu)
+
+    with ThreadPoolExecutor(threads) as pool:
+        for _ in range(3):
+            list(pool.map(run, range(2 * threads)))
+        start = time.perf_counter()
+        list(pool.map(run, range(calls)))
+        return calls * len(frames) / (time.perf_counter() - start)
 
 
 def warm(analyse: Analyser, frames: list[np.ndarray], gpu: int) -> None:

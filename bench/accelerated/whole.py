@@ -87,6 +87,8 @@ def measure(
 def rate(analyser: Analyser, frames: Sequence[np.ndarray], rounds: int, workers: int) -> float:
     """Frames a second by several threads."""
     with ThreadPoolExecutor(workers) as pool:
+        # until as many frames as are in hand at once have been recorded
+        list(pool.map(analyser, islice(cycle(frames), WARM_UP * workers)))
         start = time.perf_counter()
         for _ in pool.map(analyser, islice(cycle(frames), rounds)):
             pass

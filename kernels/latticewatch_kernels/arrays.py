@@ -161,6 +161,11 @@ def _ask_for_copy(to: Array, source: Array, way: str) -> None:
     runtime.memcpyAsync(*places, source.nbytes, getattr(runtime, way), stream_address())
 
 
+def blank(shape: tuple[int, ...]) -> Array:
+    """Give float32 zeros on the current device."""
+    return library("cupy").zeros(shape, np.float32)
+
+
 def mark() -> Any:
     """Give an event that is there when all that the current stream was asked for is done.
 

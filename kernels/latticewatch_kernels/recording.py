@@ -7,7 +7,8 @@ arrays, which come from a pool of their own, tables, and the plans of Fourier tr
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -19,6 +20,11 @@ T = TypeVar("T")
 #: What this thread is recording, if it is.
 _now = threading.local()
 
+#: Held by a thread that records, and by one that does what spoils another's recording: opens
+#: sessions, plans convolutions. Two at once spoilt each other's on an H200
+#: (cudaErrorStreamCaptureInvalidated).
+_undisturbed = threading.RLock()
+
 
 @dataclass
 class Recording:
@@ -27,14 +33,14 @@ class Recording:
     Attributes
     ----------
     plans
-        Of Fourier transforms, by kind and shape.
+        Of Fourier transforms, by kind, shape and stream: each has a work area.
     held
         What else must stay: tables, and the pool that all arrays of the work are from.
     capturing
         Whether its work is being captured.
     """
 
-    plans: dict[tuple[str, tuple[int, ...]], Any] = field(default_factory=dict)
+    plans: dict[tuple[str, tuple[int, ...], int], Any] = field(default_factory=dict)
     held: list[Any] = field(default_factory=list)
     capturing: bool = False
     graph: Any = None
@@ -59,6 +65,47 @@ def follow(stream: Any, other: Any) -> None:
     done = library("cupy").cuda.Event(disable_timing=True)
     done.record(other)
     stream.wait_event(done)
+
+
+def side_by_side(works: Sequence[Callable[[], T]], streams: Sequence[Any]) -> list[T]:
+    """Ask a stream for each work, after all that the current one was asked for; it waits for all.
+
+    Where the current stream is captured, so are the others from here on.
+
+    Parameters
+    ----------
+    works
+        What is to be asked for.
+    streams
+        As many, the current one among them or not.
+    """
+    here, made = shared_stream(), list[T]()
+    others = [stream for stream in streams if stream.ptr != here.ptr]
+    for stream in others:
+        follow(stream, here)
+    for work, stream in zip(works, streams, strict=True):
+        with stream:
+            made.append(work())
+    for stream in others:
+        follow(here, stream)
+    return made
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """Do what cannot be done while another thread records, whose recording would be spoilt."""
+    with _undisturbed:
+        yield
+
+
+def one_at_a_time(make: Callable[[], T]) -> T | None:
+    """Make recorded work; None, at once, while another thread makes some."""
+    if not _undisturbed.acquire(blocking=False):
+        return None
+    try:
+        return make()
+    finally:
+        _undisturbed.release()
 
 
 def record(work: Callable[[], T], stream: Any) -> tuple[Recording, T]:
@@ -131,7 +178,7 @@ def planned(array: Array, shape: tuple[int, ...], kind: str) -> dict[str, Any]:
     recording = getattr(_now, "recording", None)
     if recording is None:
         return {}
-    key = (kind, tuple(shape))
+    key = (kind, tuple(shape), shared_stream().ptr)
     if key not in recording.plans:
         fft = library("cupyx.scipy.fft")
         recording.plans[key] = fft.get_fft_plan(array, shape, (0, 1), kind)

@@ -1,7 +1,8 @@
 """A model opened on some providers, and run where its frames lie.
 
-One session serves every shape. TensorRT builds its engines, and CUDA graphs are recorded, for one
-shape: there the first few shapes get a session each, with that shape fixed in it.
+On the host one session serves every shape. TensorRT builds its engines, CUDA graphs are recorded,
+and CUDA's convolutions are planned for one shape: there the first few shapes get a session each,
+with that shape fixed in it.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from latticewatch_kernels.arrays import (
     wait,
 )
 from latticewatch_kernels.lattice import Array
+from latticewatch_kernels.recording import undisturbed
 from latticewatch_models.captures import Captures, Shapes, run_bound
 from latticewatch_models.providers import ON_CUDA, PROVIDERS, bring_libraries
 from latticewatch_models.tuning import (
@@ -40,6 +42,9 @@ logger = logging.getLogger(__name__)
 
 #: Shapes that get a session of their own: the streams of a microscope have one or two, but a frame
 #: whose scale must be changed for the network may have any, and an engine takes minutes to build.
+#: CUDA's provider plans its convolutions anew whenever a session sees another shape or number of
+#: frames than in the run before, 0.1 s each time: 16 workers whose groups were of any size got 92
+#: frames a second through one session, and 1,370 in groups of 16 (512 x 512, H200).
 MOST_SHAPES = 8
 
 #: Optimisers that are off where CUDA's provider takes part. This one makes one Split of several
@@ -78,11 +83,12 @@ class Source:
         wanted = self.tuning.halves(first)
         return wanted and (first == "tensorrt" or self.half is not None)
 
-    def open(self, names: Sequence[str], sides: tuple[int, int] | None = None) -> Any:
-        """Session on the first of these providers that ONNX Runtime starts."""
-        if any(name in ON_CUDA for name in names):
+    def open(self, names: Sequence[str], form: Form | None = None) -> Any:
+        """Session on the first of these providers that ONNX Runtime starts; ``half`` is seen to."""
+        on_cuda = any(name in ON_CUDA for name in names)
+        if on_cuda:
             bring_libraries()
-        form = Form(sides, self.halves(names[0]))
+        form = replace(form or Form(), half=self.halves(names[0]))
         content = self.model
         if form.half and names[0] != "tensorrt" and self.half is not None:
             content = self.half
@@ -90,18 +96,13 @@ class Source:
             form = replace(form, engines=self._engines(form))
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = self.threads
-        if sides is not None:
-            fixed = dict(zip(("height", "width"), sides, strict=True))
-            if self.tuning.cuda_graph:
-                # with the number of frames free, nodes that look at shapes stay on the host
-                fixed["batch"] = 1
-            for name, size in fixed.items():
-                options.add_free_dimension_override_by_name(name, size)
+        for name, size in form.fixed.items():
+            options.add_free_dimension_override_by_name(name, size)
         wanted = [
             (PROVIDERS[name], provider_options(name, self.site, form, self.tuning, self.threads))
             for name in names
         ]
-        without = DISABLED if any(name in ON_CUDA for name in names) else []
+        without = DISABLED if on_cuda else []
         return onnxruntime.InferenceSession(
             content, options, providers=wanted, disabled_optimizers=without
         )
@@ -139,11 +140,13 @@ class Opened:
         self.used = _used(self._session)
         #: Whether CUDA graphs are recorded.
         self.graphs = source.tuning.cuda_graph and self.used[0] in ON_CUDA
+        #: Whether runs can be recorded with what is around them: TensorRT's were not tried.
+        self.recordable = self.used[0] == "cuda" and not self.graphs
         #: ``fp16``, ``bf16`` or ``fp32``: what it computes in.
         self.precision = "fp16" if source.halves(self._names[0]) else "fp32"
         if source.tuning.brains(self.used[0]):
             self.precision = "bf16"
-        self._fixed: dict[tuple[int, int], tuple[Any, Captures]] = {}
+        self._fixed: dict[Form, tuple[Any, Captures | None]] = {}
         self._others: Any = None
         self._lock = threading.Lock()
 
@@ -188,23 +191,48 @@ class Opened:
                 return run_bound(session, frames, outputs, site.index, shared)
             return captures.run(frames, outputs, shared)
 
+    def lasting(self, number: int, sides: tuple[int, int], stream: int) -> Any | None:
+        """Open a session for runs that are to be recorded; None where no run can be.
+
+        Parameters
+        ----------
+        number, sides
+            Frames of each run, and their rows and columns.
+        stream
+            Address of the stream that they are recorded on.
+        """
+        if not self.recordable:
+            return None
+        source = replace(self._source, site=replace(self._source.site, stream=stream))
+        return source.open(self._names, Form(sides, number=number, lasting=True))
+
     def _for(self, frames: Array) -> tuple[Any, Captures | None]:
         """Session for frames of a shape, and its recordings where it has any."""
-        if self.used[0] != "tensorrt" and not self.graphs:
-            return self._session, None
         number, _, rows, columns = frames.shape
-        if self.graphs and number != 1:
+        if self.used[0] not in ON_CUDA or (self.graphs and number != 1):
             return self._session, None
+        # TensorRT's engines are for any number up to the largest batch
+        fixed = None if self.used[0] == "tensorrt" and not self.graphs else number
+        form = Form((rows, columns), number=fixed)
         with self._lock:
-            known = self._fixed.get((rows, columns))
+            known = self._fixed.get(form)
             if known is None and len(self._fixed) >= MOST_SHAPES:
                 return self._other(), None
             if known is None:
-                session = self._source.open(self._names, (rows, columns))
-                known = session, Captures(session, self._source.site.index)
-                self._fixed[rows, columns] = known
+                known = self._fixed[form] = self._opened_for(form, frames)
         session, captures = known
-        return session, captures if self.graphs and on_device(frames) else None
+        return session, captures if on_device(frames) else None
+
+    def _opened_for(self, form: Form, frames: Array) -> tuple[Any, Captures | None]:
+        """Open a session for frames like these, and let it plan what it does with them."""
+        with undisturbed():
+            session = self._source.open(self._names, form)
+            if self.graphs:
+                return session, Captures(session, self._source.site.index)
+            if self.used[0] == "cuda":
+                (given,) = (known.name for known in session.get_inputs())
+                session.run(None, {given: np.zeros(frames.shape, np.float32)})
+        return session, None
 
     def _other(self) -> Any:
         """Session for shapes that get none of their own; TensorRT would build engines for each."""

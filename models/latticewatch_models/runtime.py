@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from latticewatch_kernels.arrays import array_module
+from latticewatch_kernels.arrays import array_module, first_line, stream_address
 from latticewatch_kernels.lattice import Array
+from latticewatch_models.beside import Beside, UnrecordableError
 from latticewatch_models.devices import Device
 from latticewatch_models.providers import (
     ON_CUDA,
@@ -264,20 +265,66 @@ class Segmenter:
             The provider failed on several frames; each may be run by itself.
         """
         shape = images[0].shape
-        if min(shape) < SMALLEST_SIDE:
-            raise ValueError(
-                f"frame of {shape[0]} x {shape[1]} is smaller than {SMALLEST_SIDE} px: "
-                "give a larger field of view or a finer pixel"
-            )
-        padded = self._padded(images)
-        cells = tuple(side // self.stride for side in padded.shape[2:])
+        check_size(shape)
+        padded = self.padded(images)
         wanted = OUTPUTS + COLUMN_OUTPUTS if columns and self.card.columns else OUTPUTS
-        parts = {name: (1 + name.endswith("offset"), *cells) for name in wanted}
-        outputs, ran_on = self._run(padded, parts)
+        outputs, ran_on = self._run(padded, self._parts(padded.shape, wanted))
         return tuple(
             Segmentation(heat[0], offset, self.stride, shape, *_columns(marked), ran_on)
             for heat, offset, *marked in zip(*outputs, strict=True)
         )
+
+    @property
+    def recordable(self) -> bool:
+        """Whether `beside` gives anything now."""
+        return self._session.recordable
+
+    def beside(self, number: int, shape: tuple[int, int]) -> Beside | None:
+        """Make a run on frames like these that can be recorded on the current stream.
+
+        Parameters
+        ----------
+        number
+            Frames of a run.
+        shape
+            Rows and columns of each.
+
+        Returns
+        -------
+        Beside
+            Takes frames as `padded` gives them. None where the provider cannot be recorded.
+
+        Raises
+        ------
+        UnrecordableError
+            The session for it cannot be opened.
+        """
+        check_size(shape)
+        session = self._session
+        if isinstance(session, FallingSession) and session.recordable:
+            sides = self._sides(shape)
+            given = (number, 1, *sides)
+            outputs = {n: (number, *part) for n, part in self._parts(given, OUTPUTS).items()}
+            ran_on = self.ran_on
+            try:
+                opened = session.lasting(number, sides, stream_address())
+            except Exception as error:
+                raise UnrecordableError(
+                    f"no session for recorded runs: {first_line(error)}"
+                ) from error
+            if opened is not None:
+                return Beside.of(opened, given, outputs, ran_on, self.device.index)
+        return None
+
+    def _sides(self, shape: tuple[int, int]) -> tuple[int, int]:
+        """Rows and columns that a frame is brought to for the network."""
+        rows, columns = (side + -side % self.stride for side in shape)
+        return rows, columns
+
+    def _parts(self, shape: tuple[int, ...], names: Sequence[str]) -> dict[str, tuple[int, ...]]:
+        """Shapes of a frame's outputs, of frames (n, 1, H, W)."""
+        cells = tuple(side // self.stride for side in shape[2:])
+        return {name: (1 + name.endswith("offset"), *cells) for name in names}
 
     def _run(
         self, frames: Array, parts: Mapping[str, tuple[int, ...]]
@@ -302,7 +349,7 @@ class Segmenter:
         each = [self._session.run(frames[k : k + 1], alone) for k in range(number)]
         return [array_module(frames).concatenate(maps) for maps in zip(*each, strict=True)]
 
-    def _padded(self, images: Sequence[Array]) -> Array:
+    def padded(self, images: Sequence[Array]) -> Array:
         """Stack frames as the network's input (n, 1, H, W), sides multiples of the stride.
 
         Three pixels at most are added, each a copy of the last. A mirrored edge is a twin boundary
@@ -311,10 +358,21 @@ class Segmenter:
         xp = array_module(images[0])
         given = [image.astype(xp.float32, copy=False) for image in images]
         stacked = xp.stack(given) if len(given) > 1 else given[0][None]
-        pad = ((0, 0), *((0, -side % self.stride) for side in stacked.shape[1:]))
-        if any(after for _, after in pad):
-            stacked = xp.pad(stacked, pad, mode="edge")
+        shape = stacked.shape[1:]
+        sides = self._sides(shape)
+        if sides != shape:
+            more = ((0, after - before) for before, after in zip(shape, sides, strict=True))
+            stacked = xp.pad(stacked, ((0, 0), *more), mode="edge")
         return xp.ascontiguousarray(stacked)[:, None]
+
+
+def check_size(shape: tuple[int, ...]) -> None:
+    """Raise ValueError for a frame that is smaller than a cell of the coarsest level."""
+    if min(shape) < SMALLEST_SIDE:
+        raise ValueError(
+            f"frame of {shape[0]} x {shape[1]} is smaller than {SMALLEST_SIDE} px: "
+            "give a larger field of view or a finer pixel"
+        )
 
 
 def _columns(maps: Sequence[Array]) -> tuple[Array | None, Array | None]:

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from latticewatch_kernels.arrays import first_line
 from latticewatch_kernels.lattice import Array
@@ -125,6 +126,15 @@ class FallingSession:
     def batches(self) -> bool:
         """Whether the file takes any number of frames at once."""
         return self._session.batches
+
+    @property
+    def recordable(self) -> bool:
+        """Whether runs can be recorded with what is around them."""
+        return self._session.recordable
+
+    def lasting(self, number: int, sides: tuple[int, int], stream: int) -> Any | None:
+        """Open a session for runs that are to be recorded; as `Opened.lasting`."""
+        return self._session.lasting(number, sides, stream)
 
     def run(self, image: Array, outputs: Mapping[str, tuple[int, ...]]) -> list[Array]:
         """Run once; raises what the CPU raises, if that fails too.

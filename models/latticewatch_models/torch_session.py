@@ -52,6 +52,8 @@ class TorchSession:
     passed_over: tuple[PassedOver, ...] = ()
     #: No operator of the table asks for the number of frames, whatever the file says of it.
     batches = True
+    #: torch's runs are not recorded with what is around them.
+    recordable = False
 
     def __init__(
         self,

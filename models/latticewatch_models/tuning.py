@@ -90,18 +90,31 @@ class Form:
         Whether in 16-bit floats.
     engines
         Folder of the engines of this form; empty to keep none.
+    number
+        Frames of a run, if it is for one number alone; only with ``sides``.
+    lasting
+        Whether its runs are to be recorded: what is tried out once pays then.
     """
 
     sides: tuple[int, int] | None = None
     half: bool = False
     engines: str = field(default="", compare=False)
+    number: int | None = None
+    lasting: bool = False
+
+    @property
+    def fixed(self) -> dict[str, int]:
+        """Sizes of the model's free dimensions that are fixed, by their names."""
+        sizes = dict(zip(("height", "width"), self.sides or (), strict=self.sides is not None))
+        return sizes if self.number is None else {"batch": self.number, **sizes}
 
 
-#: How ONNX Runtime chooses among cuDNN's convolutions. By default it tries them out for each new
-#: shape, and frames come in groups of any number and at some scales: others saw 0.3 to 1.3 s for
-#: the first frames of a shape, 2 ms so, and the same speed after that (six convolutions on an RTX
-#: 2080 Ti, pull request 5057 of PaddleX, 2026). Not measured here yet.
-CONVOLUTIONS = "HEURISTIC"
+#: How ONNX Runtime chooses among cuDNN's convolutions: by rules of thumb where a session may see
+#: few frames of a shape, by trying them out where its work is recorded. The first run took 0.1 s by
+#: rules, and 0.2 to 0.9 s; a recorded run of the shipped network in 16-bit floats on a frame of
+#: 512 x 512 then took 0.37 and 0.28 ms, and on 16 of them 1.99 and 1.64 ms (H200, onnxruntime-gpu
+#: 1.31.1).
+CONVOLUTIONS, LASTING_CONVOLUTIONS = "HEURISTIC", "EXHAUSTIVE"
 
 
 def provider_options(
@@ -130,12 +143,28 @@ def provider_options(
         options["user_compute_stream"] = str(site.stream)
     graph = tuning.cuda_graph and form.sides is not None
     if name == "cuda":
-        options["use_tf32"] = _flag(form.half)
-        options["cudnn_conv_algo_search"] = CONVOLUTIONS
-        if graph:
-            options["enable_cuda_graph"] = "1"
-        return options
-    options["trt_fp16_enable"] = _flag(form.half)
+        return options | _of_cuda(form, graph)
+    return options | _of_tensorrt(form, graph, tuning)
+
+
+def _of_cuda(form: Form, graph: bool) -> dict[str, str]:
+    options = {
+        "use_tf32": _flag(form.half),
+        "cudnn_conv_algo_search": LASTING_CONVOLUTIONS if form.lasting else CONVOLUTIONS,
+        # cuDNN's convolutions take channels last, and others are turned there and back around each:
+        # 0.40 ms became 0.37 for a frame, and 2.89 became 2.35 for 16 (as above, by rules)
+        "prefer_nhwc": "1",
+    }
+    if form.lasting:
+        # a bias is added on the way: 2.07 ms became 1.64; by rules the first run takes 2.5 s so
+        options["fuse_conv_bias"] = "1"
+    if graph:
+        options["enable_cuda_graph"] = "1"
+    return options
+
+
+def _of_tensorrt(form: Form, graph: bool, tuning: Tuning) -> dict[str, str]:
+    options = {"trt_fp16_enable": _flag(form.half)}
     if graph:
         options["trt_cuda_graph_enable"] = "1"
     if form.engines:

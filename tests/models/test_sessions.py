@@ -201,6 +201,31 @@ def test_tensorrt_gets_a_session_for_each_of_the_first_shapes(opened, engines):
     assert fixed[0][3]["trt_profile_max_shapes"] == "frame:1x1x16x16"
 
 
+def test_cuda_gets_a_session_for_each_of_the_first_shapes_and_numbers(opened):
+    """It plans its convolutions anew where a session sees another than in the run before."""
+    session, runtime, _ = opened(("cuda", "cpu"), tuning=FP32)
+    given = [(number, 16 + 2 * k) for number in (1, 3) for k in range(MOST_SHAPES // 2 + 1)]
+    for number, side in given * 2:
+        session.run(np.zeros((number, 1, side, 16), np.float32), WANTED)
+    first, *fixed = runtime.sessions
+    assert (first[0], first[2]) == ("cuda", {})
+    assert [(sizes["batch"], sizes["height"]) for _, _, sizes, _ in fixed] == given[:MOST_SHAPES]
+
+
+def test_runs_that_are_recorded_have_a_session_of_their_own(opened):
+    session, runtime, _ = opened(("cuda", "cpu"), tuning=FP32)
+    assert session.recordable
+    assert session.lasting(4, (16, 32), 99) is not session.lasting(4, (16, 32), 99)
+    *_, options = runtime.sessions[-1]
+    assert runtime.sessions[-1][2] == {"batch": 4, "height": 16, "width": 32}
+    assert options["user_compute_stream"] == "99"
+    graphs = replace(FP32, cuda_graph=True)
+    for names, tuning in ((("cpu",), FP32), (ALL, FP32), (("cuda",), graphs)):
+        other, *_ = opened(names, tuning=tuning)
+        assert not other.recordable
+        assert other.lasting(4, (16, 32), 99) is None
+
+
 def test_a_folder_that_cannot_be_written_keeps_no_engines(opened, tmp_path, caplog):
     blocked = tmp_path / "file"
     blocked.write_text("in the way")
@@ -345,7 +370,7 @@ def real():
 
 def on_double(session, monkeypatch, site=None, tuning=FP32):
     """Take a session for what is opened, whatever it is opened for."""
-    monkeypatch.setattr(Source, "open", lambda self, names, sides=None: session)
+    monkeypatch.setattr(Source, "open", lambda self, names, form=None: session)
     return Opened(Source(b"", site=site or Site(), tuning=tuning), ["cuda"])
 
 

@@ -48,9 +48,22 @@ def test_openvino_is_told_the_number_format(precision, hint):
 def test_cuda_works_on_the_stream_that_it_is_given():
     assert provider_options("cuda", SITE, Form(), Tuning()) == {
         "device_id": "1", "user_compute_stream": "4096", "use_tf32": "0",
-        "cudnn_conv_algo_search": "HEURISTIC",
+        "cudnn_conv_algo_search": "HEURISTIC", "prefer_nhwc": "1",
     }  # fmt: skip
     assert "user_compute_stream" not in provider_options("cuda", Site(), Form(), Tuning())
+
+
+def test_what_is_recorded_is_tried_out_before():
+    lasting = provider_options("cuda", SITE, replace(FIXED, lasting=True), Tuning())
+    assert lasting["cudnn_conv_algo_search"] == "EXHAUSTIVE"
+    assert lasting["fuse_conv_bias"] == "1"
+    assert "enable_cuda_graph" not in lasting
+
+
+def test_a_form_fixes_the_sizes_that_it_is_for():
+    assert Form().fixed == {}
+    assert Form((16, 32)).fixed == {"height": 16, "width": 32}
+    assert Form((16, 32), number=3).fixed == {"batch": 3, "height": 16, "width": 32}
 
 
 def test_cuda_records_graphs_of_fixed_shapes_alone():

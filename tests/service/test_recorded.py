@@ -167,7 +167,25 @@ def test_frames_in_hand_at_once_have_recordings_of_their_own(device_double, anal
         thread.join()
     for which in range(2):
         assert_equal(found[which], analyser(frames[which]))
-    assert [len(free) for free in recordings._free.values()] == [2]
+    # the other did not wait for what was being recorded, or was later and has its own
+    assert [len(free) for free in recordings._free.values()] in ([1], [2])
+
+
+def test_nobody_waits_for_what_another_thread_records(device_double, analyser, frames, monkeypatch):
+    recording, make, found = recorder(analyser), Recorded.of, []
+    for frame in frames[:AFTER]:
+        recording(frame)
+
+    def of(*given):
+        other = threading.Thread(target=lambda: found.append(recording(frames[1])))
+        other.start()
+        other.join()
+        return make(*given)
+
+    monkeypatch.setattr(Recorded, "of", of)
+    assert_equal(recording(frames[0]), analyser(frames[0]))
+    assert_equal(*found, analyser(frames[1]))
+    assert [len(free) for free in recording.placement.recordings._free.values()] == [1]
 
 
 def test_plans_that_differ_in_room_share_work(device_double, analyser, frames):

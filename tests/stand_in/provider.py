@@ -15,17 +15,24 @@ CUDA = "CUDAExecutionProvider"
 
 _runtime = ctypes.CDLL("libcudart.so.13")
 _runtime.stand_in_finish.argtypes = [ctypes.c_void_p]
+_runtime.cudaStreamIsCapturing.argtypes = [ctypes.c_void_p, ctypes.POINTER(ctypes.c_int)]
+_Call = ctypes.CFUNCTYPE(None)
+_runtime.stand_in_ask.argtypes = [ctypes.c_void_p, _Call]
 _Session, _available = onnxruntime.InferenceSession, onnxruntime.get_available_providers
 
 
 class Session:
-    """Has the stream that it shares done, runs at once, and so leaves that stream in order."""
+    """Has the stream that it shares done, runs at once, and so leaves that stream in order.
+
+    Where the stream is captured it runs at each start of the graph.
+    """
 
     def __init__(self, model: Any, options: Any = None, providers: Any = None, **_: Any) -> None:
         named = dict(one if isinstance(one, tuple) else (one, {}) for one in providers or [])
         self._cuda = CUDA in named
         self._stream = int(named.get(CUDA, {}).get("user_compute_stream", 0))
         self._session = _Session(model, options, providers=["CPUExecutionProvider"])
+        self._calls: list[Any] = []
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._session, name)
@@ -46,6 +53,14 @@ class Session:
         )
 
     def run_with_iobinding(self, bound: Any, options: Any = None) -> None:
+        captures = ctypes.c_int(0)
+        if self._stream:
+            _runtime.cudaStreamIsCapturing(self._stream, ctypes.byref(captures))
+        if captures.value:
+            # a graph may start it for as long as the session lives
+            self._calls.append(_Call(lambda: self._run(bound.binding)))
+            assert _runtime.stand_in_ask(self._stream, self._calls[-1]) == 0
+            return
         if self._stream:
             _runtime.stand_in_finish(self._stream)
         self._run(bound.binding)

@@ -1,8 +1,11 @@
-"""A frame's work recorded for one plan: a device is asked for it by two strokes and the network."""
+"""A frame's work recorded for one plan: a device is asked for it by two strokes and the network.
+
+For providers whose runs cannot be recorded; others' are part of the `whole`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,11 +53,13 @@ class Recorded:
     second: Recording
     below: Above
     stream: Any
+    #: Frames at a time.
+    size = 1
 
     @classmethod
-    def of(cls, frame: np.ndarray, wanted: Wanted, plan: Plan) -> Recorded:
+    def of(cls, frames: Sequence[np.ndarray], wanted: Wanted, plan: Plan) -> Recorded:
         """Record the work of frames like this one, on the current device."""
-        watch, stream = Stopwatch(), own_stream()
+        (frame,), watch, stream = frames, Stopwatch(), own_stream()
         (given,) = page_locked([(frame.shape, frame.dtype)])
         np.copyto(given, frame)
         first, before = record(lambda: before_network(send(given), wanted, plan, watch), stream)

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
+from collections.abc import Callable
+from functools import partial
 from typing import TypeAlias
 
 import numpy as np
 
 from latticewatch.resident.recorded import Recorded
 from latticewatch.resident.stages import Wanted
+from latticewatch.resident.whole import Whole
+from latticewatch_kernels.recording import one_at_a_time
 from latticewatch_kernels.resident.plan import Plan
+from latticewatch_models.segmentation import RanOn
 
 #: Frames that a plan must have served before its work is recorded: a recording costs some frames
 #: and keeps all of a frame's arrays on the device.
@@ -23,8 +28,16 @@ MOST, PATIENCE = 2, 100
 #: Kinds whose frames are counted.
 COUNTED = 64
 
-#: What frames of a device share whose work is the same: plan, settings and type of pixels.
-Kind: TypeAlias = tuple[Plan, Wanted, np.dtype]
+#: Frames at most whose work is recorded as a whole. More are parts of several, each a power of two:
+#: of 31 frames' memory, 1 to 16 that come together have what they need.
+LARGEST = 16
+
+#: What frames of a device share whose work is the same: plan, settings, type of pixels, and what
+#: their network runs on.
+Kind: TypeAlias = tuple[Plan, Wanted, np.dtype, RanOn]
+
+#: Recorded work.
+Work: TypeAlias = Recorded | Whole
 
 
 class Recordings:
@@ -34,7 +47,7 @@ class Recordings:
     """
 
     def __init__(self) -> None:
-        self._free: OrderedDict[Kind, list[Recorded]] = OrderedDict()
+        self._free: OrderedDict[Kind, list[Work]] = OrderedDict()
         self._asked: dict[Kind, int] = {}
         self._counts: OrderedDict[Kind, int] = OrderedDict()
         self._frames = 0
@@ -56,22 +69,32 @@ class Recordings:
                     return other
         return plan
 
-    def take(self, frames: list[np.ndarray], kind: Kind) -> list[Recorded]:
-        """Give work for each of some frames of a kind, which is theirs until it is given back.
+    def take(self, frames: list[np.ndarray], kind: Kind) -> list[Work]:
+        """Give work for some frames of a kind, which is theirs until it is given back.
 
-        None where frames of their kind have not been many yet, or others keep their place.
+        Of each as many frames as its `size` says, in their order. None where frames of their kind
+        have not been many yet, others keep their place, or another thread is making some.
         """
-        plan, wanted, _ = kind
+        plan, wanted, *_ = kind
+        whole = wanted.segmenter.recordable
+        sizes = parts(len(frames)) if whole else [1] * len(frames)
+        taken = list[Work | None]()
         with self._lock:
             if self.trouble or not self._has_place(kind, len(frames)):
                 return []
-            free = self._free[kind]
-            taken = [free.pop() for _ in frames[: len(free)]]
-        while len(taken) < len(frames):
-            taken.append(Recorded.of(frames[len(taken)], wanted, plan))
-        return taken
+            taken += [_pop(self._free[kind], size) for size in sizes]
+        works, rest = list[Work](), frames
+        make: Callable[..., Work] = Whole.of if whole else Recorded.of
+        for known, size in zip(taken, sizes, strict=True):
+            work = known or one_at_a_time(partial(make, rest[:size], wanted, plan))
+            if work is None:  # another thread records: nobody waits for a second or two
+                self.give_back([known for known in (*works, *taken[len(works) :]) if known], kind)
+                return []
+            works.append(work)
+            rest = rest[size:]
+        return works
 
-    def give_back(self, works: list[Recorded], kind: Kind) -> None:
+    def give_back(self, works: list[Work], kind: Kind) -> None:
         """Take work back whose frames were brought; that of a kind that lost its place is freed."""
         with self._lock:
             if kind in self._free:
@@ -109,3 +132,23 @@ class Recordings:
             return False
         del self._free[oldest], self._asked[oldest]
         return True
+
+
+def parts(number: int) -> list[int]:
+    """Sizes of the works that so many frames are run by, powers of two, the largest first."""
+    sizes, size = list[int](), LARGEST
+    while number:
+        if size <= number:
+            sizes.append(size)
+            number -= size
+        else:
+            size //= 2
+    return sizes
+
+
+def _pop(free: list[Work], size: int) -> Work | None:
+    """Take work of a size, where there is any."""
+    for place, work in enumerate(free):
+        if work.size == size:
+            return free.pop(place)
+    return None

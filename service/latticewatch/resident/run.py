@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import TypeAlias
 
 import numpy as np
@@ -13,10 +14,11 @@ from latticewatch.computed import Computed
 from latticewatch.detections import Detections
 from latticewatch.resident.plans import Plans
 from latticewatch.resident.recorded import Recorded
-from latticewatch.resident.recordings import Kind, Recordings
+from latticewatch.resident.recordings import Kind, Recordings, Work
 from latticewatch.resident.results import refuse, results
 from latticewatch.resident.stages import Above, Wanted, registered
-from latticewatch.resident.work import Asked, Begun
+from latticewatch.resident.whole import Whole
+from latticewatch.resident.work import Asked, Begun, Ended
 from latticewatch.stopwatch import Stopwatch
 from latticewatch_kernels.arrays import download, first_line, of_device, out_of_memory, upload
 from latticewatch_kernels.deviations import TAIL_SIGMA
@@ -25,6 +27,7 @@ from latticewatch_kernels.resident.conditioning import conditioned
 from latticewatch_kernels.resident.facts import Facts, Refusal
 from latticewatch_kernels.resident.parts import LabelsAbove
 from latticewatch_kernels.resident.plan import Plan, Room
+from latticewatch_models.beside import UnrecordableError
 from latticewatch_models.segmentation import Segmentation
 
 #: Runs after which a frame is given up: with another's plan, with its own, and with room doubled
@@ -81,7 +84,7 @@ class Runner:
         done, served = dict[int, Outcome](), list[Plan]()
         plan = self.plans.of(shape)
         if plan and self.wanted.record:
-            plan = self.recordings.fitting((plan, self.wanted, frames[0].dtype))
+            plan = self.recordings.fitting(self._kind(plan, frames))
         waiting = {plan: [*range(len(frames))]} if plan else self._first(frames, done)
         for run in range(1, MOST_RUNS + 1):
             again = defaultdict[Plan, list[int]](list)
@@ -118,31 +121,49 @@ class Runner:
 
     def _run(self, frames: list[np.ndarray], plan: Plan, run: int) -> list[Outcome | Plan]:
         """Run frames with a plan, for the n-th time; gives the plan of those it does not fit."""
-        watch, wanted = Stopwatch(), self.wanted
-        kind = plan, wanted, frames[0].dtype
-        recorded = self._recorded(frames, kind)
-        begun: list[Begun]
-        if recorded:
-            begun = [work.begin(one, watch) for work, one in zip(recorded, frames, strict=True)]
+        watch, kind = Stopwatch(), self._kind(plan, frames)
+        works = self._recorded(frames, kind)
+        wholes = [work for work in works if isinstance(work, Whole)]
+        ended = list[Ended]()
+        if wholes:
+            rest = iter(frames)
+            for work in wholes:
+                ended += work.start(list(islice(rest, work.size)), watch)
         else:
-            begun = [Asked.begin(one, k, wanted, plan, watch) for k, one in enumerate(frames)]
-        with watch.stage("segment"):
-            seen = self._segment([work.before.image for work in begun])
-        bring = [
-            work.end(one.heat, one.offset, watch) for work, one in zip(begun, seen, strict=True)
-        ]
+            apart = [work for work in works if isinstance(work, Recorded)]
+            ended = self._by_stages(frames, apart, plan, watch)
         made = list[Outcome | Plan]()
-        for brought, work, one in zip(bring, begun, seen, strict=True):
+        for labels, brought, ran_on in ended:
             with watch.stage("describe"):
                 told = brought()
-            outcome = _outcome(told, work.before.labels, plan, wanted, watch)
+            outcome = _outcome(told, labels, plan, self.wanted, watch)
             if isinstance(outcome, Detections):
-                computed = Computed.of(one.ran_on, f"cuda:{self.gpu}")
+                computed = Computed.of(ran_on, f"cuda:{self.gpu}")
                 outcome = replace(outcome, computed=computed, runs=run)
             made.append(outcome)
         # what failed before this is not lent again
-        self.recordings.give_back(recorded, kind)
+        self.recordings.give_back(works, kind)
         return made
+
+    def _kind(self, plan: Plan, frames: Sequence[np.ndarray]) -> Kind:
+        return plan, self.wanted, frames[0].dtype, self.wanted.segmenter.ran_on
+
+    def _by_stages(
+        self, frames: list[np.ndarray], works: list[Recorded], plan: Plan, watch: Stopwatch
+    ) -> list[Ended]:
+        """Ask for what is before the network, the network, and what is after it."""
+        begun: list[Begun]
+        if works:
+            begun = [work.begin(one, watch) for work, one in zip(works, frames, strict=True)]
+        else:
+            given = self.wanted, plan, watch
+            begun = [Asked.begin(one, k, *given) for k, one in enumerate(frames)]
+        with watch.stage("segment"):
+            seen = self._segment([work.before.image for work in begun])
+        return [
+            Ended(work.before.labels, work.end(one.heat, one.offset, watch), one.ran_on)
+            for work, one in zip(begun, seen, strict=True)
+        ]
 
     def _segment(self, images: list[Array]) -> Sequence[Segmentation]:
         """Run the network; frames whose work is recorded have been waited for already."""
@@ -151,14 +172,17 @@ class Runner:
             return segmenter.segment_all(images)
         return [segmenter.segment(images[0])]
 
-    def _recorded(self, frames: list[np.ndarray], kind: Kind) -> list[Recorded]:
+    def _recorded(self, frames: list[np.ndarray], kind: Kind) -> list[Work]:
         """Give recorded work for frames, where there is any; those that are checked have none."""
         if not self.wanted.record or self.wanted.check:
             return []
         try:
             return self.recordings.take(frames, kind)
         except Exception as error:
-            if not of_device(error) or (out_of_memory(error) and len(frames) > 1):
+            unrecordable = isinstance(error, UnrecordableError)
+            if not (of_device(error) or unrecordable):
+                raise
+            if out_of_memory(error) and len(frames) > 1:
                 raise  # fewer at a time may well have room
             if self.recordings.give_up(first_line(error)):
                 self.told("recorded work", error)

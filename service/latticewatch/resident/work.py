@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -12,7 +12,27 @@ from latticewatch.resident.stages import Above, Before, Wanted, after_network, b
 from latticewatch.stopwatch import Stopwatch
 from latticewatch_kernels.arrays import download, upload
 from latticewatch_kernels.lattice import Array
+from latticewatch_kernels.resident.parts import LabelsAbove
 from latticewatch_kernels.resident.plan import Plan
+from latticewatch_models.segmentation import RanOn
+
+
+class Ended(NamedTuple):
+    """A frame that a device was asked for all of.
+
+    Attributes
+    ----------
+    labels
+        Its labels on the device.
+    brought
+        Waits, and gives what is wanted on the host, in memory that a later frame takes.
+    ran_on
+        What the network ran on.
+    """
+
+    labels: LabelsAbove
+    brought: Callable[[], Above]
+    ran_on: RanOn | None
 
 
 class Begun(Protocol):

@@ -1,0 +1,130 @@
+"""The whole work of some frames recorded for one plan: a device is asked for all of it by a stroke.
+
+Frames have streams of their own up to the network, which sees them together, and after it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from latticewatch.resident.stages import Above, Before, Wanted, after_network, before_network
+from latticewatch.resident.work import Ended, flat, like
+from latticewatch.stopwatch import Stopwatch
+from latticewatch_kernels.arrays import mark, page_locked, send
+from latticewatch_kernels.packing import Below, fetch_packed
+from latticewatch_kernels.recording import Recording, own_stream, record, side_by_side
+from latticewatch_kernels.resident.plan import Plan
+from latticewatch_models.beside import Beside, UnrecordableError
+
+
+@dataclass(frozen=True)
+class Whole:
+    """The work of a number of frames of one plan; one such number of frames at a time.
+
+    Attributes
+    ----------
+    given
+        Page-locked: the frames are put there.
+    work, before
+        All of it, and what it fills up to the network.
+    network
+        What the network reads and fills, which is part of the work.
+    below
+        Page-locked memory that is filled, of each frame.
+    stream
+        Where it is started.
+    """
+
+    given: list[np.ndarray]
+    work: Recording
+    before: list[Before]
+    network: Beside
+    below: list[Above]
+    stream: Any
+
+    @property
+    def size(self) -> int:
+        """Number of frames."""
+        return len(self.given)
+
+    @classmethod
+    def of(cls, frames: Sequence[np.ndarray], wanted: Wanted, plan: Plan) -> Whole:
+        """Record the work of frames like these, on the current device.
+
+        Raises
+        ------
+        UnrecordableError
+            The network's part cannot be.
+        """
+        stream = own_stream()
+        given = page_locked([(frame.shape, frame.dtype) for frame in frames])
+        for place, frame in zip(given, frames, strict=True):
+            np.copyto(place, frame)
+        with stream:
+            network = wanted.segmenter.beside(len(frames), plan.scaled or plan.shape)
+        if network is None:
+            raise UnrecordableError("the network's provider changed meanwhile")
+        streams = [stream, *(own_stream() for _ in frames[1:])]
+        asked = partial(_asked, given, network, wanted, plan, streams, list[Below]())
+        work, (before, above, lent) = record(asked, stream)
+        work.held.append(streams)
+        below = [like(one, part.parts) for one, part in zip(above, lent, strict=True)]
+        return cls(given, work, before, network, below, stream)
+
+    def start(self, frames: Sequence[np.ndarray], watch: Stopwatch) -> Iterator[Ended]:
+        """Put frames in, start everything, and give what is waited for of each.
+
+        Those before must have been brought.
+        """
+        with watch.stage("register"):
+            for place, frame in zip(self.given, frames, strict=True):
+                np.copyto(place, frame)
+            with self.stream:
+                self.work.start()
+                done = mark()
+        for before, below in zip(self.before, self.below, strict=True):
+            yield Ended(before.labels, partial(_brought, done, below), self.network.ran_on)
+
+
+def _brought(done: Any, below: Above) -> Above:
+    done.synchronize()
+    return below
+
+
+def _asked(
+    given: Sequence[np.ndarray],
+    network: Beside,
+    wanted: Wanted,
+    plan: Plan,
+    streams: Sequence[Any],
+    lent: list[Below],
+) -> tuple[list[Before], list[Above], list[Below]]:
+    """Ask for all work of some frames; ``lent`` is made at the first time, not yet recorded."""
+    watch = Stopwatch()
+
+    def begin(which: int) -> Before:
+        before = before_network(send(given[which]), wanted, plan, watch)
+        (padded,) = wanted.segmenter.padded([before.image])[0]
+        network.put(which, padded)
+        return before
+
+    def end(which: int) -> Above:
+        above = after_network(befores[which], heat[which, 0], offset[which], wanted, plan, watch)
+        arrays = flat(above)
+        if len(lent) == which:
+            lent.append(Below.like(arrays))
+        fetch_packed(arrays, lent[which])
+        return above
+
+    def each(ask: Callable[[int], Any]) -> list[Any]:
+        return side_by_side([partial(ask, which) for which in range(len(given))], streams)
+
+    befores: list[Before] = each(begin)
+    network.run()
+    heat, offset = network.results["heat"], network.results["offset"]
+    return befores, each(end), lent
