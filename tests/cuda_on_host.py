@@ -32,6 +32,7 @@ PRELUDE = """
 #define __global__
 #define __device__
 #define __launch_bounds__(threads)
+#define __grid_constant__
 using std::abs; using std::cos; using std::exp; using std::fabs; using std::floor;
 using std::log; using std::max; using std::min; using std::rint;
 using std::atan2; using std::hypot; using std::sin; using std::sqrt;

@@ -17,6 +17,7 @@ has every function, or computes the same: the tests marked ``gpu`` do.
 from __future__ import annotations
 
 import importlib.util
+import re
 import sys
 import threading
 import types
@@ -71,8 +72,9 @@ DeviceLostError.__module__ = "cupy_backends.cuda.api.runtime"
 class Device:
     """Makes a device the current one of this thread, while inside."""
 
-    def __init__(self, number: int) -> None:
-        self.number, self.before = number, 0
+    def __init__(self, number: int | None = None) -> None:
+        self.number, self.before = self.current() if number is None else number, 0
+        self.id = self.number
 
     @staticmethod
     def current() -> int:
@@ -476,23 +478,61 @@ def _uploading(function: Any) -> Any:
     return upload
 
 
+#: Ends the names of kernels that are of several frames, and what such a kernel is.
+ABREAST = "_abreast"
+OF_SEVERAL = re.compile(
+    r"struct (\w+)_own \{.*?"
+    r'extern "C" __global__ void (__launch_bounds__\(\w+\) )?\1_abreast.*?\n\}\n',
+    re.DOTALL,
+)
+
+
+def of_one(code: str) -> str:
+    """Source whose kernels are of one frame, of which others are of several."""
+    for name, bounds in OF_SEVERAL.findall(code):
+        own = f"__device__ static inline void {name}_own_work("
+        assert own in code
+        code = code.replace(own, f'extern "C" __global__ void {bounds}{name}(')
+    return OF_SEVERAL.sub("", code)
+
+
 class RawModule:
     """CUDA C source; the host's compiler stands in for NVRTC."""
 
     def __init__(self, *, code: str, options: tuple[str, ...] = ()) -> None:
         assert options == ("-fmad=false",), "the host's build contracts nothing"
-        self._source = beside("cuda_on_host").compiled(code)
+        self._source = beside("cuda_on_host").compiled(of_one(code))
 
     def get_function(self, name: str) -> Any:
-        def run(grid: tuple[int], block: tuple[int], arguments: tuple[Any, ...]) -> None:
+        def run(grid: tuple[int, ...], block: tuple[int], arguments: tuple[Any, ...]) -> None:
             traffic.count_operation(f"{name}.cu")
-            given = name, grid[0], block[0], [_inner_argument(a) for a in arguments]
-            pairs = list(zip(arguments, self._source.read_only[name], strict=True))
+            if name.endswith(ABREAST):
+                bare = name.removesuffix(ABREAST)
+                for place in range(grid[1]):
+                    one(bare, grid, block, self._own(bare, arguments[0], place))
+            else:
+                one(name, grid, block, [_inner_argument(a) for a in arguments])
+
+        def one(name: str, grid: Any, block: Any, given: list[Any]) -> None:
+            pairs = list(zip(given, self._source.read_only[name], strict=True))
             filled = [argument for argument, only_read in pairs if not only_read]
-            _touch(arguments, filled)
-            _ask(lambda: self._source.run(*given))
+            _touch(given, filled)
+            _ask(lambda: self._source.run(name, grid[0], block[0], given))
 
         return run
+
+    def _own(self, name: str, every: np.ndarray, place: int) -> list[Any]:
+        """Arguments of one of the frames whose structures are a kernel's only one."""
+        host, given = beside("cuda_on_host"), list[Any]()
+        parameters = self._source.kernels[name]
+        own = np.dtype(
+            [(label, np.uint64 if at else host.PLAIN[kind][0]) for kind, at, label in parameters],
+            align=True,
+        )
+        for kind, at, label in parameters:
+            value = every.view(np.uint8).view(own)[place][label]
+            given.append(_memory.beyond(int(value), host.POINTED[kind]) if at else value)
+        return given
 
 
 def _inner_argument(value: Any) -> Any:

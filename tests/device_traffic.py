@@ -79,13 +79,23 @@ class Memory:
 
     def at(self, address: int, size: int) -> np.ndarray:
         """Bytes at an address, which stay for as long as they are held."""
+        rest = self._rest(address)
+        assert size <= len(rest), f"a copy needs {self.kind} memory"
+        return rest[:size]
+
+    def beyond(self, address: int, kind: Any) -> np.ndarray:
+        """All from an address on, as numbers of a kind."""
+        rest = self._rest(address)
+        return rest[: len(rest) // np.dtype(kind).itemsize * np.dtype(kind).itemsize].view(kind)
+
+    def _rest(self, address: int) -> np.ndarray:
         start = address
         if address not in self.owners:
             start = max((place for place in list(self.owners) if place < address), default=0)
         owner = self.owners.get(start)
-        inside = owner is not None and address + size <= start + owner.nbytes
+        inside = owner is not None and address < start + max(owner.nbytes, 1)
         assert inside, f"a copy needs {self.kind} memory"
-        return owner.ravel(order="K").view(np.uint8)[address - start : address - start + size]
+        return owner.ravel(order="K").view(np.uint8)[address - start :]
 
 
 #: Page-locked memory that is in use: CUDA would wait for a crossing that begins or ends elsewhere.

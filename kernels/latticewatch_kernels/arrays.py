@@ -7,21 +7,18 @@ a frame that was uploaded once stays on the device until small results come back
 from __future__ import annotations
 
 import math
-import os
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from itertools import accumulate
 from typing import Any, cast
 
 import numpy as np
 
+from latticewatch_kernels.abreast import each, in_step
 from latticewatch_kernels.lattice import Array
 from latticewatch_kernels.library import library
-from latticewatch_kernels.recording import planned
-
-#: Threads of one FFT. One worker thread analyses one frame, so more than two only get in the way.
-FFT_WORKERS = max(1, int(os.environ.get("LATTICEWATCH_FFT_WORKERS", "1")))
 
 #: Arrays that share a buffer begin at multiples of this many bytes: CUDA's widest load.
 ALIGNMENT = 16
@@ -42,26 +39,6 @@ def on_device(array: Array) -> bool:
 def array_module(array: Array) -> Any:
     """Return the module whose functions work on ``array``: ``numpy`` or ``cupy``."""
     return library("cupy") if on_device(array) else np
-
-
-def fft_module(array: Array) -> Any:
-    """``scipy.fft`` or ``cupyx.scipy.fft``."""
-    return library("cupyx.scipy.fft" if on_device(array) else "scipy.fft")
-
-
-def rfft2(array: Array) -> Array:
-    """Real two-dimensional FFT in the precision of the input."""
-    if on_device(array):
-        return fft_module(array).rfft2(array, **planned(array, array.shape, "R2C"))
-    return fft_module(array).rfft2(array, workers=FFT_WORKERS)
-
-
-def irfft2(spectrum: Array, shape: tuple[int, int]) -> Array:
-    """Inverse of `rfft2` for an image of ``shape``; the spectrum may be overwritten."""
-    if on_device(spectrum):
-        plan = planned(spectrum, shape, "C2R")
-        return fft_module(spectrum).irfft2(spectrum, s=shape, overwrite_x=True, **plan)
-    return fft_module(spectrum).irfft2(spectrum, s=shape, workers=FFT_WORKERS, overwrite_x=True)
 
 
 def to_host(array: Array) -> np.ndarray:
@@ -156,6 +133,11 @@ def _ask_for_copy(to: Array, source: Array, way: str) -> None:
 
     ``cupy.ndarray.set`` and ``get`` refuse what is being recorded, which CUDA does not.
     """
+    in_step(("copy", way), each, partial(_copy, (to, source, way)))
+
+
+def _copy(copy: tuple[Array, Array, str]) -> None:
+    to, source, way = copy
     runtime = library("cupy").cuda.runtime
     places = pointer(to), pointer(source)
     runtime.memcpyAsync(*places, source.nbytes, getattr(runtime, way), stream_address())

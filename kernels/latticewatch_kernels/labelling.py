@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from latticewatch_kernels.arrays import irfft2, rfft2
 from latticewatch_kernels.columns import (
     ColumnMap,
     SitesInside,
@@ -15,6 +14,7 @@ from latticewatch_kernels.columns import (
     sample,
     site_intensity,
 )
+from latticewatch_kernels.fourier import irfft2, rfft2
 from latticewatch_kernels.harmonics import Harmonics, measure_harmonics
 from latticewatch_kernels.lattice import Array, Lattice
 from latticewatch_kernels.noise import IntensityClasses, NoiseLine

@@ -7,13 +7,15 @@ does not know (``-fmad=false``). Only `arrays`, `recording` and this module name
 from __future__ import annotations
 
 import re
-from functools import cache
+from collections.abc import Sequence
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from latticewatch_kernels.arrays import array_module, device_number
+from latticewatch_kernels.abreast import in_step
+from latticewatch_kernels.arrays import array_module, device_number, on_device, pointer
 from latticewatch_kernels.lattice import Array
 from latticewatch_kernels.library import library
 
@@ -29,6 +31,12 @@ TOGETHER = 1024
 
 #: Things to a block that orders them (`lists.cuh`).
 ORDERED = 32
+
+#: Bytes of what is cleared at once.
+WORD = 4
+
+#: Bytes of a kernel's parameters at most, on every device, and frames whose own they can be.
+PARAMETER_BYTES, ABREAST = 4096, 16
 
 _INCLUDE = re.compile(r'^#include "(\w+\.cuh)"$', re.MULTILINE)
 
@@ -54,6 +62,53 @@ def _module(source: str, device: int) -> Any:
     return library("cupy").RawModule(code=code(source), options=("-fmad=false",))
 
 
+_KERNEL = re.compile(
+    r'extern "C" __global__ void (__launch_bounds__\(\w+\) )?(\w+)\((.*?)\)\s*\{', re.DOTALL
+)
+_COMMENT = re.compile(r"/\*.*?\*/", re.DOTALL)
+
+
+def code_abreast(source: str) -> str:
+    """Text of a source whose kernels are of several frames: a grid's second side counts these.
+
+    Kernels are named ``..._abreast`` and have one parameter: the frames' own, side by side.
+    """
+    kernels = list[str]()
+
+    def body(found: re.Match[str]) -> str:
+        bounds, name, given = found[1] or "", found[2], found[3]
+        parts = [part.strip() for part in given.split(",")]
+        names = [re.findall(r"\w+", part)[-1] for part in parts]
+        kernels.append(
+            f"struct {name}_own {{ {' '.join(f'{part};' for part in parts)} }};\n"
+            f"struct {name}_all {{ {name}_own of[{abreast_most(len(parts))}]; }};\n"
+            f'extern "C" __global__ void {bounds}{name}_abreast(const __grid_constant__ {name}_all all)\n'
+            f"{{\n    const {name}_own &own = all.of[blockIdx.y];\n"
+            f"    {name}_own_work({', '.join(f'own.{one}' for one in names)});\n}}\n"
+        )
+        return f"__device__ static inline void {name}_own_work({given})\n{{"
+
+    text = _KERNEL.sub(body, _COMMENT.sub("", code(source)))
+    return text + "\n" + "\n".join(kernels)
+
+
+def abreast_most(parameters: int) -> int:
+    """Frames at most whose parameters, of 8 bytes and less, a kernel can have."""
+    return min(ABREAST, PARAMETER_BYTES // (8 * parameters))
+
+
+@cache
+def _module_abreast(source: str, device: int) -> Any:
+    """Compile a source for several frames on a device."""
+    del device
+    return library("cupy").RawModule(code=code_abreast(source), options=("-fmad=false",))
+
+
+@cache
+def _kernel_abreast(source: str, name: str, device: int) -> Any:
+    return _module_abreast(source, device).get_function(f"{name}_abreast")
+
+
 @cache
 def _kernel(source: str, name: str, device: int) -> Any:
     """Give a kernel of a source on a device; CuPy would make a new object at every call."""
@@ -76,6 +131,39 @@ def launch_together(
     _run(source, name, blocks, threads, like, arguments)
 
 
+def copies(to: Sequence[Array], source: Sequence[Array]) -> None:
+    """Copy contiguous arrays of a device, of one size in words, by as few launches as can be."""
+    number = source[0].nbytes // WORD
+    blocks, index = blocks_of(number, THREADS), device_number(to[0])
+    given = [
+        (one.view(np.int32), np.int32(number), place.view(np.int32))
+        for place, one in zip(to, source, strict=True)
+    ]
+    _run_all("words", "copied", blocks, THREADS, index, given)
+
+
+def copy(to: Array, source: Array) -> None:
+    """Copy an array as `copies` does, with those of other frames in step."""
+    kind = "copy", to.nbytes, device_number(to)
+    in_step(kind, _copy_all, (to, source))
+
+
+def _copy_all(given: list[tuple[Array, Array]]) -> list[None]:
+    copies([to for to, _ in given], [source for _, source in given])
+    return [None] * len(given)
+
+
+def zeros(like: Array, shape: tuple[int, ...], kind: type) -> Array:
+    """Give an array of zeros on the side of ``like``; of a type of 4 or 8 bytes.
+
+    On a device it is cleared by a kernel, which a graph has for several frames at once.
+    """
+    array = array_module(like).empty(shape, kind)
+    words = array.nbytes // WORD
+    launch("words", "cleared", words, array, words, array.view(np.int32))
+    return array
+
+
 def blocks_of(number: int, each: int = TOGETHER) -> int:
     """Give how many blocks have so many things, ``each`` to a block; at least one."""
     return max(1, -(-number // each))
@@ -85,7 +173,33 @@ def _run(
     source: str, name: str, blocks: int, threads: int, like: Array, arguments: tuple[Any, ...]
 ) -> None:
     plain = tuple(np.int32(a) if isinstance(a, int) else a for a in arguments)
-    _kernel(source, name, device_number(like))((blocks,), (threads,), plain)
+    kind = source, name, blocks, threads, device_number(like)
+    in_step(kind, partial(_run_all, *kind), plain)
+
+
+def _run_all(
+    source: str, name: str, blocks: int, threads: int, device: int, given: list[tuple[Any, ...]]
+) -> list[None]:
+    """Run a kernel with each of some arguments: several at a time, as many as it can have."""
+    if len(given) == 1:
+        _kernel(source, name, device)((blocks,), (threads,), given[0])
+        return [None]
+    most = abreast_most(len(given[0]))
+    for first in range(0, len(given), most):
+        part = given[first : first + most]
+        own = _side_by_side(part, most)
+        _kernel_abreast(source, name, device)((blocks, len(part)), (threads,), (own,))
+    return [None] * len(given)
+
+
+def _side_by_side(given: Sequence[tuple[Any, ...]], most: int) -> np.ndarray:
+    """Lay arguments out as C does: a structure of as many structures as a kernel can have."""
+    kinds = [np.dtype(np.uint64 if on_device(one) else one.dtype) for one in given[0]]
+    own = np.dtype([(f"f{k}", kind) for k, kind in enumerate(kinds)], align=True)
+    every = np.zeros(most, own)
+    for place, arguments in enumerate(given):
+        every[place] = tuple(pointer(one) if on_device(one) else one for one in arguments)
+    return every.view(np.dtype((np.void, every.nbytes)))
 
 
 def single(image: Array) -> Array:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from scipy import ndimage
 
-from latticewatch_kernels.arrays import irfft2, rfft2
 from latticewatch_kernels.extension import extend
+from latticewatch_kernels.fourier import irfft2, rfft2
 from latticewatch_kernels.harmonics import node_indices
 from latticewatch_kernels.lattice import Array, Lattice
 from latticewatch_kernels.order import SMOOTHING_CELLS, OrderMap, enlarge, local_order

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, TypeVar
 
+from latticewatch_kernels.abreast import abreast, each, in_step
 from latticewatch_kernels.lattice import Array
 from latticewatch_kernels.library import library
 
@@ -44,6 +46,7 @@ class Recording:
     held: list[Any] = field(default_factory=list)
     capturing: bool = False
     graph: Any = None
+    allocator: Any = None
 
     def start(self) -> None:
         """Ask the current stream for the work once more, with what its inputs hold by then."""
@@ -91,6 +94,22 @@ def side_by_side(works: Sequence[Callable[[], T]], streams: Sequence[Any]) -> li
     return made
 
 
+def in_company(works: Sequence[Callable[[], T]]) -> list[T]:
+    """Ask for works that are the same but for their arrays, in step (`abreast`)."""
+    cuda, stream = library("cupy").cuda, shared_stream()
+    recording, index = getattr(_now, "recording", None), cuda.Device().id
+
+    @contextmanager
+    def here() -> Iterator[None]:
+        with cuda.Device(index), stream, ExitStack() as stack:
+            if recording is not None:
+                stack.enter_context(cuda.using_allocator(recording.allocator))
+                _now.recording = recording
+            yield
+
+    return abreast(works, here)
+
+
 @contextmanager
 def undisturbed() -> Iterator[None]:
     """Do what cannot be done while another thread records, whose recording would be spoilt."""
@@ -125,6 +144,7 @@ def record(work: Callable[[], T], stream: Any) -> tuple[Recording, T]:
     cuda = library("cupy").cuda
     made, pool = Recording(), cuda.MemoryPool()
     made.held.append(pool)
+    made.allocator = pool.malloc
     cuda.get_current_stream().synchronize()
     _now.recording = made
     try:
@@ -155,6 +175,10 @@ def once(do: Callable[[], object]) -> None:
 
     While work is captured it is asked of another stream, and so no part of the recording.
     """
+    in_step("once", each, partial(_once, do))
+
+
+def _once(do: Callable[[], object]) -> None:
     recording = getattr(_now, "recording", None)
     if recording is None or not recording.capturing:
         do()
@@ -171,7 +195,7 @@ def planned(array: Array, shape: tuple[int, ...], kind: str) -> dict[str, Any]:
     Parameters
     ----------
     array, shape
-        What is transformed, and the shape of the real side.
+        What is transformed along its last two axes, and the shape of the real side.
     kind
         ``R2C`` or ``C2R``.
     """
@@ -181,5 +205,5 @@ def planned(array: Array, shape: tuple[int, ...], kind: str) -> dict[str, Any]:
     key = (kind, tuple(shape), shared_stream().ptr)
     if key not in recording.plans:
         fft = library("cupyx.scipy.fft")
-        recording.plans[key] = fft.get_fft_plan(array, shape, (0, 1), kind)
+        recording.plans[key] = fft.get_fft_plan(array, shape[-2:], (-2, -1), kind)
     return {"plan": recording.plans[key]}

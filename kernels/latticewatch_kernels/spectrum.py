@@ -11,7 +11,7 @@ from functools import lru_cache
 import numpy as np
 from scipy import ndimage
 
-from latticewatch_kernels.arrays import rfft2
+from latticewatch_kernels.fourier import rfft2
 from latticewatch_kernels.localisation import maxima_around
 
 #: Maxima expected by chance in a frame of noise. Noise power is exponential, so that the threshold

@@ -10,8 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from latticewatch_kernels.arrays import blank, copy_within
+from latticewatch_kernels.arrays import blank
 from latticewatch_kernels.lattice import Array
+from latticewatch_kernels.launch import copy
 from latticewatch_models.captures import bind, run_options
 from latticewatch_models.segmentation import RanOn
 
@@ -68,7 +69,7 @@ class Beside:
 
     def put(self, which: int, image: Array) -> None:
         """Ask for a copy of an image (H, W) as the n-th frame."""
-        copy_within(self.frames[which], image)
+        copy(self.frames[which], image)
 
     def run(self) -> None:
         """Ask the current stream, which must be the session's, for the run; nobody waits.

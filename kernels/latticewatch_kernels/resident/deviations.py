@@ -17,7 +17,7 @@ from latticewatch_kernels.deviations import (
     TAIL_SIGMA,
 )
 from latticewatch_kernels.lattice import Array
-from latticewatch_kernels.launch import blocks_of, launch, launch_together
+from latticewatch_kernels.launch import blocks_of, launch, launch_together, zeros
 from latticewatch_kernels.order import BLOCKS_PER_CELL, BLOCKS_PER_CONSTANT
 from latticewatch_kernels.point_labels import SOUND_AMPLITUDE
 from latticewatch_kernels.resident.averages import SOURCE as AVERAGES
@@ -82,7 +82,7 @@ def deviations(labels: LabelsAbove, order: OrderAbove, facts: Array, plan: Plan)
     chosen, coarse = _chosen(labels, order, facts, plan), _coarse(plan)
     averages, weight = Averages.of(facts, plan), _weights(labels, facts)
     # what is added to, in one piece: the image of strong columns, then the tables of local spreads
-    added = xp.zeros(weight.size + 2 * coarse[0] * coarse[1], np.uint64)
+    added = zeros(weight, (weight.size + 2 * coarse[0] * coarse[1],), np.uint64)
     drawn, sums = added[: weight.size], added[weight.size :]
     plain, roots = _matched(labels.residual, weight, averages, chosen, facts, plan)
     strong = _drawn(plain, roots, chosen, facts, plan, drawn)

@@ -12,8 +12,8 @@ from functools import cached_property
 
 import numpy as np
 
-from latticewatch_kernels.arrays import array_module
 from latticewatch_kernels.lattice import Array, Lattice
+from latticewatch_kernels.launch import zeros
 
 
 class Refusal(IntEnum):
@@ -94,7 +94,7 @@ NUMBER = -(-sum(SLOTS.values()) // 16) * 16
 
 def blank(like: Array) -> Array:
     """Give the facts of a frame of which nothing is known, float64 (NUMBER,) beside ``like``."""
-    return array_module(like).zeros(NUMBER, np.float64)
+    return zeros(like, (NUMBER,), np.float64)
 
 
 def slots_of(facts: Array, name: str) -> Array:

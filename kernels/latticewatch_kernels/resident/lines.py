@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from latticewatch_kernels.arrays import array_module, irfft2, rfft2
+from latticewatch_kernels.arrays import array_module
+from latticewatch_kernels.fourier import irfft2, rfft2
 from latticewatch_kernels.lattice import Array
 from latticewatch_kernels.launch import launch, launch_together, single
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from latticewatch_kernels.arrays import array_module
 from latticewatch_kernels.lattice import Array
-from latticewatch_kernels.launch import ORDERED, blocks_of, launch, launch_together
+from latticewatch_kernels.launch import ORDERED, blocks_of, launch, launch_together, zeros
 from latticewatch_kernels.resident.parts import FoundAbove
 from latticewatch_kernels.resident.plan import Room
 
@@ -92,7 +92,7 @@ def _marks(
         int32 (NUMBERS,), how many there are, and float64 (marks, 3): place (x, y), probability.
     """
     xp, marks = array_module(facts), room.marks
-    buffer = xp.zeros(NUMBERS + marks * 4, np.int32)
+    buffer = zeros(facts, (NUMBERS + marks * 4,), np.int32)
     numbers, place = buffer[:NUMBERS], buffer[NUMBERS : NUMBERS + marks]
     said = buffer[NUMBERS + marks :].view(np.float32)
     launch(

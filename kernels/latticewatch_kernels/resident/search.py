@@ -14,7 +14,7 @@ from latticewatch_kernels.harmonics import (
     node_indices,
 )
 from latticewatch_kernels.lattice import Array
-from latticewatch_kernels.launch import launch, launch_together, single
+from latticewatch_kernels.launch import launch, launch_together, single, zeros
 from latticewatch_kernels.resident.facts import slots_of
 from latticewatch_kernels.resident.harmonics import refine
 from latticewatch_kernels.resident.plan import Room
@@ -107,7 +107,7 @@ def _found(image: Array, mean: Array, facts: Array, room: int) -> tuple[Array, A
     """
     xp = array_module(image)
     power, ratio, reached = power_over_noise(image, mean, bragg.THIRD_PEAK_RATIO)
-    number, place = xp.zeros(1, np.int32), xp.empty(room, np.int32)
+    number, place = zeros(image, (1,), np.int32), xp.empty(room, np.int32)
     said = xp.empty((room, TOLD), np.float32)
     launch(
         "maxima", "local_maxima", ratio.size, image,

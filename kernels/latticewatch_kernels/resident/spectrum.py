@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from latticewatch_kernels.arrays import array_module, rfft2
+from latticewatch_kernels.arrays import array_module
+from latticewatch_kernels.fourier import rfft2
 from latticewatch_kernels.lattice import Array
 from latticewatch_kernels.launch import launch, launch_together, single
 from latticewatch_kernels.resident.tables import table

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
 
+from latticewatch_kernels.abreast import each, in_step
 from latticewatch_kernels.arrays import array_module, device_number, wait
 from latticewatch_kernels.lattice import Array
 from latticewatch_kernels.recording import held
@@ -28,7 +29,8 @@ def table(like: Array, make: Callable[..., np.ndarray], *key: Any) -> Array:
     key
         Its arguments, hashable: what frames of one shape have in common.
     """
-    return held(_kept(array_module(like), device_number(like), make, key))
+    known = partial(_kept, array_module(like), device_number(like), make, key)
+    return held(in_step("table", each, known))
 
 
 @lru_cache(maxsize=TABLES)

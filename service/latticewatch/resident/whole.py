@@ -1,6 +1,6 @@
 """The whole work of some frames recorded for one plan: a device is asked for all of it by a stroke.
 
-Frames have streams of their own up to the network, which sees them together, and after it.
+Frames are asked for in step: what is the same of all is one launch (`abreast`).
 """
 
 from __future__ import annotations
@@ -8,18 +8,21 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from latticewatch.resident.stages import Above, Before, Wanted, after_network, before_network
 from latticewatch.resident.work import Ended, flat, like
 from latticewatch.stopwatch import Stopwatch
+from latticewatch_kernels.abreast import each, in_step
 from latticewatch_kernels.arrays import mark, page_locked, send
 from latticewatch_kernels.packing import Below, fetch_packed
-from latticewatch_kernels.recording import Recording, own_stream, record, side_by_side
+from latticewatch_kernels.recording import Recording, in_company, own_stream, record
 from latticewatch_kernels.resident.plan import Plan
 from latticewatch_models.beside import Beside, UnrecordableError
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -69,10 +72,8 @@ class Whole:
             network = wanted.segmenter.beside(len(frames), plan.scaled or plan.shape)
         if network is None:
             raise UnrecordableError("the network's provider changed meanwhile")
-        streams = [stream, *(own_stream() for _ in frames[1:])]
-        asked = partial(_asked, given, network, wanted, plan, streams, list[Below]())
+        asked = partial(_asked, given, network, wanted, plan, dict[int, Below]())
         work, (before, above, lent) = record(asked, stream)
-        work.held.append(streams)
         below = [like(one, part.parts) for one, part in zip(above, lent, strict=True)]
         return cls(given, work, before, network, below, stream)
 
@@ -101,30 +102,29 @@ def _asked(
     network: Beside,
     wanted: Wanted,
     plan: Plan,
-    streams: Sequence[Any],
-    lent: list[Below],
+    lent: dict[int, Below],
 ) -> tuple[list[Before], list[Above], list[Below]]:
     """Ask for all work of some frames; ``lent`` is made at the first time, not yet recorded."""
     watch = Stopwatch()
 
     def begin(which: int) -> Before:
         before = before_network(send(given[which]), wanted, plan, watch)
-        (padded,) = wanted.segmenter.padded([before.image])[0]
+        padded = in_step("pad", each, partial(wanted.segmenter.padded, [before.image]))
         network.put(which, padded)
         return before
 
     def end(which: int) -> Above:
         above = after_network(befores[which], heat[which, 0], offset[which], wanted, plan, watch)
         arrays = flat(above)
-        if len(lent) == which:
-            lent.append(Below.like(arrays))
+        if which not in lent:
+            lent[which] = Below.like(arrays)
         fetch_packed(arrays, lent[which])
         return above
 
-    def each(ask: Callable[[int], Any]) -> list[Any]:
-        return side_by_side([partial(ask, which) for which in range(len(given))], streams)
+    def of_all(ask: Callable[[int], T]) -> list[T]:
+        return in_company([partial(ask, which) for which in range(len(given))])
 
-    befores: list[Before] = each(begin)
+    befores = of_all(begin)
     network.run()
     heat, offset = network.results["heat"], network.results["offset"]
-    return befores, each(end), lent
+    return befores, of_all(end), [lent[which] for which in range(len(given))]
