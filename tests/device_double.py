@@ -315,8 +315,7 @@ class Stream:
 
     def __init__(self, non_blocking: bool = False) -> None:
         self.ptr, self.waited = id(self), 0
-        self._captures: list[Any] | None = None
-        self._aside: Any = None
+        self._captures, self._aside = False, None
 
     @classmethod
     def _stack(cls) -> list[Any]:
@@ -336,23 +335,19 @@ class Stream:
 
     def wait_event(self, event: Any) -> None:
         assert event.time is not None, "CUDA would not wait"
-        if event.captured is not None and self not in event.captured:
-            event.captured.append(self)  # captured, too, from here on
-            self._captures = event.captured
         order.wait(self.ptr, event.time)
 
     def begin_capture(self) -> None:
-        self._captures = [self]
+        self._captures = True
         _work.begin()
 
     def end_capture(self) -> Any:
-        for stream in self._captures:
-            stream._captures = None
+        self._captures = False
         return Graph(_work.end(), lambda: traffic.count_operation("graph"))
 
     def __enter__(self) -> Stream:
         self._stack().append(self)
-        if _work.capturing() and self._captures is None:
+        if _work.capturing() and not self._captures:
             self._aside = _work.aside()
         return self
 
@@ -373,12 +368,9 @@ class Event:
 
     def __init__(self, block: bool = False, disable_timing: bool = False) -> None:
         self.time: Any = None
-        self.captured: list[Any] | None = None
 
     def record(self, stream: Any = None) -> None:
-        stream = stream or Stream.current()
-        self.time = order.mark(stream.ptr)
-        self.captured = getattr(stream, "_captures", None)
+        self.time = order.mark((stream or Stream.current()).ptr)
 
     def synchronize(self) -> None:
         assert self.time is not None, "CUDA would not wait"

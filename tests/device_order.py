@@ -17,17 +17,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.lib.array_utils import byte_bounds
 
 Clock = defaultdict[int, int]
 
 
 @dataclass
 class Touched:
-    """Who filled some bytes of an array last, and who has read them since: stream and its time."""
+    """Who filled an array last, and who has read it since: stream and its time."""
 
-    first: int
-    last: int
     filled: tuple[int, int] = (0, 0)
     read: dict[int, int] = field(default_factory=dict)
 
@@ -38,7 +35,7 @@ class Order:
     def __init__(self) -> None:
         self.host: Clock = defaultdict(int)
         self.streams: defaultdict[int, Clock] = defaultdict(lambda: defaultdict(int))
-        self.touched: dict[int, list[Touched]] = {}
+        self.touched: dict[int, Touched] = {}
         self.lock = threading.RLock()
 
     def touch(self, stream: int, reads: Iterable[np.ndarray], fills: Iterable[np.ndarray]) -> None:
@@ -47,21 +44,15 @@ class Order:
             clock = self.streams[stream]
             join(clock, self.host)
             clock[stream] += 1
-            for array in reads:
-                whole, own, meets = self._seen(array)
-                for seen in meets:
-                    check(clock, [seen.filled], stream, "reads what", "fills")
-                if not any(own is seen for seen in whole):
-                    whole.append(own)
-                own.read[stream] = clock[stream]
-            for array in fills:
-                whole, own, meets = self._seen(array)
-                for seen in meets:
-                    check(clock, [seen.filled], stream, "fills what", "fills")
-                    check(clock, seen.read.items(), stream, "fills what", "reads")
-                covered = [s for s in meets if own.first <= s.first and s.last <= own.last]
-                own = Touched(own.first, own.last, (stream, clock[stream]))
-                whole[:] = [s for s in whole if not any(s is c for c in covered)] + [own]
+            for array in map(root, reads):
+                seen = self._seen(array)
+                check(clock, [seen.filled], stream, "reads what", "fills")
+                seen.read[stream] = clock[stream]
+            for array in map(root, fills):
+                seen = self._seen(array)
+                check(clock, [seen.filled], stream, "fills what", "fills")
+                check(clock, seen.read.items(), stream, "fills what", "reads")
+                seen.filled, seen.read = (stream, clock[stream]), {}
 
     def mark(self, stream: int) -> Clock:
         """Give the time of a stream, for an event."""
@@ -78,18 +69,12 @@ class Order:
         with self.lock:
             join(self.host, event)
 
-    def _seen(self, array: np.ndarray) -> tuple[list[Touched], Touched, list[Touched]]:
-        """What is known of an array's memory: all, of just these bytes, and of what meets them."""
-        owner = root(array)
-        key, start = id(owner), owner.ctypes.data
+    def _seen(self, array: np.ndarray) -> Touched:
+        key = id(array)
         if key not in self.touched:
-            self.touched[key] = []
-            weakref.finalize(owner, self.touched.pop, key, None)
-        whole = self.touched[key]
-        first, last = (place - start for place in byte_bounds(array))
-        meets = [seen for seen in whole if seen.first < last and first < seen.last]
-        same = [seen for seen in meets if (seen.first, seen.last) == (first, last)]
-        return whole, same[0] if same else Touched(first, last), meets
+            self.touched[key] = Touched()
+            weakref.finalize(array, self.touched.pop, key, None)
+        return self.touched[key]
 
 
 def join(clock: Clock, other: Clock) -> None:

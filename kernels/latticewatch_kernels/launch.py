@@ -82,7 +82,8 @@ def code_abreast(source: str) -> str:
         kernels.append(
             f"struct {name}_own {{ {' '.join(f'{part};' for part in parts)} }};\n"
             f"struct {name}_all {{ {name}_own of[{abreast_most(len(parts))}]; }};\n"
-            f'extern "C" __global__ void {bounds}{name}_abreast(const __grid_constant__ {name}_all all)\n'
+            f'extern "C" __global__ void {bounds}{name}_abreast(\n'
+            f"    const __grid_constant__ {name}_all all)\n"
             f"{{\n    const {name}_own &own = all.of[blockIdx.y];\n"
             f"    {name}_own_work({', '.join(f'own.{one}' for one in names)});\n}}\n"
         )

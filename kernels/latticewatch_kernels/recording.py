@@ -35,14 +35,14 @@ class Recording:
     Attributes
     ----------
     plans
-        Of Fourier transforms, by kind, shape and stream: each has a work area.
+        Of Fourier transforms, by kind and shape.
     held
         What else must stay: tables, and the pool that all arrays of the work are from.
     capturing
         Whether its work is being captured.
     """
 
-    plans: dict[tuple[str, tuple[int, ...], int], Any] = field(default_factory=dict)
+    plans: dict[tuple[str, tuple[int, ...]], Any] = field(default_factory=dict)
     held: list[Any] = field(default_factory=list)
     capturing: bool = False
     graph: Any = None
@@ -68,30 +68,6 @@ def follow(stream: Any, other: Any) -> None:
     done = library("cupy").cuda.Event(disable_timing=True)
     done.record(other)
     stream.wait_event(done)
-
-
-def side_by_side(works: Sequence[Callable[[], T]], streams: Sequence[Any]) -> list[T]:
-    """Ask a stream for each work, after all that the current one was asked for; it waits for all.
-
-    Where the current stream is captured, so are the others from here on.
-
-    Parameters
-    ----------
-    works
-        What is to be asked for.
-    streams
-        As many, the current one among them or not.
-    """
-    here, made = shared_stream(), list[T]()
-    others = [stream for stream in streams if stream.ptr != here.ptr]
-    for stream in others:
-        follow(stream, here)
-    for work, stream in zip(works, streams, strict=True):
-        with stream:
-            made.append(work())
-    for stream in others:
-        follow(here, stream)
-    return made
 
 
 def in_company(works: Sequence[Callable[[], T]]) -> list[T]:
@@ -202,7 +178,7 @@ def planned(array: Array, shape: tuple[int, ...], kind: str) -> dict[str, Any]:
     recording = getattr(_now, "recording", None)
     if recording is None:
         return {}
-    key = (kind, tuple(shape), shared_stream().ptr)
+    key = (kind, tuple(shape))
     if key not in recording.plans:
         fft = library("cupyx.scipy.fft")
         recording.plans[key] = fft.get_fft_plan(array, shape[-2:], (-2, -1), kind)

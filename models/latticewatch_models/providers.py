@@ -83,6 +83,7 @@ def _available() -> Sequence[str]:
 
 
 def _loaded(path: str) -> Any:
+    bring_libraries()
     # a provider's library takes symbols from the shared one, which must be seen by all
     return ctypes.CDLL(path, mode=ctypes.RTLD_GLOBAL)
 
@@ -155,16 +156,26 @@ class Machine:
             return PassedOver(name, *without)
         if PROVIDERS[name] not in self.available():
             return PassedOver(name, "is not in the installed onnxruntime", MENDS[name])
+        if name == "tensorrt":
+            # every package for GPUs names it and none brings its libraries; without them ONNX
+            # Runtime tells of an error on some twenty lines, at each session
+            missing = self._missing(name)
+            return PassedOver(name, f"did not start ({missing})", MENDS[name]) if missing else None
         return None
+
+    def _missing(self, name: str) -> str:
+        """Tell why a provider's libraries do not load; nothing where they do."""
+        try:
+            self.load(_library_of("shared"))
+            self.load(_library_of(name))
+        except OSError as missing:
+            return f"its libraries do not load: {missing}"
+        return ""
 
     def why_failed(self, name: str, error: str = "") -> PassedOver:
         """Why a provider that nothing spoke against did not start; `error` is what was raised."""
         if name in ON_CUDA and not error:
-            try:
-                self.load(_library_of("shared"))
-                self.load(_library_of(name))
-            except OSError as missing:
-                error = f"its libraries do not load: {missing}"
+            error = self._missing(name)
         reason = f"did not start ({error or 'the log of ONNX Runtime says why'})"
         return PassedOver(name, reason, MENDS[name])
 

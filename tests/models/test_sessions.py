@@ -335,6 +335,9 @@ class Bound:
     def get_inputs(self):
         return self.session.get_inputs()
 
+    def run(self, outputs, feeds):
+        return self.session.run(outputs, feeds)
+
     def io_binding(self):
         binding = self.session.io_binding()
         self.bindings += 1

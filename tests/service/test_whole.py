@@ -12,11 +12,9 @@ from hypothesis import strategies as st
 
 from latticewatch.analysis import Analyser
 from latticewatch.devices.placement import Placement
-from latticewatch.resident import Plans, whole
+from latticewatch.resident import Plans
 from latticewatch.resident.recordings import AFTER, LARGEST, parts
-from latticewatch_kernels import recording
-from latticewatch_kernels.arrays import blank, device, to_host
-from latticewatch_kernels.recording import follow, own_stream, record, side_by_side
+from latticewatch_kernels.arrays import blank, device
 from latticewatch_models.beside import Beside, UnrecordableError
 from latticewatch_models.crystal import CRYSTALS
 from latticewatch_models.microscope import Microscope
@@ -129,36 +127,6 @@ def test_a_network_that_cannot_be_recorded_goes_without(recorder, frames, monkey
         recorder(frame)
     assert "out of luck" in recorder.placement.recordings.trouble
     assert [(fall.before, fall.after) for fall in told] == [("recorded work", "cuda:0")]
-
-
-@pytest.mark.parametrize("left_out", [1, 2])
-def test_streams_that_do_not_wait_are_told(recorder, frames, monkeypatch, left_out):
-    """The network's waits for the frames before it, and theirs for the network."""
-    asked: list[Any] = []
-
-    def follow_but_for_one(stream: Any, other: Any) -> None:
-        if len(asked) != left_out:
-            follow(stream, other)
-        asked.append((stream, other))
-
-    several = frames[:2]
-    together(recorder, several)
-    plan = recorder.plans.of(several[0].shape)
-    monkeypatch.setattr(recording, "follow", follow_but_for_one)
-    with device(0), pytest.raises(AssertionError, match="has not waited for it"):
-        whole.Whole.of(several, recorder._wanted, plan)
-
-
-def test_works_go_side_by_side(device_double):
-    here, arrays = own_stream(), [blank((3,)) for _ in range(3)]
-    streams = [here, own_stream(), own_stream()]
-    works = [lambda array=array: array + 1.0 for array in arrays]
-    made, results = record(lambda: side_by_side(works, streams), here)
-    with here:
-        made.start()
-    here.synchronize()
-    for result in results:
-        np.testing.assert_array_equal(to_host(result), np.ones(3))
 
 
 @given(number=st.integers(0, 100))

@@ -22,7 +22,6 @@ cudaError_t cudaStreamBeginCapture(cudaStream_t handle, cudaStreamCaptureMode)
     if (stream->capture)
         return fail(cudaErrorIllegalState, "a stream captures already");
     stream->capture = std::make_shared<Captured>();
-    stream->capture->origin = stream.get();
     stream->invalid = false;
     return cudaSuccess;
 }
@@ -36,17 +35,8 @@ cudaError_t cudaStreamEndCapture(cudaStream_t handle, cudaGraph_t *graph)
     std::shared_ptr<Captured> captured;
     captured.swap(stream->capture);
     *graph = nullptr;
-    bool invalid = stream->invalid, apart = false;
-    for (auto &other : captured->joined) {
-        invalid |= other->invalid;
-        apart |= other->seen < other->noted;
-        other->capture.reset();
-    }
-    captured->joined.clear();
-    if (invalid)
+    if (stream->invalid)
         return fail(cudaErrorStreamCaptureInvalidated, "a capture was spoilt");
-    if (apart)
-        return fail(cudaErrorStreamCaptureUnjoined, "a stream that was forked to is not waited for");
     *graph = (cudaGraph_t) new std::shared_ptr<Captured>(captured);
     return cudaSuccess;
 }

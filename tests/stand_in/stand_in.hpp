@@ -13,15 +13,13 @@
 
 typedef std::function<void()> Work;
 
-struct Stream;
-typedef std::shared_ptr<Stream> StreamRef;
-
-/* Work that was captured of one stream and those that it was forked to, in the order of asking. */
+/* Work of one stream that was captured, in order. */
 struct Captured {
     std::vector<Work> work;
-    Stream *origin = nullptr;
-    std::vector<StreamRef> joined;
 };
+
+struct Stream;
+typedef std::shared_ptr<Stream> StreamRef;
 
 /* A place in a stream: what was asked of it up to there. */
 struct Mark {
@@ -42,7 +40,6 @@ struct Stream {
     long done = 0, asked = 0;
     std::shared_ptr<Captured> capture; /* what is being captured, if anything is */
     bool invalid = false;              /* the capture cannot be used any more */
-    long noted = 0, seen = 0; /* captured of this stream, and how much of it the origin waits for */
 };
 
 /* Held by whoever asks or waits; work is done under it. */

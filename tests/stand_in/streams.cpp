@@ -86,7 +86,6 @@ cudaError_t ask(const StreamRef &stream, Work work, std::vector<Mark> after)
                 return fail(cudaErrorStreamCaptureIsolation, "waits for what is not captured");
             }
         stream->capture->work.push_back(std::move(work));
-        stream->noted++;
         return cudaSuccess;
     }
     StreamRef all = legacy_of(stream->device);
@@ -243,7 +242,7 @@ cudaError_t cudaEventRecord(cudaEvent_t handle, cudaStream_t on)
     if (error)
         return error;
     event->recorded = true;
-    event->mark = {stream, stream->capture ? stream->noted : stream->asked};
+    event->mark = {stream, stream->asked};
     event->time = time;
     event->captured = stream->capture;
     return cudaSuccess;
@@ -256,21 +255,8 @@ cudaError_t cudaStreamWaitEvent(cudaStream_t on, cudaEvent_t handle, unsigned)
     StreamRef stream = stream_of(on);
     if (!event->recorded)
         return cudaSuccess;
-    if (event->captured && stream && !stream->capture && stream->done == stream->asked) {
-        /* the stream is captured, too, from here on, until the one that began it ends */
-        stream->capture = event->captured;
-        stream->invalid = false;
-        stream->noted = stream->seen = 0;
-        stream->capture->joined.push_back(stream);
-    }
     if (event->captured && (!stream || event->captured != stream->capture))
         return fail(cudaErrorStreamCaptureIsolation, "an event of a capture is waited for outside");
-    if (event->captured) {
-        /* what is captured is done in the order in which it was asked for */
-        if (stream.get() == event->captured->origin)
-            event->mark.stream->seen = std::max(event->mark.stream->seen, event->mark.number);
-        return cudaSuccess;
-    }
     return ask(stream, [] {}, {event->mark});
 }
 
