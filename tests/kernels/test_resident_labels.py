@@ -37,7 +37,7 @@ ROUNDING = 2.0**-17
 CALIBRATED = 1e-12
 
 #: Of the stage.
-LAUNCHES = 17
+LAUNCHES = 18
 
 SIZES = {"oblong": (192, 256), "small": (80, 96)}
 

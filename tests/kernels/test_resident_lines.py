@@ -60,11 +60,11 @@ def test_noise_lines(device_double, rows, columns, seed):
     classes, expected = IntensityClasses.and_line(residual, periodic, hole)
     given_ = pixels(device_double, residual + periodic, periodic, hole)
     given_ = given_._replace(residual=above(device_double, residual))
-    levels = lines.intensity_levels(given_)
-    found = to_host(lines.noise_line(given_, levels))
+    made = lines.intensity_classes(given_)
+    found = to_host(lines.noise_line(given_, made))
     size = abs(expected.base) + abs(expected.slope) * 10.0
     bounds = [part[0] for part in np.array_split(classes.level, 8)]
-    np.testing.assert_array_equal(to_host(levels)[:, 0], bounds)
+    np.testing.assert_array_equal(to_host(made.levels)[:, 0], bounds)
     assert found[0] == pytest.approx(expected.slope, abs=1e-9 * size)
     assert found[1] == pytest.approx(expected.base, abs=1e-9 * size)
     assert found[2] == pytest.approx(expected.least, rel=1e-14)
@@ -75,7 +75,7 @@ def test_noise_lines(device_double, rows, columns, seed):
 def test_rows(device_double, rows, columns, seed, jitter):
     image, periodic, hole = written((rows, columns), seed, jitter)
     given_ = pixels(device_double, image, periodic, hole)
-    line = lines.noise_line(given_, lines.intensity_levels(given_))
+    line = lines.noise_line(given_, lines.intensity_classes(given_))
     noise = IntensityClasses.and_line(image - periodic, periodic, hole)[1]
     exact = type(noise)(*(float(number) for number in to_host(line)))
     expected = measure_row_shifts(image, periodic, hole, LONGEST / 0.08, exact)
@@ -115,7 +115,7 @@ def test_matched_residual_and_its_significance(device_double, rows, columns, see
     # a device has transforms of its own
     bound = 2.0**-17 * np.abs(expected).max() if hasattr(device_double, "real") else 0.0
     np.testing.assert_allclose(to_host(smooth), expected, 0.0, bound)
-    line = lines.noise_line(given_, lines.intensity_levels(given_))
+    line = lines.noise_line(given_, lines.intensity_classes(given_))
     found = lines.significance(smooth, given_, line, threshold)
     matched, z, bright, dark = (to_host(part) for part in found)
     noise = IntensityClasses.and_line(image - periodic, periodic, hole)[1]
