@@ -4,12 +4,18 @@
  * waves along y and the products with them, as the twin's are.
  */
 
-#define LANES 64 /* threads to a node: each sums every so many columns */
-#define SHARES 8 /* threads to a column of a node: each folds every so many rows */
-#define SUMS 14  /* numbers of a lane: seven complex sums */
-#define MOST 64  /* nodes */
-#define TOGETHER 1024
+#define SHARES 16  /* threads to a column of a node: each folds every so many rows */
+#define AT_ONCE 8  /* rows that a thread has under way */
+#define LANES 256  /* threads to a node */
+#define LEVELS 8   /* into which the sums of lanes are parted before they are added up */
+#define SUMS 14    /* numbers of a lane: seven complex sums */
+#define MOST 64    /* nodes */
 #define TAU 6.283185307179586
+
+/* Waves at a row, which are read at once: real plain, real moment, then the imaginary ones. */
+struct alignas(16) Parts {
+    float part[4];
+};
 
 /* Window times exp(-2 pi i f k), and the same times the place from the middle: parts of two numbers. */
 __device__ static void wave_at(
@@ -31,7 +37,7 @@ __device__ static double node(const double *reciprocal, const int *indices, int 
 extern "C" __global__ void waves(
     const double *reciprocal, const int *indices, int nodes, /* (2, 2), (nodes, 2) */
     const double *window, int rows,
-    float *parts) /* (4, nodes, rows): real plain, real moments, then the imaginary ones */
+    float *parts) /* (nodes, rows, 4) */
 {
     int index = blockIdx.x * blockDim.x + threadIdx.x;
     if (index >= nodes * rows)
@@ -39,8 +45,8 @@ extern "C" __global__ void waves(
     double plain[2], moment[2];
     wave_at(node(reciprocal, indices, index / rows, 1), index % rows, rows, window, plain, moment);
     for (int k = 0; k < 2; k++) {
-        parts[2 * k * nodes * rows + index] = (float)plain[k];
-        parts[(2 * k + 1) * nodes * rows + index] = (float)moment[k];
+        parts[4 * index + 2 * k] = (float)plain[k];
+        parts[4 * index + 2 * k + 1] = (float)moment[k];
     }
 }
 
@@ -58,12 +64,19 @@ extern "C" __global__ void folded_image(
     if (index >= nodes * SHARES * columns)
         return;
     int share = index / columns % SHARES, which = index / columns / SHARES;
-    const float *wave = parts + which * rows;
+    const Parts *wave = (const Parts *)parts + (long long)which * rows;
     float sum[4] = {0.0f, 0.0f, 0.0f, 0.0f};
-    for (int row = share; row < rows; row += SHARES) {
-        float value = image[(long long)row * columns + column];
-        for (int k = 0; k < 4; k++)
-            sum[k] += wave[k * nodes * rows + row] * value;
+    for (int first = share; first < rows; first += AT_ONCE * SHARES) {
+        float value[AT_ONCE];
+        for (int k = 0; k < AT_ONCE; k++) {
+            int row = first + k * SHARES;
+            value[k] = row < rows ? image[(long long)row * columns + column] : 0.0f;
+        }
+        for (int k = 0; k < AT_ONCE; k++) {
+            Parts here = wave[min(first + k * SHARES, rows - 1)];
+            for (int part = 0; part < 4; part++)
+                sum[part] += here.part[part] * value[k];
+        }
     }
     for (int k = 0; k < 4; k++)
         folded[(long long)k * nodes * SHARES * columns + index] = sum[k];
@@ -76,26 +89,41 @@ __device__ static void add(double *sum, double real, double imaginary, const dou
     sum[1] += real * factor[1] + imaginary * factor[0];
 }
 
-/* Sums over columns of the folded image times waves along x; LANES threads to a node. */
-extern "C" __global__ void moments(
-    const double *reciprocal, const int *indices, int nodes,
-    const double *row_window, const double *column_window, int rows, int columns,
-    const float *folded, /* (4, nodes, SHARES, columns) */
-    double *sums)        /* (nodes, LANES, SUMS) */
+/* Numbers of all lanes added up, in an order that no number of threads changes; all threads of a block
+ * with LANES * SUMS numbers, the lanes of each beside the other. */
+__device__ static void lanes_added(const double *lanes, double *totals) /* (SUMS) */
 {
-    int index = blockIdx.x * blockDim.x + threadIdx.x;
-    if (index >= nodes * LANES)
-        return;
-    int which = index / LANES;
+    __shared__ double levels[SUMS * LEVELS];
+    __syncthreads();
+    for (int k = threadIdx.x; k < SUMS * LEVELS; k += blockDim.x) {
+        double sum = 0.0;
+        for (int lane = k % LEVELS; lane < LANES; lane += LEVELS)
+            sum += lanes[k / LEVELS * LANES + lane];
+        levels[k] = sum;
+    }
+    __syncthreads();
+    for (int k = threadIdx.x; k < SUMS; k += blockDim.x) {
+        double sum = 0.0;
+        for (int level = 0; level < LEVELS; level++)
+            sum += levels[k * LEVELS + level];
+        totals[k] = sum;
+    }
+}
+
+/* What a lane adds up: its columns of the folded image times waves along x, and the waves alone. */
+__device__ static void lane_sums(
+    const double *reciprocal, const int *indices, int nodes, int which, int lane,
+    const double *row_window, const double *column_window, int rows, int columns,
+    const float *folded, double *sum) /* (SUMS) */
+{
     long long block = (long long)nodes * SHARES * columns;
-    double *sum = sums + SUMS * index, plain[2], moment[2];
-    for (int k = 0; k < SUMS; k++)
-        sum[k] = 0.0;
-    for (int column = index % LANES; column < columns; column += LANES) {
+    double plain[2], moment[2];
+    for (int column = lane; column < columns; column += LANES) {
+        const float *own = folded + (long long)which * SHARES * columns + column;
         double here[4] = {0.0, 0.0, 0.0, 0.0};
-        for (int k = 0; k < 4; k++)
-            for (int share = 0; share < SHARES; share++)
-                here[k] += folded[k * block + (long long)(which * SHARES + share) * columns + column];
+        for (int share = 0; share < SHARES; share++)
+            for (int k = 0; k < 4; k++)
+                here[k] += own[k * block + (long long)share * columns];
         wave_at(node(reciprocal, indices, which, 0), column, columns, column_window, plain, moment);
         add(sum, here[0], here[2], plain);
         add(sum + 2, here[0], here[2], moment);
@@ -105,7 +133,7 @@ extern "C" __global__ void moments(
             sum[8 + k] += moment[k];
         }
     }
-    for (int row = index % LANES; row < rows; row += LANES) {
+    for (int row = lane; row < rows; row += LANES) {
         wave_at(node(reciprocal, indices, which, 1), row, rows, row_window, plain, moment);
         for (int k = 0; k < 2; k++) {
             sum[10 + k] += plain[k];
@@ -114,22 +142,36 @@ extern "C" __global__ void moments(
     }
 }
 
+/* Sums over columns of the folded image times waves along x; a block of threads to a node. */
+extern "C" __global__ void __launch_bounds__(LANES) moments(
+    const double *reciprocal, const int *indices, int nodes,
+    const double *row_window, const double *column_window, int rows, int columns,
+    const float *folded, /* (4, nodes, SHARES, columns) */
+    double *sums)        /* (nodes, SUMS) */
+{
+    __shared__ double lanes[SUMS * LANES];
+    for (int lane = threadIdx.x; lane < LANES; lane += blockDim.x) {
+        double sum[SUMS];
+        for (int k = 0; k < SUMS; k++)
+            sum[k] = 0.0;
+        lane_sums(reciprocal, indices, nodes, blockIdx.x, lane, row_window, column_window, rows,
+            columns, folded, sum);
+        for (int k = 0; k < SUMS; k++)
+            lanes[k * LANES + lane] = sum[k];
+    }
+    lanes_added(lanes, sums + SUMS * blockIdx.x);
+}
+
 /* Amplitudes at the nodes; where there is a step to be taken, the better lattice; one block. */
-extern "C" __global__ void __launch_bounds__(TOGETHER) newton(
+extern "C" __global__ void __launch_bounds__(MOST) newton(
     const double *sums, int nodes, const int *indices, const double *mean,
     int rows, int columns, double across, double down, /* variances of the place under the windows */
     double highest, int step,
     double *reciprocal, double *amplitudes) /* (2, 2), (nodes, 2) */
 {
-    __shared__ double totals[MOST * SUMS], power[MOST], shift[2 * MOST];
-    for (int k = threadIdx.x; k < nodes * SUMS; k += blockDim.x) {
-        totals[k] = 0.0;
-        for (int lane = 0; lane < LANES; lane++)
-            totals[k] += sums[SUMS * (k / SUMS * LANES + lane) + k % SUMS];
-    }
-    __syncthreads();
+    __shared__ double power[MOST], shift[2 * MOST];
     for (int which = threadIdx.x; which < nodes; which += blockDim.x) {
-        const double *total = totals + SUMS * which;
+        const double *total = sums + SUMS * which;
         double value[6];
         /* less the frame's mean: value, first moment in x, first moment in y */
         for (int k = 0; k < 6; k++)
