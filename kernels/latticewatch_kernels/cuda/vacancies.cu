@@ -61,6 +61,7 @@ __device__ static double joined_from(const double *first, int step, int number, 
     double parts[4];
     for (int k = 0; k < 4; k++)
         parts[k] = greatest ? -BEYOND : 0.0;
+    #pragma unroll 1
     for (int begin = 0; begin < number; begin += 4)
         for (int k = 0; k < 4 && begin + k < number; k++) {
             double other = first[step * (begin + k)];
@@ -77,7 +78,7 @@ __device__ static double joined_from(const double *first, int step, int number, 
  * made, since sums of double precision by all would take longer than to wait. No template: each of its
  * instances would have shared memory of its own.
  */
-__device__ static void all_joined(double *own, int number, bool greatest) /* (AMOUNTS) */
+__device__ static __noinline__ void all_joined(double *own, int number, bool greatest) /* (AMOUNTS) */
 {
     __shared__ double parts[AMOUNTS][TOGETHER], groups[AMOUNTS][GROUPS], joined[AMOUNTS];
     int width = min((int)blockDim.x, GROUPS);
@@ -85,6 +86,7 @@ __device__ static void all_joined(double *own, int number, bool greatest) /* (AM
         if (a < number)
             parts[a][threadIdx.x] = own[a];
     __syncthreads();
+    #pragma unroll 1
     for (int k = threadIdx.x; k < number * width; k += blockDim.x)
         groups[k / width][k % width] =
             joined_from(parts[k / width] + k % width, width, blockDim.x / width, greatest);
@@ -103,6 +105,7 @@ __device__ static void sums_over(Add add, int number, double *sums, int wanted) 
 {
     for (int a = 0; a < AMOUNTS; a++)
         sums[a] = 0.0;
+    #pragma unroll 1
     for (int k = threadIdx.x; k < number; k += blockDim.x)
         add(k, sums);
     all_joined(sums, wanted, false);
@@ -149,6 +152,7 @@ __device__ static void network_evidence(
         number, moments, 2);
     double spread = moments[0], both = moments[1];
     double slope = spread > 0.0 ? both / spread : 0.0, base = level - slope * centre;
+    #pragma unroll 1
     for (int k = threadIdx.x; k < number; k += blockDim.x)
         logit[k] = weight * min(max(logit[k] - base - slope * z(k), -longest), longest);
     double shift = log(sum_over([=](int k) { return exp(logit[k]); }, number) / number);
@@ -172,6 +176,7 @@ __device__ static double best_threshold(
     for (int k = threadIdx.x; k < most; k += blockDim.x)
         others[k] = probability[likely[k]];
     __syncthreads();
+    #pragma unroll 1
     for (int k = threadIdx.x; k < most; k += blockDim.x) {
         double own = others[k], sum = 0.0;
         int counts = 0;
@@ -220,8 +225,10 @@ extern "C" __global__ void __launch_bounds__(TOGETHER) columns_weighed(
         common *= by[W_RARER];
     }
     double over = by[W_OVERCLAIM] * 0.5 * (evidence * evidence - evidence);
+    #pragma unroll 1
     for (int k = threadIdx.x; k < number; k += blockDim.x) {
         double sure = max(error[k], 1e-12), narrow = over / (sure * sure);
+        #pragma unroll 1
         for (int a = 0; a < amounts; a++) {
             int place = amounts * k + a;
             double amount = host * by[W_LACKING + a];
@@ -246,6 +253,7 @@ extern "C" __global__ void __launch_bounds__(TOGETHER) columns_weighed(
             all += share[a];
         }
     }
+    #pragma unroll 1
     for (int k = threadIdx.x; k < number; k += blockDim.x) {
         double own[AMOUNTS], weight = shared_odds(odds, share, amounts, k, own);
         probability[k] = weight / (1.0 - all + weight);
