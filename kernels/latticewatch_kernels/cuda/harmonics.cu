@@ -10,6 +10,7 @@
 #define LEVELS 8   /* into which the sums of lanes are parted before they are added up */
 #define SUMS 14    /* numbers of a lane: seven complex sums */
 #define MOST 64    /* nodes */
+#define TERMS 7    /* of the least squares that a step takes: of its matrix, and of its right side */
 #define TAU 6.283185307179586
 
 /* Waves at a row, which are read at once: real plain, real moment, then the imaginary ones. */
@@ -169,7 +170,7 @@ extern "C" __global__ void __launch_bounds__(MOST) newton(
     double highest, int step,
     double *reciprocal, double *amplitudes) /* (2, 2), (nodes, 2) */
 {
-    __shared__ double power[MOST], shift[2 * MOST];
+    __shared__ double terms[TERMS][MOST], totals[TERMS];
     for (int which = threadIdx.x; which < nodes; which += blockDim.x) {
         const double *total = sums + SUMS * which;
         double value[6];
@@ -182,36 +183,34 @@ extern "C" __global__ void __launch_bounds__(MOST) newton(
         }
         amplitudes[2 * which] = value[0];
         amplitudes[2 * which + 1] = value[1];
-        power[which] = value[0] * value[0] + value[1] * value[1];
-        double length = 0.0;
+        double power = value[0] * value[0] + value[1] * value[1], length = 0.0, shift[2];
         for (int axis = 0; axis < 2; axis++) {
             const double *by = value + 2 + 2 * axis;
-            double gradient = (by[1] * value[0] - by[0] * value[1]) / power[which];
+            double gradient = (by[1] * value[0] - by[0] * value[1]) / power;
             double moved = gradient / (TAU * (axis ? down : across));
             double bin = 1.0 / (axis ? rows : columns);
-            shift[2 * which + axis] = moved > bin ? bin : moved < -bin ? -bin : moved;
+            shift[axis] = moved > bin ? bin : moved < -bin ? -bin : moved;
             length = max(length, fabs(node(reciprocal, indices, which, axis)));
         }
-        if (length >= highest)
-            power[which] = 0.0;
+        bool counts = length < highest && power != 0.0;
+        double h = indices[2 * which], k = indices[2 * which + 1];
+        double own[TERMS] = {power * h * h, power * h * k, power * k * k, power * h * shift[0],
+            power * h * shift[1], power * k * shift[0], power * k * shift[1]};
+        for (int term = 0; term < TERMS; term++)
+            terms[term][which] = counts ? own[term] : 0.0;
+    }
+    __syncthreads();
+    for (int term = threadIdx.x; term < TERMS; term += blockDim.x) {
+        double total = 0.0;
+        for (int which = 0; which < nodes; which++)
+            total += terms[term][which];
+        totals[term] = total;
     }
     __syncthreads();
     if (threadIdx.x != 0 || !step)
         return;
-    double a = 0.0, b = 0.0, d = 0.0, right[4] = {0.0, 0.0, 0.0, 0.0};
-    for (int which = 0; which < nodes; which++) {
-        if (power[which] == 0.0)
-            continue;
-        double h = indices[2 * which], k = indices[2 * which + 1], weight = power[which];
-        a += weight * h * h;
-        b += weight * h * k;
-        d += weight * k * k;
-        for (int axis = 0; axis < 2; axis++) {
-            right[axis] += weight * h * shift[2 * which + axis];
-            right[2 + axis] += weight * k * shift[2 * which + axis];
-        }
-    }
-    double determinant = a * d - b * b;
+    double a = totals[0], b = totals[1], d = totals[2], determinant = a * d - b * b;
+    const double *right = totals + 3;
     for (int axis = 0; axis < 2; axis++) {
         reciprocal[axis] += (d * right[axis] - b * right[2 + axis]) / determinant;
         reciprocal[2 + axis] += (a * right[2 + axis] - b * right[axis]) / determinant;
