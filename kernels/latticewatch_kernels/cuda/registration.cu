@@ -29,7 +29,6 @@ struct Desk {
 __device__ static __noinline__ void add_up(Desk &desk, int rows, int number)
 {
     __syncthreads();
-    #pragma unroll 1
     for (int row = threadIdx.x; row < rows; row += blockDim.x) {
         double total = 0.0;
         for (int k = 0; k < number; k++)
@@ -42,7 +41,6 @@ __device__ static __noinline__ void add_up(Desk &desk, int rows, int number)
 /* Motif at the three sites, `sums` by turn and sublattice; twin: registration.site_heights. */
 __device__ static __noinline__ void site_heights(Desk &desk, int turns, int number)
 {
-    #pragma unroll 1
     for (int k = threadIdx.x; k < 3 * turns * number; k += blockDim.x) {
         int row = k / number, which = k % number;
         double point[2];
@@ -57,18 +55,15 @@ __device__ static void brightest(Desk &desk, int side, int number)
 {
     double highest = 0.0;
     int place = -1;
-    #pragma unroll 1
     for (int k = threadIdx.x; k < number; k += blockDim.x) {
         desk.index[2 * k] = remainder_of(desk.waves[k].h, side);
         desk.index[2 * k + 1] = remainder_of(desk.waves[k].k, side);
     }
-    #pragma unroll 1
     for (int k = threadIdx.x; k < side; k += blockDim.x) {
         desk.turn[2 * k] = cos(TAU * k / side);
         desk.turn[2 * k + 1] = sin(TAU * k / side);
     }
     __syncthreads();
-    #pragma unroll 1
     for (int k = threadIdx.x; k < side * side; k += blockDim.x) {
         double value = 0.0;
         int down = k / side, across = k % side;
@@ -85,7 +80,6 @@ __device__ static void brightest(Desk &desk, int side, int number)
     desk.highest[threadIdx.x] = highest;
     desk.place[threadIdx.x] = place;
     __syncthreads();
-    #pragma unroll 1
     for (int width = blockDim.x / 2; width > 0; width /= 2) {
         int thread = threadIdx.x, other = thread + width;
         if (thread < width
@@ -112,7 +106,6 @@ __device__ static void refine(Desk &desk, int number)
     double least = min(desk.sums[0], min(desk.sums[1], desk.sums[2])), heights[3];
     for (int k = 0; k < 3; k++)
         heights[k] = desk.sums[k] - least;
-    #pragma unroll 1
     for (int which = threadIdx.x; which < number; which += blockDim.x) {
         const Wave &wave = desk.waves[which];
         double real, imaginary;
@@ -150,7 +143,6 @@ __device__ static void refine(Desk &desk, int number)
 __device__ static __noinline__ void turn_to_x(Desk &desk, int number, double equal)
 {
     site_heights(desk, 6, number);
-    #pragma unroll 1
     for (int turn = threadIdx.x; turn < 6; turn += blockDim.x) {
         const double *level = desk.sums + 3 * turn;
         double least = min(level[0], min(level[1], level[2])), vector[2];
@@ -207,7 +199,6 @@ __device__ static void measure_column(
     const double *a = desk.crystal.a, *s = desk.sums;
     double empty[2];
     site(desk.crystal, 0, 2, empty);
-    #pragma unroll 1
     for (int which = threadIdx.x; which < number; which += blockDim.x) {
         const Wave &wave = desk.waves[which];
         double real, imaginary, amplitude = hypot(wave.real, wave.imaginary);
@@ -228,7 +219,6 @@ __device__ static void measure_column(
     add_up(desk, 4, number);
     profile[2] = -s[3];
     double across = s[1] / s[0], along = s[2] / s[0];
-    #pragma unroll 1
     for (int which = threadIdx.x; which < number; which += blockDim.x) {
         double *term = desk.terms + which, weight = term[0];
         double off = term[6 * MOST] - across, beside = term[7 * MOST] - along;
@@ -270,7 +260,6 @@ __device__ static double leaked(
     double b[4], width = 1.0 / (TAU * window);
     reciprocal_of(desk.crystal.a, b);
     int turn = b[0] * b[2] + b[1] * b[3] > 0.0 ? 1 : -1;
-    #pragma unroll 1
     for (int index = threadIdx.x; index < (SPAN + 1) * (2 * SPAN + 1); index += blockDim.x) {
         int h = index / (2 * SPAN + 1), k = index % (2 * SPAN + 1) - SPAN;
         double x = h * b[0] + k * b[2], y = h * b[1] + k * b[3], scale = TAU * sigma;
@@ -299,7 +288,6 @@ extern "C" __global__ void __launch_bounds__(FEW) registration(
     int number = 0;
     if (facts[FACT_REFUSAL] == 0.0 && facts[FACT_HARMONICS] >= 1.0)
         number = (int)min(facts[FACT_HARMONICS], (double)min(room, MOST));
-    #pragma unroll 1
     for (int k = threadIdx.x; k < number; k += blockDim.x) {
         const double *given = harmonics + 4 * k, *b = facts + FACT_RECIPROCAL;
         double x = given[0] * b[0] + given[1] * b[2], y = given[0] * b[1] + given[1] * b[3];
@@ -310,7 +298,6 @@ extern "C" __global__ void __launch_bounds__(FEW) registration(
         desk.crystal.origin[0] = desk.crystal.origin[1] = 0.0;
     }
     brightest(desk, min(side, SIDE), number);
-    #pragma unroll 1
     for (int k = 0; k < rounds; k++)
         refine(desk, number);
     turn_to_x(desk, number, 1.0 - equal);

@@ -86,7 +86,6 @@ __device__ static __noinline__ void all_joined(double *own, int number, bool gre
         if (a < number)
             parts[a][threadIdx.x] = own[a];
     __syncthreads();
-    #pragma unroll 1
     for (int k = threadIdx.x; k < number * width; k += blockDim.x)
         groups[k / width][k % width] =
             joined_from(parts[k / width] + k % width, width, blockDim.x / width, greatest);
@@ -105,7 +104,6 @@ __device__ static void sums_over(Add add, int number, double *sums, int wanted) 
 {
     for (int a = 0; a < AMOUNTS; a++)
         sums[a] = 0.0;
-    #pragma unroll 1
     for (int k = threadIdx.x; k < number; k += blockDim.x)
         add(k, sums);
     all_joined(sums, wanted, false);
@@ -152,7 +150,6 @@ __device__ static void network_evidence(
         number, moments, 2);
     double spread = moments[0], both = moments[1];
     double slope = spread > 0.0 ? both / spread : 0.0, base = level - slope * centre;
-    #pragma unroll 1
     for (int k = threadIdx.x; k < number; k += blockDim.x)
         logit[k] = weight * min(max(logit[k] - base - slope * z(k), -longest), longest);
     double shift = log(sum_over([=](int k) { return exp(logit[k]); }, number) / number);
@@ -176,7 +173,6 @@ __device__ static double best_threshold(
     for (int k = threadIdx.x; k < most; k += blockDim.x)
         others[k] = probability[likely[k]];
     __syncthreads();
-    #pragma unroll 1
     for (int k = threadIdx.x; k < most; k += blockDim.x) {
         double own = others[k], sum = 0.0;
         int counts = 0;
@@ -225,7 +221,6 @@ extern "C" __global__ void __launch_bounds__(TOGETHER) columns_weighed(
         common *= by[W_RARER];
     }
     double over = by[W_OVERCLAIM] * 0.5 * (evidence * evidence - evidence);
-    #pragma unroll 1
     for (int k = threadIdx.x; k < number; k += blockDim.x) {
         double sure = max(error[k], 1e-12), narrow = over / (sure * sure);
         #pragma unroll 1
@@ -253,7 +248,6 @@ extern "C" __global__ void __launch_bounds__(TOGETHER) columns_weighed(
             all += share[a];
         }
     }
-    #pragma unroll 1
     for (int k = threadIdx.x; k < number; k += blockDim.x) {
         double own[AMOUNTS], weight = shared_odds(odds, share, amounts, k, own);
         probability[k] = weight / (1.0 - all + weight);
