@@ -33,6 +33,7 @@ PRELUDE = """
 #define __device__
 #define __launch_bounds__(threads)
 #define __grid_constant__
+#define __noinline__
 using std::abs; using std::cos; using std::exp; using std::fabs; using std::floor;
 using std::log; using std::max; using std::min; using std::rint;
 using std::atan2; using std::hypot; using std::sin; using std::sqrt;
@@ -198,6 +199,7 @@ class Source:
         source, library = folder / "kernels.cpp", folder / f"kernels_{next(iter(self.kernels))}.so"
         source.write_text(self._text(kind))
         options = ["-ffp-contract=off", "-Wall", "-Werror", "-shared", "-fPIC"]
+        options += ["-Wno-unknown-pragmas"]  # CUDA's own, of loops
         options += ["-O1"] if kind.threads > 1 else ["-O2"]
         options += ["-fsanitize=thread", "-g"] if kind.watched else []
         subprocess.run([compiler, *options, "-o", library, source], check=True)

@@ -13,6 +13,7 @@ from latticewatch_kernels.arrays import to_host
 from latticewatch_kernels.columns import SitesInside, column_map, sample
 from latticewatch_kernels.labelling import LABEL_SIGMAS, _gaussian_spectrum
 from latticewatch_kernels.lattice import NoLatticeError
+from latticewatch_kernels.launch import launch_together
 from latticewatch_kernels.order import BLOCKS_PER_CELL, OrderMap
 from latticewatch_kernels.resident import facts as slots
 from latticewatch_kernels.resident.facts import PLACE, Facts, Refusal
@@ -37,7 +38,7 @@ ROUNDING = 2.0**-17
 CALIBRATED = 1e-12
 
 #: Of the stage.
-LAUNCHES = 17
+LAUNCHES = 18
 
 SIZES = {"oblong": (192, 256), "small": (80, 96)}
 
@@ -161,6 +162,33 @@ def test_columns_like_the_host_has_of_given_maps(
     for name, theirs in vars(expected).items():
         ours = getattr(column_map_of(told), name)
         np.testing.assert_allclose(ours, theirs, CALIBRATED, CALIBRATED, err_msg=name)
+
+
+@pytest.mark.parametrize("side", [40, 70])
+@pytest.mark.parametrize("spreads", [(0.1, 0.1, 0.1), (0.05, 0.2, 0.1), (0.1, 0.0, 0.1), (0, 3, 1)])
+def test_columns_that_a_block_has_no_room_for(device_double, side, spreads):
+    """Medians of sublattices and of all, of few that lie between or of more than are held."""
+    rng, room = np.random.default_rng(side), 3 * side**2 + 5
+    deviation = np.full(room, np.nan)
+    sites = deviation[: 3 * side**2].reshape(3, -1)
+    for site, (level, spread) in enumerate(zip((0.3, -0.1, 0.2), spreads, strict=True)):
+        known = rng.permutation(side**2)[: side**2 - 100 - site]
+        sites[site, known] = rng.normal(level, spread, len(known))
+    facts = above(
+        device_double,
+        filled({"cells": (side, side), "heights": (1.0, 0.5, 0.0), "height": 2.0, "leak": 0.0,
+                "constant": 10.0, "sigma": 2.0}),
+    )  # fmt: skip
+    given_ = above(device_double, deviation), room
+    launch_together("labels", "offsets", 3, facts, facts, *given_)
+    launch_together("labels", "calibration", 1, facts, facts, *given_)
+    told, offset = Facts(to_host(facts)), np.nanmedian(sites, axis=1)
+    off = np.abs(sites - offset[:, None])
+    scale = 1.0 + offset[0] - offset[2]
+    expected = np.append(np.nanmedian(off, axis=1), np.nanmedian(off)) * 1.4826
+    found = np.append(told["noise_by_site"], told["noise"]) * scale
+    np.testing.assert_allclose(told["offset"] * scale, offset, 1e-14)
+    np.testing.assert_allclose(found, expected, 1e-14)
 
 
 def held_by(sites: SitesInside, lacking: int) -> SitesInside:

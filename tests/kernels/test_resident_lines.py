@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from latticewatch_kernels.arrays import to_host
 from latticewatch_kernels.conditioning import sample_step
 from latticewatch_kernels.labelling import _gaussian_spectrum, _matched
+from latticewatch_kernels.launch import launch_together
 from latticewatch_kernels.noise import IntensityClasses
 from latticewatch_kernels.resident import lines
 from latticewatch_kernels.resident.lines import Pixels
@@ -60,14 +61,33 @@ def test_noise_lines(device_double, rows, columns, seed):
     classes, expected = IntensityClasses.and_line(residual, periodic, hole)
     given_ = pixels(device_double, residual + periodic, periodic, hole)
     given_ = given_._replace(residual=above(device_double, residual))
-    levels = lines.intensity_levels(given_)
-    found = to_host(lines.noise_line(given_, levels))
+    made = lines.intensity_classes(given_)
+    found = to_host(lines.noise_line(given_, made))
     size = abs(expected.base) + abs(expected.slope) * 10.0
     bounds = [part[0] for part in np.array_split(classes.level, 8)]
-    np.testing.assert_array_equal(to_host(levels)[:, 0], bounds)
+    np.testing.assert_array_equal(to_host(made.levels)[:, 0], bounds)
     assert found[0] == pytest.approx(expected.slope, abs=1e-9 * size)
     assert found[1] == pytest.approx(expected.base, abs=1e-9 * size)
     assert found[2] == pytest.approx(expected.least, rel=1e-14)
+
+
+@pytest.mark.parametrize("number", [4000, 4096, 4097, 9001])
+@pytest.mark.parametrize("kernel", ["class_variances", "column_variances"])
+def test_a_class_that_a_block_has_no_room_for(device_double, kernel, number):
+    """Of pixels that are all as bright every one counts to the brightest class."""
+    xp, rng = device_double.cupy, np.random.default_rng(number)
+    residual = rng.normal(0.0, 0.1, number).astype(np.float32)
+    level, variances = np.ones(number, np.float32), xp.empty(lines.CLASSES, np.float64)
+    made = above(device_double, residual), above(device_double, level)
+    levels = above(device_double, np.full((lines.CLASSES, 3), 1.0))
+    if kernel == "class_variances":
+        source, given_ = "lines", (made[0], 1, made[1], number)
+    else:
+        kept = above(device_double, np.zeros(number, np.int8))
+        source, given_ = "column_noise", (*made, kept, number)
+    launch_together(source, kernel, lines.CLASSES, levels, *given_, levels, variances)
+    expected = (1.4826 * np.median(np.abs(residual).astype(float))) ** 2
+    np.testing.assert_array_equal(to_host(variances), [0.0] * (lines.CLASSES - 1) + [expected])
 
 
 @drawn
@@ -75,7 +95,7 @@ def test_noise_lines(device_double, rows, columns, seed):
 def test_rows(device_double, rows, columns, seed, jitter):
     image, periodic, hole = written((rows, columns), seed, jitter)
     given_ = pixels(device_double, image, periodic, hole)
-    line = lines.noise_line(given_, lines.intensity_levels(given_))
+    line = lines.noise_line(given_, lines.intensity_classes(given_))
     noise = IntensityClasses.and_line(image - periodic, periodic, hole)[1]
     exact = type(noise)(*(float(number) for number in to_host(line)))
     expected = measure_row_shifts(image, periodic, hole, LONGEST / 0.08, exact)
@@ -115,7 +135,7 @@ def test_matched_residual_and_its_significance(device_double, rows, columns, see
     # a device has transforms of its own
     bound = 2.0**-17 * np.abs(expected).max() if hasattr(device_double, "real") else 0.0
     np.testing.assert_allclose(to_host(smooth), expected, 0.0, bound)
-    line = lines.noise_line(given_, lines.intensity_levels(given_))
+    line = lines.noise_line(given_, lines.intensity_classes(given_))
     found = lines.significance(smooth, given_, line, threshold)
     matched, z, bright, dark = (to_host(part) for part in found)
     noise = IntensityClasses.and_line(image - periodic, periodic, hole)[1]

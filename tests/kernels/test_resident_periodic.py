@@ -248,7 +248,7 @@ def test_nodes(device_double, rows, columns, constant, acute, rotation):
     half = periodic._shell_indices()[sign] @ reciprocal
     passed = np.abs(np.concatenate([half, -half])).max(1) < 0.48
     assert passed.sum() == len(nodes)
-    for ours, theirs in zip(found, (down, across), strict=True):
+    for ours, theirs in zip((found[0], found[1].T), (down, across), strict=True):
         assert not ours[:, ~passed].any()
         # an argument of up to 28 in single precision
         np.testing.assert_allclose(ours[:, passed], theirs, 28 * 8 * EPSILON, 2e-12)

@@ -11,6 +11,10 @@
 #include "selection.cuh"
 
 #define BLOCKS_PER_CELL 2
+#define TAPS 128  /* blocks whose weights may not be 0; with a stride of one pixel they are 95 */
+#define AT_ONCE 8 /* of them, that a thread has under way */
+#define LANES 8   /* threads to a cell */
+#define HELD 128  /* cells whose lanes are summed at a time */
 
 /* Weights (cells, blocks) of a Gaussian about each cell, for rows and for columns of blocks.
  *
@@ -87,6 +91,48 @@ extern "C" __global__ void drawn_means(
     means[index] = (float)(sum / (block * block));
 }
 
+/* Average of a column of blocks by `number` weights from the first on, of which those that follow up to
+ * a multiple of AT_ONCE are 0. */
+__device__ static double weighed(const double *weights, const float *blocks, int wide, int number)
+{
+    double sum = 0.0;
+    for (int first = 0; first < number; first += AT_ONCE) {
+        float value[AT_ONCE];
+        for (int k = 0; k < AT_ONCE; k++)
+            value[k] = blocks[(long long)min(first + k, number - 1) * wide];
+        for (int k = 0; k < AT_ONCE; k++)
+            sum += weights[first + k] * value[k];
+    }
+    return sum;
+}
+
+/* Averages along a row of blocks, LANES threads to a cell; all threads of the block. */
+__device__ static void along_row(
+    const float *line, const float *across, int reach, int wide, int wide_cells, float *cells)
+{
+    __shared__ double lanes[HELD * LANES];
+    for (int first = 0; first < wide_cells; first += HELD) {
+        int number = min(HELD, wide_cells - first);
+        __syncthreads(); /* until the line was written, and the last lanes were read */
+        for (int k = threadIdx.x; k < number * LANES; k += blockDim.x) {
+            int cell = first + k / LANES, left = max(cell * BLOCKS_PER_CELL - reach, 0);
+            int right = min(cell * BLOCKS_PER_CELL + reach + 1, wide);
+            const float *weights = across + (long long)cell * wide;
+            double sum = 0.0;
+            for (int block = left + k % LANES; block < right; block += LANES)
+                sum += (double)weights[block] * line[block];
+            lanes[k] = sum;
+        }
+        __syncthreads();
+        for (int k = threadIdx.x; k < number; k += blockDim.x) {
+            double sum = 0.0;
+            for (int lane = 0; lane < LANES; lane++)
+                sum += lanes[k * LANES + lane];
+            cells[first + k] = (float)sum;
+        }
+    }
+}
+
 /* Averages of maps of blocks along columns, then along rows; a block of threads to a row of cells.
  *
  * Weights of blocks farther than `reach` from a cell's first are 0.
@@ -96,26 +142,17 @@ extern "C" __global__ void __launch_bounds__(TOGETHER) averaged(
     int high, int wide, int high_cells, int wide_cells,
     float *lines, float *cells) /* (maps, high_cells, wide), (maps, high_cells, wide_cells) */
 {
+    __shared__ double weights[TAPS]; /* in double precision once, and not for each column */
     const float *here = means + (long long)(blockIdx.x / high_cells) * high * wide;
-    int row = blockIdx.x % high_cells;
-    const float *weights = down + (long long)row * high;
-    int top = max(row * BLOCKS_PER_CELL - reach, 0), end = min(row * BLOCKS_PER_CELL + reach + 1, high);
+    int row = blockIdx.x % high_cells, top = max(row * BLOCKS_PER_CELL - reach, 0);
+    int number = min(min(row * BLOCKS_PER_CELL + reach + 1, high) - top, TAPS);
     float *line = lines + (long long)blockIdx.x * wide;
-    for (int column = threadIdx.x; column < wide; column += blockDim.x) {
-        double sum = 0.0;
-        for (int block = top; block < end; block++)
-            sum += (double)weights[block] * here[(long long)block * wide + column];
-        line[column] = (float)sum;
-    }
+    for (int k = threadIdx.x; k < TAPS; k += blockDim.x)
+        weights[k] = k < number ? down[(long long)row * high + top + k] : 0.0f;
     __syncthreads();
-    for (int cell = threadIdx.x; cell < wide_cells; cell += blockDim.x) {
-        int left = max(cell * BLOCKS_PER_CELL - reach, 0);
-        int right = min(cell * BLOCKS_PER_CELL + reach + 1, wide);
-        double sum = 0.0;
-        for (int block = left; block < right; block++)
-            sum += (double)across[(long long)cell * wide + block] * line[block];
-        cells[(long long)blockIdx.x * wide_cells + cell] = (float)sum;
-    }
+    for (int column = threadIdx.x; column < wide; column += blockDim.x)
+        line[column] = (float)weighed(weights, here + (long long)top * wide + column, wide, number);
+    along_row(line, across, reach, wide, wide_cells, cells + (long long)blockIdx.x * wide_cells);
 }
 
 /* An image less its weighted mean, times the weights; a thread to a pixel. */

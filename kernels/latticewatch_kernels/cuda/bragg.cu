@@ -62,16 +62,16 @@ extern "C" __global__ void extended(
 
 /* A half spectrum times the sum of Gaussians at all nodes, at most 1; one thread to a bin. */
 extern "C" __global__ void nodes_passed(
-    float *spectrum, int rows, int columns, /* (rows, columns, 2) */
-    const float *down, const float *across, int number)
+    float *spectrum, int rows, int columns,             /* (rows, columns, 2) */
+    const float *down, const float *across, int number) /* (rows, number), (number, columns) */
 {
     long long index = (long long)blockIdx.x * blockDim.x + threadIdx.x;
     if (index >= (long long)rows * columns)
         return;
-    const float *a = down + index / columns * number, *b = across + index % columns * number;
+    const float *a = down + index / columns * number, *b = across + index % columns;
     float sum = 0.0f;
     for (int k = 0; k < number; k++)
-        sum += a[k] * b[k];
+        sum += a[k] * b[(long long)k * columns];
     sum = fminf(sum, 1.0f);
     spectrum[2 * index] *= sum;
     spectrum[2 * index + 1] *= sum;

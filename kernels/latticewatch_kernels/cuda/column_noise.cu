@@ -10,13 +10,15 @@
 #define CLASSES 8
 #define SINGLE 29 /* bits of a double that are 0 where it comes from single precision */
 #define SPARE 8   /* of these, that no number of a pixel needs */
+#define HELD 4096 /* pixels of a class that a block has room for */
+#define AT_ONCE 4 /* pixels that a thread has under way before it writes what came of them */
 
 /* Intensity of a pixel with its number below, which no two share; infinite where it is left out. */
 __device__ static inline double level_of(const float *periodic, const char *left_out, int k)
 {
-    if (left_out[k])
-        return BEYOND;
-    return __longlong_as_double(__double_as_longlong((double)periodic[k]) | (long long)k << SPARE);
+    double level = periodic[k]; /* whether it is left out or not, so that neither load waits */
+    long long numbered = __double_as_longlong(level) | (long long)k << SPARE;
+    return left_out[k] ? BEYOND : __longlong_as_double(numbered);
 }
 
 __device__ static inline double without_number(double level)
@@ -54,20 +56,42 @@ extern "C" __global__ void __launch_bounds__(TOGETHER) column_classes(
         levels[blockIdx.x] = role == 0 ? found : without_number(found);
 }
 
-/* Robust variance of a residual in each class; a block to a class. */
+/* Robust variance of a residual in each class; a block to a class.
+ *
+ * The block has the values of its class at hand, in any order, where there is room for them. */
 extern "C" __global__ void __launch_bounds__(TOGETHER) column_variances(
     const float *residual, const float *periodic, const char *left_out, int number,
     const double *levels, double *variances) /* (CLASSES, 3), (CLASSES) */
 {
-    int kept = pixels_kept(left_out, number), k = blockIdx.x;
-    int size = begins(k + 1, kept) - begins(k, kept);
+    __shared__ float held[HELD];
+    __shared__ int count;
+    int k = blockIdx.x;
     double low = levels[3 * k], high = k + 1 < CLASSES ? levels[3 * k + 3] : BEYOND, spread = 0.0;
     auto at = [=](int pixel) {
         double level = level_of(periodic, left_out, pixel);
-        return level >= low && level < high ? (double)fabsf(residual[pixel]) : BEYOND;
+        float size = fabsf(residual[pixel]);
+        return level >= low && level < high ? (double)size : BEYOND;
     };
+    if (threadIdx.x == 0)
+        count = 0;
+    __syncthreads();
+    for (int begin = threadIdx.x; begin < number; begin += AT_ONCE * blockDim.x) {
+        double size[AT_ONCE];
+        for (int j = 0; j < AT_ONCE; j++)
+            size[j] = at(min(begin + j * (int)blockDim.x, number - 1));
+        for (int j = 0; j < AT_ONCE; j++)
+            if (begin + j * (int)blockDim.x < number && size[j] < BEYOND) {
+                int place = atomicAdd(&count, 1);
+                if (place < HELD)
+                    held[place] = (float)size[j];
+            }
+    }
+    __syncthreads();
+    int size = count;
+    bool fits = size <= HELD;
+    auto chosen = [=](int own) { return fits ? (double)held[own] : at(own); };
     if (size > 0)
-        spread = NORMAL_SIGMAS * median_of(at, number, size, SINGLE);
+        spread = NORMAL_SIGMAS * median_of(chosen, fits ? size : number, size, SINGLE);
     if (threadIdx.x == 0)
         variances[k] = spread * spread;
 }

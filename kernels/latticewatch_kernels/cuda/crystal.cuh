@@ -18,7 +18,7 @@ __device__ static double area(const double *a)
 }
 
 /* Reciprocal vectors (x, y) of two vectors, or the other way round. */
-__device__ static void reciprocal_of(const double *a, double *b)
+__device__ static __noinline__ void reciprocal_of(const double *a, double *b)
 {
     double whole = area(a);
     b[0] = a[3] / whole;
@@ -28,7 +28,7 @@ __device__ static void reciprocal_of(const double *a, double *b)
 }
 
 /* The lattice vectors of the ring around a site, 60 degrees from one to the next. */
-__device__ static void ring(const double *a, int which, double *vector)
+__device__ static __noinline__ void ring(const double *a, int which, double *vector)
 {
     int sign = which % 6 < 3 ? 1 : -1;
     int first = which % 3 < 2 ? sign : 0, second = which % 3 > 0 ? sign : 0;
@@ -47,7 +47,7 @@ __device__ static void site(const Crystal &crystal, int turn, int sublattice, do
 }
 
 /* Part of a harmonic in the motif at a point. */
-__device__ static double motif_at(const Wave &wave, const double *point)
+__device__ static __noinline__ double motif_at(const Wave &wave, const double *point)
 {
     double phase = TAU * (point[0] * wave.x + point[1] * wave.y);
     return 2.0 * (wave.real * cos(phase) - wave.imaginary * sin(phase));
@@ -63,7 +63,8 @@ __device__ static int remainder_of(double number, int divisor)
 }
 
 /* Structure factor of the sites for indices (h, k): whole thirds of a turn. */
-__device__ static void structure(const double *heights, double h, double k, double *real, double *imaginary)
+__device__ static __noinline__ void structure(
+    const double *heights, double h, double k, double *real, double *imaginary)
 {
     const double half = -0.5, root = -0.8660254037844386;
     int step = (remainder_of(h, 3) + 2 * remainder_of(k, 3)) % 3;
@@ -85,11 +86,13 @@ __device__ static void move_to_centre(Crystal *crystal, int rows, int columns)
         base[k] = rint((centre[0] - crystal->origin[0]) * b[2 * k]
             + (centre[1] - crystal->origin[1]) * b[2 * k + 1]);
     }
+    #pragma unroll 1
     for (int corner = 0; corner < 9; corner++) {
         double first = base[0] + corner % 3 - 1, second = base[1] + corner / 3 - 1, point[2];
         for (int axis = 0; axis < 2; axis++)
             point[axis] = first * crystal->a[axis] + second * crystal->a[2 + axis] + origin[axis];
-        double distance = hypot(point[0] - centre[0], point[1] - centre[1]);
+        double across = point[0] - centre[0], down = point[1] - centre[1];
+        double distance = across * across + down * down; /* squared, which orders alike */
         if (best < 0.0 || distance < best) {
             best = distance;
             crystal->origin[0] = point[0];

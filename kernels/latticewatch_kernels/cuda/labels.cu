@@ -7,6 +7,8 @@
 #include "sites.cuh"
 
 #define NORMAL_SIGMAS 1.4826
+#define HELD 3072 /* numbers that a block has room for: sites of a sublattice in 512 x 512 pixels of WS2 */
+#define AT_ONCE 8 /* loads that a thread has under way before it writes what came of them */
 #define NONE __longlong_as_double(0x7ff8000000000000ll) /* NaN: no value */
 
 /* Half spectrum of a Gaussian of unit sum along both axes; a thread to a bin of either. */
@@ -114,28 +116,101 @@ extern "C" __global__ void less_crosstalk(
     deviation[index] = (values[index] - q * around) / (1.0 - 6.0 * q * q);
 }
 
-/* Median of the known deviations of each sublattice, and spread about it; a block to each. */
+/* Hand each of so many numbers and its place to `then`; all threads of a block. */
+template <class Then> __device__ static void each_of(const double *numbers, int many, Then then)
+{
+    for (int begin = threadIdx.x; begin < many; begin += AT_ONCE * blockDim.x) {
+        double value[AT_ONCE];
+        for (int k = 0; k < AT_ONCE; k++)
+            value[k] = numbers[min(begin + k * (int)blockDim.x, many - 1)];
+        for (int k = 0; k < AT_ONCE; k++)
+            if (begin + k * (int)blockDim.x < many)
+                then(value[k], begin + k * (int)blockDim.x);
+    }
+}
+
+/* Median of the known deviations of each sublattice, and spread about it; a block to each.
+ *
+ * The block has those that are known at hand, in any order, where there is room for them. */
 extern "C" __global__ void __launch_bounds__(TOGETHER) offsets(
     double *facts, const double *deviation, int room)
 {
-    int size[2], known = 0;
+    __shared__ double held[HELD];
+    __shared__ int count;
+    int size[2];
     table_size(facts, room, size);
     int cells = size[0] * size[1];
     const double *here = deviation + blockIdx.x * cells;
-    for (int k = threadIdx.x; k < cells; k += blockDim.x)
-        known += here[k] == here[k];
-    known = summed(known);
-    double offset = 0.0, spread = 0.0;
-    if (known > 0) {
-        auto value = [=](int k) { return here[k] == here[k] ? here[k] : BEYOND; };
-        offset = median_of(value, cells, known, 0);
-        auto gap = [=](int k) { return here[k] == here[k] ? fabs(here[k] - offset) : BEYOND; };
-        spread = median_of(gap, cells, known, 0);
+    if (threadIdx.x == 0)
+        count = 0;
+    __syncthreads();
+    each_of(here, cells, [=](double value, int) {
+        if (!(value == value))
+            return;
+        int place = atomicAdd(&count, 1);
+        if (place < HELD)
+            held[place] = value;
+    });
+    __syncthreads();
+    int known = count;
+    bool fits = known <= HELD;
+    double found[2] = {0.0, 0.0}; /* median, and that of what is off it */
+    #pragma unroll 1
+    for (int turn = 0; turn < 2 && known > 0; turn++) {
+        double middle = found[0];
+        auto at = [=](int k) {
+            double value = fits ? held[k] : here[k];
+            return !(value == value) ? BEYOND : turn ? fabs(value - middle) : value;
+        };
+        found[turn] = median_of(at, fits ? known : cells, known, 0);
     }
     if (threadIdx.x == 0) {
-        facts[FACT_OFFSET + blockIdx.x] = offset;
-        facts[FACT_NOISE_BY_SITE + blockIdx.x] = NORMAL_SIGMAS * spread;
+        facts[FACT_OFFSET + blockIdx.x] = found[0];
+        facts[FACT_NOISE_BY_SITE + blockIdx.x] = NORMAL_SIGMAS * found[1];
     }
+}
+
+/* Median over all sublattices of what deviations are off their own, and how many are known; all threads
+ * of a block.
+ *
+ * It lies between the medians of the sublattices, and only what lies there has to be ordered. */
+__device__ static double common_spread(
+    const double *facts, const double *deviation, int cells, const double *offset, int *known)
+{
+    __shared__ double held[HELD];
+    __shared__ int count;
+    const double *spreads = facts + FACT_NOISE_BY_SITE;
+    double first = offset[0], second = offset[1], third = offset[2];
+    /* a little farther, for rounding */
+    double low = min(spreads[0], min(spreads[1], spreads[2])) * (0.999 / NORMAL_SIGMAS);
+    double high = max(spreads[0], max(spreads[1], spreads[2])) * (1.001 / NORMAL_SIGMAS);
+    long long numbers = 0; /* of those that are known, and 32 bits on of those that are less */
+    auto gap = [=](double value, int k) {
+        double level = k < cells ? first : k < 2 * cells ? second : third;
+        return value == value ? fabs(value - level) : BEYOND;
+    };
+    if (threadIdx.x == 0)
+        count = 0;
+    __syncthreads();
+    each_of(deviation, 3 * cells, [&](double value, int k) {
+        double off = gap(value, k);
+        numbers += (long long)(value == value) + ((long long)(off < low) << 32);
+        if (!(off >= low && off <= high && off < BEYOND))
+            return;
+        int place = atomicAdd(&count, 1);
+        if (place < HELD)
+            held[place] = off;
+    });
+    numbers = summed(numbers);
+    int every = *known = (int)(numbers & 0x7fffffff), less = (int)(numbers >> 32), between = count;
+    if (every == 0)
+        return 0.0;
+    int lower = (every - 1) / 2, further = 1 - every % 2;
+    bool fits = between <= HELD && less <= lower && lower + further < less + between;
+    auto at = [=](int k) { return fits ? held[k] : gap(deviation[k], k); };
+    Two middle =
+        two_ranked(at, fits ? between : 3 * cells, fits ? lower - less : lower, further, 0);
+    return further ? 0.5 * (middle.first + middle.second) : middle.first;
 }
 
 /* Spread over all sublattices, and all in units of the host column of the first; one block. */
@@ -144,21 +219,9 @@ extern "C" __global__ void __launch_bounds__(TOGETHER) calibration(
 {
     int size[2], known = 0;
     table_size(facts, room, size);
-    int cells = size[0] * size[1], every = 3 * cells;
     double offset[3] = {facts[FACT_OFFSET], facts[FACT_OFFSET + 1], facts[FACT_OFFSET + 2]};
-    double first = offset[0], second = offset[1], third = offset[2];
-    for (int k = threadIdx.x; k < every; k += blockDim.x)
-        known += deviation[k] == deviation[k];
-    known = summed(known);
-    double spread = 0.0;
-    if (known > 0) {
-        auto gap = [=](int k) {
-            double level = k < cells ? first : k < 2 * cells ? second : third;
-            return deviation[k] == deviation[k] ? fabs(deviation[k] - level) : BEYOND;
-        };
-        spread = median_of(gap, every, known, 0);
-    }
-    __syncthreads(); /* all have read the offsets */
+    double spread = common_spread(facts, deviation, size[0] * size[1], offset, &known);
+    __syncthreads(); /* all have read offsets and spreads */
     if (threadIdx.x == 0) {
         double host[3];
         for (int site = 0; site < 3; site++)

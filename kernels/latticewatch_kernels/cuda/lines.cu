@@ -11,11 +11,28 @@
 #define LANES 32 /* threads to a row */
 #define SUMS 4   /* numbers of a lane */
 
-__device__ static int pixels_kept(const char *hole, int step, int number)
+/* Pixels of a class that a block has room for; of a frame of 512 x 512 it has some 2,500. */
+#define HELD 4096
+#define AT_ONCE 8 /* loads that a thread has under way before it writes what came of them */
+
+/* Intensity of an even sample, infinite in holes, one pixel beside the next: what reads it in many
+ * passes would have to fetch a pixel and its neighbours for each. A thread to a pixel of it. */
+extern "C" __global__ void sampled(
+    const float *periodic, const char *hole, int step, int number, float *sample) /* (number) */
+{
+    int index = blockIdx.x * blockDim.x + threadIdx.x;
+    if (index >= number)
+        return;
+    long long place = (long long)index * step;
+    float level = periodic[place];
+    sample[index] = hole[place] ? (float)BEYOND : level;
+}
+
+__device__ static int pixels_kept(const float *sample, int number)
 {
     int kept = 0;
     for (int k = threadIdx.x; k < number; k += blockDim.x)
-        kept += !hole[(long long)k * step];
+        kept += sample[k] < (float)BEYOND;
     return summed(kept);
 }
 
@@ -27,39 +44,58 @@ __device__ static int begins(int k, int number)
 
 /* Least intensity of each class and its middle one, of an even sample; three blocks to a class. */
 extern "C" __global__ void __launch_bounds__(TOGETHER) classes(
-    const float *periodic, const char *hole, int step, int number,
+    const float *sample, int number,
     double *levels) /* (CLASSES, 3): the least, and two about the middle */
 {
-    int kept = pixels_kept(hole, step, number), k = blockIdx.x / 3, first = begins(k, kept);
+    int kept = pixels_kept(sample, number), k = blockIdx.x / 3, first = begins(k, kept);
     int size = begins(k + 1, kept) - first;
     int role = blockIdx.x % 3, rank = role == 0 ? 0 : role == 1 ? (size - 1) / 2 : size / 2;
     double found = ranked(
-        [=](int k) {
-            long long place = (long long)k * step;
-            return hole[place] ? BEYOND : (double)periodic[place];
-        },
-        number, min(max(first + rank, 0), number - 1), 29);
+        [=](int pixel) { return (double)sample[pixel]; }, number, min(max(first + rank, 0), number - 1), 29);
     if (threadIdx.x == 0)
         levels[blockIdx.x] = found;
 }
 
-/* Robust variance of a residual in each class; one block to a class. */
+/* Robust variance of a residual in each class; one block to a class.
+ *
+ * The block lists the pixels of its class, in any order, and has their values at hand from then on. */
 extern "C" __global__ void __launch_bounds__(TOGETHER) class_variances(
-    const float *residual, const float *periodic, const char *hole, int step, int number,
+    const float *residual, int step, const float *sample, int number,
     const double *levels, double *variances) /* (CLASSES, 3), (CLASSES) */
 {
-    int k = blockIdx.x, size = 0;
-    double low = levels[3 * k], high = k + 1 < CLASSES ? levels[3 * k + 3] : BEYOND;
-    auto at = [=](int place_in_sample) {
-        long long place = (long long)place_in_sample * step;
-        double level = periodic[place];
-        bool inside = !hole[place] && (level >= low || k == 0) && (level < high || k + 1 == CLASSES);
-        return inside ? (double)fabsf(residual[place]) : BEYOND;
+    __shared__ union { int number; float value; } held[HELD];
+    __shared__ int count;
+    int k = blockIdx.x;
+    /* single precision, as these are */
+    float low = k == 0 ? -(float)BEYOND : (float)levels[3 * k];
+    float high = k + 1 < CLASSES ? (float)levels[3 * k + 3] : (float)BEYOND;
+    auto size_at = [=](int pixel) { return fabsf(residual[(long long)pixel * step]); };
+    if (threadIdx.x == 0)
+        count = 0;
+    __syncthreads();
+    for (int begin = threadIdx.x; begin < number; begin += AT_ONCE * blockDim.x) {
+        float level[AT_ONCE];
+        for (int k = 0; k < AT_ONCE; k++)
+            level[k] = begin + k * (int)blockDim.x < number ? sample[begin + k * blockDim.x] : (float)BEYOND;
+        for (int k = 0; k < AT_ONCE; k++)
+            if (level[k] >= low && level[k] < high) {
+                int place = atomicAdd(&count, 1);
+                if (place < HELD)
+                    held[place].number = begin + k * blockDim.x;
+            }
+    }
+    __syncthreads();
+    int size = count;
+    bool fits = size <= HELD;
+    for (int own = threadIdx.x; own < size && fits; own += blockDim.x)
+        held[own].value = size_at(held[own].number);
+    __syncthreads();
+    auto at = [=](int own) {
+        if (fits)
+            return (double)held[own].value;
+        return sample[own] >= low && sample[own] < high ? (double)size_at(own) : BEYOND;
     };
-    for (int sample = threadIdx.x; sample < number; sample += blockDim.x)
-        size += at(sample) < BEYOND;
-    size = summed(size);
-    double spread = size > 0 ? NORMAL_SIGMAS * median_of(at, number, size, 29) : 0.0;
+    double spread = size > 0 ? NORMAL_SIGMAS * median_of(at, fits ? size : number, size, 29) : 0.0;
     if (threadIdx.x == 0)
         variances[k] = spread * spread;
 }

@@ -262,7 +262,7 @@ extern "C" __global__ void local_mean(
 extern "C" __global__ void node_gaussians_by_facts(
     const double *facts, const int *indices, int half, /* (2, half, 2): vectors 60, 120 degrees apart */
     double highest, int rows, int columns, double least,
-    float *down, float *across) /* (rows, 2 half), (columns / 2 + 1, 2 half) */
+    float *down, float *across) /* (rows, 2 half), (2 half, columns / 2 + 1): as bins are read */
 {
     int index = blockIdx.x * blockDim.x + threadIdx.x, bin = index / (2 * half);
     int bins = columns / 2 + 1, node = index % (2 * half);
@@ -283,5 +283,6 @@ extern "C" __global__ void node_gaussians_by_facts(
     double width = 1.0 / (2.0 * 3.14159265358979323846 * facts[FACT_WINDOW]);
     float distance = (float)((float)(gap - rint(gap)) / width);
     float weight = (float)exp(-0.5 * distance * distance);
-    (along ? down : across)[bin * (2 * half) + node] = inside && weight >= least ? weight : 0.0f;
+    float *place = along ? down + bin * (2 * half) + node : across + node * bins + bin;
+    *place = inside && weight >= least ? weight : 0.0f;
 }

@@ -3,7 +3,8 @@
  * Twins: registration.from_harmonics, columns.column_profile, order._mean_above_empty,
  * Lattice.covering_cells, periodic.window_px and periodic.leaked. One block, in double precision.
  * Terms are computed by a thread each and summed in their order by one thread a sum, so that the
- * number of threads has no part in the result.
+ * number of threads has no part in the result. What is done once is not written out twice: to fetch
+ * its instructions takes a block that runs alone longer than to follow them.
  */
 
 #include "facts.cuh"
@@ -20,12 +21,12 @@
 struct Desk {
     Crystal crystal;
     Wave waves[MOST];
-    double terms[ROWS * MOST], sums[ROWS], turn[2 * SIDE], highest[FEW];
-    int place[FEW], valid, again;
+    double terms[ROWS * MOST], sums[ROWS], turn[2 * SIDE], highest[FEW], off[6], relative[6][3];
+    int place[FEW], index[2 * MOST], valid, again;
 };
 
 /* Sum each row of the terms. */
-__device__ static void add_up(Desk &desk, int rows, int number)
+__device__ static __noinline__ void add_up(Desk &desk, int rows, int number)
 {
     __syncthreads();
     for (int row = threadIdx.x; row < rows; row += blockDim.x) {
@@ -38,7 +39,7 @@ __device__ static void add_up(Desk &desk, int rows, int number)
 }
 
 /* Motif at the three sites, `sums` by turn and sublattice; twin: registration.site_heights. */
-__device__ static void site_heights(Desk &desk, int turns, int number)
+__device__ static __noinline__ void site_heights(Desk &desk, int turns, int number)
 {
     for (int k = threadIdx.x; k < 3 * turns * number; k += blockDim.x) {
         int row = k / number, which = k % number;
@@ -54,6 +55,10 @@ __device__ static void brightest(Desk &desk, int side, int number)
 {
     double highest = 0.0;
     int place = -1;
+    for (int k = threadIdx.x; k < number; k += blockDim.x) {
+        desk.index[2 * k] = remainder_of(desk.waves[k].h, side);
+        desk.index[2 * k + 1] = remainder_of(desk.waves[k].k, side);
+    }
     for (int k = threadIdx.x; k < side; k += blockDim.x) {
         desk.turn[2 * k] = cos(TAU * k / side);
         desk.turn[2 * k + 1] = sin(TAU * k / side);
@@ -61,10 +66,10 @@ __device__ static void brightest(Desk &desk, int side, int number)
     __syncthreads();
     for (int k = threadIdx.x; k < side * side; k += blockDim.x) {
         double value = 0.0;
+        int down = k / side, across = k % side;
         for (int which = 0; which < number; which++) {
             const Wave &wave = desk.waves[which];
-            int h = remainder_of(wave.h, side), j = remainder_of(wave.k, side);
-            int turn = (h * (k / side) + j * (k % side)) % side;
+            int turn = (desk.index[2 * which] * down + desk.index[2 * which + 1] * across) % side;
             value += wave.real * desk.turn[2 * turn] - wave.imaginary * desk.turn[2 * turn + 1];
         }
         if (place < 0 || value > highest) {
@@ -135,26 +140,32 @@ __device__ static void refine(Desk &desk, int number)
  * From a second column of height `equal` on the gauge is settled by direction: `again` says where the
  * other column has to be tried.
  */
-__device__ static void turn_to_x(Desk &desk, int number, double equal)
+__device__ static __noinline__ void turn_to_x(Desk &desk, int number, double equal)
 {
     site_heights(desk, 6, number);
+    for (int turn = threadIdx.x; turn < 6; turn += blockDim.x) {
+        const double *level = desk.sums + 3 * turn;
+        double least = min(level[0], min(level[1], level[2])), vector[2];
+        #pragma unroll 1
+        for (int k = 0; k < 3; k++)
+            desk.relative[turn][k] = (level[k] - least) / (level[0] - least);
+        ring(desk.crystal.a, turn, vector);
+        desk.off[turn] = fabs(atan2(vector[1], vector[0]) / DEGREE);
+    }
+    __syncthreads();
     if (threadIdx.x == 0) {
         double best = 360.0;
         Crystal chosen = desk.crystal;
+        #pragma unroll 1
         for (int turn = 0; turn < 6; turn++) {
-            const double *level = desk.sums + 3 * turn;
-            double least = min(level[0], min(level[1], level[2])), relative[3], vector[2];
+            const double *relative = desk.relative[turn];
+            if (!(relative[1] > relative[2] && desk.off[turn] < best))
+                continue;
+            best = desk.off[turn];
+            ring(desk.crystal.a, turn, chosen.a);
+            ring(desk.crystal.a, turn + 2, chosen.a + 2);
             for (int k = 0; k < 3; k++)
-                relative[k] = (level[k] - least) / (level[0] - least);
-            ring(desk.crystal.a, turn, vector);
-            double off = fabs(atan2(vector[1], vector[0]) / DEGREE);
-            if (relative[1] > relative[2] && off < best) {
-                best = off;
-                ring(desk.crystal.a, turn, chosen.a);
-                ring(desk.crystal.a, turn + 2, chosen.a + 2);
-                for (int k = 0; k < 3; k++)
-                    chosen.heights[k] = relative[k];
-            }
+                chosen.heights[k] = relative[k];
         }
         desk.crystal = chosen;
         desk.valid = best < 360.0;
@@ -188,33 +199,34 @@ __device__ static void measure_column(
     const double *a = desk.crystal.a, *s = desk.sums;
     double empty[2];
     site(desk.crystal, 0, 2, empty);
-    for (int pass = 0; pass < 2; pass++) {
-        double across = s[1] / s[0], along = s[2] / s[0]; /* means, in the second pass */
-        for (int which = threadIdx.x; which < number; which += blockDim.x) {
-            const Wave &wave = desk.waves[which];
-            double real, imaginary, amplitude = hypot(wave.real, wave.imaginary);
-            double h = rint(wave.x * a[0] + wave.y * a[1]), k = rint(wave.x * a[2] + wave.y * a[3]);
-            structure(desk.crystal.heights, h, k, &real, &imaginary);
-            double factor = hypot(real, imaginary), above = amplitude * amplitude - 2.0 * noise * noise;
-            double weight = factor > 0.1 && !(above <= 0.0) ? above : 0.0;
-            double x = -0.5 * TAU * TAU * (wave.x * wave.x + wave.y * wave.y);
-            double y = log(max(amplitude, 1e-30) / max(factor, 0.1));
-            double *term = desk.terms + which;
-            if (pass == 0) {
-                term[0] = weight;
-                term[MOST] = weight * x;
-                term[2 * MOST] = weight * y;
-                term[3 * MOST] = motif_at(wave, empty);
-            } else {
-                term[3 * MOST] = weight * (x - across) * (x - across);
-                term[4 * MOST] = weight * (x - across) * (y - along);
-                term[5 * MOST] = weight * x * x;
-            }
-        }
-        add_up(desk, pass == 0 ? 4 : 6, number);
-        if (pass == 0)
-            profile[2] = -s[3];
+    for (int which = threadIdx.x; which < number; which += blockDim.x) {
+        const Wave &wave = desk.waves[which];
+        double real, imaginary, amplitude = hypot(wave.real, wave.imaginary);
+        double h = rint(wave.x * a[0] + wave.y * a[1]), k = rint(wave.x * a[2] + wave.y * a[3]);
+        structure(desk.crystal.heights, h, k, &real, &imaginary);
+        double factor = hypot(real, imaginary), above = amplitude * amplitude - 2.0 * noise * noise;
+        double weight = factor > 0.1 && !(above <= 0.0) ? above : 0.0;
+        double x = -0.5 * TAU * TAU * (wave.x * wave.x + wave.y * wave.y);
+        double y = log(max(amplitude, 1e-30) / max(factor, 0.1));
+        double *term = desk.terms + which;
+        term[0] = weight;
+        term[MOST] = weight * x;
+        term[2 * MOST] = weight * y;
+        term[3 * MOST] = motif_at(wave, empty);
+        term[6 * MOST] = x;
+        term[7 * MOST] = y;
     }
+    add_up(desk, 4, number);
+    profile[2] = -s[3];
+    double across = s[1] / s[0], along = s[2] / s[0];
+    for (int which = threadIdx.x; which < number; which += blockDim.x) {
+        double *term = desk.terms + which, weight = term[0];
+        double off = term[6 * MOST] - across, beside = term[7 * MOST] - along;
+        term[3 * MOST] = weight * off * off;
+        term[4 * MOST] = weight * off * beside;
+        term[5 * MOST] = weight * term[6 * MOST] * term[6 * MOST];
+    }
+    add_up(desk, 6, number);
     double constant = sqrt(2.0 * fabs(area(a)) / sqrt(3.0));
     double low = narrow * constant, high = wide * constant;
     double square = slope_of(s, number), sigma = sqrt(min(max(square, low * low), high * high));

@@ -11,6 +11,9 @@
 /* Standard deviations of the image; beyond it sums of whole multiples might overflow. */
 #define MOST_DRAWN 1e6
 
+#define LANES 4   /* threads to a line of a square, beside each other as its pixels are */
+#define LINES 256 /* whose lanes are added up at a time */
+
 /* Side of a square along an axis: the first pixel, and how many. */
 struct Side {
     int nearest, begin, number, half;
@@ -46,6 +49,21 @@ __device__ static inline float height_at(Side side, int k)
     return (float)exp((double)(distance * distance * side.scale));
 }
 
+/* Pixels of a line of a column's square: how many, and where the first is. */
+struct Line {
+    int number;
+    long long place;
+};
+
+__device__ static inline Line line_of(
+    const double *points, int half, double sigma, int rows, int columns, int site, int line)
+{
+    Side upright = side_of(points[2 * site + 1], half, sigma, rows);
+    Side across = side_of(points[2 * site], half, sigma, columns);
+    int number = line < upright.number ? across.number : 0;
+    return {number, (long long)(upright.begin + line) * columns + across.begin};
+}
+
 /* Heights that fit the sites' columns best, and roots of the columns' energies: by sums of image
  * times column, and of weight times its square, first over each line of a square.
  *
@@ -56,6 +74,7 @@ extern "C" __global__ void __launch_bounds__(TOGETHER) site_responses(
     const double *points, int room, double reach, int most, int sites, /* (room, 2) */
     float *heights, float *lines, double *plain, double *roots) /* (room, 2, 2 most + 1), (room) */
 {
+    __shared__ float sums[2][LINES * LANES];
     int first = blockIdx.x * sites, high = 2 * most + 1;
     int number = max(min(first + sites, counted(facts, FACT_SITES, room)) - first, 0);
     double sigma = facts[FACT_SIGMA];
@@ -67,29 +86,37 @@ extern "C" __global__ void __launch_bounds__(TOGETHER) site_responses(
         heights[(long long)first * 2 * high + k] = step < side.number ? height_at(side, step) : 0.0f;
     }
     __syncthreads();
-    for (int k = threadIdx.x; k < high * number; k += blockDim.x) {
-        int site = first + k / high, line = k % high;
-        const float *beside = heights + (long long)site * 2 * high, *down = beside + high;
-        Side upright = side_of(points[2 * site + 1], half, sigma, rows);
-        Side across = side_of(points[2 * site], half, sigma, columns);
-        float sum = 0.0f, energy = 0.0f;
-        if (line < upright.number) {
-            long long place = (long long)(upright.begin + line) * columns + across.begin;
-            for (int j = 0; j < across.number; j++) {
-                sum += image[place + j] * beside[j];
-                energy += weight[place + j] * (beside[j] * beside[j]);
+    for (int begin = 0; begin < high * number; begin += LINES) {
+        int many = min(LINES, high * number - begin);
+        for (int k = threadIdx.x; k < many * LANES; k += blockDim.x) {
+            int item = begin + k / LANES, lane = k % LANES, site = first + item / high;
+            Line line = line_of(points, half, sigma, rows, columns, site, item % high);
+            const float *beside = heights + (long long)site * 2 * high;
+            float sum = 0.0f, energy = 0.0f;
+            for (int j = lane; j < line.number; j += LANES) {
+                sum += image[line.place + j] * beside[j];
+                energy += weight[line.place + j] * (beside[j] * beside[j]);
             }
+            sums[0][k] = sum;
+            sums[1][k] = energy;
         }
-        lines[(long long)site * 2 * high + line] = sum * down[line];
-        lines[(long long)site * 2 * high + high + line] = energy * (down[line] * down[line]);
+        __syncthreads();
+        for (int k = threadIdx.x; k < 2 * many; k += blockDim.x) {
+            int which = k / many, item = begin + k % many, line = item % high;
+            long long site = first + item / high;
+            float down = heights[site * 2 * high + high + line], sum = 0.0f;
+            for (int lane = 0; lane < LANES; lane++)
+                sum += sums[which][k % many * LANES + lane];
+            lines[(site * 2 + which) * high + line] = sum * (which ? down * down : down);
+        }
+        __syncthreads();
     }
-    __syncthreads();
     for (int site = first + threadIdx.x; site < first + number; site += blockDim.x) {
-        const float *sums = lines + (long long)site * 2 * high;
+        const float *own = lines + (long long)site * 2 * high;
         float response = 0.0f, energy = 0.0f;
         for (int line = 0; line < high; line++) {
-            response += sums[line];
-            energy += sums[high + line];
+            response += own[line];
+            energy += own[high + line];
         }
         double whole = energy > 1e-12 ? (double)energy : 1e-12;
         plain[site] = response / whole;

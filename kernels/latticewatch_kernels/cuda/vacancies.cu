@@ -9,6 +9,7 @@
 #include "weights.cuh"
 
 #define LARGEST 60.0 /* logarithms of odds count no further */
+#define GROUPS 32    /* of threads, at most, whose sums are added up first */
 
 /* What the column of each judged site says: logit of the network there, and evidence of each amount;
  * a thread to a site. */
@@ -54,61 +55,65 @@ extern "C" __global__ void columns_heard(
     odd[index] = -evidence * (value + 0.5 * amount) * amount / variance;
 }
 
-template <class At> __device__ static double sum_over(At at, int number)
+/* Join so many numbers from one on, every `step`-th: four at a time, for each waits for the last. */
+__device__ static double joined_from(const double *first, int step, int number, bool greatest)
 {
-    double part = 0.0;
-    for (int k = threadIdx.x; k < number; k += blockDim.x)
-        part += at(k);
-    return summed(part);
-}
-
-/* Sums of two parts, by the barriers of one; all threads of a block.
- *
- * No template: each of its instances would have shared memory of its own.
- */
-__device__ static void both_summed(double *parts)
-{
-    __shared__ double sums[2][TOGETHER];
-    int thread = threadIdx.x;
-    __syncthreads(); /* until the last sums were read */
-    sums[0][thread] = parts[0];
-    sums[1][thread] = parts[1];
-    __syncthreads();
-    for (int width = blockDim.x / 2; width > 0; width /= 2) {
-        if (thread < width) {
-            sums[0][thread] += sums[0][thread + width];
-            sums[1][thread] += sums[1][thread + width];
+    double parts[4];
+    for (int k = 0; k < 4; k++)
+        parts[k] = greatest ? -BEYOND : 0.0;
+    #pragma unroll 1
+    for (int begin = 0; begin < number; begin += 4)
+        for (int k = 0; k < 4 && begin + k < number; k++) {
+            double other = first[step * (begin + k)];
+            parts[k] = greatest ? max(parts[k], other) : parts[k] + other;
         }
-        __syncthreads();
-    }
-    parts[0] = sums[0][0];
-    parts[1] = sums[1][0];
+    if (greatest)
+        return max(max(parts[0], parts[1]), max(parts[2], parts[3]));
+    return (parts[0] + parts[1]) + (parts[2] + parts[3]);
 }
 
-/* Two sums over the numbers from 0 on, of what `add` adds to both for each. */
-template <class Add> __device__ static void sums_over(Add add, int number, double *sums)
+/* What all threads have of so many numbers, added up, or the greatest of each; all threads of a block.
+ *
+ * Three barriers do: a few threads join parts that lie GROUPS apart, and one of each number what they
+ * made, since sums of double precision by all would take longer than to wait. No template: each of its
+ * instances would have shared memory of its own.
+ */
+__device__ static __noinline__ void all_joined(double *own, int number, bool greatest) /* (AMOUNTS) */
 {
-    sums[0] = sums[1] = 0.0;
+    __shared__ double parts[AMOUNTS][TOGETHER], groups[AMOUNTS][GROUPS], joined[AMOUNTS];
+    int width = min((int)blockDim.x, GROUPS);
+    for (int a = 0; a < AMOUNTS; a++)
+        if (a < number)
+            parts[a][threadIdx.x] = own[a];
+    __syncthreads();
+    for (int k = threadIdx.x; k < number * width; k += blockDim.x)
+        groups[k / width][k % width] =
+            joined_from(parts[k / width] + k % width, width, blockDim.x / width, greatest);
+    __syncthreads();
+    for (int a = threadIdx.x; a < number; a += blockDim.x)
+        joined[a] = joined_from(groups[a], 1, width, greatest);
+    __syncthreads();
+    for (int a = 0; a < AMOUNTS; a++)
+        if (a < number)
+            own[a] = joined[a];
+}
+
+/* Sums over the numbers from 0 to number - 1, of what `add` adds to them for each. */
+template <class Add>
+__device__ static void sums_over(Add add, int number, double *sums, int wanted) /* (AMOUNTS) */
+{
+    for (int a = 0; a < AMOUNTS; a++)
+        sums[a] = 0.0;
     for (int k = threadIdx.x; k < number; k += blockDim.x)
         add(k, sums);
-    both_summed(sums);
+    all_joined(sums, wanted, false);
 }
 
-template <class At> __device__ static double greatest_over(At at, int number)
+template <class At> __device__ static double sum_over(At at, int number)
 {
-    __shared__ double best[TOGETHER];
-    double own = -BEYOND;
-    for (int k = threadIdx.x; k < number; k += blockDim.x)
-        own = max(own, at(k));
-    __syncthreads();
-    best[threadIdx.x] = own;
-    __syncthreads();
-    for (int width = blockDim.x / 2; width > 0; width /= 2) {
-        if (threadIdx.x < width)
-            best[threadIdx.x] = max(best[threadIdx.x], best[threadIdx.x + width]);
-        __syncthreads();
-    }
-    return best[0];
+    double sums[AMOUNTS];
+    sums_over([=](int k, double *sum) { sum[0] += at(k); }, number, sums, 1);
+    return sums[0];
 }
 
 /* What the network's logits say beyond the columns themselves; all threads of a block.
@@ -122,27 +127,27 @@ __device__ static void network_evidence(
     double sigmas = by[W_LOGIT_SIGMAS], weight = by[W_SITE_WEIGHT], longest = by[W_LONGEST_LOGIT];
     auto z = [=](int k) { return deviation[k] / max(error[k], 1e-12); };
     auto usual = [=](int k) { return fabs(z(k)) < sigmas; };
-    double usuals[2], moments[2];
+    double usuals[AMOUNTS], moments[AMOUNTS];
     sums_over(
         [=](int k, double *sums) {
             sums[0] += usual(k) ? 1.0 : 0.0;
             sums[1] += usual(k) ? z(k) : 0.0;
+            sums[2] += usual(k) ? logit[k] : 0.0;
         },
-        number, usuals);
-    double known = usuals[0], centre = usuals[1] / known;
+        number, usuals, 3);
+    double known = usuals[0], centre = usuals[1] / known, level = usuals[2] / known;
     if (weight == 0.0 || known < 3.0) {
         for (int k = threadIdx.x; k < number; k += blockDim.x)
             logit[k] = 0.0;
         return;
     }
-    double level = sum_over([=](int k) { return usual(k) ? logit[k] : 0.0; }, number) / known;
     sums_over(
         [=](int k, double *sums) {
             double off = usual(k) ? z(k) - centre : 0.0;
             sums[0] += off * off;
             sums[1] += off * (logit[k] - level);
         },
-        number, moments);
+        number, moments, 2);
     double spread = moments[0], both = moments[1];
     double slope = spread > 0.0 ? both / spread : 0.0, base = level - slope * centre;
     for (int k = threadIdx.x; k < number; k += blockDim.x)
@@ -158,25 +163,41 @@ __device__ static void network_evidence(
  * Of equals all count: along them the F1 rises or falls throughout, and along the likeliest it rises.
  */
 __device__ static double best_threshold(
-    const double *by, const double *probability, int number, int *likely) /* (number) twice */
+    const double *by, const double *probability, int number,
+    int *likely, double *others) /* (number) each, scratch */
 {
-    double least = by[W_LEAST_THRESHOLD];
+    double least = by[W_LEAST_THRESHOLD], best[AMOUNTS] = {-BEYOND};
     double total = sum_over([=](int k) { return probability[k]; }, number);
     int most = listed_where([=](int k) { return probability[k] >= least; }, number, number, likely);
     __syncthreads();
-    double best = greatest_over(
-        [=](int k) {
-            double own = probability[likely[k]], sum = 0.0;
-            int counts = 0;
-            for (int j = 0; j < most; j++) {
-                double other = probability[likely[j]];
-                sum += other >= own ? other : 0.0;
-                counts += other >= own;
-            }
-            return 2.0 * sum / (counts + total);
-        },
-        most);
-    return max(0.5 * best, least);
+    for (int k = threadIdx.x; k < most; k += blockDim.x)
+        others[k] = probability[likely[k]];
+    __syncthreads();
+    for (int k = threadIdx.x; k < most; k += blockDim.x) {
+        double own = others[k], sum = 0.0;
+        int counts = 0;
+        for (int j = 0; j < most; j++) {
+            double other = others[j];
+            sum += other >= own ? other : 0.0;
+            counts += other >= own;
+        }
+        best[0] = max(best[0], 2.0 * sum / (counts + total));
+    }
+    all_joined(best, 1, true);
+    return max(0.5 * best[0], least);
+}
+
+/* Odds of each amount at a column, times their shares, and 0 of amounts that there are none of; gives
+ * their sum. Loops that end where all know need no memory for what they go through. */
+__device__ static inline double shared_odds(
+    const double *odds, const double *share, int amounts, int k, double *own) /* (AMOUNTS) */
+{
+    double weight = 0.0;
+    for (int a = 0; a < AMOUNTS; a++) {
+        own[a] = a < amounts ? share[a] * odds[amounts * k + a] : 0.0;
+        weight += own[a];
+    }
+    return weight;
 }
 
 /* Probability that each judged column lacks something, by expectation and maximisation; one block. */
@@ -193,54 +214,51 @@ extern "C" __global__ void __launch_bounds__(TOGETHER) columns_weighed(
         probability[k] = 0.0;
     network_evidence(by, deviation, error, number, logit);
     double evidence = by[W_EVIDENCE], host = facts[FACT_HOST + LOCAL];
-    double share[AMOUNTS], expected[AMOUNTS], all = 0.0;
-    for (int a = 0; a < amounts; a++) {
-        expected[a] = share[a] = by[W_EXPECTED_SHARE] * pow(by[W_RARER], (double)a);
+    double share[AMOUNTS], expected[AMOUNTS], all = 0.0, common = by[W_EXPECTED_SHARE];
+    for (int a = 0; a < AMOUNTS; a++) {
+        expected[a] = share[a] = a < amounts ? common : 0.0;
         all += share[a];
+        common *= by[W_RARER];
     }
     double over = by[W_OVERCLAIM] * 0.5 * (evidence * evidence - evidence);
     for (int k = threadIdx.x; k < number; k += blockDim.x) {
-        double sure = max(error[k], 1e-12);
+        double sure = max(error[k], 1e-12), narrow = over / (sure * sure);
+        #pragma unroll 1
         for (int a = 0; a < amounts; a++) {
             int place = amounts * k + a;
             double amount = host * by[W_LACKING + a];
-            double claim = ratio[place] - over * (amount * amount) / (sure * sure) + logit[k];
+            double claim = ratio[place] - narrow * (amount * amount) + logit[k];
             odds[place] = exp(min(max(claim, -LARGEST), LARGEST));
         }
     }
+    double every = by[W_EXPECTED_SITES], part = 1.0 / (number + every);
     for (int step = 0; step < steps; step++) {
-        double mass[AMOUNTS]; /* an even number, for sums come in pairs */
-        for (int first = 0; first < amounts; first += 2)
-            sums_over(
-                [=](int k, double *sums) {
-                    double weight = 0.0;
-                    for (int a = 0; a < amounts; a++)
-                        weight += share[a] * odds[amounts * k + a];
-                    double every = 1.0 - all + weight;
-                    for (int a = first; a < min(first + 2, amounts); a++)
-                        sums[a - first] += share[a] * odds[amounts * k + a] / every;
-                },
-                number, mass + first);
+        double mass[AMOUNTS];
+        sums_over(
+            [=](int k, double *sums) {
+                double own[AMOUNTS], weight = shared_odds(odds, share, amounts, k, own);
+                double inverse = 1.0 / (1.0 - all + weight);
+                for (int a = 0; a < AMOUNTS; a++)
+                    sums[a] += own[a] * inverse;
+            },
+            number, mass, amounts);
         all = 0.0;
-        for (int a = 0; a < amounts; a++) {
-            share[a] = mass[a] + by[W_EXPECTED_SITES] * expected[a];
-            share[a] /= number + by[W_EXPECTED_SITES];
+        for (int a = 0; a < AMOUNTS; a++) {
+            share[a] = a < amounts ? (mass[a] + every * expected[a]) * part : 0.0;
             all += share[a];
         }
     }
     for (int k = threadIdx.x; k < number; k += blockDim.x) {
-        double weight = 0.0;
-        for (int a = 0; a < amounts; a++)
-            weight += share[a] * odds[amounts * k + a];
+        double own[AMOUNTS], weight = shared_odds(odds, share, amounts, k, own);
         probability[k] = weight / (1.0 - all + weight);
     }
     __syncthreads();
     double threshold = by[W_VACANCY_THRESHOLD];
     if (!(threshold >= 0.0))
-        threshold = best_threshold(by, probability, number, likely);
+        threshold = best_threshold(by, probability, number, likely, odds);
     if (threadIdx.x == 0) {
         facts[FACT_THRESHOLD] = threshold;
         for (int a = 0; a < AMOUNTS; a++)
-            facts[FACT_SHARES + a] = a < amounts ? share[a] : 0.0;
+            facts[FACT_SHARES + a] = share[a];
     }
 }

@@ -6,7 +6,7 @@ import numpy as np
 
 from latticewatch_kernels.arrays import array_module
 from latticewatch_kernels.lattice import NEIGHBOUR_CELLS, NEIGHBOUR_SUBLATTICE, Array
-from latticewatch_kernels.launch import launch
+from latticewatch_kernels.launch import blocks_of, launch, launch_together
 from latticewatch_kernels.order import BLOCKS_PER_CELL
 from latticewatch_kernels.resident.columns import displacements
 from latticewatch_kernels.resident.parts import (
@@ -20,8 +20,8 @@ from latticewatch_kernels.resident.tables import table
 
 SOURCE = "description"
 
-#: As in the source: a column and the three next to it.
-AROUND = 4
+#: As in the source: a column and the three next to it, points to a block, and its threads.
+AROUND, TOLD, TELLING = 4, 4, 128
 
 
 def described(
@@ -56,11 +56,11 @@ def described(
     where = order.maps[3:], *plan.cells, plan.stride * BLOCKS_PER_CELL
     cells, sublattice = xp.empty((most, 2), np.int32), xp.empty(most, np.int8)
     intensity, in_hole = xp.empty((most, AROUND), np.float32), xp.empty(most, np.int8)
-    launch(
-        SOURCE, "points_described", most * AROUND, facts,
+    launch_together(
+        SOURCE, "points_described", blocks_of(most, TOLD), facts,
         facts, reported.points, most, where[0], order.hole, *where[1:],
         labels.matched, *plan.shape, table(facts, _neighbours),
-        cells, sublattice, intensity, in_hole,
+        cells, sublattice, intensity, in_hole, threads=TELLING,
     )  # fmt: skip
     turns, patches = xp.empty(most, np.int8), xp.empty((most, size, size), np.float32)
     launch(

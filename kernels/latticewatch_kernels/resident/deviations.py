@@ -32,9 +32,9 @@ SOURCE, STAMPS = "deviations", "stamps"
 #: Least lattice constant in pixels whose first Bragg peaks the pixels resolve, rounded down.
 RESOLVED = 2.0
 
-#: Sites to a block of threads that matches their columns: most columns cover 15 lines of pixels,
-#: and a block has 1,024 threads.
-SITES_TOGETHER = 64
+#: Sites to a block of threads that matches their columns, and its threads: most columns cover 15
+#: lines of pixels, and each line has four threads.
+SITES_TOGETHER, MATCHING = 16, 256
 
 #: Blocks of threads that draw columns: two to each multiprocessor of a large GPU.
 DRAWING_BLOCKS = 256
@@ -142,7 +142,7 @@ def _matched(
     launch_together(
         STAMPS, "site_responses", blocks_of(room, SITES_TOGETHER), facts,
         facts, left, weight, *plan.shape, chosen.points, room, np.float64(REACH), plan.room.stamp,
-        SITES_TOGETHER, heights, lines, plain, roots,
+        SITES_TOGETHER, heights, lines, plain, roots, threads=MATCHING,
     )  # fmt: skip
     return plain, roots
 

@@ -17,8 +17,9 @@ from latticewatch_kernels.lattice import Array
 from latticewatch_kernels.launch import launch, launch_together, single
 from latticewatch_kernels.resident.tables import table
 
-#: As in the source: threads to a node, numbers that each sums, and threads to a column of a node.
-LANES, SUMS, SHARES = 64, 14, 8
+#: As in the source: threads to a node, numbers that each sums, threads to a column of a node, and
+#: nodes that there is room for.
+LANES, SUMS, SHARES, MOST = 256, 14, 16, 64
 
 
 def refine(
@@ -46,10 +47,10 @@ def refine(
     """
     xp, number = array_module(reciprocal), len(indices)
     amplitudes = xp.empty((number, 2), np.float64)
-    sums = xp.empty((number, LANES, SUMS), np.float64)
+    sums = xp.empty((number, SUMS), np.float64)
     for image, mean in zip(images, means, strict=True):
         rows, columns = image.shape
-        floats, parts = single(image), xp.empty((4, number, rows), np.float32)
+        floats, parts = single(image), xp.empty((number, rows, 4), np.float32)
         down, across = (table(image, unit_window, size) for size in image.shape)
         folded = xp.empty((4, number, SHARES, columns), np.float32)
         for step in range(REFINEMENTS + int(image is images[-1])):
@@ -61,15 +62,16 @@ def refine(
                 "harmonics", "folded_image", number * SHARES * columns, image,
                 floats, parts, number, rows, columns, folded,
             )  # fmt: skip
-            launch(
-                "harmonics", "moments", number * LANES, image,
+            launch_together(
+                "harmonics", "moments", number, image,
                 reciprocal, indices, number, down, across, rows, columns, folded, sums,
+                threads=LANES,
             )  # fmt: skip
             launch_together(
                 "harmonics", "newton", 1, image,
                 sums, number, indices, mean, rows, columns, np.float64(hann_variance(columns)),
                 np.float64(hann_variance(rows)), np.float64(HIGHEST_FREQUENCY),
                 int(step < REFINEMENTS),
-                reciprocal, amplitudes,
+                reciprocal, amplitudes, threads=MOST,
             )  # fmt: skip
     return amplitudes

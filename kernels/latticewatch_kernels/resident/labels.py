@@ -55,14 +55,14 @@ def labelled(
     """
     residual, periodic, hole = pixels
     given = Pixels(residual, periodic, hole, sample_step(plan.shape))
-    levels = lines.intensity_levels(given)
-    line = lines.noise_line(given, levels, slots_of(facts, "line"))
+    classes = lines.intensity_classes(given)
+    line = lines.noise_line(given, classes, slots_of(facts, "line"))
     constant = slots_of(facts, "constant")
     shifts = lines.row_shifts(given, line, LEAST_CERTAIN_PX, LONGEST, constant)
     straight, left = lines.straightened(image, given, shifts, WORTH_PX)
     smooth = lines.matched(left, *_gaussian_spectrum(facts, plan.shape))
     of_matched = lines.noise_line(
-        given._replace(residual=smooth), levels, slots_of(facts, "matched_line")
+        given._replace(residual=smooth), classes, slots_of(facts, "matched_line")
     )
     matched, z, bright, dark = lines.significance(smooth, given, of_matched, threshold)
     _calibrate(matched, order, facts, plan)

@@ -29,33 +29,51 @@ class Pixels(NamedTuple):
         return int(-(-self.periodic.size // self.step))
 
 
-def intensity_levels(pixels: Pixels) -> Array:
-    """Bounds and middles of classes of intensity, float64 (8, 3); twin: `noise.IntensityClasses`.
+class Classes(NamedTuple):
+    """Classes of intensity; twin: `noise.IntensityClasses`.
+
+    Attributes
+    ----------
+    levels
+        float64 (8, 3): the least of each, and two about its middle.
+    sample
+        float32 (n,): intensity of an even sample, infinite in holes.
+    """
+
+    levels: Array
+    sample: Array
+
+
+def intensity_classes(pixels: Pixels) -> Classes:
+    """Part an even sample of pixels into classes of intensity; twin: `noise.IntensityClasses`.
 
     Of pixels as bright as the bound between two classes all count to the brighter one, where the
     twin counts them off.
     """
-    levels = array_module(pixels.periodic).empty((CLASSES, 3), np.float64)
-    launch_together(
-        "lines", "classes", 3 * CLASSES, levels,
-        pixels.periodic, pixels.hole, pixels.step, pixels.number, levels,
+    xp, number = array_module(pixels.periodic), pixels.number
+    classes = Classes(xp.empty((CLASSES, 3), np.float64), xp.empty(number, np.float32))
+    launch(
+        "lines", "sampled", number, classes.levels,
+        pixels.periodic, pixels.hole, pixels.step, number, classes.sample,
     )  # fmt: skip
-    return levels
+    launch_together(
+        "lines", "classes", 3 * CLASSES, classes.levels, classes.sample, number, classes.levels
+    )
+    return classes
 
 
-def noise_line(pixels: Pixels, levels: Array, line: Array | None = None) -> Array:
+def noise_line(pixels: Pixels, classes: Classes, line: Array | None = None) -> Array:
     """Slope, base and least of a noise line, float64 (3,); twin: `noise.IntensityClasses.line`.
 
     They go into ``line`` where it is given. Medians are the twin's to the last bit but for pixels
     on the bound of a class, and the line is the same least squares.
     """
-    xp = array_module(levels)
+    levels, xp = classes.levels, array_module(classes.levels)
     variances = xp.empty(CLASSES, np.float64)
     line = xp.empty(3, np.float64) if line is None else line
     launch_together(
         "lines", "class_variances", CLASSES, levels,
-        single(pixels.residual), pixels.periodic, pixels.hole, pixels.step,
-        pixels.number, levels, variances,
+        single(pixels.residual), pixels.step, classes.sample, pixels.number, levels, variances,
     )  # fmt: skip
     tiny = np.float64(np.finfo(np.float32).tiny)
     launch("lines", "fit_line", 1, levels, levels, variances, tiny, line)

@@ -160,7 +160,7 @@ def _passed(image: Array, facts: Array) -> Array:
 
 
 def _node_gaussians(facts: Array, shape: tuple[int, int]) -> tuple[Array, Array]:
-    """Gaussians, float32 (bins, nodes), about the nodes along rows and along columns.
+    """Gaussians about the nodes: float32 (bins, nodes) along rows, (nodes, bins) along columns.
 
     The twins are `periodic._nodes` and `periodic._gaussians`. Nodes that reach the highest
     frequency, which the twin leaves out, are 0 here.
@@ -169,7 +169,7 @@ def _node_gaussians(facts: Array, shape: tuple[int, int]) -> tuple[Array, Array]
     indices, bins = table(facts, _shell_indices), columns // 2 + 1
     half = indices.shape[1]
     down = xp.empty((rows, 2 * half), np.float32)
-    across = xp.empty((bins, 2 * half), np.float32)
+    across = xp.empty((2 * half, bins), np.float32)
     launch(
         "periodic", "node_gaussians_by_facts", (rows + bins) * 2 * half, facts,
         facts, indices, half, np.float64(HIGHEST_FREQUENCY), rows, columns,
