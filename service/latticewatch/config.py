@@ -116,7 +116,7 @@ class AnalysisSettings(_Section):
         description="threads of the segmenter within one frame; 0: all cores",
     )
     record: bool = Field(
-        default=False,
+        default=True,
         description="on a GPU, record the work of frames as CUDA graphs; with segmenter.max_batch "
         "whole frames are then run together",
     )

@@ -13,7 +13,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "bench"))
 
 import gpu as bench
-from accelerated import floors, whole
+from accelerated import batches, floors, whole
 
 from latticewatch.resident.recordings import AFTER, Recordings
 from latticewatch_kernels.arrays import device
@@ -28,6 +28,7 @@ def small(device_double, monkeypatch):
     monkeypatch.setattr(floors, "SIDE_GPU", 16)
     monkeypatch.setattr(floors, "REPEATS", 1)
     monkeypatch.setattr(whole, "WARM_UP", AFTER + 1)
+    monkeypatch.setattr(batches, "IN_HAND", (1, 2))
     pool = SimpleNamespace(total_bytes=lambda: 0)
     device_double.cupy.get_default_memory_pool = lambda: pool
     device_double.cupy.cuda.get_elapsed_time = lambda start, end: 0.5
@@ -63,7 +64,8 @@ def test_every_row_is_measured(small, record, monkeypatch):
     for row in ("Floors. copies", "one frame p50", "frames/s by number of threads: ", "stages, m"):
         assert row in text
     assert "localise (device) 0.50" in text
-    batches = re.findall(r"batches of (\d): .*, ([\d.]+) by one thread", text)
-    assert [number for number, _ in batches] == ["1", "2"]
-    assert all(float(rate) > 0 for _, rate in batches)
+    rows = re.findall(r"batches of (\d): .* ([\d.]+) by 2 with a batch", text)
+    assert [number for number, _ in rows] == ["1", "2"]
+    assert all(float(rate) > 0 for _, rate in rows)
+    assert "by 4 workers" in text
     assert (max(lent, default=0) == 2) == record
