@@ -130,9 +130,7 @@ extern "C" __global__ void __launch_bounds__(TOGETHER) flat_level(
     }
     if (!flatten)
         return;
-    plane = joined(plane, [](Plane a, Plane b) {
-        return Plane{a.mean + b.mean, a.rise + b.rise, a.lean + b.lean};
-    });
+    plane = {summed(plane.mean), summed(plane.rise), summed(plane.lean)};
     /* sums of y * y and x * x over all blocks */
     double down = cells * ((double)high * high - 1.0) / 12.0;
     double across = cells * ((double)wide * wide - 1.0) / 12.0;

@@ -2,25 +2,6 @@
 
 #include "selection.cuh"
 
-/* How many things the threads before this one have found, and all threads together; all threads of
- * the block must call it. */
-__device__ static inline int found_before(int own, int *total)
-{
-    __shared__ int counts[TOGETHER];
-    int thread = threadIdx.x;
-    __syncthreads(); /* until the last counts were read */
-    counts[thread] = own;
-    __syncthreads();
-    for (int width = 1; width < blockDim.x; width *= 2) {
-        int before = thread >= width ? counts[thread - width] : 0;
-        __syncthreads();
-        counts[thread] += before;
-        __syncthreads();
-    }
-    *total = counts[blockDim.x - 1];
-    return counts[thread] - own;
-}
-
 /* Which of the block's TOGETHER things, of so many in all, are kept, and how many of the block's come
  * before each; gives how many are. All threads of the block must call it. */
 template <class Holds>

@@ -14,22 +14,6 @@
 /* Reciprocal vectors of a lattice constant of 10 px, for the stages that follow a refusal. */
 #define HARMLESS {0.11547005383792516, 0.0, 0.05773502691896258, 0.1}
 
-/* Greatest of the threads' numbers, for all of them. */
-template <class T> __device__ static T greatest(T part)
-{
-    __shared__ T parts[TOGETHER];
-    int thread = threadIdx.x;
-    __syncthreads(); /* until the last was read */
-    parts[thread] = part;
-    __syncthreads();
-    for (int width = blockDim.x / 2; width > 0; width /= 2) {
-        if (thread < width)
-            parts[thread] = max(parts[thread], parts[thread + width]);
-        __syncthreads();
-    }
-    return parts[0];
-}
-
 /* Vertex of the parabola through the logarithms of three powers, in bins from the middle one. */
 __device__ static double vertex(float before, float here, float after)
 {
