@@ -36,7 +36,7 @@ def together(host, sources: list[str]) -> set[str]:
 
 
 #: Kernels that list what they find in any order.
-ANY_ORDER = frozenset(["marks_suppressed", "strong_sites"])
+ANY_ORDER = frozenset(["strong_sites"])
 
 #: Those whose results hang on sums that are rounded part by part. On five frames they differed by
 #: 3e-12 of their size at most, evidence far from a threshold, and by 2e-15 but for that.
