@@ -104,9 +104,9 @@ extern "C" __global__ void __launch_bounds__(TOGETHER) row_sums(
     const double *line,
     double *sums) /* (SUMS, rows), so that rows are read in one go: information, pull, squares, empty */
 {
-    int warp = threadIdx.x / WARP, lane = threadIdx.x % WARP, end = min((blockIdx.x + 1) * ROWS, rows);
+    int warp = threadIdx.x / WARP, lane = threadIdx.x % WARP, top = blockIdx.x * ROWS;
     double noise[3] = {line[0], line[1], line[2]};
-    for (int row = blockIdx.x * ROWS + warp; row < end; row += blockDim.x / WARP) {
+    for (int row = top + warp; row < min(top + ROWS, rows); row += blockDim.x / WARP) {
         double sum[SUMS] = {0.0, 0.0, 0.0, 0.0};
         long long begin = (long long)row * columns;
         /* some at a time, with no branch, so that a thread waits once for several */

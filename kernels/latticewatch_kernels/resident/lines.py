@@ -10,7 +10,7 @@ from latticewatch_kernels.arrays import array_module, irfft2, rfft2
 from latticewatch_kernels.lattice import Array
 from latticewatch_kernels.launch import blocks_of, launch, launch_together, single
 
-#: As in the source: classes of intensity, rows to a block that sums along them, and numbers of each.
+#: As in the source: classes of intensity, rows to a block that sums along them, and their numbers.
 CLASSES, ROWS, SUMS = 8, 4, 4
 
 #: Threads of a block that sums rows, a warp to each, and of the one that finds their shifts: they

@@ -56,7 +56,8 @@ def found(
     FoundAbove
         Points in pixels of the frame.
     """
-    numbers, counts, ordered = _marks(heat, offset, stride, shape, facts, room, threshold, least_vote)
+    marked = _marks(heat, offset, stride, shape, facts, room, threshold, least_vote)
+    numbers, counts, ordered = marked
     xp, marks = array_module(facts), room.marks
     near, states = xp.empty((marks, NEAR), np.int32), xp.empty((2, marks), np.int8)
     launch(
