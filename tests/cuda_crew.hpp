@@ -98,8 +98,13 @@ private:
     pthread_cond_t opened = PTHREAD_COND_INITIALIZER;
 };
 
-static thread_local Gate *gate;
+/* Threads of a warp: few, so that what one of them sees of another warp shows. */
+#define WARP 2
+#define MOST_WARPS 16
+
+static thread_local Gate *gate, *gate_of_warp;
 static thread_local int ballots, barriers; /* that this thread has come to, ballots among them */
+static thread_local int exchanges; /* of this thread with its warp */
 static int alone; /* barriers in kernels whose threads do not work together */
 
 inline void at_barrier(int line)
@@ -124,6 +129,31 @@ inline int counted_at_barrier(int holds, int line)
     if (threadIdx.x == 0)
         __atomic_store_n(gate->votes + (mine + 2) % 3, 0, __ATOMIC_RELAXED);
     return __atomic_load_n(gate->votes + mine, __ATOMIC_RELAXED);
+}
+
+/* What a lane of this thread's warp hands over; all of them must ask. Two places take turns, so that
+ * one barrier of the warp does. */
+template <class T> T handed_by(int lane, T own)
+{
+    static T handed[MOST_WARPS][2][WARP];
+    if (!gate_of_warp) {
+        at_barrier(__LINE__);
+        return own;
+    }
+    T *here = handed[threadIdx.x / WARP][exchanges % 2];
+    here[threadIdx.x % WARP] = own;
+    gate_of_warp->wait(sizeof(T), exchanges++);
+    return lane >= 0 && lane < WARP ? here[lane] : own;
+}
+
+template <class T> T __shfl_sync(unsigned, T own, int lane) { return handed_by(lane, own); }
+template <class T> T __shfl_xor_sync(unsigned, T own, int lanes)
+{
+    return handed_by(threadIdx.x % WARP ^ lanes, own);
+}
+template <class T> T __shfl_up_sync(unsigned, T own, int lanes)
+{
+    return handed_by(threadIdx.x % WARP - lanes, own);
 }
 
 /* Add without an order to what lies around it, as on a GPU. */
@@ -179,16 +209,25 @@ template <class Kernel> int run_together(int blocks, int, int workers, Kernel ke
     int fault = 0;
     for (int block = 0; block < blocks; block++) {
         Gate of_block(workers);
+        Gate *of_warps[MOST_WARPS] = {};
+        for (int warp = 0; warp < workers / WARP; warp++)
+            of_warps[warp] = new Gate(WARP);
         by_all(workers, [&](int number) {
             blockDim.x = workers;
             blockIdx.x = block;
             threadIdx.x = number;
             gate = &of_block;
-            ballots = barriers = 0;
+            gate_of_warp = of_warps[number / WARP];
+            ballots = barriers = exchanges = 0;
             kernel();
+            gate_of_warp->leave();
             of_block.leave();
         });
         fault = fault ? fault : of_block.fault;
+        for (Gate *of_warp : of_warps) {
+            fault = fault || !of_warp ? fault : of_warp->fault;
+            delete of_warp;
+        }
     }
     return fault;
 }

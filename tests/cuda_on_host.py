@@ -54,6 +54,10 @@ inline double __longlong_as_double(long long bits)
 #: One thread after the other; `cuda_crew.hpp` has the same for several at once.
 ONE_BY_ONE = """
 #define __shared__ static thread_local
+#define WARP 1
+template <class T> T __shfl_sync(unsigned, T own, int) { return own; }
+template <class T> T __shfl_xor_sync(unsigned, T own, int) { return own; }
+template <class T> T __shfl_up_sync(unsigned, T own, int) { return own; }
 inline void __syncthreads() {}
 inline int __syncthreads_count(int holds) { return holds != 0; }
 struct Index { int x; };

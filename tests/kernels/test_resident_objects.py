@@ -91,16 +91,20 @@ def test_marks_that_are_as_far_apart_as_they_may_be(device_double, seed, constan
     np.testing.assert_allclose(to_host(made.points)[:number], points, 0.0, 1e-9)
 
 
-def test_marks_far_apart_that_share_a_bin(device_double):
-    """Bins repeat after 64 of them: 270 pixels here, where the frame has 1,200."""
-    heat, offset = blobs(np.random.default_rng(3), (9, 600), 90)
-    points, probability = Segmentation(heat, offset, STRIDE, (17, 1200)).detections(
-        0.1, 0.4 * CONSTANT
+def test_more_marks_near_one_than_are_listed(device_double):
+    """All cells point at one of three places: each is near to tens of surer ones."""
+    heat = (0.6 + 0.001 * np.random.default_rng(3).permutation(12 * 16)).reshape(12, 16)
+    y, x = np.mgrid[:12, :16] * STRIDE + 0.5 * (STRIDE - 1)
+    at = np.array([[4.0, 5.0], [20.0, 11.0], [24.5, 11.0]])[np.arange(12 * 16).reshape(12, 16) % 3]
+    heat, offset = heat.astype(np.float32), np.stack([at[..., 0] - x, at[..., 1] - y])
+    offset = (offset + np.linspace(0.0, 0.5, 16)).astype(np.float32)
+    points, probability = Segmentation(heat, offset, STRIDE, (23, 32)).detections(
+        0.5, 0.4 * CONSTANT
     )
     facts = above(device_double, facts_with())
-    made = run(device_double, heat, offset, facts, threshold=0.1)
+    made = run(device_double, heat, offset, facts)
     number = int(Facts(to_host(facts)).number("found"))
-    assert number == len(points) > 40
+    assert number == len(points)
     np.testing.assert_array_equal(to_host(made.probability)[:number], probability)
     np.testing.assert_allclose(to_host(made.points)[:number], points, 0.0, 1e-9)
 

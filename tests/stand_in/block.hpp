@@ -1,8 +1,10 @@
 /* Threads of a block, one after the other, each until it comes to a barrier: as many as were asked
  * for, forwards and backwards in turn. Included before the kernels of one source. */
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <utility>
 
 #include "kernel.hpp"
@@ -34,10 +36,13 @@ change_stack:
   ret
 )");
 
+enum At { NOWHERE_YET, AT_WARP, AT_BARRIER, THROUGH };
+
 struct Thread {
     void *stack; /* where it was left */
     char *memory;
-    bool through;
+    At at;
+    unsigned char handed[16]; /* to the threads of its warp */
 };
 
 #define STACK_BYTES (256 << 10)
@@ -74,18 +79,24 @@ static void leave_thread()
 extern "C" __attribute__((noinline, used)) void begin_thread()
 {
     body(given_values);
-    threads[now].through = true;
+    threads[now].at = THROUGH;
     leave_thread();
     std::abort();
 }
 
-__attribute__((noinline)) static void at_barrier(int line)
+static void wait_at(At at)
 {
     if (!together)
         complain("a barrier in a kernel that does not say that its threads work together");
+    threads[now].at = at;
+    leave_thread();
+}
+
+__attribute__((noinline)) static void at_barrier(int line)
+{
     parted |= line_of_barrier && line_of_barrier != line;
     line_of_barrier = line;
-    leave_thread();
+    wait_at(AT_BARRIER);
 }
 
 __attribute__((noinline)) static int counted_at_barrier(int holds, int line)
@@ -93,6 +104,26 @@ __attribute__((noinline)) static int counted_at_barrier(int holds, int line)
     votes += holds != 0;
     at_barrier(line);
     return counted;
+}
+
+#define WARP_LANES 32
+
+/* What a lane of this thread's warp hands over; all of them must ask. */
+template <class T> __attribute__((noinline)) static T handed_by(int lane, T own)
+{
+    static_assert(sizeof own <= sizeof threads[0].handed);
+    int first = now - now % WARP_LANES;
+    std::memcpy(threads[now].handed, &own, sizeof own);
+    wait_at(AT_WARP);
+    if (lane >= 0 && lane < WARP_LANES)
+        std::memcpy(&own, threads[first + lane].handed, sizeof own);
+    wait_at(AT_WARP); /* until all have read */
+    return own;
+}
+
+static int lane_of_warp()
+{
+    return now % WARP_LANES;
 }
 
 #define __syncthreads() stand_in::at_barrier(__LINE__)
@@ -112,7 +143,7 @@ static void new_stack(Thread &thread)
     *--top = nullptr;
     *--top = (void *)begin_thread;
     thread.stack = top - 6; /* what change_stack takes off */
-    thread.through = false;
+    thread.at = NOWHERE_YET;
 }
 
 /* A thread's part until it waits or is through, which `go_on` runs. */
@@ -135,22 +166,44 @@ NOT_COUNTED static void add_steps(int number, unsigned long long barriers)
     steps.barriers = barriers > steps.barriers ? barriers : steps.barriers;
 }
 
+/* Threads of a warp, until each waits for the block or is through. */
+static void run_warp(int first, int end, bool backwards)
+{
+    for (int waiting = 1; waiting;) {
+        waiting = 0;
+        for (int k = first; k < end; k++) {
+            now = backwards ? end - 1 - (k - first) : k;
+            if (threads[now].at == AT_BARRIER || threads[now].at == THROUGH)
+                continue;
+            choose_thread(now);
+            count_steps(now, [] { change_stack(&of_all, threads[now].stack); });
+            waiting += threads[now].at == AT_WARP;
+        }
+        if (waiting && waiting != end - first)
+            complain("not all threads of a warp ask each other");
+    }
+}
+
 static void run_together(int number)
 {
     unsigned long long barriers = 0;
     for (int k = 0; k < number; k++)
         new_stack(threads[k]);
+    int warps = (number + WARP_LANES - 1) / WARP_LANES;
     bool backwards = false;
     for (int left = number; left; backwards = !backwards) {
         int waiting = 0;
         line_of_barrier = votes = 0;
+        for (int k = 0; k < warps; k++) {
+            int first = WARP_LANES * (backwards ? warps - 1 - k : k);
+            run_warp(first, std::min(first + WARP_LANES, number), backwards);
+        }
+        left = 0;
         for (int k = 0; k < number; k++) {
-            now = backwards ? number - 1 - k : k;
-            if (threads[now].through)
-                continue;
-            choose_thread(now);
-            count_steps(now, [] { change_stack(&of_all, threads[now].stack); });
-            threads[now].through ? left-- : waiting++;
+            left += threads[k].at != THROUGH;
+            waiting += threads[k].at == AT_BARRIER;
+            if (threads[k].at == AT_BARRIER)
+                threads[k].at = NOWHERE_YET;
         }
         if (parted)
             complain("threads wait at different barriers");
@@ -233,4 +286,19 @@ template <class T, class U> T atomicMax(T *place, U value)
     T old = *place;
     *place = old < (T)value ? (T)value : old;
     return old;
+}
+
+template <class T> T __shfl_sync(unsigned, T own, int lane)
+{
+    return stand_in::handed_by(lane, own);
+}
+
+template <class T> T __shfl_xor_sync(unsigned, T own, int lanes)
+{
+    return stand_in::handed_by(stand_in::lane_of_warp() ^ lanes, own);
+}
+
+template <class T> T __shfl_up_sync(unsigned, T own, int lanes)
+{
+    return stand_in::handed_by(stand_in::lane_of_warp() - lanes, own);
 }

@@ -6,6 +6,9 @@
 
 #include "selection.cuh"
 
+/* Threads that find a background: what each has to do is long, and fewer wait shorter. */
+#define LEVELLING 256
+
 /* Standard deviations of a normal distribution to its median absolute deviation. */
 #define NORMAL_SIGMAS 1.4826
 
@@ -49,119 +52,186 @@ extern "C" __global__ void strips(
     most[index] = high;
 }
 
-/* Least (sign 1) or, of the negatives, greatest (sign -1) of all values; NaN where there is one. */
-__device__ static double extreme(const double *values, int number, int sign)
+/* Least and greatest of each strip of rows, and the sum of each whole block of pixels in it; a block of
+ * threads to a strip. */
+extern "C" __global__ void __launch_bounds__(TOGETHER) strips_joined(
+    const double *sums, const double *least, const double *most, int columns,
+    int block, int high, int wide,
+    double *bounds, double *totals) /* (strips, 2), (high, wide) */
 {
-    __shared__ double parts[TOGETHER];
-    int thread = threadIdx.x;
-    double part = sign * values[min(thread, number - 1)];
-    for (int k = thread; k < number; k += blockDim.x)
-        part = lesser(part, sign * values[k]);
-    __syncthreads();
-    parts[thread] = part;
-    __syncthreads();
-    for (int width = blockDim.x / 2; width > 0; width /= 2) {
-        if (thread < width)
-            parts[thread] = lesser(parts[thread], parts[thread + width]);
-        __syncthreads();
+    long long begin = (long long)blockIdx.x * columns;
+    double low = least[begin], top = most[begin];
+    for (int k = threadIdx.x; k < columns; k += blockDim.x) {
+        low = lesser(low, least[begin + k]);
+        top = greater(top, most[begin + k]);
     }
-    return sign * parts[0];
+    low = joined(low, lesser);
+    top = joined(top, greater);
+    if (threadIdx.x == 0) {
+        bounds[2 * blockIdx.x] = low;
+        bounds[2 * blockIdx.x + 1] = top;
+    }
+    for (int k = threadIdx.x; k < wide && blockIdx.x < high; k += blockDim.x) {
+        double sum = 0.0;
+        for (int column = 0; column < block; column++)
+            sum += sums[begin + k * block + column];
+        totals[blockIdx.x * wide + k] = sum;
+    }
 }
 
-/* Gaussian average of values times weights (or of weights) with nothing beyond the border. */
-__device__ static void smoothed(
-    const float *values, const float *weights, int high, int wide,
-    const double *gauss, int radius, float *between, float *result)
-{
-    int number = high * wide;
-    __syncthreads();
-    for (int k = threadIdx.x; k < number; k += blockDim.x) {
-        double sum = 0.0;
-        for (int step = max(-radius, -(k / wide)); step <= min(radius, high - 1 - k / wide); step++) {
-            int other = k + step * wide;
-            float value = values ? values[other] * weights[other] : weights[other];
-            sum += gauss[abs(step)] * value;
-        }
-        between[k] = (float)sum;
-    }
-    __syncthreads();
-    for (int k = threadIdx.x; k < number; k += blockDim.x) {
-        double sum = 0.0;
-        for (int step = max(-radius, -(k % wide)); step <= min(radius, wide - 1 - k % wide); step++)
-            sum += gauss[abs(step)] * between[k + step];
-        result[k] = (float)sum;
-    }
-    __syncthreads();
-}
+#define TILE 4 /* values along an axis that a thread averages at once, which spares it loads */
 
-/* Sums over blocks: of their means, and of these times the place along either axis. */
-struct Plane {
-    double mean, rise, lean;
+/* A weight, and a value times it. */
+struct Weighed {
+    float weight, value;
 };
 
+/* Gaussian averages of at(line, place) along an axis, with nothing beyond the border; `then` gets the
+ * place that each is for. All threads of the block may share this out. */
+template <class At, class Then>
+__device__ static void smoothed(
+    At at, int lines, int length, const double *gauss, int radius, Then then)
+{
+    int tiles = (length + TILE - 1) / TILE;
+    for (int k = threadIdx.x; k < tiles * lines; k += blockDim.x) {
+        int line = k % lines, begin = k / lines * TILE, end = min(begin + TILE + radius, length);
+        double weights[TILE] = {0.0}, values[TILE] = {0.0};
+        for (int from = max(begin - radius, 0); from < end; from += TILE) {
+            double taps[2 * TILE - 1];
+            Weighed read[TILE];
+            for (int j = 0; j < 2 * TILE - 1; j++) {
+                int step = abs(from - begin + j - (TILE - 1));
+                taps[j] = step <= radius ? gauss[step] : 0.0;
+            }
+            for (int j = 0; j < TILE; j++)
+                read[j] = from + j < end ? at(line, from + j) : Weighed{0.0f, 0.0f};
+            for (int j = 0; j < TILE; j++)
+                for (int own = 0; own < TILE; own++) {
+                    double tap = taps[j - own + TILE - 1];
+                    weights[own] = fma(tap, (double)read[j].weight, weights[own]);
+                    values[own] = fma(tap, (double)read[j].value, values[own]);
+                }
+        }
+        for (int own = 0; own < TILE; own++)
+            if (begin + own < length)
+                then(line, begin + own, Weighed{(float)weights[own], (float)values[own]});
+    }
+}
+
+/* Maps of blocks while their background is found, with a place more to a row than need be: threads
+ * that go down a column then read different banks. */
+struct Maps {
+    float *means, *weight, *level, *gap; /* (high, wide) */
+    Weighed *between;                    /* (wide, high) */
+    int high, wide;
+
+    __device__ int across(int row, int column) const { return row * (wide + 1) + column; }
+    __device__ int down(int row, int column) const { return column * (high + 1) + row; }
+};
+
+/* Average both ways what is kept, and give its level and how far each block is from it; all threads.
+ * Where next to nothing was kept (inside a wide hole) the former estimate stands. */
+__device__ static void levelled_once(
+    const Maps &maps, const double *gauss, int radius, double trusted, bool first)
+{
+    smoothed(
+        [&](int column, int row) {
+            int k = maps.across(row, column);
+            return Weighed{maps.weight[k], maps.means[k] * maps.weight[k]};
+        },
+        maps.wide, maps.high, gauss, radius,
+        [&](int column, int row, Weighed sum) { maps.between[maps.down(row, column)] = sum; });
+    __syncthreads();
+    smoothed(
+        [&](int row, int column) { return maps.between[maps.down(row, column)]; },
+        maps.high, maps.wide, gauss, radius,
+        [&](int row, int column, Weighed sum) {
+            int k = maps.across(row, column);
+            if (first || sum.weight > trusted)
+                maps.level[k] = sum.value / sum.weight;
+            maps.gap[k] = fabsf(maps.means[k] - maps.level[k]);
+        });
+    __syncthreads();
+}
+
+/* A plane through the blocks' means, about their middle. */
+struct Plane {
+    double mean, rise, lean;
+
+    __device__ double at(int k, int high, int wide) const
+    {
+        double y = k / wide - 0.5 * (high - 1), x = k % wide - 0.5 * (wide - 1);
+        return mean + y * rise + x * lean;
+    }
+};
+
+/* The plane of least squares; all threads of a block. */
+__device__ static Plane plane_through(const Maps &maps)
+{
+    int high = maps.high, wide = maps.wide, cells = high * wide;
+    Plane plane = {0.0, 0.0, 0.0};
+    for (int k = threadIdx.x; k < cells; k += blockDim.x) {
+        double y = k / wide - 0.5 * (high - 1), x = k % wide - 0.5 * (wide - 1);
+        double mean = maps.means[maps.across(k / wide, k % wide)];
+        plane = {plane.mean + mean, plane.rise + y * mean, plane.lean + x * mean};
+    }
+    /* sums of y * y and x * x over all blocks */
+    double down = cells * ((double)high * high - 1.0) / 12.0;
+    double across = cells * ((double)wide * wide - 1.0) / 12.0;
+    return {summed(plane.mean) / cells, summed(plane.rise) / max(down, 1e-12),
+            summed(plane.lean) / max(across, 1e-12)};
+}
+
+#define ROOM 3584 /* pairs of floats that fit into a block's memory: frames up to 544 x 544 need them */
+#define ROUNDS 3
+
 /* Bounds of the frame and the level of its background in blocks; one block of threads. */
-extern "C" __global__ void __launch_bounds__(TOGETHER) flat_level(
-    const double *sums, const double *least, const double *most, int number, int columns,
-    int block, int high, int wide, int flatten, const double *gauss, int radius,
-    double outlier, double trusted,
-    float *scratch, /* (6, high, wide) */
+extern "C" __global__ void __launch_bounds__(LEVELLING) flat_level(
+    const double *bounds, const double *totals, int number, int block, int high, int wide,
+    const double *gauss, int radius, double outlier, double trusted,
+    float *scratch, /* (6 (high + 1) (wide + 1)), for more blocks than fit into the block's memory */
     float *level,   /* (high, wide) */
     double *facts)  /* low, high */
 {
-    int cells = high * wide, thread = threadIdx.x;
-    double low = extreme(least, number * columns, 1), top = extreme(most, number * columns, -1);
-    double span = top - low, unit = 1.0 / (span == BEYOND ? top : span);
-    float *means = scratch, *gap = means + cells, *weight = gap + cells;
-    float *between = weight + cells, *total = between + cells, *kept = total + cells;
+    __shared__ double fast[ROOM];
+    int cells = high * wide, room = (high + 1) * (wide + 1), thread = threadIdx.x;
+    float *at = 3 * room <= ROOM ? (float *)fast : scratch;
+    Maps maps = {
+        at + 2 * room, at + 3 * room, at + 4 * room, at + 5 * room, (Weighed *)at, high, wide};
+    double low = bounds[0], top = bounds[1];
+    for (int k = thread; k < number; k += blockDim.x) {
+        low = lesser(low, bounds[2 * k]);
+        top = greater(top, bounds[2 * k + 1]);
+    }
+    low = joined(low, lesser);
+    top = joined(top, greater);
     if (thread == 0) {
         facts[0] = low;
         facts[1] = top;
     }
-    Plane plane = {0.0, 0.0, 0.0};
-    for (int k = thread; k < cells; k += blockDim.x) {
-        double sum = 0.0;
-        for (int column = 0; column < block; column++)
-            sum += sums[(long long)(k / wide) * columns + k % wide * block + column];
-        double y = k / wide - 0.5 * (high - 1), x = k % wide - 0.5 * (wide - 1);
-        means[k] = (float)((sum / ((double)block * block) - low) * unit);
-        weight[k] = 1.0f;
-        level[k] = 0.0f;
-        plane = {plane.mean + means[k], plane.rise + y * means[k], plane.lean + x * means[k]};
-    }
-    if (!flatten)
-        return;
-    plane = joined(plane, [](Plane a, Plane b) {
-        return Plane{a.mean + b.mean, a.rise + b.rise, a.lean + b.lean};
-    });
-    /* sums of y * y and x * x over all blocks */
-    double down = cells * ((double)high * high - 1.0) / 12.0;
-    double across = cells * ((double)wide * wide - 1.0) / 12.0;
-    double mean = plane.mean / cells;
-    double rise = plane.rise / max(down, 1e-12), lean = plane.lean / max(across, 1e-12);
-    for (int k = thread; k < cells; k += blockDim.x) {
-        double y = k / wide - 0.5 * (high - 1), x = k % wide - 0.5 * (wide - 1);
-        means[k] -= (float)(mean + y * rise + x * lean);
-    }
-    for (int round = 0; round < 3; round++) {
-        smoothed((const float *)0, weight, high, wide, gauss, radius, between, total);
-        smoothed(means, weight, high, wide, gauss, radius, between, kept);
-        for (int k = thread; k < cells; k += blockDim.x) {
-            /* where next to nothing was kept (inside a wide hole) the former estimate stands */
-            if (round == 0 || total[k] > trusted)
-                level[k] = kept[k] / total[k];
-            gap[k] = fabsf(means[k] - level[k]);
-        }
-        __syncthreads();
-        if (round == 2)
-            break;
-        double far = outlier * NORMAL_SIGMAS * median([=](int k) { return (double)gap[k]; }, cells, 29);
+    double span = top - low, unit = 1.0 / (span == BEYOND ? top : span);
+    auto each = [&](auto then) {
         for (int k = thread; k < cells; k += blockDim.x)
-            weight[k] = gap[k] <= far ? 1.0f : 0.0f;
+            then(k, maps.across(k / wide, k % wide));
+    };
+    each([&](int k, int place) {
+        maps.means[place] = (float)((totals[k] / ((double)block * block) - low) * unit);
+        maps.weight[place] = 1.0f;
+        maps.level[place] = 0.0f;
+    });
+    Plane plane = plane_through(maps);
+    each([&](int k, int place) { maps.means[place] -= (float)plane.at(k, high, wide); });
+    __syncthreads();
+    for (int round = 0; round < ROUNDS; round++) {
+        levelled_once(maps, gauss, radius, trusted, round == 0);
+        if (round + 1 == ROUNDS)
+            break;
+        auto gap = [&](int k) { return (double)maps.gap[maps.across(k / wide, k % wide)]; };
+        double far = outlier * NORMAL_SIGMAS * median(gap, cells);
+        each([&](int, int place) { maps.weight[place] = maps.gap[place] <= far ? 1.0f : 0.0f; });
+        __syncthreads();
     }
-    for (int k = thread; k < cells; k += blockDim.x) {
-        double y = k / wide - 0.5 * (high - 1), x = k % wide - 0.5 * (wide - 1);
-        level[k] += (float)(mean + y * rise + x * lean);
-    }
+    each([&](int k, int place) { level[k] = maps.level[place] + (float)plane.at(k, high, wide); });
 }
 
 /* Blocks on either side of a pixel, and the part that the further one has. */

@@ -8,8 +8,9 @@
 
 #define NORMAL_SIGMAS 1.4826
 #define CLASSES 8
-#define LANES 32 /* threads to a row */
-#define SUMS 4   /* numbers of a lane */
+#define ROWS 4    /* to a block that sums along them */
+#define SUMS 4    /* numbers of a row */
+#define AT_ONCE 4 /* pixels that a thread reads before it looks at the first */
 
 /* Pixels of a class that a block has room for; of a frame of 512 x 512 it has some 2,500. */
 #define HELD 4096
@@ -133,33 +134,39 @@ __device__ static float variance_at(float periodic, const double *line)
     return fmaxf(periodic * (float)line[0] + (float)line[1], (float)line[2]);
 }
 
-/* What the shift of each row is told by; LANES threads to a row. */
-extern "C" __global__ void row_sums(
+/* What the shift of each row is told by; a warp to a row, ROWS of them to a block. */
+extern "C" __global__ void __launch_bounds__(TOGETHER) row_sums(
     const float *residual, const float *periodic, const char *hole, int rows, int columns,
     const double *line,
-    double *sums) /* (LANES, SUMS, rows), so that rows are read in one go: information, pull,
-                   * squares, empty */
+    double *sums) /* (SUMS, rows), so that rows are read in one go: information, pull, squares, empty */
 {
-    int index = blockIdx.x * blockDim.x + threadIdx.x;
-    if (index >= rows * LANES)
-        return;
-    double sum[SUMS] = {0.0, 0.0, 0.0, 0.0};
-    long long begin = (long long)(index / LANES) * columns;
-    for (int column = index % LANES; column < columns; column += LANES) {
-        long long place = begin + column;
-        if (hole[place]) {
-            sum[3] += 1.0;
-            continue;
+    int warp = threadIdx.x / WARP, lane = threadIdx.x % WARP, top = blockIdx.x * ROWS;
+    double noise[3] = {line[0], line[1], line[2]};
+    for (int row = top + warp; row < min(top + ROWS, rows); row += blockDim.x / WARP) {
+        double sum[SUMS] = {0.0, 0.0, 0.0, 0.0};
+        long long begin = (long long)row * columns;
+        /* some at a time, with no branch, so that a thread waits once for several */
+        for (int first = lane; first < columns; first += AT_ONCE * WARP)
+            for (int j = 0; j < AT_ONCE; j++) {
+                int column = min(first + j * WARP, columns - 1);
+                bool here = first + j * WARP < columns, empty = hole[begin + column];
+                float before = periodic[begin + max(column - 1, 0)];
+                float after = periodic[begin + min(column + 1, columns - 1)];
+                bool between = column > 0 && column < columns - 1, counts = here && !empty;
+                float slope = between ? 0.5f * (after - before) : 0.0f, left = residual[begin + column];
+                float weight = counts ? 1.0f / variance_at(periodic[begin + column], noise) : 0.0f;
+                sum[0] += counts ? (double)(slope * weight) * slope : 0.0;
+                sum[1] += counts ? (double)(slope * weight) * left : 0.0;
+                sum[2] += counts ? (double)(left * weight) * left : 0.0;
+                sum[3] += here && empty ? 1.0 : 0.0;
+            }
+        for (int k = 0; k < SUMS; k++) {
+            for (int other = WARP / 2; other > 0; other /= 2)
+                sum[k] += of_lane(sum[k], other);
+            if (lane == 0)
+                sums[(long long)k * rows + row] = sum[k];
         }
-        float slope = 0.0f, weight = 1.0f / variance_at(periodic[place], line);
-        if (column > 0 && column < columns - 1)
-            slope = 0.5f * (periodic[place + 1] - periodic[place - 1]);
-        sum[0] += (double)(slope * weight) * slope;
-        sum[1] += (double)(slope * weight) * residual[place];
-        sum[2] += (double)(residual[place] * weight) * residual[place];
     }
-    for (int k = 0; k < SUMS; k++)
-        sums[(long long)(index % LANES * SUMS + k) * rows + index / LANES] = sum[k];
 }
 
 /* Shift of each row, shrunk by what is not known of it, and the jitter; one block. */
@@ -172,18 +179,12 @@ extern "C" __global__ void __launch_bounds__(TOGETHER) row_shifts(
     double longest = part * constant[0];
     double squares = 0.0, empty = 0.0;
     int known = 0;
-    __syncthreads();
     for (int row = threadIdx.x; row < rows; row += blockDim.x) {
-        double information = 0.0, pulled = 0.0;
-        for (int lane = 0; lane < LANES; lane++) {
-            const double *sum = sums + (long long)lane * SUMS * rows + row;
-            information += sum[0];
-            pulled += sum[rows];
-            squares += sum[2 * rows];
-            empty += sum[3 * rows];
-        }
-        shifts[row] = -pulled / max(information, 1e-12);
-        error[row] = 1.0 / max(information, 1e-12);
+        double information = max(sums[row], 1e-12);
+        squares += sums[2 * rows + row];
+        empty += sums[3 * rows + row];
+        shifts[row] = -sums[rows + row] / information;
+        error[row] = 1.0 / information;
     }
     squares = summed(squares);
     empty = summed(empty);
@@ -200,17 +201,15 @@ extern "C" __global__ void __launch_bounds__(TOGETHER) row_shifts(
     }
     auto told = [=](int row, double value) { return error[row] < certain ? value : BEYOND; };
     auto shift = [=](int row) { return told(row, shifts[row]); };
-    double middle = median_of(shift, rows, known, 0);
-    __syncthreads();
+    double middle = median_of(shift, rows, known);
     for (int row = threadIdx.x; row < rows; row += blockDim.x)
         shifts[row] -= middle;
     __syncthreads();
     auto size = [=](int row) { return told(row, fabs(shifts[row])); };
     auto noise = [=](int row) { return told(row, error[row] * error[row]); };
-    double spread = NORMAL_SIGMAS * median_of(size, rows, known, 0);
-    double own = spread * spread - median_of(noise, rows, known, 0);
+    double spread = NORMAL_SIGMAS * median_of(size, rows, known);
+    double own = spread * spread - median_of(noise, rows, known);
     own = max(own, 0.0);
-    __syncthreads();
     for (int row = threadIdx.x; row < rows; row += blockDim.x) {
         double factor = error[row] < certain ? own / (own + error[row] * error[row]) : 0.0;
         shifts[row] = min(max(shifts[row] * factor, -longest), longest);

@@ -2,25 +2,6 @@
 
 #include "selection.cuh"
 
-/* How many things the threads before this one have found, and all threads together; all threads of
- * the block must call it. */
-__device__ static inline int found_before(int own, int *total)
-{
-    __shared__ int counts[TOGETHER];
-    int thread = threadIdx.x;
-    __syncthreads(); /* until the last counts were read */
-    counts[thread] = own;
-    __syncthreads();
-    for (int width = 1; width < blockDim.x; width *= 2) {
-        int before = thread >= width ? counts[thread - width] : 0;
-        __syncthreads();
-        counts[thread] += before;
-        __syncthreads();
-    }
-    *total = counts[blockDim.x - 1];
-    return counts[thread] - own;
-}
-
 /* Which of the block's TOGETHER things, of so many in all, are kept, and how many of the block's come
  * before each; gives how many are. All threads of the block must call it. */
 template <class Holds>
@@ -70,24 +51,28 @@ __device__ static int listed_where(Holds holds, int number, int room, int *list)
 
 #define ORDERED 32     /* things to a block that orders them */
 #define ORDER_LANES 32 /* threads to a thing */
+#define AT_ONCE 4      /* things that a thread reads before it looks at the first */
 
 /* Hand each of the block's things, of so many in all, and how many come before it to `then`. All
  * threads of the block must call it. */
 template <class Before, class Then> __device__ static void ordered(Before before, int number, Then then)
 {
-    __shared__ int counts[ORDERED * ORDER_LANES];
+    __shared__ int counts[ORDER_LANES][ORDERED + 1]; /* a column more keeps threads off each other */
     int begin = blockIdx.x * ORDERED;
     for (int k = threadIdx.x; k < ORDERED * ORDER_LANES; k += blockDim.x) {
-        int thing = begin + k / ORDER_LANES, count = 0;
-        for (int other = k % ORDER_LANES; other < number && thing < number; other += ORDER_LANES)
-            count += before(other, thing);
-        counts[k] = count;
+        int lane = k % ORDER_LANES, thing = begin + k / ORDER_LANES, count = 0;
+        for (int first = lane; first < number && thing < number; first += AT_ONCE * ORDER_LANES)
+            for (int j = 0; j < AT_ONCE; j++) {
+                int other = first + j * ORDER_LANES;
+                count += (other < number) & before(min(other, number - 1), thing);
+            }
+        counts[lane][k / ORDER_LANES] = count;
     }
     __syncthreads();
     for (int k = threadIdx.x; k < min(ORDERED, number - begin); k += blockDim.x) {
         int count = 0;
         for (int lane = 0; lane < ORDER_LANES; lane++)
-            count += counts[ORDER_LANES * k + lane];
+            count += counts[lane][k];
         then(begin + k, count);
     }
 }

@@ -7,10 +7,9 @@
 #include "lists.cuh"
 #include "facts.cuh"
 
-#define LANES 32 /* threads to an object: each sums every so many marks */
+#define LANES 32 /* threads to an object or a mark: each looks at every so many marks */
 #define SUMS 3   /* of a lane: weights, and weighted places along x and y */
-#define SIDE 64  /* bins along an axis */
-#define BINS (SIDE * SIDE)
+#define NEAR 16  /* surer marks near one that are listed; of one with more all are looked through */
 #define NOWHERE __longlong_as_double(0x7ff8000000000000ll)
 
 enum Number { MARKS, SURE, NUMBERS };
@@ -43,9 +42,9 @@ extern "C" __global__ void __launch_bounds__(TOGETHER) marks_ordered(
     int *numbers, double *marks) /* (NUMBERS), (room, 3): x, y, weight */
 {
     int number = min(numbers[MARKS], room);
-    auto before = [=](int other, int k) {
+    auto before = [=](int other, int k) { /* all is read at once, with no branch to wait at */
         float weight = said[3 * k], others = said[3 * other];
-        return others > weight || (others == weight && place[other] < place[k]);
+        return (others > weight) | ((others == weight) & (place[other] < place[k]));
     };
     ordered(before, number, [=](int k, int rank) {
         double *mark = marks + 3 * rank;
@@ -68,65 +67,53 @@ __device__ static inline double apart(const double *a, const double *b)
     return x * x + y * y;
 }
 
-/* Bin along an axis of a place; bins repeat, so that there are SIDE wherever marks point. */
-__device__ static inline int bin_along(double place, double width)
+/* Hand over each mark of a lane, among the first so many, and the square of its distance from a place.
+ * Places are read some at a time, so that a thread waits once for several. */
+template <class Then>
+__device__ static void each_apart(
+    const double *marks, int lane, int number, const double *own, Then then)
 {
-    double bin = floor(place / width);
-    return fabs(bin) < 1e15 ? (int)(bin - SIDE * floor(bin / SIDE)) : 0;
-}
-
-__device__ static inline int bin_of(const double *mark, double width)
-{
-    return SIDE * bin_along(mark[1], width) + bin_along(mark[0], width);
-}
-
-/* Sure marks within the frame by their bins: those of a bin end where `ends` says, in any order. All
- * threads of the block; `ends` is shared. */
-__device__ static void binned(
-    const double *marks, int number, double width, int *ends, const char *state, int *order)
-{
-    int each = BINS / blockDim.x, begin = threadIdx.x * each, own = 0, total;
-    for (int bin = threadIdx.x; bin < BINS; bin += blockDim.x)
-        ends[bin] = 0;
-    __syncthreads();
-    for (int k = threadIdx.x; k < number; k += blockDim.x)
-        if (state[k] == OPEN)
-            atomicAdd(&ends[bin_of(marks + 3 * k, width)], 1);
-    __syncthreads();
-    for (int bin = begin; bin < begin + each; bin++)
-        own += ends[bin];
-    int place = found_before(own, &total);
-    for (int bin = begin; bin < begin + each; bin++) {
-        int here = ends[bin];
-        ends[bin] = place;
-        place += here;
+    for (int first = lane; first < number; first += AT_ONCE * LANES) {
+        double distance[AT_ONCE];
+        for (int j = 0; j < AT_ONCE; j++)
+            distance[j] = apart(marks + 3 * min(first + j * LANES, number - 1), own);
+        for (int j = 0; j < AT_ONCE; j++)
+            if (first + j * LANES < number)
+                then(first + j * LANES, distance[j]);
     }
-    __syncthreads();
-    for (int k = threadIdx.x; k < number; k += blockDim.x)
-        if (state[k] == OPEN)
-            order[atomicAdd(&ends[bin_of(marks + 3 * k, width)], 1)] = k;
-    __syncthreads();
+}
+
+/* Surer marks near each sure one, as many as there is room for, in any order, and how many there are;
+ * LANES threads to a mark. */
+extern "C" __global__ void marks_near(
+    const double *facts, const int *numbers, const double *marks, int room, double merge,
+    int *counts, int *near) /* (room), zeros, and (room, NEAR) */
+{
+    int index = blockIdx.x * blockDim.x + threadIdx.x, k = index / LANES;
+    if (k >= min(numbers[SURE], room))
+        return;
+    double reach = merging(facts, merge), bound = reach * reach;
+    each_apart(marks, index % LANES, k, marks + 3 * k, [=](int other, double distance) {
+        if (!(distance <= bound))
+            return;
+        int slot = atomicAdd(&counts[k], 1);
+        if (slot < NEAR)
+            near[NEAR * k + slot] = other;
+    });
 }
 
 /* State of an open mark after a round, by the states before it. */
 __device__ static int judged(
-    const double *marks, int k, double near, double width, const int *ends, const int *order,
-    const char *state)
+    const double *marks, int k, double bound, int count, const int *near, const char *state)
 {
-    const double *own = marks + 3 * k;
-    int right = bin_along(own[0], width), down = bin_along(own[1], width);
-    bool near_open = false;
-    for (int around = 0; around < 9; around++) {
-        int row = (down + around / 3 + SIDE - 1) % SIDE, column = (right + around % 3 + SIDE - 1) % SIDE;
-        int bin = SIDE * row + column;
-        for (int slot = bin > 0 ? ends[bin - 1] : 0; slot < ends[bin]; slot++) {
-            int other = order[slot];
-            if (other >= k || state[other] == GONE || !(apart(marks + 3 * other, own) <= near))
-                continue;
-            if (state[other] == KEPT)
-                return GONE;
-            near_open = true;
-        }
+    bool near_open = false, all = count > NEAR;
+    for (int slot = 0; slot < (all ? k : count); slot++) {
+        int other = all ? slot : near[NEAR * k + slot];
+        if (all && !(apart(marks + 3 * other, marks + 3 * k) <= bound))
+            continue;
+        if (state[other] == KEPT)
+            return GONE;
+        near_open |= state[other] == OPEN;
     }
     return near_open ? OPEN : KEPT;
 }
@@ -138,22 +125,22 @@ __device__ static int judged(
  */
 extern "C" __global__ void __launch_bounds__(TOGETHER) marks_suppressed(
     double *facts, const int *numbers, const double *marks, int room, double merge,
-    int found_room, int *order, char *states, int *kept) /* (room), (2, room), (found_room) */
+    const int *counts, const int *near, int found_room,
+    char *states, int *kept) /* (2, room), (found_room) */
 {
-    __shared__ int ends[BINS];
-    int number = min(numbers[SURE], room), open = number;
-    double reach = merging(facts, merge), near = reach * reach, width = 1.01 * reach;
+    int number = min(numbers[SURE], room), open = 1;
+    double reach = merging(facts, merge), bound = reach * reach;
     char *state = states, *next = states + room;
     for (int k = threadIdx.x; k < number; k += blockDim.x)
         state[k] = marks[3 * k] >= -0.5 ? OPEN : GONE;
-    binned(marks, number, width, ends, state, order);
+    __syncthreads();
     while (open > 0) {
-        int left = 0;
+        bool left = false;
         for (int k = threadIdx.x; k < number; k += blockDim.x) {
-            next[k] = state[k] == OPEN ? judged(marks, k, near, width, ends, order, state) : state[k];
-            left += next[k] == OPEN;
+            next[k] = state[k] == OPEN ? judged(marks, k, bound, counts[k], near, state) : state[k];
+            left |= next[k] == OPEN;
         }
-        open = summed(left);
+        open = __syncthreads_count(left);
         char *last = state;
         state = next;
         next = last;
@@ -177,14 +164,14 @@ extern "C" __global__ void votes(
     double bound = reach * merging(facts, merge), near = bound * bound, sum[SUMS] = {0.0, 0.0, 0.0};
     const double *own = marks + 3 * kept[object];
     int number = min(numbers[MARKS], room);
-    for (int k = index % LANES; k < number; k += LANES) {
+    each_apart(marks, index % LANES, number, own, [&](int k, double distance) {
         const double *mark = marks + 3 * k;
-        if (!(apart(mark, own) < near))
-            continue;
+        if (!(distance < near))
+            return;
         sum[0] += mark[2];
         sum[1] += mark[2] * mark[0];
         sum[2] += mark[2] * mark[1];
-    }
+    });
     for (int k = 0; k < SUMS; k++)
         sums[SUMS * index + k] = sum[k];
 }

@@ -65,8 +65,14 @@ extern "C" __global__ void __launch_bounds__(TOGETHER) order_levels(
             levels[1 + blockIdx.x] = sum;
         return;
     }
-    for (int k = threadIdx.x; k < cells; k += blockDim.x)
-        amplitudes[k] = amplitude_at(waves, cells, k);
+    /* some at a time, so that a thread waits once for all their waves */
+    for (int first = threadIdx.x; first < cells; first += HELD * blockDim.x) {
+        float own[HELD];
+        for (int j = 0; j < HELD; j++)
+            own[j] = amplitude_at(waves, cells, min(first + j * (int)blockDim.x, cells - 1));
+        for (int j = 0; j < HELD && first + j * (int)blockDim.x < cells; j++)
+            amplitudes[first + j * blockDim.x] = own[j];
+    }
     __syncthreads();
     auto amplitude = [=](int k) { return (double)amplitudes[k]; };
     float mean = (float)facts[FACT_STATISTICS];

@@ -14,22 +14,6 @@
 /* Reciprocal vectors of a lattice constant of 10 px, for the stages that follow a refusal. */
 #define HARMLESS {0.11547005383792516, 0.0, 0.05773502691896258, 0.1}
 
-/* Greatest of the threads' numbers, for all of them. */
-template <class T> __device__ static T greatest(T part)
-{
-    __shared__ T parts[TOGETHER];
-    int thread = threadIdx.x;
-    __syncthreads(); /* until the last was read */
-    parts[thread] = part;
-    __syncthreads();
-    for (int width = blockDim.x / 2; width > 0; width /= 2) {
-        if (thread < width)
-            parts[thread] = max(parts[thread], parts[thread + width]);
-        __syncthreads();
-    }
-    return parts[0];
-}
-
 /* Vertex of the parabola through the logarithms of three powers, in bins from the middle one. */
 __device__ static double vertex(float before, float here, float after)
 {
@@ -38,8 +22,26 @@ __device__ static double vertex(float before, float here, float after)
     return min(max(0.5 * (low - high) / curvature, -0.5), 0.5);
 }
 
+/* A maximum by its key, which rises with its value and falls with its place; 0 where it is out. */
+struct Maximum {
+    Bits key;
+    int index, column, row;
+};
+
+__device__ static inline Maximum maximum_at(
+    const int *place, const float *said, int index, int columns, int rows)
+{
+    int at = place[index];
+    float value = said[10 * index];
+    Bits key = value > 0.0f ? rising(value) | (Bits)(PLACES - 1 - at) : 0;
+    return {key, index, at % columns, at / columns - rows / 2};
+}
+
+#define OWN 4 /* maxima that a thread keeps */
+
 /* Peaks among the maxima, strongest first: what lies near one that is kept, or near its mirror image,
- * belongs to it. Of equals the first in reading order is the strongest. One block.
+ * belongs to it. Of equals the first in reading order is the strongest. One block; what a peak is
+ * told by is worked out last, for all at once.
  */
 extern "C" __global__ void __launch_bounds__(TOGETHER) strongest(
     const int *number, const int *place, float *said, /* of maxima.cu; values are written over */
@@ -47,46 +49,67 @@ extern "C" __global__ void __launch_bounds__(TOGETHER) strongest(
     double periods, double apart, double bins, double part, int most,
     double *facts, double *peaks) /* (most, 4): x, y, weight, tolerance in bins */
 {
-    int found = number[0], kept = 0;
+    int found = number[0], kept = 0, thread = threadIdx.x, threads = blockDim.x;
     if (found > room) {
-        if (threadIdx.x == 0)
+        if (thread == 0)
             refuse(facts, REFUSAL_NO_ROOM);
         found = 0; /* which of them found room is chance */
     }
-    for (int k = threadIdx.x; k < found; k += blockDim.x) {
+    for (int k = thread; k < found; k += threads) {
         double x = place[k] % columns, y = place[k] / columns - rows / 2;
         if (!(hypot(x / width, y / rows) * min(width, rows) >= periods))
             said[10 * k] = 0.0f;
     }
+    Maximum own[OWN];
+    for (int j = 0; j < OWN; j++) {
+        int k = thread + j * threads;
+        own[j] = k < found ? maximum_at(place, said, k, columns, rows) : Maximum{0, 0, 0, 0};
+    }
+    int near = (int)floor(apart * apart), column = 0, row = 0;
     for (; kept < most; kept++) {
-        unsigned long long own = 0;
-        for (int k = threadIdx.x; k < found; k += blockDim.x)
-            if (said[10 * k] > 0.0f)
-                own = max(own, rising(said[10 * k]) | (unsigned long long)(PLACES - 1 - place[k]));
-        own = greatest(own);
-        if (own == 0)
+        Bits best = 0;
+        int index = 0;
+        auto weigh = [&](Maximum &maximum) {
+            for (int sign = -1; sign < 2 && kept > 0 && maximum.key > 0; sign += 2) {
+                int x = column + sign * maximum.column, y = row + sign * maximum.row;
+                if (x * x + y * y <= near) {
+                    maximum.key = 0;
+                    said[10 * maximum.index] = 0.0f;
+                }
+            }
+            index = maximum.key > best ? maximum.index : index;
+            best = max(best, maximum.key);
+        };
+        for (int j = 0; j < OWN; j++)
+            weigh(own[j]);
+        for (int k = thread + OWN * threads; k < found; k += threads) {
+            Maximum further = maximum_at(place, said, k, columns, rows);
+            weigh(further);
+        }
+        Bits strongest = greatest(best);
+        if (strongest == 0)
             break;
-        int best = PLACES - 1 - (int)(own % PLACES);
-        int column = best % columns, row = best / columns - rows / 2;
-        for (int k = threadIdx.x; k < found; k += blockDim.x) {
-            float *value = said + 10 * k;
-            const float *around = value + 1;
-            if (place[k] == best) {
-                double *peak = peaks + 4 * kept;
-                peak[0] = (column + vertex(around[3], around[4], around[5])) / width;
-                peak[1] = (row + vertex(around[1], around[4], around[7])) / rows;
-                peak[2] = sqrt((double)value[0]);
-                peak[3] = bins + part * hypot(peak[0] * width, peak[1] * rows);
-            }
-            for (int sign = -1; sign < 2; sign += 2) {
-                double x = column + sign * (place[k] % columns);
-                double y = row + sign * (place[k] / columns - rows / 2);
-                if (x * x + y * y <= apart * apart)
-                    value[0] = 0.0f;
-            }
+        int at = PLACES - 1 - (int)(strongest % PLACES);
+        column = at % columns;
+        row = at / columns - rows / 2;
+        if (best == strongest) {
+            double *peak = peaks + 4 * kept;
+            peak[0] = column;
+            peak[1] = row;
+            peak[2] = from_rising(strongest - strongest % PLACES);
+            peak[3] = index;
         }
     }
-    if (threadIdx.x != 0)
+    __syncthreads();
+    for (int k = thread; k < kept; k += threads) {
+        double *peak = peaks + 4 * k;
+        const float *around = said + 10 * (int)peak[3] + 1;
+        peak[0] = (peak[0] + vertex(around[3], around[4], around[5])) / width;
+        peak[1] = (peak[1] + vertex(around[1], around[4], around[7])) / rows;
+        peak[2] = sqrt(peak[2]);
+        peak[3] = bins + part * hypot(peak[0] * width, peak[1] * rows);
+    }
+    if (thread != 0)
         return;
     facts[FACT_PEAKS] = kept;
     if (kept < 2)

@@ -6,23 +6,41 @@
 
 #define TOGETHER 1024
 
+/* Threads that hand each other numbers without a barrier; no more warps than these to a block. The
+ * tests' stand-ins have warps of their own. */
+#ifndef WARP
+#define WARP 32
+#endif
+#define ALL_LANES 0xffffffffu
+
 /* What NVRTC has no macro for. */
 #define BEYOND __longlong_as_double(0x7ff0000000000000ll)
 
-/* What all threads have, joined two by two in an order that hangs on their number alone. */
+typedef unsigned long long Bits;
+
+template <class T> __device__ static inline T of_lane(T own, int other)
+{
+    return __shfl_xor_sync(ALL_LANES, own, other);
+}
+
+/* What all threads have, joined two by two in an order that hangs on their number alone: within warps,
+ * and then what these have by every warp, which spares a barrier. Two that join give the same either
+ * way round. */
 template <class T, class Join> __device__ static T joined(T part, Join join)
 {
-    __shared__ T parts[TOGETHER];
-    int thread = threadIdx.x;
+    __shared__ T parts[WARP];
+    int lane = threadIdx.x % WARP, warps = blockDim.x / WARP;
+    for (int other = WARP / 2; other > 0; other /= 2)
+        part = join(part, of_lane(part, other));
     __syncthreads(); /* until the last result was read */
-    parts[thread] = part;
+    if (lane == 0)
+        parts[threadIdx.x / WARP] = part;
     __syncthreads();
-    for (int width = blockDim.x / 2; width > 0; width /= 2) {
-        if (thread < width)
-            parts[thread] = join(parts[thread], parts[thread + width]);
-        __syncthreads();
-    }
-    return parts[0];
+    part = parts[lane % warps];
+    for (int other = WARP / 2; other > 0; other /= 2)
+        if (other < warps)
+            part = join(part, of_lane(part, other));
+    return part;
 }
 
 template <class T> __device__ static T summed(T part)
@@ -30,81 +48,244 @@ template <class T> __device__ static T summed(T part)
     return joined(part, [](T first, T second) { return first + second; });
 }
 
-__device__ static inline unsigned long long least(unsigned long long part)
+template <class T> __device__ static T greatest(T part)
 {
-    typedef unsigned long long Bits;
-    return joined(part, [](Bits first, Bits second) { return min(first, second); });
+    return joined(part, [](T first, T second) { return max(first, second); });
+}
+
+/* How many things the threads before this one have found, and all threads together. */
+__device__ static inline int found_before(int own, int *total)
+{
+    __shared__ int counts[WARP];
+    int lane = threadIdx.x % WARP, warp = threadIdx.x / WARP, warps = blockDim.x / WARP;
+    int within = own;
+    for (int step = 1; step < WARP; step *= 2) {
+        int before = __shfl_up_sync(ALL_LANES, within, step);
+        within += lane >= step ? before : 0;
+    }
+    __syncthreads(); /* until the last counts were read */
+    if (lane == WARP - 1)
+        counts[warp] = within;
+    __syncthreads();
+    int up_to = lane < warps ? counts[lane] : 0;
+    for (int step = 1; step < WARP; step *= 2) {
+        int before = __shfl_up_sync(ALL_LANES, up_to, step);
+        up_to += lane >= step ? before : 0;
+    }
+    *total = __shfl_sync(ALL_LANES, up_to, WARP - 1);
+    int earlier = __shfl_sync(ALL_LANES, up_to, max(warp - 1, 0));
+    return (warp > 0 ? earlier : 0) + within - own;
 }
 
 /* Bits of a number that rise as it does. */
-__device__ static inline unsigned long long rising(double value)
+__device__ static inline Bits rising(double value)
 {
-    unsigned long long bits = (unsigned long long)__double_as_longlong(value);
+    Bits bits = (Bits)__double_as_longlong(value);
     return bits >> 63 ? ~bits : bits | 1ull << 63;
 }
 
-__device__ static inline double from_rising(unsigned long long bits)
+__device__ static inline double from_rising(Bits bits)
 {
     return __longlong_as_double((long long)(bits >> 63 ? bits & ~(1ull << 63) : ~bits));
 }
 
-/* Values that a search is down to: those whose `known` bits are `found`. */
-struct Narrowed {
-    unsigned long long found, known; /* as `rising` has them */
-    int rank, count;                 /* of the one that is looked for among them, and of them all */
+#define HELD 4   /* values that a thread reads at once, the first of which it keeps */
+#define KEYS 256 /* parts that values are told apart by in one go */
+#define FEW 128  /* values that are ranked by comparing each with all */
+
+/* Values of a thread, read in groups, so that it waits once for several. Those behind the last are
+ * BEYOND, as whatever is not known: it comes after all else and never counts. */
+template <class At> struct Values {
+    At at;
+    int number;
+    double first[HELD];
+
+    __device__ Values(At at, int number) : at(at), number(number) { read(threadIdx.x, first); }
+
+    __device__ void read(int begin, double *values) const
+    {
+        for (int j = 0; j < HELD; j++) {
+            int k = begin + j * (int)blockDim.x;
+            values[j] = k < number ? at(k) : BEYOND;
+        }
+    }
+
+    template <class Then> __device__ void each(Then then) const
+    {
+        for (int j = 0; j < HELD; j++)
+            then(first[j]);
+        for (int k = threadIdx.x + HELD * blockDim.x; k < number; k += HELD * blockDim.x) {
+            double values[HELD];
+            read(k, values);
+            for (int j = 0; j < HELD; j++)
+                then(values[j]);
+        }
+    }
 };
 
-/* Narrow values down to one, or to equal ones: eight bits at a time, from the top.
- *
- * Two sets of bins take turns, so that the next is emptied while the last is read, and a thread hands
- * over equal digits in one go: the first bits of an image's values are mostly the same, and threads
- * that add to one bin wait for each other. A barrier has to follow before bins are narrowed again.
- */
-template <class At> __device__ static Narrowed narrowed(At at, int number, int rank, int rest)
-{
-    __shared__ int bins[2][256], sums[16];
-    Narrowed left = {0, 0, rank, number};
-    for (int k = threadIdx.x; k < 256; k += blockDim.x)
-        bins[0][k] = 0;
-    __syncthreads();
-    for (int low = 56, turn = 0; low + 8 > rest && left.count > 1; low -= 8, turn ^= 1) {
-        int *here = bins[turn], last = 0, run = 0;
-        for (int k = threadIdx.x; k < number; k += blockDim.x) {
-            unsigned long long bits = rising(at(k));
-            if ((bits & left.known) != left.found)
-                continue;
-            int digit = bits >> low & 255;
-            if (digit != last && run > 0) {
-                atomicAdd(&here[last], run);
-                run = 0;
-            }
-            last = digit;
-            run++;
-        }
-        if (run > 0)
-            atomicAdd(&here[last], run);
-        __syncthreads();
-        for (int k = threadIdx.x; k < 256; k += blockDim.x)
-            bins[turn ^ 1][k] = 0;
-        for (int k = threadIdx.x; k < 16; k += blockDim.x) {
-            int sum = 0;
-            for (int j = 0; j < 16; j++)
-                sum += here[16 * k + j];
-            sums[k] = sum;
-        }
-        __syncthreads();
-        int digit = 0;
-        while (digit < 240 && left.rank >= sums[digit / 16]) {
-            left.rank -= sums[digit / 16];
-            digit += 16;
-        }
-        for (int end = digit + 15; digit < end && left.rank >= here[digit]; digit++)
-            left.rank -= here[digit];
-        left.count = here[digit];
-        left.found |= (unsigned long long)digit << low;
-        left.known |= 255ull << low;
+/* Values that a search is down to lie from `low` to `high`, as `rising` has them. They are told apart
+ * by their place between the two, as numbers at first, which parts what is spread evenly, and then by
+ * their bits, which comes to an end whatever they are. */
+struct Narrowed {
+    Bits low, high;
+    double from, scale; /* as numbers; 0 by their bits */
+    int shift, rank;    /* of the one that is looked for among them */
+
+    __device__ void set(Bits least, Bits most, bool as_numbers)
+    {
+        low = least;
+        high = most;
+        from = from_rising(low);
+        double span = from_rising(high) - from;
+        scale = as_numbers && span > 0.0 && span < BEYOND ? (KEYS - 1) / span : 0.0;
+        scale = scale < BEYOND ? scale : 0.0;
+        shift = 0;
+        for (Bits gap = high - low; scale == 0.0 && gap >> shift >= KEYS;)
+            shift++;
     }
-    return left;
+
+    /* One of KEYS that rises with the value, or -1 */
+    __device__ int key(double value) const
+    {
+        Bits bits = rising(value);
+        if (bits < low || bits > high)
+            return -1;
+        if (scale == 0.0)
+            return (int)((bits - low) >> shift);
+        return (int)min((value - from) * scale, KEYS - 1.0);
+    }
+};
+
+/* Least and greatest of what is known. */
+template <class T> struct Range {
+    T least, most;
+};
+
+template <class T> __device__ static inline Range<T> of_lane(Range<T> own, int other)
+{
+    return {of_lane(own.least, other), of_lane(own.most, other)};
+}
+
+template <class T> __device__ static Range<T> ranged(Range<T> part)
+{
+    return joined(part, [](Range<T> one, Range<T> other) {
+        return Range<T>{min(one.least, other.least), max(one.most, other.most)};
+    });
+}
+
+/* Bounds of all values: those of the first half of their bits, which threads hand over in one go. */
+template <class At> __device__ static Range<Bits> bounds(const Values<At> &values)
+{
+    Range<unsigned> part = {~0u, 0};
+    values.each([&](double value) {
+        unsigned first = (unsigned)(rising(value) >> 32);
+        if (value < BEYOND)
+            part = {min(part.least, first), max(part.most, first)};
+    });
+    part = ranged(part);
+    return {(Bits)part.least << 32, (Bits)part.most << 32 | 0xffffffffu};
+}
+
+/* Bounds of the values of one key. */
+template <class At>
+__device__ static Range<Bits> bounds_of_key(const Values<At> &values, const Narrowed &narrowed, int key)
+{
+    Range<Bits> part = {~0ull, 0};
+    values.each([&](double value) {
+        Bits bits = rising(value);
+        if (narrowed.key(value) == key)
+            part = {min(part.least, bits), max(part.most, bits)};
+    });
+    return ranged(part);
+}
+
+/* What the threads of a block share while they look for a value. */
+struct Sought {
+    int keys[KEYS]; /* how many values have each */
+    int key, count, rank, taken;
+    Bits few[FEW], found[2];
+};
+
+struct Pair {
+    Bits first, second;
+};
+
+/* Narrow values down to those of the key that is looked for: whether there are so many known ones.
+ * Keys are cleared before, and a barrier came after. */
+template <class At>
+__device__ static bool narrowed_to_key(const Values<At> &values, Narrowed *narrowed, Sought *sought)
+{
+    int each = max(KEYS / (int)blockDim.x, 1), begin = threadIdx.x * each, last = -1, run = 0;
+    values.each([&](double value) {
+        int key = narrowed->key(value);
+        if (key != last && run > 0) { /* threads that add to one place wait for each other */
+            atomicAdd(&sought->keys[last], run);
+            run = 0;
+        }
+        last = key;
+        run += key >= 0;
+    });
+    if (run > 0)
+        atomicAdd(&sought->keys[last], run);
+    __syncthreads();
+    int own = 0, total, end = min(begin + each, KEYS);
+    for (int k = begin; k < end; k++)
+        own += sought->keys[k];
+    int before = found_before(own, &total), rank = narrowed->rank;
+    if (total <= rank)
+        return false;
+    for (int k = begin; k < end; before += sought->keys[k++])
+        if (before <= rank && rank < before + sought->keys[k]) {
+            sought->key = k;
+            sought->count = sought->keys[k];
+            sought->rank = rank - before;
+            sought->taken = 0;
+        }
+    __syncthreads();
+    narrowed->rank = sought->rank;
+    return true;
+}
+
+/* Of a few values, which threads collect, that of the rank and the next, if it is among them. */
+template <class At>
+__device__ static Pair among_few(const Values<At> &values, const Narrowed &narrowed, Sought *sought)
+{
+    int count = sought->count;
+    values.each([&](double value) {
+        if (narrowed.key(value) == sought->key)
+            sought->few[atomicAdd(&sought->taken, 1)] = rising(value);
+    });
+    __syncthreads();
+    for (int k = threadIdx.x; k < count; k += blockDim.x) {
+        Bits own = sought->few[k];
+        int before = 0;
+        for (int other = 0; other < count; other++)
+            before += sought->few[other] < own || (sought->few[other] == own && other < k);
+        if (before == narrowed.rank || before == narrowed.rank + 1)
+            sought->found[before - narrowed.rank] = own;
+    }
+    __syncthreads();
+    return {sought->found[0], narrowed.rank + 1 < count ? sought->found[1] : 0};
+}
+
+/* Value of a rank, and the next as far as it is found on the way, else 0. */
+template <class At> __device__ static Pair selected(const Values<At> &values, int rank)
+{
+    __shared__ Sought sought;
+    Narrowed narrowed;
+    for (bool again = false;; again = true) {
+        for (int k = threadIdx.x; k < KEYS; k += blockDim.x)
+            sought.keys[k] = 0;
+        Range<Bits> range = again ? bounds_of_key(values, narrowed, sought.key) : bounds(values);
+        if (again && range.least == range.most)
+            return {range.least, narrowed.rank + 1 < sought.count ? range.least : 0};
+        narrowed.set(range.least, range.most, !again);
+        narrowed.rank = again ? narrowed.rank : rank;
+        if (!narrowed_to_key(values, &narrowed, &sought))
+            return {rising(BEYOND), rising(BEYOND)};
+        if (sought.count <= FEW)
+            return among_few(values, narrowed, &sought);
+    }
 }
 
 struct Two {
@@ -112,46 +293,38 @@ struct Two {
 };
 
 /* Value of a rank, 0 the least, among at(0) to at(number - 1), and that of a rank `further` on: 0 or
- * 1. `rest` is the number of bits that are 0 in every value: 29 where they come from single precision.
- */
+ * 1. All threads have read what `at` reads when the first comes back. */
 template <class At>
-__device__ static Two two_ranked(At at, int number, int rank, int further, int rest)
+__device__ static Two two_ranked(At at, int number, int rank, int further, int = 0)
 {
-    __shared__ unsigned long long only;
-    Narrowed left = narrowed(at, number, rank, rest);
-    unsigned long long beyond = ~0ull;
-    bool equal = left.rank + further < left.count; /* of values that are equal but for their rest */
-    for (int k = threadIdx.x; k < number && (left.count == 1 || !equal); k += blockDim.x) {
-        unsigned long long bits = rising(at(k));
-        if (left.count == 1 && (bits & left.known) == left.found)
-            only = bits;
-        if ((bits & left.known) > left.found)
-            beyond = min(beyond, bits);
+    Values<At> values(at, number);
+    Pair found = selected(values, rank);
+    if (!further)
+        found.second = found.first;
+    if (found.second == 0) {
+        Bits beyond = ~0ull;
+        values.each([&](double value) {
+            Bits bits = rising(value);
+            beyond = bits > found.first ? min(beyond, bits) : beyond;
+        });
+        found.second = ranged(Range<Bits>{beyond, 0}).least;
     }
-    if (equal)
-        __syncthreads(); /* the next search may empty the bins, too */
-    else
-        beyond = least(beyond);
-    /* bits that are 0 in a negative value are 1 in its rising form */
-    unsigned long long bits = left.found >> 63 ? left.found : left.found | ~left.known;
-    Two found = {from_rising(left.count == 1 ? only : bits), 0.0};
-    found.second = equal ? found.first : from_rising(beyond);
-    return found;
+    return {from_rising(found.first), from_rising(found.second)};
 }
 
-template <class At> __device__ static double ranked(At at, int number, int rank, int rest)
+template <class At> __device__ static double ranked(At at, int number, int rank, int = 0)
 {
-    return two_ranked(at, number, rank, 0, rest).first;
+    return two_ranked(at, number, rank, 0).first;
 }
 
 /* Median of the `known` least of them: what is unknown is BEYOND, or greater than all that is not. */
-template <class At> __device__ static double median_of(At at, int number, int known, int rest)
+template <class At> __device__ static double median_of(At at, int number, int known, int = 0)
 {
-    Two middle = two_ranked(at, number, (known - 1) / 2, 1 - known % 2, rest);
+    Two middle = two_ranked(at, number, (known - 1) / 2, 1 - known % 2);
     return known % 2 ? middle.first : 0.5 * (middle.first + middle.second);
 }
 
-template <class At> __device__ static double median(At at, int number, int rest)
+template <class At> __device__ static double median(At at, int number, int = 0)
 {
-    return median_of(at, number, number, rest);
+    return median_of(at, number, number);
 }

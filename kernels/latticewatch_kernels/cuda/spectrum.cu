@@ -12,6 +12,9 @@
 /* Partial sums to a ring: so many threads share its bins. */
 #define LANES 32
 
+/* Values that a thread reads before it looks at the first. */
+#define AT_ONCE 8
+
 /* Euler's constant: an exponential variable's mean logarithm lies as much below that of its mean. */
 #define EULER 0.57721566490153286061
 
@@ -50,8 +53,9 @@ extern "C" __global__ void __launch_bounds__(TOGETHER) shifted_power(
 __device__ static double floor_of(const float *greatest, int parts)
 {
     float most = 0.0f;
-    for (int k = 0; k < parts; k++)
-        most = fmaxf(most, greatest[k]);
+    for (int first = 0; first < parts; first += AT_ONCE)
+        for (int j = 0; j < AT_ONCE; j++)
+            most = fmaxf(most, greatest[min(first + j, parts - 1)]);
     return 1e-12 * most + 1e-30;
 }
 
@@ -65,9 +69,15 @@ extern "C" __global__ void profiles(
     double least = floor_of(greatest, parts);
     if (index < rings * LANES) {
         int ring = index / LANES;
+        int end = starts[ring + 1];
         double sum = 0.0;
-        for (int k = starts[ring] + index % LANES; k < starts[ring + 1]; k += LANES)
-            sum += log(power[bins[k]] + least);
+        for (int first = starts[ring] + index % LANES; first < end; first += AT_ONCE * LANES) {
+            float read[AT_ONCE];
+            for (int j = 0; j < AT_ONCE; j++)
+                read[j] = power[bins[min(first + j * LANES, end - 1)]];
+            for (int j = 0; j < AT_ONCE; j++)
+                sum += first + j * LANES < end ? log(read[j] + least) : 0.0;
+        }
         ring_parts[index] = sum / max(starts[ring + 1] - starts[ring], 1);
         return;
     }

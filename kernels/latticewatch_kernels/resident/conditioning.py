@@ -23,8 +23,8 @@ KINDS = ("uint8", "uint16", "uint32", "int8", "int16", "int32", "float32", "floa
 #: Quantiles that set the contrast, as parts of 1.
 QUANTILES = (0.15865, 0.5, 0.84135)
 
-#: Maps of blocks that the background is found on.
-SCRATCH = 6
+#: Maps of blocks that the background is found on, and threads that find it, as in the source.
+SCRATCH, LEVELLING = 6, 256
 
 
 def conditioned(frame: Array) -> tuple[Array, Array]:
@@ -98,13 +98,19 @@ def _flat_level(
         *pixels, block, number, sums, least, most,
     )  # fmt: skip
     gauss = table(frame, _half_gaussian, scale / block)
-    shape = rows // block, columns // block
-    scratch, level = xp.empty((SCRATCH, *shape), np.float32), xp.empty(shape, np.float32)
+    high, wide = rows // block, columns // block
+    bounds, totals = xp.empty((number, 2), np.float64), xp.empty((high, wide), np.float64)
+    launch_together(
+        "conditioning", "strips_joined", number, frame,
+        sums, least, most, columns, block, high, wide, bounds, totals, threads=LEVELLING,
+    )  # fmt: skip
+    scratch = xp.empty(SCRATCH * (high + 1) * (wide + 1), np.float32)
+    level = xp.empty((high, wide), np.float32)
     launch_together(
         "conditioning", "flat_level", 1, frame,
-        sums, least, most, number, columns, block, *shape, 1,
+        bounds, totals, number, block, high, wide,
         gauss, len(gauss) - 1, np.float64(OUTLIER_SIGMAS), np.float64(LEAST_KEPT),
-        scratch, level, facts,
+        scratch, level, facts, threads=LEVELLING,
     )  # fmt: skip
     return level
 

@@ -9,10 +9,14 @@ import numpy as np
 from latticewatch_kernels.arrays import array_module
 from latticewatch_kernels.fourier import irfft2, rfft2
 from latticewatch_kernels.lattice import Array
-from latticewatch_kernels.launch import launch, launch_together, single
+from latticewatch_kernels.launch import blocks_of, launch, launch_together, single
 
-#: As in the source: classes of intensity, threads to a row, and numbers that each sums.
-CLASSES, LANES, SUMS = 8, 32, 4
+#: As in the source: classes of intensity, rows to a block that sums along them, and their numbers.
+CLASSES, ROWS, SUMS = 8, 4, 4
+
+#: Threads of a block that sums rows, a warp to each, and of the one that finds their shifts: they
+#: wait for each other more than they do.
+SUMMING, SHIFTING = 32 * ROWS, 256
 
 
 class Pixels(NamedTuple):
@@ -97,15 +101,16 @@ def row_shifts(pixels: Pixels, line: Array, certain: float, part: float, constan
         pixels, float64 (1,) on the device.
     """
     xp, (rows, columns) = array_module(line), pixels.periodic.shape
-    sums = xp.empty((LANES, SUMS, rows), np.float64)
-    launch(
-        "lines", "row_sums", rows * LANES, line,
-        pixels.residual, pixels.periodic, pixels.hole, rows, columns, line, sums,
+    sums = xp.empty((SUMS, rows), np.float64)
+    launch_together(
+        "lines", "row_sums", blocks_of(rows, ROWS), line,
+        pixels.residual, pixels.periodic, pixels.hole, rows, columns, line, sums, threads=SUMMING,
     )  # fmt: skip
     error, shifts = xp.empty(rows, np.float64), xp.empty(rows + 1, np.float64)
     launch_together(
         "lines", "row_shifts", 1, line,
         sums, rows, columns, np.float64(certain), np.float64(part), constant, error, shifts,
+        threads=SHIFTING,
     )  # fmt: skip
     return shifts
 

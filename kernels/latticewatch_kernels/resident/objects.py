@@ -12,8 +12,9 @@ from latticewatch_kernels.resident.plan import Room
 
 SOURCE = "objects"
 
-#: As in the source: what is counted, threads to an object, and numbers that each sums.
-NUMBERS, LANES, SUMS = 2, 32, 3
+#: As in the source: what is counted, threads to an object, numbers that each sums, and marks near
+#: one that are listed.
+NUMBERS, LANES, SUMS, NEAR = 2, 32, 3, 16
 
 
 def found(
@@ -55,13 +56,18 @@ def found(
     FoundAbove
         Points in pixels of the frame.
     """
-    numbers, ordered = _marks(heat, offset, stride, shape, facts, room, threshold, least_vote)
+    marked = _marks(heat, offset, stride, shape, facts, room, threshold, least_vote)
+    numbers, counts, ordered = marked
     xp, marks = array_module(facts), room.marks
-    order, states = xp.empty(marks, np.int32), xp.empty((2, marks), np.int8)
+    near, states = xp.empty((marks, NEAR), np.int32), xp.empty((2, marks), np.int8)
+    launch(
+        SOURCE, "marks_near", marks * LANES, facts,
+        facts, numbers, ordered, marks, np.float64(merge), counts, near,
+    )  # fmt: skip
     kept = xp.empty(room.found, np.int32)
     launch_together(
         SOURCE, "marks_suppressed", 1, facts,
-        facts, numbers, ordered, marks, np.float64(merge), room.found, order, states, kept,
+        facts, numbers, ordered, marks, np.float64(merge), counts, near, room.found, states, kept,
     )  # fmt: skip
     sums = xp.empty((room.found, LANES, SUMS), np.float64)
     launch(
@@ -83,18 +89,19 @@ def _marks(
     room: Room,
     threshold: float,
     least_vote: float,
-) -> tuple[Array, Array]:
+) -> tuple[Array, Array, Array]:
     """List the cells that have a say, surest first.
 
     Returns
     -------
-    numbers, ordered
-        int32 (NUMBERS,), how many there are, and float64 (marks, 3): place (x, y), probability.
+    numbers, counts, ordered
+        int32 (NUMBERS,), how many there are; int32 (marks,), zeros; and float64 (marks, 3): place
+        (x, y), probability.
     """
     xp, marks = array_module(facts), room.marks
-    buffer = zeros(facts, (NUMBERS + marks * 4,), np.int32)
-    numbers, place = buffer[:NUMBERS], buffer[NUMBERS : NUMBERS + marks]
-    said = buffer[NUMBERS + marks :].view(np.float32)
+    blank = zeros(facts, (NUMBERS + marks,), np.int32)
+    numbers, counts = blank[:NUMBERS], blank[NUMBERS:]
+    place, said = xp.empty(marks, np.int32), xp.empty((marks, 3), np.float32)
     launch(
         "maxima", "cells_above", heat.size, facts,
         heat, offset, heat.size, np.float32(min(threshold, least_vote)), marks, numbers, place,
@@ -106,4 +113,4 @@ def _marks(
         facts, place, said, marks, heat.shape[1], stride, *shape, np.float64(threshold),
         numbers, ordered,
     )  # fmt: skip
-    return numbers, ordered
+    return numbers, counts, ordered

@@ -25,6 +25,10 @@ from latticewatch_kernels.resident.tables import table
 #: A maximum is told by its value and the 3 x 3 powers around it; a pair by its basis, score, cell.
 TOLD, JUDGED = 10, 6
 
+#: Threads that pick the strongest maxima, four of which each keeps: they wait for each other at
+#: every peak, and fewer wait shorter.
+PICKING = 256
+
 
 def _nodes() -> np.ndarray:
     """Nodes of the first shells of a reduced basis, int32 (n, 2)."""
@@ -120,7 +124,7 @@ def _found(image: Array, mean: Array, facts: Array, room: int) -> tuple[Array, A
         number, place, said, room, *ratio.shape, image.shape[1],
         np.float64(spectrum.LEAST_PERIODS), np.float64(spectrum.PEAK_WIDTH_BINS),
         np.float64(bragg.NODE_TOLERANCE_BINS), np.float64(bragg.NODE_TOLERANCE), len(peaks),
-        facts, peaks,
+        facts, peaks, threads=PICKING,
     )  # fmt: skip
     return peaks, reached
 
