@@ -10,11 +10,10 @@
 #define CLASSES 8
 #define ROWS 4    /* to a block that sums along them */
 #define SUMS 4    /* numbers of a row */
-#define AT_ONCE 4 /* pixels that a thread reads before it looks at the first */
+#define AT_ONCE 8 /* pixels that a thread has under way before it looks at the first */
 
 /* Pixels of a class that a block has room for; of a frame of 512 x 512 it has some 2,500. */
 #define HELD 4096
-#define AT_ONCE 8 /* loads that a thread has under way before it writes what came of them */
 
 /* Intensity of an even sample, infinite in holes, one pixel beside the next: what reads it in many
  * passes would have to fetch a pixel and its neighbours for each. A thread to a pixel of it. */

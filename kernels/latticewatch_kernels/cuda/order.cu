@@ -66,11 +66,11 @@ extern "C" __global__ void __launch_bounds__(TOGETHER) order_levels(
         return;
     }
     /* some at a time, so that a thread waits once for all their waves */
-    for (int first = threadIdx.x; first < cells; first += HELD * blockDim.x) {
-        float own[HELD];
-        for (int j = 0; j < HELD; j++)
+    for (int first = threadIdx.x; first < cells; first += IN_HAND * blockDim.x) {
+        float own[IN_HAND];
+        for (int j = 0; j < IN_HAND; j++)
             own[j] = amplitude_at(waves, cells, min(first + j * (int)blockDim.x, cells - 1));
-        for (int j = 0; j < HELD && first + j * (int)blockDim.x < cells; j++)
+        for (int j = 0; j < IN_HAND && first + j * (int)blockDim.x < cells; j++)
             amplitudes[first + j * blockDim.x] = own[j];
     }
     __syncthreads();

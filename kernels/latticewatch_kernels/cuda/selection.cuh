@@ -89,7 +89,7 @@ __device__ static inline double from_rising(Bits bits)
     return __longlong_as_double((long long)(bits >> 63 ? bits & ~(1ull << 63) : ~bits));
 }
 
-#define HELD 4   /* values that a thread reads at once, the first of which it keeps */
+#define IN_HAND 4 /* values that a thread reads at once, the first of which it keeps */
 #define KEYS 256 /* parts that values are told apart by in one go */
 #define FEW 128  /* values that are ranked by comparing each with all */
 
@@ -98,13 +98,13 @@ __device__ static inline double from_rising(Bits bits)
 template <class At> struct Values {
     At at;
     int number;
-    double first[HELD];
+    double first[IN_HAND];
 
     __device__ Values(At at, int number) : at(at), number(number) { read(threadIdx.x, first); }
 
     __device__ void read(int begin, double *values) const
     {
-        for (int j = 0; j < HELD; j++) {
+        for (int j = 0; j < IN_HAND; j++) {
             int k = begin + j * (int)blockDim.x;
             values[j] = k < number ? at(k) : BEYOND;
         }
@@ -112,12 +112,12 @@ template <class At> struct Values {
 
     template <class Then> __device__ void each(Then then) const
     {
-        for (int j = 0; j < HELD; j++)
+        for (int j = 0; j < IN_HAND; j++)
             then(first[j]);
-        for (int k = threadIdx.x + HELD * blockDim.x; k < number; k += HELD * blockDim.x) {
-            double values[HELD];
+        for (int k = threadIdx.x + IN_HAND * blockDim.x; k < number; k += IN_HAND * blockDim.x) {
+            double values[IN_HAND];
             read(k, values);
-            for (int j = 0; j < HELD; j++)
+            for (int j = 0; j < IN_HAND; j++)
                 then(values[j]);
         }
     }
