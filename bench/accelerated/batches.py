@@ -144,8 +144,7 @@ def _together(
             analyse.together(frames, gpu)
 
     with ThreadPoolExecutor(threads) as pool:
-        for _ in range(3):
-            list(pool.map(run, range(2 * threads)))
+        whole.settle(analyse, lambda: pool.map(run, range(2 * threads)))
         start = time.perf_counter()
         list(pool.map(run, range(calls)))
         return calls * len(frames) / (time.perf_counter() - start)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -84,11 +84,18 @@ def measure(
     return Figures(stages, p50, p99, p999, rates, grown)
 
 
+def settle(analyser: Analyser, run: Callable[[], Iterable[object]]) -> None:
+    """Run frames until all work that they need is recorded, which is made by one at a time."""
+    recordings, before = analyser.placement.recordings, -1
+    while recordings.made != before:
+        before = recordings.made
+        list(run())
+
+
 def rate(analyser: Analyser, frames: Sequence[np.ndarray], rounds: int, workers: int) -> float:
     """Frames a second by several threads."""
     with ThreadPoolExecutor(workers) as pool:
-        # until as many frames as are in hand at once have been recorded
-        list(pool.map(analyser, islice(cycle(frames), WARM_UP * workers)))
+        settle(analyser, lambda: pool.map(analyser, islice(cycle(frames), WARM_UP * workers)))
         start = time.perf_counter()
         for _ in pool.map(analyser, islice(cycle(frames), rounds)):
             pass

@@ -53,6 +53,8 @@ class Recordings:
         self._frames = 0
         self._lock = threading.Lock()
         self.trouble = ""
+        #: Works that were made.
+        self.made = 0
 
     def fitting(self, kind: Kind) -> Plan:
         """Give a plan that differs in room alone, has enough, and whose work is kept already.
@@ -90,6 +92,9 @@ class Recordings:
             if work is None:  # another thread records: nobody waits for a second or two
                 self.give_back([known for known in (*works, *taken[len(works) :]) if known], kind)
                 return []
+            if known is None:
+                with self._lock:
+                    self.made += 1
             works.append(work)
             rest = rest[size:]
         return works
