@@ -32,7 +32,17 @@ KINDS = ("up", "down", "operation")
 
 #: Modules through which everything goes; what asked is the function outside of them.
 THROUGH = frozenset(
-    ("arrays", "crossings", "device_double", "device_traffic", "launch", "recording", "tables")
+    (
+        "abreast",
+        "arrays",
+        "crossings",
+        "device_double",
+        "device_traffic",
+        "fourier",
+        "launch",
+        "recording",
+        "tables",
+    )
 )
 
 

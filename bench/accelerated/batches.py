@@ -144,7 +144,8 @@ def _together(
             analyse.together(frames, gpu)
 
     with ThreadPoolExecutor(threads) as pool:
-        whole.settle(analyse, lambda: pool.map(run, range(2 * threads)))
+        rounds_each = -(-whole.WARM_UP // len(frames)) + 1
+        whole.settle(analyse, lambda: pool.map(run, range(rounds_each * threads)))
         start = time.perf_counter()
         list(pool.map(run, range(calls)))
         return calls * len(frames) / (time.perf_counter() - start)

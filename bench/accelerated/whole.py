@@ -95,7 +95,8 @@ def settle(analyser: Analyser, run: Callable[[], Iterable[object]]) -> None:
 def rate(analyser: Analyser, frames: Sequence[np.ndarray], rounds: int, workers: int) -> float:
     """Frames a second by several threads."""
     with ThreadPoolExecutor(workers) as pool:
-        settle(analyser, lambda: pool.map(analyser, islice(cycle(frames), WARM_UP * workers)))
+        if analyser.placement.gpu is not None:
+            settle(analyser, lambda: pool.map(analyser, islice(cycle(frames), WARM_UP * workers)))
         start = time.perf_counter()
         for _ in pool.map(analyser, islice(cycle(frames), rounds)):
             pass

@@ -37,7 +37,7 @@ def test_frames_are_run_by_so_many(number, monkeypatch):
     network = 1 + batches.REPEATS
     assert sizes[:network] == [number] * network
     assert sum(sizes[network:]) == max(2, number)
-    values = [figures.network_ms, figures.processor_ms, figures.per_second]
+    values = [figures.network_ms, figures.processor_ms, *figures.per_second.values()]
     assert np.isfinite(values).all()
     assert min(values) > 0
     assert figures.text().startswith(f"  batches of {number}: network ")
