@@ -96,6 +96,10 @@ class Room:
 
     def holding(self, table: int, judged: int, *reaches: int) -> Room:
         """Give room for so many entries, and to spare where there was too little."""
+        needed = (table, judged, *reaches)
+        own = (self.table, self.judged, self.stamp, self.drawn, self.tails, self.radius)
+        if all(least <= has for least, has in zip(needed, own, strict=True)):
+            return self  # of nearly all frames
         stamp, drawn, tails, radius = reaches
         return replace(
             self,

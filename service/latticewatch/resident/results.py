@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from latticewatch.agreement import Counts, agreement
+from latticewatch.computed import Computed
 from latticewatch.detections import Detections
 from latticewatch.resident.stages import Above, Wanted
 from latticewatch.stopwatch import Stopwatch
@@ -54,6 +55,8 @@ def results(
     plan: Plan,
     wanted: Wanted,
     watch: Stopwatch,
+    computed: Computed | None,
+    runs: int,
 ) -> Detections:
     """Make detections of a frame that was not refused.
 
@@ -65,6 +68,8 @@ def results(
         The frame's maps on the device.
     plan, wanted, watch
         What it was run with.
+    computed, runs
+        What it was run on, and how often.
     """
     order = order_map(facts, plan, told.order)
     vacancies = _vacancies(told, order, facts, wanted)
@@ -91,6 +96,8 @@ def results(
         agreement=agreed,
         vacancies=vacancies,
         displaced=Displacements(described.shift, described.error),
+        computed=computed,
+        runs=runs,
     )
 
 

@@ -136,11 +136,8 @@ class Runner:
         for labels, brought, ran_on in ended:
             with watch.stage("describe"):
                 told = brought()
-            outcome = _outcome(told, labels, plan, self.wanted, watch)
-            if isinstance(outcome, Detections):
-                computed = Computed.of(ran_on, f"cuda:{self.gpu}")
-                outcome = replace(outcome, computed=computed, runs=run)
-            made.append(outcome)
+            computed = Computed.of(ran_on, f"cuda:{self.gpu}")
+            made.append(_outcome(told, labels, plan, self.wanted, watch, (computed, run)))
         # what failed before this is not lent again
         self.recordings.give_back(works, kind)
         return made
@@ -196,7 +193,12 @@ def _common(served: Sequence[Plan]) -> Plan:
 
 
 def _outcome(
-    told: Above, labels: LabelsAbove, plan: Plan, wanted: Wanted, watch: Stopwatch
+    told: Above,
+    labels: LabelsAbove,
+    plan: Plan,
+    wanted: Wanted,
+    watch: Stopwatch,
+    ran: tuple[Computed | None, int],
 ) -> Outcome | Plan:
     """Judge what came to the host of a frame; its own plan where that is another."""
     facts = Facts(told.facts.copy())
@@ -209,7 +211,7 @@ def _outcome(
         refuse(facts, told.content, plan.shape)
     except FrameFaultError as fault:
         return fault
-    return results(told, facts, labels, plan, wanted, watch)
+    return results(told, facts, labels, plan, wanted, watch, *ran)
 
 
 def _first_plan(frame: Array, wanted: Wanted) -> Plan:
