@@ -35,9 +35,9 @@ SOURCE = "order"
 MAPS, SUMS = 8, 6
 LEVELS = 2 + SUMS + 1
 
-#: As in the source of phases: cells of a row to a block; and the threads of a block, which have
-#: some four hundred averages to make.
-STRIP, AVERAGING = 64, 256
+#: As in the source of phases: cells of a row to a block, whose threads are as many as there is to
+#: average of each.
+STRIP = 64
 
 
 def local_order(image: Array, facts: Array, plan: Plan) -> OrderAbove:
@@ -116,13 +116,13 @@ def missing(waves: Array, amplitude: Array, lacking: Array, facts: Array, plan: 
     launch_together(
         "phases", "phase_order", blocks, waves,
         facts, lacking, waves, amplitude, *size, less, np.float64(REACH),
-        np.float64(REFERENCE), order, sums, threads=AVERAGING,
+        np.float64(REFERENCE), order, sums, threads=8 * STRIP,
     )  # fmt: skip
     averaged, means = xp.empty((3, high, wide), np.float64), xp.empty(2, np.float64)
     launch_together(
         "phases", "phase_texture", blocks + 1, waves,
         facts, lacking, waves, amplitude, order, sums, *size, less, blocks, LEAST_CELLS,
-        np.float64(QUANTILE), averaged, means, threads=AVERAGING,
+        np.float64(QUANTILE), averaged, means, threads=4 * STRIP,
     )  # fmt: skip
     launch_together(
         "phases", "phase_missing", blocks, waves,
