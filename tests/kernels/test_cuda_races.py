@@ -51,7 +51,7 @@ ROUNDED = frozenset(
         "prepared",
         "row_shifts",
         "row_sums",
-    ]  # fmt: skip
+    ]
 )
 ROUNDING = 1e-10
 
