@@ -34,6 +34,9 @@ LEAST_TEXTURE = 0.9
 #: crystalline are taken, as many as `QUANTILE` leaves.
 LEAST_CELLS, QUANTILE = 20, 0.85
 
+#: Square of a distance, cells, that stands for any beyond reach.
+FAR = 2**14
+
 
 def area_fractions(
     waves: np.ndarray, amplitude: np.ndarray, texture: np.ndarray, cell: float
@@ -58,25 +61,53 @@ def area_fractions(
     seed = amplitude < LESS_ORDER
     if not seed.any():
         return WHOLE
-    distance, nearest = ndimage.distance_transform_edt(~seed, return_indices=True)
-    around = distance <= REACH * cell
+    distance = _squared_distance(seed, REACH * cell)
+    around = distance <= (REACH * cell) ** 2
     order = _along(waves, np.where(seed, 0.0, 1.0), REFERENCE * cell)
     inner = ~around
     if inner.sum() < LEAST_CELLS:
         inner = order >= np.quantile(order, QUANTILE)
-    order, matter = order / order[inner].mean(), texture / texture[inner].mean()
+    order, matter = order / order[inner].mean(), texture / texture[inner].mean(dtype=float)
     # borders are a little rough by themselves: what lacks most decides for its surroundings
     lacking, rough = (
         ndimage.gaussian_filter(np.where(seed, part, 0.0), cell)
         for part in (1.0 - order, matter - order)
     )
-    hole = (rough < LEAST_TEXTURE * lacking)[nearest[0], nearest[1]]
-    missing = np.where(around, 1.0 - order, 0.0)
-    parts = (float(missing[where].sum()) / missing.size for where in (~hole, hole))
-    disordered, empty = (min(max(part, 0.0), 1.0) for part in parts)
+    hole = _squared_distance(seed & (rough < LEAST_TEXTURE * lacking), REACH * cell) <= distance
+    missing = 1.0 - order
+    return fractions_of(
+        *(float(missing[around & where].sum()) / missing.size for where in (~hole, hole))
+    )
+
+
+def fractions_of(disordered: float, empty: float) -> np.ndarray:
+    """Crystalline, disordered and hole fraction, float64 (3,), by what part of it all is missing.
+
+    What noise takes below nothing, or above all, is cut off.
+    """
+    disordered, empty = (min(max(part, 0.0), 1.0) for part in (disordered, empty))
     total = max(disordered + empty, 1.0)
     disordered, empty = disordered / total, empty / total
     return np.array([1.0 - disordered - empty, disordered, empty])
+
+
+def _squared_distance(cells: np.ndarray, reach: float) -> np.ndarray:
+    """Square of the distance (h, w) to the nearest of some cells; `FAR` or more where none is near.
+
+    Along rows and columns one after the other: within a reach of a few cells that is faster than a
+    transform of the whole map, and nearest cells that are equally near need no choice.
+    """
+    steps, (high, wide) = int(reach), cells.shape
+    squares = np.arange(-steps, steps + 1, dtype=np.int16) ** 2
+    padded = np.full((high + 2 * steps, wide + 2 * steps), FAR, np.int16)
+    padded[steps : steps + high, steps : steps + wide][cells] = 0
+    lines = padded[:high] + squares[0]
+    for k in range(1, 2 * steps + 1):
+        np.minimum(lines, padded[k : k + high] + squares[k], out=lines)
+    nearest = lines[:, :wide] + squares[0]
+    for k in range(1, 2 * steps + 1):
+        np.minimum(nearest, lines[:, k : k + wide] + squares[k], out=nearest)
+    return np.asarray(nearest)
 
 
 def _along(waves: np.ndarray, weight: np.ndarray, sigma: float) -> np.ndarray:

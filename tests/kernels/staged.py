@@ -79,11 +79,10 @@ class Staged:
         return Plan.of(self.image.shape, facts, TAIL_SIGMA, room or Room())
 
     def order_above(self, double) -> OrderAbove:
-        order, (high, wide) = self.order, self.order.hole.shape
+        order = self.order
         maps = np.stack([order.amplitude, order.level, order.mean, *order.displacement])
         masks = (above(double, m.astype(np.int8)) for m in (order.crystalline, order.hole))
-        waves = above(double, np.zeros((8, high, wide), np.float32))
-        return OrderAbove(above(double, maps.astype(np.float32)), *masks, waves)
+        return OrderAbove(above(double, maps.astype(np.float32)), *masks)
 
     def pixels_above(self, double) -> PixelsAbove:
         periodic, residual, hole = rebuilt(self.image, self.lattice, self.order)

@@ -111,7 +111,7 @@ def calibrated(double, matched: np.ndarray, order: OrderMap, known: dict, plan: 
     """Facts after the calibration, held against those that were given."""
     maps = np.zeros((5, *order.hole.shape), np.float32)
     maps[3:] = order.displacement
-    parts = maps, order.crystalline.view(np.int8), order.hole.view(np.int8), maps
+    parts = maps, order.crystalline.view(np.int8), order.hole.view(np.int8)
     facts, order_above = above(double, filled(known)), (above(double, part) for part in parts)
     with fenced(double):
         _calibrate(above(double, matched), OrderAbove(*order_above), facts, plan)

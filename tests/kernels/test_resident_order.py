@@ -33,7 +33,7 @@ from .conftest import hexagonal, make_crystal
 from .guarded import above, drawn, fenced, seeds
 
 #: Launches of the stage: its kernels.
-LAUNCHES = 6
+LAUNCHES = 9
 
 #: Bounds that `local_order` states, and on displacements where there is no crystal: the waves' sums
 #: that phases refer to cancel there.
@@ -198,7 +198,7 @@ def test_levels_are_quantile_and_median(device_double, seed, cells, values, thre
     waves = np.zeros((8, cells), np.float32)
     waves[0] = rng.normal(size=values).astype(np.float32)[rng.integers(values, size=cells)]
     waves[1] = rng.choice(heights, cells)
-    mean = rng.normal(size=1).astype(np.float32)
+    mean, less = rng.normal(size=1).astype(np.float32), rng.uniform(0.0, 1.2)
     facts, made = np.zeros(slots.NUMBER), above(device_double, np.zeros(device.LEVELS))
     facts[PLACE["statistics"]] = mean[0]
     amplitudes = above(device_double, np.zeros(cells, np.float32))
@@ -207,21 +207,22 @@ def test_levels_are_quantile_and_median(device_double, seed, cells, values, thre
             device.SOURCE, "order_levels", device.SUMS + 1, made,
             above(device_double, facts), above(device_double, waves), cells,
             np.float64(host.CRYSTALLINE_QUANTILE), np.float64(CRYSTALLINE_AMPLITUDE),
-            amplitudes, made,
+            np.float64(less), amplitudes, made,
         )  # fmt: skip
-    full, middle, *sums = to_host(made)
+    full, middle, *sums, lacking = to_host(made)
     np.testing.assert_array_equal(to_host(amplitudes), np.sqrt(waves[1] ** 2))
     # in double precision: of single values NumPy takes the quantile's place in single, too
     quantile = np.quantile(waves[1].astype(float), host.CRYSTALLINE_QUANTILE)
     np.testing.assert_allclose(full, quantile, 2.0**-23)
     sound = waves[1] / np.float32(full) > CRYSTALLINE_AMPLITUDE
     assert middle == np.median((waves[0] + mean)[sound])
+    assert lacking == (waves[1] / np.float32(full) < np.float32(less)).sum()
     np.testing.assert_allclose(sums, waves[1:7].sum(axis=1, dtype=float), 1e-14, 1e-14)
 
 
-def test_an_orderly_frame_is_whole_without_a_search(device_double, monkeypatch):
-    monkeypatch.setattr(device, "area_fractions", None)
-    _, found = mapped(device_double, frame_of("stride4"))
+def test_an_orderly_frame_is_whole(device_double):
+    told, found = mapped(device_double, frame_of("stride4"))
+    np.testing.assert_array_equal(told["missing"], 0.0)
     np.testing.assert_array_equal(found.fractions, [1.0, 0.0, 0.0])
 
 

@@ -62,8 +62,7 @@ def plan_for(lattice: Lattice, shape: tuple[int, int]) -> Plan:
 def order_above(double, order: OrderMap) -> OrderAbove:
     maps = np.stack([order.amplitude, order.level, order.mean, *order.displacement])
     masks = (above(double, m.astype(np.int8)) for m in (order.crystalline, order.hole))
-    waves = above(double, np.zeros((8, *order.hole.shape), np.float32))
-    return OrderAbove(above(double, maps.astype(np.float32)), *masks, waves)
+    return OrderAbove(above(double, maps.astype(np.float32)), *masks)
 
 
 def like_the_twin(double, image: np.ndarray, lattice: Lattice, order: OrderMap) -> None:

@@ -8,7 +8,7 @@
 #include "selection.cuh"
 
 #define MAPS 8   /* mean, real and imaginary part with each wave, and the product */
-#define LEVELS 8 /* crystalline amplitude, crystal's mean, and the sum of each of three waves */
+#define LEVELS 9 /* crystalline amplitude, crystal's mean, sums of the waves, and what lacks order */
 #define TAU 6.283185307179586
 
 /* Component of a vector of the first ring of reciprocal space, from the inverse of the vectors. */
@@ -47,13 +47,14 @@ __device__ static inline float amplitude_at(const float *waves, int cells, int p
     return sqrtf(sum);
 }
 
-/* The frame's crystalline amplitude and mean, and the waves' sums, which phases refer to.
+/* The frame's crystalline amplitude and mean, the waves' sums, which phases refer to, and how many
+ * cells have less than `less` of that amplitude.
  *
  * A block of threads to each sum, and the first for the others; amplitudes are left as measured.
  */
 extern "C" __global__ void __launch_bounds__(TOGETHER) order_levels(
-    double *facts, const float *waves, int cells,
-    double quantile, double crystalline, float *amplitudes, double *levels) /* (cells), (LEVELS) */
+    double *facts, const float *waves, int cells, double quantile, double crystalline, double less,
+    float *amplitudes, double *levels) /* (cells), (LEVELS) */
 {
     if (blockIdx.x > 0) {
         const float *part = waves + (long long)blockIdx.x * cells;
@@ -77,21 +78,25 @@ extern "C" __global__ void __launch_bounds__(TOGETHER) order_levels(
     auto amplitude = [=](int k) { return (double)amplitudes[k]; };
     float mean = (float)facts[FACT_STATISTICS];
     double place = quantile * (cells - 1);
-    int below = min(max((int)floor(place), 0), cells - 1), known = 0;
+    int below = min(max((int)floor(place), 0), cells - 1), known = 0, lacking = 0;
     Two near = two_ranked(amplitude, cells, below, below + 1 < cells, 29);
     float full = (float)(near.first + (near.second - near.first) * (place - below));
     auto level = [=](int k) {
         bool sound = amplitudes[k] / full > (float)crystalline;
         return sound ? (double)(waves[k] + mean) : BEYOND;
     };
-    for (int k = threadIdx.x; k < cells; k += blockDim.x)
+    for (int k = threadIdx.x; k < cells; k += blockDim.x) {
         known += level(k) < BEYOND;
+        lacking += amplitudes[k] / full < (float)less;
+    }
     known = summed(known);
+    lacking = summed(lacking);
     double middle = known > 0 ? median_of(level, cells, known, 29) : 0.0;
     if (threadIdx.x == 0) {
         levels[0] = full;
         levels[1] = (float)middle;
-        facts[FACT_HOLES] = 0.0;
+        levels[LEVELS - 1] = lacking;
+        facts[FACT_HOLES] = facts[FACT_MISSING] = facts[FACT_MISSING + 1] = 0.0;
     }
 }
 

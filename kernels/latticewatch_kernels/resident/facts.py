@@ -64,6 +64,8 @@ SLOTS = {
     "factor": 1,
     # Number of cells of the map of order that lie in holes.
     "holes": 1,
+    # Amplitude that is missing to disorder and to holes, in cells of that map (`phases`).
+    "missing": 2,
     # `noise.NoiseLine` of the residual and of the matched residual: slope, base, least.
     "line": 3,
     "matched_line": 3,

@@ -16,15 +16,11 @@ class OrderAbove(NamedTuple):
         float32 (5, h, w): amplitude, level, mean, and displacement along x and y.
     crystalline, hole
         int8 (h, w), 0 or 1.
-    waves
-        float32 (8, h, w), averaged: the image, real and imaginary part with each of the three
-        waves, and the product of each pixel with the one below.
     """
 
     maps: Array
     crystalline: Array
     hole: Array
-    waves: Array
 
 
 class PixelsAbove(NamedTuple):
