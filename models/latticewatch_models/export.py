@@ -16,8 +16,9 @@ import torch
 from torch import nn
 
 from latticewatch_models.calibration import Calibration, log_noise
+from latticewatch_models.card import FORMAT, ModelCard
 from latticewatch_models.network import OFFSET_UNIT, DefectNetwork
-from latticewatch_models.runtime import COLUMN_OUTPUTS, FORMAT, OUTPUTS, ModelCard
+from latticewatch_models.runtime import COLUMN_OUTPUTS, OUTPUTS
 
 #: Lowest operator set with all operators used here in every provider's tables.
 OPSET = 18

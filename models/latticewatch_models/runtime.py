@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from latticewatch_kernels.arrays import array_module, first_line, stream_address
 from latticewatch_kernels.lattice import Array
 from latticewatch_models.beside import Beside, UnrecordableError
+from latticewatch_models.card import ModelCard, ModelError
 from latticewatch_models.devices import Device
 from latticewatch_models.providers import (
     ON_CUDA,
@@ -37,9 +37,6 @@ __all__ = [
 
 logger = logging.getLogger(__name__)
 
-#: What the ``latticewatch.format`` entry of a model file must read.
-FORMAT = "segmenter-1"
-
 #: Outputs that every model has, and those of the ones that mark atomic columns as well.
 OUTPUTS = ("heat", "offset")
 COLUMN_OUTPUTS = ("column_heat", "column_offset")
@@ -53,63 +50,6 @@ _FORMATS = {"fp32": "float32", "fp16": "float16", "bf16": "bfloat16"}
 
 #: Smallest side of a frame: one cell of the network's coarsest level.
 SMALLEST_SIDE = 16
-
-
-class ModelError(ValueError):
-    """A model file is missing, damaged, or not one of this package's segmenters."""
-
-
-@dataclass(frozen=True)
-class ModelCard:
-    """What a model file says of itself; see `latticewatch_models.export.ModelFacts`.
-
-    `columns` tells whether it marks atomic columns; files written before there were such say no.
-    `site_weight` is what a unit of its logit on a chalcogen site counts for, as a log likelihood
-    ratio beside the column's own intensity (0, where that was not measured: nothing).
-    """
-
-    path: str
-    trained: bool
-    version: str
-    stride: int
-    lattice_constant_px: float
-    scale_range: tuple[float, float]
-    crystals: tuple[str, ...]
-    seed: int
-    iterations: int
-    columns: bool = False
-    site_weight: float = 0.0
-    notes: Mapping[str, str] = field(default_factory=dict)
-
-    @classmethod
-    def from_metadata(cls, metadata: Mapping[str, str], path: str) -> ModelCard:
-        """Read the strings stored in an ONNX file; raises ModelError where they are not ours."""
-        if metadata.get("latticewatch.format") != FORMAT:
-            found = metadata.get("latticewatch.format", "none")
-            raise ModelError(
-                f"{path}: not a segmenter of this version (format {found}, wanted {FORMAT}): "
-                "give a file written by 'latticewatch train' or leave the option out"
-            )
-        try:
-            low, high = (float(v) for v in metadata["scale_range"].split(","))
-            return cls(
-                path=path,
-                trained=metadata["trained"] == "yes",
-                version=metadata["version"],
-                stride=int(metadata["stride"]),
-                lattice_constant_px=float(metadata["lattice_constant_px"]),
-                scale_range=(low, high),
-                crystals=tuple(c for c in metadata["crystals"].split(",") if c),
-                seed=int(metadata["seed"]),
-                iterations=int(metadata["iterations"]),
-                columns=metadata.get("columns") == "yes",
-                site_weight=float(metadata.get("site_weight", "0")),
-                notes={k[5:]: v for k, v in metadata.items() if k.startswith("note.")},
-            )
-        except (KeyError, ValueError) as error:
-            raise ModelError(
-                f"{path}: the model's description is damaged ({error}): export it again"
-            ) from error
 
 
 class Segmenter:

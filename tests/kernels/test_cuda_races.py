@@ -105,7 +105,7 @@ extern "C" __global__ void __launch_bounds__(TOGETHER) probe(
     double twice = summed(2.0 * part);
     int all, others, before = found_before(1, &all) + found_before(2, &others);
     auto at = [&](int k) { return values[k]; };
-    double middle = median(at, number, 0), fourth = ranked(at, number, 3, 0);
+    double middle = median(at, number), fourth = ranked(at, number, 3);
     if (threadIdx.x == 0) {
         results[0] = total;
         results[1] = twice;

@@ -14,14 +14,14 @@ from .guarded import drawn, seeds
 #: One block that asks for everything, one after the other.
 PROBE = """
 extern "C" __global__ void __launch_bounds__(TOGETHER) probe(
-    const double *values, int number, int known, int rank, int rest, double *results)
+    const double *values, int number, int known, int rank, double *results)
 {
     auto at = [=](int k) { return values[k]; };
     int further = rank + 1 < number;
-    double median_of_all = median(at, number, rest), found = ranked(at, number, rank, rest);
-    Two two = two_ranked(at, number, rank, further, rest);
+    double median_of_all = median(at, number), found = ranked(at, number, rank);
+    Two two = two_ranked(at, number, rank, further);
     auto known_at = [=](int k) { return k < known ? at(k) : BEYOND; };
-    double partly = median_of(known_at, number, known, rest);
+    double partly = median_of(known_at, number, known);
     if (threadIdx.x == 0) {
         results[0] = median_of_all;
         results[1] = found;
@@ -46,9 +46,9 @@ KINDS = {
 def probe():
     text = (launch.SOURCES / "selection.cuh").read_text("ascii") + PROBE
 
-    def asked(host, values: np.ndarray, known: int, rank: int, rest: int) -> np.ndarray:
+    def asked(host, values: np.ndarray, known: int, rank: int) -> np.ndarray:
         results = np.zeros(5)
-        plain = (np.int32(number) for number in (len(values), known, rank, rest))
+        plain = (np.int32(number) for number in (len(values), known, rank))
         host.compiled(text).run("probe", 1, 1, [values, *plain, results])
         return results
 
@@ -68,7 +68,7 @@ def test_ranks_and_medians(device_double, probe, kind, number, seed, of_single, 
     rank, known = int(rng.integers(0, number)), int(rng.integers(1, number + 1))
     host = device_double.beside("cuda_on_host")
     with host.crew_of(threads):
-        found = probe(host, values, known, rank, 29 if of_single else 0)
+        found = probe(host, values, known, rank)
     rising = np.sort(values)
     following = rising[min(rank + 1, number - 1)]
     expected = [np.median(values), rising[rank], rising[rank], following, np.median(values[:known])]
@@ -79,6 +79,6 @@ def test_nothing_and_ranks_that_are_none_come_to_an_end(device_double, probe):
     host = device_double.beside("cuda_on_host")
     for threads in (1, 4):
         with host.crew_of(threads):
-            probe(host, np.zeros(0), 0, 0, 0)
-            probe(host, np.arange(9.0), 0, 40, 0)
-            assert probe(host, np.full(9, np.inf), 9, 3, 29)[0] == np.inf
+            probe(host, np.zeros(0), 0, 0)
+            probe(host, np.arange(9.0), 0, 40)
+            assert probe(host, np.full(9, np.inf), 9, 3)[0] == np.inf

@@ -51,7 +51,7 @@ extern "C" __global__ void __launch_bounds__(TOGETHER) column_classes(
     int rank = first + (role == 0 ? 0 : role == 1 ? (size - 1) / 2 : size / 2);
     double found = ranked(
         [=](int pixel) { return level_of(periodic, left_out, pixel); }, number,
-        min(rank, number - 1), SPARE);
+        min(rank, number - 1));
     if (threadIdx.x == 0)
         levels[blockIdx.x] = role == 0 ? found : without_number(found);
 }
@@ -91,7 +91,7 @@ extern "C" __global__ void __launch_bounds__(TOGETHER) column_variances(
     bool fits = size <= HELD;
     auto chosen = [=](int own) { return fits ? (double)held[own] : at(own); };
     if (size > 0)
-        spread = NORMAL_SIGMAS * median_of(chosen, fits ? size : number, size, SINGLE);
+        spread = NORMAL_SIGMAS * median_of(chosen, fits ? size : number, size);
     if (threadIdx.x == 0)
         variances[k] = spread * spread;
 }

@@ -149,9 +149,9 @@ extern "C" __global__ void __launch_bounds__(TOGETHER) strong_sites(
     __syncthreads();
     if (number > 0) {
         auto height = [=](int k) { return plain[begin + k]; };
-        double middle = median(height, number, 0);
+        double middle = median(height, number);
         auto size = [=](int k) { return fabs(height(k) - middle) * roots[begin + k]; };
-        double most = sigmas * (NORMAL_SIGMAS * median(size, number, 0));
+        double most = sigmas * (NORMAL_SIGMAS * median(size, number));
         for (int k = threadIdx.x; k < number; k += blockDim.x) {
             bool strong = size(k) > most;
             heights[begin + k] = strong ? height(k) - middle : 0.0;
@@ -189,9 +189,9 @@ extern "C" __global__ void __launch_bounds__(TOGETHER) site_heights(
     if (number == 0)
         return;
     auto height = [=](int k) { return plain[begin + k]; };
-    double middle = median(height, number, 0), most = clip * clip;
+    double middle = median(height, number), most = clip * clip;
     auto size = [=](int k) { return fabs(height(k) - middle) * roots[begin + k]; };
-    double sigma = NORMAL_SIGMAS * median(size, number, 0);
+    double sigma = NORMAL_SIGMAS * median(size, number);
     for (int k = threadIdx.x; k < number; k += blockDim.x) {
         double off = height(k) - middle + strong[begin + k], width = sigma / roots[begin + k];
         double z = off / width, square = z * z;
@@ -253,7 +253,7 @@ extern "C" __global__ void __launch_bounds__(TOGETHER) middle_spread(
     int number = counted(facts, FACT_SITES, room);
     double found = 1.0;
     if (number > 0)
-        found = max(median([=](int k) { return spreads[k]; }, number, 0), 1e-12);
+        found = max(median([=](int k) { return spreads[k]; }, number), 1e-12);
     if (threadIdx.x == 0)
         middle[0] = found;
 }

@@ -162,7 +162,7 @@ extern "C" __global__ void __launch_bounds__(TOGETHER) offsets(
             double value = fits ? held[k] : here[k];
             return !(value == value) ? BEYOND : turn ? fabs(value - middle) : value;
         };
-        found[turn] = median_of(at, fits ? known : cells, known, 0);
+        found[turn] = median_of(at, fits ? known : cells, known);
     }
     if (threadIdx.x == 0) {
         facts[FACT_OFFSET + blockIdx.x] = found[0];
@@ -209,7 +209,7 @@ __device__ static double common_spread(
     bool fits = between <= HELD && less <= lower && lower + further < less + between;
     auto at = [=](int k) { return fits ? held[k] : gap(deviation[k], k); };
     Two middle =
-        two_ranked(at, fits ? between : 3 * cells, fits ? lower - less : lower, further, 0);
+        two_ranked(at, fits ? between : 3 * cells, fits ? lower - less : lower, further);
     return further ? 0.5 * (middle.first + middle.second) : middle.first;
 }
 

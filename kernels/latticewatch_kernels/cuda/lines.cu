@@ -51,7 +51,7 @@ extern "C" __global__ void __launch_bounds__(TOGETHER) classes(
     int size = begins(k + 1, kept) - first;
     int role = blockIdx.x % 3, rank = role == 0 ? 0 : role == 1 ? (size - 1) / 2 : size / 2;
     double found = ranked(
-        [=](int pixel) { return (double)sample[pixel]; }, number, min(max(first + rank, 0), number - 1), 29);
+        [=](int pixel) { return (double)sample[pixel]; }, number, min(max(first + rank, 0), number - 1));
     if (threadIdx.x == 0)
         levels[blockIdx.x] = found;
 }
@@ -95,7 +95,7 @@ extern "C" __global__ void __launch_bounds__(TOGETHER) class_variances(
             return (double)held[own].value;
         return sample[own] >= low && sample[own] < high ? (double)size_at(own) : BEYOND;
     };
-    double spread = size > 0 ? NORMAL_SIGMAS * median_of(at, fits ? size : number, size, 29) : 0.0;
+    double spread = size > 0 ? NORMAL_SIGMAS * median_of(at, fits ? size : number, size) : 0.0;
     if (threadIdx.x == 0)
         variances[k] = spread * spread;
 }

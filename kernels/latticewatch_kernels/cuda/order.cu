@@ -79,7 +79,7 @@ extern "C" __global__ void __launch_bounds__(TOGETHER) order_levels(
     float mean = (float)facts[FACT_STATISTICS];
     double place = quantile * (cells - 1);
     int below = min(max((int)floor(place), 0), cells - 1), known = 0, lacking = 0;
-    Two near = two_ranked(amplitude, cells, below, below + 1 < cells, 29);
+    Two near = two_ranked(amplitude, cells, below, below + 1 < cells);
     float full = (float)(near.first + (near.second - near.first) * (place - below));
     auto level = [=](int k) {
         bool sound = amplitudes[k] / full > (float)crystalline;
@@ -91,7 +91,7 @@ extern "C" __global__ void __launch_bounds__(TOGETHER) order_levels(
     }
     known = summed(known);
     lacking = summed(lacking);
-    double middle = known > 0 ? median_of(level, cells, known, 29) : 0.0;
+    double middle = known > 0 ? median_of(level, cells, known) : 0.0;
     if (threadIdx.x == 0) {
         levels[0] = full;
         levels[1] = (float)middle;

@@ -295,7 +295,7 @@ struct Two {
 /* Value of a rank, 0 the least, among at(0) to at(number - 1), and that of a rank `further` on: 0 or
  * 1. All threads have read what `at` reads when the first comes back. */
 template <class At>
-__device__ static Two two_ranked(At at, int number, int rank, int further, int = 0)
+__device__ static Two two_ranked(At at, int number, int rank, int further)
 {
     Values<At> values(at, number);
     Pair found = selected(values, rank);
@@ -312,19 +312,19 @@ __device__ static Two two_ranked(At at, int number, int rank, int further, int =
     return {from_rising(found.first), from_rising(found.second)};
 }
 
-template <class At> __device__ static double ranked(At at, int number, int rank, int = 0)
+template <class At> __device__ static double ranked(At at, int number, int rank)
 {
     return two_ranked(at, number, rank, 0).first;
 }
 
 /* Median of the `known` least of them: what is unknown is BEYOND, or greater than all that is not. */
-template <class At> __device__ static double median_of(At at, int number, int known, int = 0)
+template <class At> __device__ static double median_of(At at, int number, int known)
 {
     Two middle = two_ranked(at, number, (known - 1) / 2, 1 - known % 2);
     return known % 2 ? middle.first : 0.5 * (middle.first + middle.second);
 }
 
-template <class At> __device__ static double median(At at, int number, int = 0)
+template <class At> __device__ static double median(At at, int number)
 {
     return median_of(at, number, number);
 }
