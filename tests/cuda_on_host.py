@@ -16,7 +16,6 @@ import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -230,6 +229,13 @@ class Source:
         assert not fault, f"{name}: {FAULTS[fault]}"
 
 
-@lru_cache(maxsize=64)
+#: Sources that were compiled, by their text without comments and spaces.
+_known: dict[str, Source] = {}
+
+
 def compiled(code: str) -> Source:
-    return Source(code)
+    """Give a source, compiled when its kernels are first run; the same where the text is."""
+    key = "".join(re.sub(r"/\*.*?\*/", "", code, flags=re.DOTALL).split())
+    if key not in _known:
+        _known[key] = Source(code)
+    return _known[key]

@@ -22,7 +22,7 @@ from latticewatch_models.runtime import Segmenter
 
 from .test_placement import assert_same
 
-SEED, SIDE = 5, 160
+SEED, SIDE = 5, 128
 
 
 @dataclass(frozen=True, eq=False)
