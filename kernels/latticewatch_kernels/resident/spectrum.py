@@ -38,6 +38,8 @@ def power_over_noise(image: Array, mean: Array, level: float) -> tuple[Array, Ar
     -----
     Noise differs from the twin's by ``64 * 2**-24`` of itself at most: the twin's mean logarithms
     along the axes, of some 30 at most, are kept in single precision, and its exponential is one.
+    Transforms that round otherwise add what that does to the logarithms of bins with hardly any
+    power, which decide for a ring that has few others.
     """
     xp, shape = array_module(image), (image.shape[0], image.shape[1])
     power, greatest = _power(image, mean, shape)
