@@ -21,7 +21,7 @@ def shell_blocks() -> list[str]:
 
 def test_ci_calls_the_second_command():
     command = shell_blocks()[1].strip()
-    assert command.endswith("-m pytest")
+    assert command.endswith("-m pytest -n 2 --dist loadfile")
     assert "\n" not in command
     assert command in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
 
