@@ -1,7 +1,7 @@
 """Compiles the CUDA C sources in `cuda/` and launches their kernels, for arrays on a device.
 
 The sources are compiled once for a device, without contraction of multiply and add, which NumPy
-does not know (``-fmad=false``). Only `arrays`, `recording` and this module name CuPy.
+does not know (``-fmad=false``). Only `arrays`, `fourier`, `recording` and this module name CuPy.
 """
 
 from __future__ import annotations
@@ -39,6 +39,10 @@ WORD = 4
 PARAMETER_BYTES, ABREAST = 4096, 16
 
 _INCLUDE = re.compile(r'^#include "(\w+\.cuh)"$', re.MULTILINE)
+_KERNEL = re.compile(
+    r'extern "C" __global__ void (__launch_bounds__\(\w+\) )?(\w+)\((.*?)\)\s*\{', re.DOTALL
+)
+_COMMENT = re.compile(r"/\*.*?\*/", re.DOTALL)
 
 
 def code(source: str) -> str:
@@ -53,19 +57,6 @@ def code(source: str) -> str:
         return _INCLUDE.sub(lambda found: text(found[1]), content)
 
     return text(f"{source}.cu")
-
-
-@cache  # as many as there are sources and devices; recorded work needs them all
-def _module(source: str, device: int) -> Any:
-    """Compile a source for a device."""
-    del device  # a module belongs to the device that was current when it was loaded
-    return library("cupy").RawModule(code=code(source), options=("-fmad=false",))
-
-
-_KERNEL = re.compile(
-    r'extern "C" __global__ void (__launch_bounds__\(\w+\) )?(\w+)\((.*?)\)\s*\{', re.DOTALL
-)
-_COMMENT = re.compile(r"/\*.*?\*/", re.DOTALL)
 
 
 def code_abreast(source: str) -> str:
@@ -98,22 +89,19 @@ def abreast_most(parameters: int) -> int:
     return min(ABREAST, PARAMETER_BYTES // (8 * parameters))
 
 
-@cache
-def _module_abreast(source: str, device: int) -> Any:
-    """Compile a source for several frames on a device."""
-    del device
-    return library("cupy").RawModule(code=code_abreast(source), options=("-fmad=false",))
+@cache  # as many as there are sources and devices; recorded work needs them all
+def _module(source: str, device: int, several: bool) -> Any:
+    """Compile a source for a device, for a frame or for several."""
+    del device  # a module belongs to the device that was current when it was loaded
+    text = code_abreast(source) if several else code(source)
+    return library("cupy").RawModule(code=text, options=("-fmad=false",))
 
 
 @cache
-def _kernel_abreast(source: str, name: str, device: int) -> Any:
-    return _module_abreast(source, device).get_function(f"{name}_abreast")
-
-
-@cache
-def _kernel(source: str, name: str, device: int) -> Any:
+def _kernel(source: str, name: str, device: int, several: bool = False) -> Any:
     """Give a kernel of a source on a device; CuPy would make a new object at every call."""
-    return _module(source, device).get_function(name)
+    called = f"{name}_abreast" if several else name
+    return _module(source, device, several).get_function(called)
 
 
 def launch(source: str, name: str, number: int, like: Array, *arguments: Any) -> None:
@@ -189,7 +177,7 @@ def _run_all(
     for first in range(0, len(given), most):
         part = given[first : first + most]
         own = _side_by_side(part, most)
-        _kernel_abreast(source, name, device)((blocks, len(part)), (threads,), (own,))
+        _kernel(source, name, device, several=True)((blocks, len(part)), (threads,), (own,))
     return [None] * len(given)
 
 

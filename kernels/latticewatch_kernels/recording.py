@@ -37,9 +37,11 @@ class Recording:
     plans
         Of Fourier transforms, by kind and shape.
     held
-        What else must stay: tables, and the pool that all arrays of the work are from.
+        What else must stay: tables.
     capturing
         Whether its work is being captured.
+    allocator
+        Of the pool that all arrays of the work are from, which must stay.
     """
 
     plans: dict[tuple[str, tuple[int, ...]], Any] = field(default_factory=dict)
@@ -118,13 +120,11 @@ def record(work: Callable[[], T], stream: Any) -> tuple[Recording, T]:
         `own_stream`: what other threads ask of a shared one would get into the recording.
     """
     cuda = library("cupy").cuda
-    made, pool = Recording(), cuda.MemoryPool()
-    made.held.append(pool)
-    made.allocator = pool.malloc
+    made = Recording(allocator=cuda.MemoryPool().malloc)
     cuda.get_current_stream().synchronize()
     _now.recording = made
     try:
-        with stream, cuda.using_allocator(pool.malloc):
+        with stream, cuda.using_allocator(made.allocator):
             work()
             stream.synchronize()
             made.capturing = True
