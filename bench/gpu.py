@@ -55,7 +55,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2, 4])
     parser.add_argument(
         "--batches", type=int, nargs="*", default=[1, 2, 4, 8, 16, 32, 64], metavar="N",
-        help="frames run together, by as many workers",
+        help="frames run together; by one, two and three times as many workers on a GPU",
     )  # fmt: skip
     parser.add_argument("--wait-ms", type=float, default=2.0, help="that a batch waits for frames")
     parser.add_argument("--precision", default="auto", help="auto, fp32 or fp16")

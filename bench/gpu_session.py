@@ -96,7 +96,7 @@ def steps(out: Path, peer: Path | None) -> list[Step]:
             60,
         ),
         Step(
-            "graph", "the network recorded as well",
+            "graph", "the network recorded by ONNX Runtime, apart from all else",
             (bench, "--sizes", "512", "--frames", "1000", *none, "--workers", "1", "--record",
              "--cuda-graph"),
             60,

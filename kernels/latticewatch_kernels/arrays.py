@@ -1,7 +1,8 @@
 """Which array library an input belongs to: NumPy on the host, CuPy on a GPU.
 
-Beside it only `launch` and `recording` name CuPy. Every kernel asks the array it was given, so that
-a frame that was uploaded once stays on the device until small results come back by `to_host`.
+Beside it only `fourier`, `launch` and `recording` name CuPy. Every kernel asks the array it was
+given, so that a frame that was uploaded once stays on the device until small results come back by
+`to_host`.
 """
 
 from __future__ import annotations
