@@ -23,6 +23,7 @@ import numpy as np
 import stream
 from accelerated import batches, floors, trace, whole
 
+from latticewatch.allocation import keep_freed_memory
 from latticewatch.analysis import Analyser
 from latticewatch.devices.placement import Placement
 from latticewatch.doctor import software
@@ -81,6 +82,7 @@ def parser() -> argparse.ArgumentParser:
 
 def main() -> int:
     options = parser().parse_args()
+    keep_freed_memory()  # as the service does
     trouble, mend = ("", "") if options.host else cupy_trouble()
     if trouble:
         print(f"bench/gpu.py: {trouble}: {mend}, or give --host", file=sys.stderr)

@@ -176,8 +176,9 @@ def laid_out(
     buffer: np.ndarray, starts: Iterable[int], kinds: Iterable[tuple[tuple[int, ...], np.dtype]]
 ) -> list[np.ndarray]:
     """Arrays of given shapes and types that are parts of a buffer of bytes."""
+    memory = buffer.data
     return [
-        buffer[start : start + math.prod(shape) * kind.itemsize].view(kind).reshape(shape)
+        np.ndarray(shape, kind, memory, start)
         for start, (shape, kind) in zip(starts, kinds, strict=True)
     ]
 

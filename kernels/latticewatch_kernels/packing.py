@@ -61,6 +61,15 @@ class Below(NamedTuple):
         table = array_module(arrays[0]).empty(told.shape, told.dtype)
         return cls(whole, starts, laid_out(whole, starts, kinds), told, table)
 
+    def own(self) -> list[np.ndarray]:
+        """Give the arrays in memory of their own.
+
+        By one copy, in which others may run: for each array that is copied by itself a thread may
+        have to wait until another lets it go on.
+        """
+        kinds = [(part.shape, part.dtype) for part in self.parts]
+        return laid_out(self.whole.copy(), self.starts, kinds)
+
 
 def fetch_packed(arrays: Sequence[Array], below: Below) -> None:
     """Ask for contiguous arrays of the current device in page-locked memory; nobody waits.

@@ -39,8 +39,8 @@ class Recorded:
         The frame's way up and the work up to the network, and what that fills.
     heat, offset
         The network's maps are put there.
-    second, below
-        The work after the network and the way down, and the page-locked memory that is filled.
+    second, above, below
+        The work after the network and the way down, what that fills, and the page-locked memory.
     stream
         Where all of it runs.
     """
@@ -51,7 +51,8 @@ class Recorded:
     heat: Array
     offset: Array
     second: Recording
-    below: Above
+    above: Above
+    below: Below
     stream: Any
     #: Frames at a time.
     size = 1
@@ -69,8 +70,8 @@ class Recorded:
             cells = tuple(-(-side // wanted.segmenter.stride) for side in before.image.shape)
             heat, offset = xp.zeros(cells, np.float32), xp.zeros((2, *cells), np.float32)
             stream.synchronize()
-        second, below = _second(before, (heat, offset), wanted, plan, stream)
-        return cls(given, first, before, heat, offset, second, below, stream)
+        second = _second(before, (heat, offset), wanted, plan, stream)
+        return cls(given, first, before, heat, offset, *second, stream)
 
     def begin(self, frame: np.ndarray, watch: Stopwatch) -> Recorded:
         """Put a frame in and start everything up to the network, which runs on the shared stream.
@@ -96,14 +97,14 @@ class Recorded:
 
         def brought() -> Above:
             done.synchronize()
-            return self.below
+            return like(self.above, self.below.own())
 
         return brought
 
 
 def _second(
     before: Before, maps: tuple[Array, Array], wanted: Wanted, plan: Plan, stream: Any
-) -> tuple[Recording, Above]:
+) -> tuple[Recording, Above, Below]:
     """Record what follows from the network's maps, and the way down."""
     watch, below = Stopwatch(), list[Below]()
 
@@ -116,4 +117,4 @@ def _second(
         return above
 
     second, above = record(work, stream)
-    return second, like(above, below[0].parts)
+    return second, above, below[0]

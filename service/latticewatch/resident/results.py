@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from latticewatch.agreement import Counts, agreement
@@ -63,7 +61,7 @@ def results(
     Parameters
     ----------
     told
-        What came down, in memory that others take later; ``facts`` have memory of their own.
+        What came down; the detections keep its memory.
     above
         The frame's maps on the device.
     plan, wanted, watch
@@ -74,9 +72,10 @@ def results(
     order = order_map(facts, plan, told.order)
     vacancies = _vacancies(told, order, facts, wanted)
     number = int(facts.number("reported"))
-    points, probability = (part[:number].copy() for part in told.reported)
-    described = DescribedAbove(*(part[:number].copy() for part in told.described))
-    # last, for what it brings down takes the place of what is there
+    points, probability = (part[:number] for part in told.reported)
+    described = DescribedAbove(*(part[:number] for part in told.described))
+    patches = described.patches
+    np.multiply(patches, np.float32(facts.number("unit")), out=patches)
     agreed = _agreement(told, above, order, facts, wanted, watch) if wanted.check else None
     return Detections(
         lattice=facts.lattice,
@@ -88,7 +87,7 @@ def results(
         centre=described.intensity[:, 0],
         neighbours=described.intensity[:, 1:],
         noise=facts["noise_by_site"],
-        patches=described.patches * np.float32(facts.number("unit")),
+        patches=patches,
         turns=described.turns,
         fractions=order.fractions,
         in_hole=described.in_hole.view(np.bool_),
@@ -107,7 +106,7 @@ def _vacancies(told: Above, order: OrderMap, facts: Facts, wanted: Wanted) -> Va
         return None
     begin, end = (int(place) for place in facts["starts"][SUBLATTICE : SUBLATTICE + 2])
     amounts = len(lacking_shares(wanted.crystal))
-    judged = JudgedAbove(*(part[: end - begin].copy() for part in told.judged))
+    judged = JudgedAbove(*(part[: end - begin] for part in told.judged))
     every = Vacancies(
         judged.cells, judged.points, judged.probability, judged.bright.view(np.bool_),
         facts["shares"][:amounts], judged.intensity, judged.ratio, judged.odd,
@@ -128,16 +127,6 @@ def _agreement(
     """Hold the network's marks against the labels, which looks at the device again."""
     with watch.stage("check"):
         number = int(facts.number("found"))
-        points, probability = (part[:number].copy() for part in told.found)
-        order = copied(order)
-        made = labels(above, order, facts, told.shifts.copy())
+        points, probability = (part[:number] for part in told.found)
+        made = labels(above, order, facts, told.shifts)
         return agreement(made, facts.lattice, points, probability, wanted.threshold)
-
-
-def copied(order: OrderMap) -> OrderMap:
-    """Give a map in memory of its own."""
-    parts: dict[str, Any] = {
-        name: part.copy() if isinstance(part, np.ndarray) else part
-        for name, part in vars(order).items()
-    }
-    return OrderMap(**parts)

@@ -201,7 +201,7 @@ def _outcome(
     ran: tuple[Computed | None, int],
 ) -> Outcome | Plan:
     """Judge what came to the host of a frame; its own plan where that is another."""
-    facts = Facts(told.facts.copy())
+    facts = Facts(told.facts)
     try:
         if facts.refusal not in BY_PLAN:
             refuse(facts, told.content, plan.shape)

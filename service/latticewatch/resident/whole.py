@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from typing import Any, TypeVar
 
 import numpy as np
@@ -37,8 +37,8 @@ class Whole:
         All of it, and what it fills up to the network.
     network
         What the network reads and fills, which is part of the work.
-    below
-        Page-locked memory that is filled, of each frame.
+    above, below
+        What is wanted on the host, of each frame, and the page-locked memory that it comes down to.
     stream
         Where it is started.
     """
@@ -47,7 +47,8 @@ class Whole:
     work: Recording
     before: list[Before]
     network: Beside
-    below: list[Above]
+    above: list[Above]
+    below: list[Below]
     stream: Any
 
     @property
@@ -74,8 +75,7 @@ class Whole:
             raise UnrecordableError("the network's provider changed meanwhile")
         asked = partial(_asked, given, network, wanted, plan, dict[int, Below]())
         work, (before, above, lent) = record(asked, stream)
-        below = [like(one, part.parts) for one, part in zip(above, lent, strict=True)]
-        return cls(given, work, before, network, below, stream)
+        return cls(given, work, before, network, above, lent, stream)
 
     def start(self, frames: Sequence[np.ndarray], watch: Stopwatch) -> Iterator[Ended]:
         """Put frames in, start everything, and give what is waited for of each.
@@ -87,14 +87,15 @@ class Whole:
                 np.copyto(place, frame)
             with self.stream:
                 self.work.start()
-                done = mark()
-        for before, below in zip(self.before, self.below, strict=True):
-            yield Ended(before.labels, partial(_brought, done, below), self.network.ran_on)
+                waited = cache(mark().synchronize)  # by the first frame, for all of them
+        for before, above, below in zip(self.before, self.above, self.below, strict=True):
+            brought = partial(_brought, waited, above, below)
+            yield Ended(before.labels, brought, self.network.ran_on)
 
 
-def _brought(done: Any, below: Above) -> Above:
-    done.synchronize()
-    return below
+def _brought(waited: Callable[[], None], above: Above, below: Below) -> Above:
+    waited()
+    return like(above, below.own())
 
 
 def _asked(

@@ -25,7 +25,7 @@ class Ended(NamedTuple):
     labels
         Its labels on the device.
     brought
-        Waits, and gives what is wanted on the host, in memory that a later frame takes.
+        Waits, and gives what is wanted on the host, in memory of its own.
     ran_on
         What the network ran on.
     """
@@ -46,7 +46,7 @@ class Begun(Protocol):
         """Ask for everything that follows from the network's maps.
 
         The maps must stay until what is given was called: it waits, and gives what is wanted on the
-        host, in memory that a later frame takes.
+        host, in memory of its own.
         """
 
 
@@ -68,7 +68,7 @@ class Asked:
     def end(self, heat: Array, offset: Array, watch: Stopwatch) -> Callable[[], Above]:
         """Ask for everything that follows; as `Begun`."""
         above = after_network(self.before, heat, offset, self.wanted, self.plan, watch)
-        return lambda: like(above, download(flat(above)))
+        return lambda: like(above, [part.copy() for part in download(flat(above))])
 
 
 def flat(above: Above) -> list[Array]:
