@@ -101,10 +101,7 @@ def steps(out: Path, peer: Path | None) -> list[Step]:
              "--cuda-graph"),
             60,
         ),
-        Step(
-            "soak", "memory flat over 100,000 frames",
-            ("-m", "pytest", "-m", "gpu and long", "tests/gpu", "-k", "memory and recorded"), 300,
-        ),
+        Step("soak", "memory flat over 100,000 frames", ("bench/gpu_soak.py",), 120),
     ]  # fmt: skip
 
 

@@ -46,6 +46,9 @@ class Figures:
         Frames a second through the whole analysis, by numbers of workers that bring one each.
     together
         The same on a GPU, by numbers of threads that have a batch each; empty on the host.
+    graph_ms
+        Milliseconds of the device for each frame of a batch that was recorded as a whole, its ways
+        up and down included, started again and again; NaN where none was.
     """
 
     number: int
@@ -53,6 +56,7 @@ class Figures:
     processor_ms: float
     per_second: dict[int, float]
     together: dict[int, float]
+    graph_ms: float = float("nan")
 
     def text(self) -> str:
         """Return one line."""
@@ -60,7 +64,8 @@ class Figures:
         by += [f"{rate:.1f} by {count} with a batch" for count, rate in self.together.items()]
         return (
             f"  batches of {self.number}: network {self.network_ms:.3f} ms a frame (of the calling "
-            f"thread {self.processor_ms:.3f}), whole, frames/s: {', '.join(by)}"
+            f"thread {self.processor_ms:.3f}), recorded graph {self.graph_ms:.3f} ms a frame, "
+            f"whole, frames/s: {', '.join(by)}"
         )
 
 
@@ -130,7 +135,27 @@ def measure(
         workers: whole.rate(analyse, frames, max(rounds, workers), workers)
         for workers in ((number,) if gpu is None else (number * n for n in IN_HAND))
     }
-    return Figures(number, 1e3 * spent / number, 1e3 * own / number, rates, together)
+    graph_ms = _graph_ms(analyse, number) if together else float("nan")
+    return Figures(number, 1e3 * spent / number, 1e3 * own / number, rates, together, graph_ms)
+
+
+def _graph_ms(analyse: Analyser, number: int) -> float:
+    """Milliseconds of the device for each frame of recorded work of so many frames."""
+    works = analyse.placement.recordings.whole(number)
+    if not works:
+        return float("nan")
+    import cupy
+
+    start, end = cupy.cuda.Event(), cupy.cuda.Event()
+    work, stream = works[0].work, works[0].stream
+    with stream:
+        work.start()
+        start.record()
+        for _ in range(REPEATS):
+            work.start()
+        end.record()
+    end.synchronize()
+    return float(cupy.cuda.get_elapsed_time(start, end)) / (REPEATS * number)
 
 
 def _together(

@@ -12,16 +12,18 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "bench"))
 
 import gpu
 import gpu_session
+import gpu_soak
 from gpu_session import Step, main, run, steps
 
+BENCHES = {"bench/gpu.py": gpu, "bench/gpu_soak.py": gpu_soak}
 STEPS = steps(Path("out"), Path("python"))
 
 
 @pytest.mark.parametrize("step", STEPS, ids=lambda step: step.name)
 def test_every_command_can_be_given(step):
     script, *arguments = step.arguments
-    if script == "bench/gpu.py":
-        gpu.parser().parse_args(arguments)
+    if script in BENCHES:
+        BENCHES[script].parser().parse_args(arguments)
         return
     assert (script, arguments[0]) == ("-m", "pytest")
     collect = [sys.executable, *step.arguments, "--collect-only", "-q", "-p", "no:cacheprovider"]

@@ -105,6 +105,12 @@ class Recordings:
             if kind in self._free:
                 self._free[kind] += works
 
+    def whole(self, size: int) -> list[Whole]:
+        """Give works that are free and whole, of so many frames; for measurements."""
+        with self._lock:
+            free = [work for works in self._free.values() for work in works]
+        return [work for work in free if isinstance(work, Whole) and work.size == size]
+
     def give_up(self, why: str) -> bool:
         """Record nothing from now on; whether this is news."""
         with self._lock:
