@@ -4,6 +4,7 @@
  * in the middle row; logarithms and sums are in double precision.
  */
 
+#include "neighbours.cuh"
 #include "selection.cuh"
 
 /* Bins to a block of threads that power is found by. */
@@ -18,16 +19,21 @@
 /* Euler's constant: an exponential variable's mean logarithm lies as much below that of its mean. */
 #define EULER 0.57721566490153286061
 
-/* The image less its mean, times a Hann window along each axis; one thread to a pixel. */
+/* The image less its mean, times a Hann window along each axis; a thread to neighbouring pixels. */
 extern "C" __global__ void windowed(
     const float *image, const double *mean, /* (rows, columns), one */
     const float *down, const float *across, int rows, int columns, float *result)
 {
-    long long place = (long long)blockIdx.x * blockDim.x + threadIdx.x;
-    if (place >= (long long)rows * columns)
+    long long first = first_neighbour();
+    int here = neighbours_here(first, (long long)rows * columns);
+    if (here <= 0)
         return;
-    int row = (int)(place / columns), column = (int)(place % columns);
-    result[place] = (image[place] - (float)mean[0]) * down[row] * across[column];
+    Pixel at = pixel_at(first, columns);
+    Neighbours<float> pixels = neighbours(image + first, here);
+    float level = (float)mean[0];
+    for (int j = 0; j < NEIGHBOURS; j++, at.next(columns))
+        pixels.of[j] = (pixels.of[j] - level) * down[min(at.row, rows - 1)] * across[at.column];
+    put(result + first, here, pixels);
 }
 
 /* Power with its rows shifted, and the greatest of each part; a block of threads to a part. */
