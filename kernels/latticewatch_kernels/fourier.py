@@ -45,7 +45,7 @@ def irfft2(spectrum: Array, shape: tuple[int, int], norm: str = "backward") -> A
 
 
 def per_pixel(shape: tuple[int, int]) -> np.float32:
-    """What `irfft2` multiplies an image of a shape by, if it does."""
+    """Give what `irfft2` multiplies an image of a shape by, if it does."""
     return np.float32(1.0 / (shape[0] * shape[1]))
 
 
