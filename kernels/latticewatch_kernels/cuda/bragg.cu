@@ -5,6 +5,7 @@
  * the weights of all cells are 1, and are not looked at.
  */
 
+#include "between.cuh"
 #include "facts.cuh"
 #include "neighbours.cuh"
 #include "selection.cuh"
@@ -12,51 +13,17 @@
 #define NODES 64 /* most at which a spectrum is passed; there are 42 of six shells */
 #define TAPS 4   /* of cubic convolution along an axis */
 
-/* Where a pixel lies between the centres of cells along an axis, as order.enlarge has it.
- *
- * The quotient of two whole numbers, for which single precision does: rounding it once gives what
- * double precision gives that is rounded in the end. */
-struct Between {
-    int lower;
-    float part;
-};
-
-__device__ static Between between(int place, int stride, int cells)
-{
-    float at = (float)max(2 * place + 1 - stride, 0) / (float)(2 * stride);
-    at = fminf(at, (float)(cells - 1));
-    int lower = min((int)at, max(cells - 2, 0));
-    return {lower, at - lower};
-}
-
-/* Where a pixel lies on maps of cells: what all of these share. */
-struct Corner {
-    int place, right, down;
-    float u, v;
-
-    __device__ float of(const float *cells) const
-    {
-        const float *here = cells + place;
-        float upper = here[0] * (1.0f - u) + here[right] * u;
-        float lower = here[down] * (1.0f - u) + here[down + right] * u;
-        return upper * (1.0f - v) + lower * v;
-    }
-};
-
 /* Hand each of a thread's pixels and where it lies on maps of cells to `then`; those beyond the last,
  * too, which lie on the last cells. */
 template <class Then>
 __device__ static void on_cells(Pixel at, int columns, int high, int wide, int stride, Then then)
 {
-    Between down = between(at.row, stride, high);
+    Cells rows_of = cells_of(stride, high), columns_of = cells_of(stride, wide);
+    Between down = rows_of.at(at.row);
     for (int j = 0; j < NEIGHBOURS; j++, at.next(columns)) {
         if (j > 0 && at.column == 0)
-            down = between(at.row, stride, high);
-        Between across = between(at.column, stride, wide);
-        Corner corner = {
-            down.lower * wide + across.lower, wide > 1 ? 1 : 0, high > 1 ? wide : 0,
-            across.part, down.part};
-        then(j, corner);
+            down = rows_of.at(at.row);
+        then(j, corner_of(down, columns_of.at(at.column), high, wide));
     }
 }
 
