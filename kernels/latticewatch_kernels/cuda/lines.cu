@@ -4,6 +4,7 @@
  * labelling.label. Sums are in double precision; medians are exact.
  */
 
+#include "neighbours.cuh"
 #include "selection.cuh"
 
 #define NORMAL_SIGMAS 1.4826
@@ -217,54 +218,86 @@ extern "C" __global__ void __launch_bounds__(TOGETHER) row_shifts(
         shifts[rows] = sqrt(own);
 }
 
-/* Rows put back where jitter is worth it, and what is left of them; one thread to a pixel. */
+/* A row that is put back: whole pixels, and weights of the four about the rest. */
+struct Moved {
+    int whole;
+    float weights[4];
+};
+
+__device__ static Moved moved_by(double shift)
+{
+    int whole = (int)floor(shift);
+    float t = (float)(shift - whole), t2 = t * t, t3 = t2 * t;
+    return {whole,
+            {-0.5f * t3 + t2 - 0.5f * t, 1.5f * t3 - 2.5f * t2 + 1.0f,
+             -1.5f * t3 + 2.0f * t2 + 0.5f * t, 0.5f * t3 - 0.5f * t2}};
+}
+
+/* Rows put back where jitter is worth it, and what is left of them; a thread to neighbouring pixels. */
 extern "C" __global__ void straightened(
     const float *image, const float *periodic, const char *hole, int rows, int columns,
     const double *shifts, double worth, float *straight, float *residual)
 {
-    long long index = (long long)blockIdx.x * blockDim.x + threadIdx.x;
-    if (index >= (long long)rows * columns)
+    long long first = first_neighbour();
+    int here = neighbours_here(first, (long long)rows * columns);
+    if (here <= 0)
         return;
-    int row = (int)(index / columns), column = (int)(index % columns);
-    float value = image[index];
+    Neighbours<float> values, expected = neighbours(periodic + first, here);
+    Neighbours<char> empty = neighbours(hole + first, here);
     if (shifts[rows] >= worth) {
-        int whole = (int)floor(shifts[row]);
-        float t = (float)(shifts[row] - whole), t2 = t * t, t3 = t2 * t;
-        float weights[4] = {
-            -0.5f * t3 + t2 - 0.5f * t, 1.5f * t3 - 2.5f * t2 + 1.0f,
-            -1.5f * t3 + 2.0f * t2 + 0.5f * t, 0.5f * t3 - 0.5f * t2};
-        value = 0.0f;
-        for (int k = 0; k < 4; k++) {
-            int from = min(max(column + whole - 1 + k, 0), columns - 1);
-            value += weights[k] * image[(long long)row * columns + from];
+        Pixel at = pixel_at(first, columns);
+        Moved moved = moved_by(shifts[at.row]);
+        for (int j = 0; j < NEIGHBOURS; j++, at.next(columns)) {
+            if (j > 0 && at.column == 0)
+                moved = moved_by(shifts[at.row]); /* past the last row there is the jitter */
+            const float *row = image + (long long)min(at.row, rows - 1) * columns;
+            values.of[j] = 0.0f;
+            for (int k = 0; k < 4; k++)
+                values.of[j] += moved.weights[k]
+                    * row[min(max(at.column + moved.whole - 1 + k, 0), columns - 1)];
         }
-    }
-    straight[index] = value;
-    residual[index] = hole[index] ? 0.0f : value - periodic[index];
+    } else
+        values = neighbours(image + first, here);
+    for (int j = 0; j < NEIGHBOURS; j++)
+        expected.of[j] = empty.of[j] ? 0.0f : values.of[j] - expected.of[j];
+    put(straight + first, here, values);
+    put(residual + first, here, expected);
 }
 
-/* A half spectrum times a Gaussian's, along each axis; one thread to a bin. */
+/* A half spectrum times a Gaussian's, along each axis, and a factor; one thread to a bin. */
 extern "C" __global__ void smoothed_spectrum(
-    float *spectrum, int rows, int columns, const float *down, const float *across)
+    float *spectrum, int rows, int columns, const float *down, const float *across, float factor)
 {
     long long index = (long long)blockIdx.x * blockDim.x + threadIdx.x;
     if (index >= (long long)rows * columns)
         return;
+    Pixel bin = pixel_at(index, columns);
     for (int k = 0; k < 2; k++)
         spectrum[2 * index + k] =
-            spectrum[2 * index + k] * down[index / columns] * across[index % columns];
+            spectrum[2 * index + k] * down[bin.row] * across[bin.column] * factor;
 }
 
-/* Matched residual with holes left out, its significance, and what is beyond; one thread to a pixel. */
+/* Matched residual with holes left out, its significance, and what is beyond; a thread to neighbouring
+ * pixels. */
 extern "C" __global__ void significance(
     const float *smooth, const float *periodic, const char *hole, int rows, int columns,
     const double *line, float threshold, float *matched, float *z, char *bright, char *dark)
 {
-    long long index = (long long)blockIdx.x * blockDim.x + threadIdx.x;
-    if (index >= (long long)rows * columns)
+    long long first = first_neighbour();
+    int here = neighbours_here(first, (long long)rows * columns);
+    if (here <= 0)
         return;
-    matched[index] = hole[index] ? 0.0f : smooth[index];
-    z[index] = matched[index] / sqrtf(variance_at(periodic[index], line));
-    bright[index] = z[index] > threshold && !hole[index];
-    dark[index] = z[index] < -threshold && !hole[index];
+    Neighbours<float> values = neighbours(smooth + first, here), over;
+    Neighbours<float> level = neighbours(periodic + first, here);
+    Neighbours<char> empty = neighbours(hole + first, here), above, below;
+    for (int j = 0; j < NEIGHBOURS; j++) {
+        values.of[j] = empty.of[j] ? 0.0f : values.of[j];
+        over.of[j] = values.of[j] / sqrtf(variance_at(level.of[j], line));
+        above.of[j] = over.of[j] > threshold && !empty.of[j];
+        below.of[j] = over.of[j] < -threshold && !empty.of[j];
+    }
+    put(matched + first, here, values);
+    put(z + first, here, over);
+    put(bright + first, here, above);
+    put(dark + first, here, below);
 }
