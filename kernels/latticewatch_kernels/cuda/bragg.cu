@@ -105,11 +105,6 @@ extern "C" __global__ void extended(
                 (float)total[own];
 }
 
-/* A bin of a spectrum. */
-struct alignas(8) Bin {
-    float real, imaginary;
-};
-
 /* A half spectrum times the sum of Gaussians at all nodes, at most 1, and a factor; a block to a row.
  *
  * Few nodes reach a row, and few bins of it: what none reaches is 0 and need not be read. */
@@ -162,14 +157,15 @@ extern "C" __global__ void rebuilt(
         return;
     Pixel at = pixel_at(first, columns);
     bool holes = facts[FACT_HOLES] > 0.0;
-    Neighbours<float> left_over = neighbours(image + first, here), values;
+    Neighbours<float> left_over, values;
     Neighbours<char> empty = {{0, 0, 0, 0}};
     const float *from = filtered + (long long)(at.row + top) * wide_columns + left + at.column;
-    if (at.column + here <= columns)
-        values = neighbours(from, here);
-    else
+    fetch(here, image + first, left_over, from, values);
+    if (at.column + here > columns) { /* to where the next rows go on, which are farther */
+        int further = wide_columns - columns;
         for (int j = 0, column = at.column; j < NEIGHBOURS; j++, column++)
-            values.of[j] = from[j < here ? j + column / columns * (wide_columns - columns) : 0];
+            values.of[j] = from[j < here ? j + column / columns * further : 0];
+    }
     on_cells(at, columns, high, wide, stride, [&](int j, const Corner &corner) {
         float value = values.of[j];
         if (holes) {

@@ -242,8 +242,9 @@ extern "C" __global__ void straightened(
     int here = neighbours_here(first, (long long)rows * columns);
     if (here <= 0)
         return;
-    Neighbours<float> values, expected = neighbours(periodic + first, here);
-    Neighbours<char> empty = neighbours(hole + first, here);
+    Neighbours<float> values, expected;
+    Neighbours<char> empty;
+    fetch(here, image + first, values, periodic + first, expected, hole + first, empty);
     if (shifts[rows] >= worth) {
         Pixel at = pixel_at(first, columns);
         Moved moved = moved_by(shifts[at.row]);
@@ -256,8 +257,7 @@ extern "C" __global__ void straightened(
                 values.of[j] += moved.weights[k]
                     * row[min(max(at.column + moved.whole - 1 + k, 0), columns - 1)];
         }
-    } else
-        values = neighbours(image + first, here);
+    }
     for (int j = 0; j < NEIGHBOURS; j++)
         expected.of[j] = empty.of[j] ? 0.0f : values.of[j] - expected.of[j];
     put(straight + first, here, values);
@@ -271,10 +271,10 @@ extern "C" __global__ void smoothed_spectrum(
     long long index = (long long)blockIdx.x * blockDim.x + threadIdx.x;
     if (index >= (long long)rows * columns)
         return;
-    Pixel bin = pixel_at(index, columns);
-    for (int k = 0; k < 2; k++)
-        spectrum[2 * index + k] =
-            spectrum[2 * index + k] * down[bin.row] * across[bin.column] * factor;
+    Pixel at = pixel_at(index, columns);
+    Bin *place = (Bin *)spectrum + index, bin = *place;
+    float along = down[at.row], aside = across[at.column];
+    *place = {bin.real * along * aside * factor, bin.imaginary * along * aside * factor};
 }
 
 /* Matched residual with holes left out, its significance, and what is beyond; a thread to neighbouring
@@ -287,9 +287,9 @@ extern "C" __global__ void significance(
     int here = neighbours_here(first, (long long)rows * columns);
     if (here <= 0)
         return;
-    Neighbours<float> values = neighbours(smooth + first, here), over;
-    Neighbours<float> level = neighbours(periodic + first, here);
-    Neighbours<char> empty = neighbours(hole + first, here), above, below;
+    Neighbours<float> values, level, over;
+    Neighbours<char> empty, above, below;
+    fetch(here, smooth + first, values, periodic + first, level, hole + first, empty);
     for (int j = 0; j < NEIGHBOURS; j++) {
         values.of[j] = empty.of[j] ? 0.0f : values.of[j];
         over.of[j] = values.of[j] / sqrtf(variance_at(level.of[j], line));

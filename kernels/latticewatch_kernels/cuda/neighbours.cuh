@@ -28,14 +28,44 @@ template <class T> __device__ static inline bool at_once(const T *place, int her
     return here == NEIGHBOURS && (unsigned long long)place % sizeof(Neighbours<T>) == 0;
 }
 
-/* Values from a place on, of which so many are there; the last is repeated. */
+/* Whether all of some places have so many values that lie as the device wants them; see `fetch`. */
+template <class T, class... More>
+__device__ static inline bool all_at_once(int here, const T *from, Neighbours<T> &, More &&...more)
+{
+    if constexpr (sizeof...(more) > 0)
+        return at_once(from, here) && all_at_once(here, more...);
+    else
+        return at_once(from, here);
+}
+
+template <bool AT_ONCE, class T, class... More>
+__device__ static inline void fetch_each(
+    int here, const T *from, Neighbours<T> &into, More &&...more)
+{
+    if constexpr (AT_ONCE)
+        into = *(const Neighbours<T> *)from;
+    else
+        for (int j = 0; j < NEIGHBOURS; j++)
+            into.of[j] = from[min(j, here - 1)];
+    if constexpr (sizeof...(more) > 0)
+        fetch_each<AT_ONCE>(here, more...);
+}
+
+/* Read so many values from each of some places on; the last is repeated. Each place is followed by what
+ * is to have its values: all are asked for before the first is waited for. */
+template <class... Pairs> __device__ static inline void fetch(int here, Pairs &&...pairs)
+{
+    if (all_at_once(here, pairs...))
+        fetch_each<true>(here, pairs...);
+    else
+        fetch_each<false>(here, pairs...);
+}
+
+/* The same from one place. */
 template <class T> __device__ static inline Neighbours<T> neighbours(const T *from, int here)
 {
-    if (at_once(from, here))
-        return *(const Neighbours<T> *)from;
     Neighbours<T> read;
-    for (int j = 0; j < NEIGHBOURS; j++)
-        read.of[j] = from[min(j, here - 1)];
+    fetch(here, from, read);
     return read;
 }
 
@@ -50,6 +80,11 @@ template <class T> __device__ static inline void put(T *to, int here, const Neig
         if (j < here)
             to[j] = values.of[j];
 }
+
+/* A bin of a spectrum, which is read and written at once. */
+struct alignas(8) Bin {
+    float real, imaginary;
+};
 
 /* Row and column of a pixel. */
 struct Pixel {

@@ -16,6 +16,8 @@
 /* Values that a thread reads before it looks at the first. */
 #define AT_ONCE 8
 
+#define NONE __longlong_as_double(0x7ff8000000000000ll) /* NaN: no value */
+
 /* Euler's constant: an exponential variable's mean logarithm lies as much below that of its mean. */
 #define EULER 0.57721566490153286061
 
@@ -46,8 +48,8 @@ extern "C" __global__ void __launch_bounds__(TOGETHER) shifted_power(
     for (int index = first + threadIdx.x; index < end; index += blockDim.x) {
         int row = index / columns, from = row - rows / 2;
         long long place = (long long)(from < 0 ? from + rows : from) * columns + index % columns;
-        const float *bin = spectrum + 2 * place;
-        power[index] = bin[0] * bin[0] + bin[1] * bin[1];
+        Bin bin = ((const Bin *)spectrum)[place];
+        power[index] = bin.real * bin.real + bin.imaginary * bin.imaginary;
         most = fmaxf(most, power[index]);
     }
     most = joined(most, [](float one, float other) { return fmaxf(one, other); });
@@ -118,8 +120,8 @@ extern "C" __global__ void ring_means(const double *ring_parts, int rings, doubl
 
 /* Noise power of the profiles: their running medians, set to the mean; their ends are repeated.
  *
- * A thread to each value in each window. The first whose value is the median writes it; of a window
- * that holds what is no number the first of all writes that.
+ * A thread to each value in each window. The one whose value is the median writes it; of a window that
+ * holds what is no number the first of all writes that.
  */
 extern "C" __global__ void noise_profiles(
     const double *mean_log, int rings, int columns, int rows, /* one after the other */
@@ -132,23 +134,20 @@ extern "C" __global__ void noise_profiles(
     int first = place < rings ? 0 : place < rings + columns ? rings : rings + columns;
     int size = place < rings ? rings : place < rings + columns ? columns : rows;
     int half = place < rings ? ring_half : place < rings + columns ? column_half : row_half;
-    int start = place - first - half, own = start + index % longest;
-    if (own > start + 2 * half)
+    int start = place - first - half, own = start + index % longest, last = start + 2 * half;
+    if (own > last)
         return;
     const double *profile = mean_log + first;
     double candidate = profile[min(max(own, 0), size - 1)];
-    int below = 0, equal = 0, earlier = 0;
-    for (int other = start; other <= start + 2 * half; other++) {
+    int before = 0; /* of those that are equal the earlier ones come first */
+    bool known = true;
+    for (int other = start; other <= last; other++) {
         double value = profile[min(max(other, 0), size - 1)];
-        if (value != value)
-            candidate = value;
-        below += value < candidate;
-        equal += value == candidate;
-        earlier += value == candidate && other < own;
+        known = known && value == value;
+        before += other < own ? value <= candidate : value < candidate;
     }
-    bool median = below <= half && half < below + equal && earlier == 0;
-    if (candidate != candidate ? own == start : median)
-        noise[place] = (float)exp(candidate + EULER);
+    if (known ? before == half : own == start)
+        noise[place] = (float)exp((known ? candidate : NONE) + EULER);
 }
 
 /* Power over the noise, and whether it reaches a level; one thread to a bin. */
