@@ -121,13 +121,16 @@ def row_shifts(pixels: Pixels, line: Array, certain: float, part: float, constan
     return shifts
 
 
-def straightened(image: Array, pixels: Pixels, shifts: Array, worth: float) -> tuple[Array, Array]:
+def straightened(
+    image: Array, pixels: Pixels, shifts: Array, worth: float, straight: Array | None = None
+) -> tuple[Array, Array]:
     """Image with its rows moved back, and what is left of it outside holes.
 
     The twin is `straightening.straighten`, to the last bit. ``worth`` is the jitter in pixels below
-    which rows stay where they are.
+    which rows stay where they are. The image goes into ``straight`` where it is given.
     """
-    straight = array_module(image).empty(image.shape, np.float32)
+    if straight is None:
+        straight = array_module(image).empty(image.shape, np.float32)
     residual = room(image, image.shape, np.float32)
     launch_neighbours(
         "lines", "straightened", image.size, image,
