@@ -32,8 +32,11 @@ TOGETHER = 1024
 #: Things to a block that orders them (`lists.cuh`).
 ORDERED = 32
 
-#: Bytes of what is cleared at once.
+#: Bytes of what is cleared and copied.
 WORD = 4
+
+#: Values of an image that one thread does where it does neighbours (`neighbours.cuh`).
+NEIGHBOURS = 4
 
 #: Bytes of a kernel's parameters at most, on every device, and frames whose own they can be.
 PARAMETER_BYTES, ABREAST = 4096, 16
@@ -110,6 +113,11 @@ def launch(source: str, name: str, number: int, like: Array, *arguments: Any) ->
         _run(source, name, -(-number // THREADS), THREADS, like, arguments)
 
 
+def launch_neighbours(source: str, name: str, number: int, like: Array, *arguments: Any) -> None:
+    """Run a kernel whose threads do some of ``number`` values each, side by side."""
+    launch(source, name, -(-number // NEIGHBOURS), like, *arguments)
+
+
 def launch_together(
     source: str, name: str, blocks: int, like: Array, *arguments: Any, threads: int = TOGETHER
 ) -> None:
@@ -123,7 +131,7 @@ def launch_together(
 def copies(to: Sequence[Array], source: Sequence[Array]) -> None:
     """Copy contiguous arrays of a device, of one size in words, by as few launches as can be."""
     number = source[0].nbytes // WORD
-    blocks, index = blocks_of(number, THREADS), device_number(to[0])
+    blocks, index = blocks_of(number, NEIGHBOURS * THREADS), device_number(to[0])
     given = [
         (one.view(np.int32), np.int32(number), place.view(np.int32))
         for place, one in zip(to, source, strict=True)
@@ -149,7 +157,7 @@ def zeros(like: Array, shape: tuple[int, ...], kind: type) -> Array:
     """
     array = array_module(like).empty(shape, kind)
     words = array.nbytes // WORD
-    launch("words", "cleared", words, array, words, array.view(np.int32))
+    launch_neighbours("words", "cleared", words, array, words, array.view(np.int32))
     return array
 
 

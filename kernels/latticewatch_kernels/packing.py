@@ -21,7 +21,7 @@ from latticewatch_kernels.arrays import (
     starts_of,
 )
 from latticewatch_kernels.lattice import Array
-from latticewatch_kernels.launch import launch
+from latticewatch_kernels.launch import launch_neighbours
 from latticewatch_kernels.recording import held, once
 
 #: As in the source: bytes of a word.
@@ -88,5 +88,7 @@ def fetch_packed(arrays: Sequence[Array], below: Below) -> None:
     xp, words = array_module(arrays[0]), len(below.whole) // WORD
     once(lambda: send(below.told, below.table))
     packed = xp.empty(words, np.int32)
-    launch("packing", "packed", words, packed, held(below.table), len(arrays), words, packed)
+    launch_neighbours(
+        "packing", "packed", words, packed, held(below.table), len(arrays), words, packed
+    )
     fetch([packed], [below.whole])

@@ -67,6 +67,10 @@ class Beside:
         results = {name: blank(size) for name, size in outputs.items()}
         return cls(frames, results, ran_on, session, bind(session, frames, results, index))
 
+    def place(self, which: int, shape: tuple[int, int]) -> Array | None:
+        """Give what holds the n-th frame, for the one who makes it; None where it is larger."""
+        return self.frames[which, 0] if self.frames.shape[2:] == shape else None
+
     def put(self, which: int, image: Array) -> None:
         """Ask for a copy of an image (H, W) as the n-th frame."""
         copy(self.frames[which], image)

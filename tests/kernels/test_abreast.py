@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from latticewatch_kernels import launch
 from latticewatch_kernels.abreast import abreast, each, in_step
 from latticewatch_kernels.arrays import device, to_host
-from latticewatch_kernels.fourier import irfft2, rfft2
+from latticewatch_kernels.fourier import irfft2, per_pixel, rfft2, room
 from latticewatch_kernels.launch import ABREAST, PARAMETER_BYTES, abreast_most, copies, copy, zeros
 from latticewatch_kernels.recording import in_company, own_stream, record
 
@@ -99,6 +99,35 @@ def test_transforms_and_copies_of_several(device_double, number):
             np.testing.assert_allclose(to_host(spectrum), np.fft.rfft2(image), atol=2e-5)
             np.testing.assert_allclose(to_host(back), image, atol=2e-6)
             np.testing.assert_array_equal(to_host(blank), 0.0)
+
+
+@pytest.mark.parametrize(
+    ("number", "apart", "launches"), [(1, False, 3), (3, False, 3), (3, True, 6)]
+)
+def test_places_of_one_array_are_transformed_where_they_are(device_double, number, apart, launches):
+    """An image is put there, and is transformed forth and back; others are copied before each."""
+    rng, cupy = np.random.default_rng(SEED), device_double.cupy
+    images = [rng.normal(size=(12, 10)).astype(np.float32) for _ in range(number)]
+
+    def work(which: int) -> tuple:
+        own = spare[which] if apart else room(spare[which], (12, 10), np.float32)
+        copy(own, above[which])
+        spectrum = rfft2(own)
+        if apart:
+            moved = cupy.empty(spectrum.shape, spectrum.dtype)
+            copy(moved, spectrum)
+            spectrum = moved
+        return irfft2(spectrum, (12, 10), norm="forward")
+
+    with device(0):
+        above = [cupy.asarray(image) for image in images]
+        spare = [cupy.empty((12, 10), np.float32) for _ in images]
+        device_double.traffic.__init__()
+        results = in_company([lambda which=k: work(which) for k in range(number)])
+        assert device_double.traffic.operations == launches
+        for image, result in zip(images, results, strict=True):
+            back = to_host(result) * per_pixel((12, 10))
+            np.testing.assert_allclose(back, image, atol=2e-6)
 
 
 def test_copies_are_as_few_launches_as_can_be(device_double):

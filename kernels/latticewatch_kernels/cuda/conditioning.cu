@@ -1,9 +1,11 @@
-/* A frame with its background flattened and its contrast set: read twice, written once.
+/* The background of a frame in blocks, and its least and greatest pixel; `contrast.cu` goes on.
  *
  * Twin: conditioning.condition. What it does in single precision is done in double here and rounded
  * where it is kept.
  */
 
+#include "neighbours.cuh"
+#include "pixels.cuh"
 #include "selection.cuh"
 
 /* Threads that find a background: what each has to do is long, and fewer wait shorter. */
@@ -11,21 +13,6 @@
 
 /* Standard deviations of a normal distribution to its median absolute deviation. */
 #define NORMAL_SIGMAS 1.4826
-
-/* Pixel of a frame; types are numbered as in resident.conditioning.KINDS. */
-__device__ static double pixel(const char *frame, int kind, long long place)
-{
-    switch (kind) {
-    case 0: return ((const unsigned char *)frame)[place];
-    case 1: return ((const unsigned short *)frame)[place];
-    case 2: return ((const unsigned int *)frame)[place];
-    case 3: return ((const signed char *)frame)[place];
-    case 4: return ((const short *)frame)[place];
-    case 5: return ((const int *)frame)[place];
-    case 6: return ((const float *)frame)[place];
-    default: return ((const double *)frame)[place];
-    }
-}
 
 __device__ static double lesser(double a, double b) { return b < a || b != b ? b : a; }
 __device__ static double greater(double a, double b) { return b > a || b != b ? b : a; }
@@ -232,91 +219,4 @@ extern "C" __global__ void __launch_bounds__(LEVELLING) flat_level(
         __syncthreads();
     }
     each([&](int k, int place) { level[k] = maps.level[place] + (float)plane.at(k, high, wide); });
-}
-
-/* Blocks on either side of a pixel, and the part that the further one has. */
-__device__ static float between_blocks(int place, int block, int blocks, int *lower)
-{
-    double at = min(max((place + 0.5) / block - 0.5, 0.0), blocks - 1.0);
-    *lower = min((int)at, max(blocks - 2, 0));
-    return (float)(at - *lower);
-}
-
-/* Pixel in units of the frame's span, less its background. */
-__device__ static float flattened(
-    const char *frame, int kind, int columns, long long place,
-    const float *level, int block, int high, int wide, const double *facts)
-{
-    double low = facts[0], span = facts[1] - low, unit = 1.0 / (span == BEYOND ? facts[1] : span);
-    int top, left;
-    float v = between_blocks((int)(place / columns), block, high, &top);
-    float u = between_blocks((int)(place % columns), block, wide, &left);
-    const float *corner = level + top * wide + left;
-    int right = wide > 1 ? 1 : 0, down = high > 1 ? wide : 0;
-    float upper = corner[0] * (1.0f - u) + corner[right] * u;
-    float lower = corner[down] * (1.0f - u) + corner[down + right] * u;
-    return (float)((pixel(frame, kind, place) - low) * unit) - (upper * (1.0f - v) + lower * v);
-}
-
-/* An even sample of flattened pixels; a thread to a pixel of it. */
-extern "C" __global__ void sampled(
-    const char *frame, int kind, int rows, int columns,
-    const float *level, int block, int high, int wide, const double *facts, int step, int number,
-    float *sample) /* (number) */
-{
-    int index = blockIdx.x * blockDim.x + threadIdx.x;
-    if (index < number)
-        sample[index] = flattened(
-            frame, kind, columns, (long long)index * step, level, block, high, wide, facts);
-}
-
-/* Quantiles of the sample; a block of threads to each. */
-extern "C" __global__ void __launch_bounds__(TOGETHER) quantiles(
-    const float *sample, int number, const double *parts, double *found) /* (number), as parts of 1 */
-{
-    double at = parts[blockIdx.x] * (number - 1);
-    int rank = min((int)at, number - 1);
-    auto value = [=](int k) { return (double)sample[k]; };
-    Two near = two_ranked(value, number, rank, rank + 1 < number);
-    if (threadIdx.x == 0)
-        found[blockIdx.x] = near.first + (near.second - near.first) * (at - rank);
-}
-
-/* Median of the sample and half the width of its middle; one block of threads. */
-extern "C" __global__ void __launch_bounds__(TOGETHER) contrast(
-    const char *frame, int kind, int rows, int columns,
-    const float *level, int block, int high, int wide,
-    const double *found, /* (3): quantiles */
-    double *facts)       /* low, high, and here: median, half width */
-{
-    double spread = 0.5 * (found[2] - found[0]);
-    if (spread <= 0.0) { /* fewer than a sixth of the pixels differ from the rest: take all */
-        long long pixels = (long long)rows * columns;
-        double sum = 0.0, squares = 0.0;
-        for (long long k = threadIdx.x; k < pixels; k += blockDim.x)
-            sum += flattened(frame, kind, columns, k, level, block, high, wide, facts);
-        double mean = summed(sum) / pixels;
-        for (long long k = threadIdx.x; k < pixels; k += blockDim.x) {
-            double gap = flattened(frame, kind, columns, k, level, block, high, wide, facts) - mean;
-            squares += gap * gap;
-        }
-        spread = sqrt(summed(squares) / pixels);
-    }
-    if (threadIdx.x == 0) {
-        facts[2] = found[1];
-        facts[3] = spread;
-    }
-}
-
-/* The conditioned frame; one thread to a pixel. */
-extern "C" __global__ void conditioned(
-    const char *frame, int kind, int rows, int columns,
-    const float *level, int block, int high, int wide, const double *facts,
-    float *image) /* (rows, columns) */
-{
-    long long place = (long long)blockIdx.x * blockDim.x + threadIdx.x;
-    if (place >= (long long)rows * columns)
-        return;
-    float value = flattened(frame, kind, columns, place, level, block, high, wide, facts);
-    image[place] = (value - (float)facts[2]) * (float)(1.0 / facts[3]);
 }

@@ -1,9 +1,10 @@
 /* Noise over intensity, the shifts of scan lines, and the maps that labels are made of.
  *
  * Twins: noise.IntensityClasses, straightening.measure_row_shifts and straightening.straighten, and
- * labelling.label. Sums are in double precision; medians are exact.
+ * labelling.label. Sums are in double precision but for those of a few pixels; medians are exact.
  */
 
+#include "neighbours.cuh"
 #include "selection.cuh"
 
 #define NORMAL_SIGMAS 1.4826
@@ -144,8 +145,11 @@ extern "C" __global__ void __launch_bounds__(TOGETHER) row_sums(
     for (int row = top + warp; row < min(top + ROWS, rows); row += blockDim.x / WARP) {
         double sum[SUMS] = {0.0, 0.0, 0.0, 0.0};
         long long begin = (long long)row * columns;
-        /* some at a time, with no branch, so that a thread waits once for several */
-        for (int first = lane; first < columns; first += AT_ONCE * WARP)
+        int holes = 0;
+        /* some at a time, with no branch, so that a thread waits once for several; these are few
+         * enough to be summed up in single precision */
+        for (int first = lane; first < columns; first += AT_ONCE * WARP) {
+            float part[3] = {0.0f, 0.0f, 0.0f};
             for (int j = 0; j < AT_ONCE; j++) {
                 int column = min(first + j * WARP, columns - 1);
                 bool here = first + j * WARP < columns, empty = hole[begin + column];
@@ -154,11 +158,15 @@ extern "C" __global__ void __launch_bounds__(TOGETHER) row_sums(
                 bool between = column > 0 && column < columns - 1, counts = here && !empty;
                 float slope = between ? 0.5f * (after - before) : 0.0f, left = residual[begin + column];
                 float weight = counts ? 1.0f / variance_at(periodic[begin + column], noise) : 0.0f;
-                sum[0] += counts ? (double)(slope * weight) * slope : 0.0;
-                sum[1] += counts ? (double)(slope * weight) * left : 0.0;
-                sum[2] += counts ? (double)(left * weight) * left : 0.0;
-                sum[3] += here && empty ? 1.0 : 0.0;
+                part[0] += counts ? slope * weight * slope : 0.0f;
+                part[1] += counts ? slope * weight * left : 0.0f;
+                part[2] += counts ? left * weight * left : 0.0f;
+                holes += here && empty;
             }
+            for (int k = 0; k < 3; k++)
+                sum[k] += part[k];
+        }
+        sum[3] = holes;
         for (int k = 0; k < SUMS; k++) {
             for (int other = WARP / 2; other > 0; other /= 2)
                 sum[k] += of_lane(sum[k], other);
@@ -217,54 +225,86 @@ extern "C" __global__ void __launch_bounds__(TOGETHER) row_shifts(
         shifts[rows] = sqrt(own);
 }
 
-/* Rows put back where jitter is worth it, and what is left of them; one thread to a pixel. */
+/* A row that is put back: whole pixels, and weights of the four about the rest. */
+struct Moved {
+    int whole;
+    float weights[4];
+};
+
+__device__ static Moved moved_by(double shift)
+{
+    int whole = (int)floor(shift);
+    float t = (float)(shift - whole), t2 = t * t, t3 = t2 * t;
+    return {whole,
+            {-0.5f * t3 + t2 - 0.5f * t, 1.5f * t3 - 2.5f * t2 + 1.0f,
+             -1.5f * t3 + 2.0f * t2 + 0.5f * t, 0.5f * t3 - 0.5f * t2}};
+}
+
+/* Rows put back where jitter is worth it, and what is left of them; a thread to neighbouring pixels. */
 extern "C" __global__ void straightened(
     const float *image, const float *periodic, const char *hole, int rows, int columns,
     const double *shifts, double worth, float *straight, float *residual)
 {
-    long long index = (long long)blockIdx.x * blockDim.x + threadIdx.x;
-    if (index >= (long long)rows * columns)
+    long long first = first_neighbour();
+    int here = neighbours_here(first, (long long)rows * columns);
+    if (here <= 0)
         return;
-    int row = (int)(index / columns), column = (int)(index % columns);
-    float value = image[index];
+    Neighbours<float> values, expected;
+    Neighbours<char> empty;
+    fetch(here, image + first, values, periodic + first, expected, hole + first, empty);
     if (shifts[rows] >= worth) {
-        int whole = (int)floor(shifts[row]);
-        float t = (float)(shifts[row] - whole), t2 = t * t, t3 = t2 * t;
-        float weights[4] = {
-            -0.5f * t3 + t2 - 0.5f * t, 1.5f * t3 - 2.5f * t2 + 1.0f,
-            -1.5f * t3 + 2.0f * t2 + 0.5f * t, 0.5f * t3 - 0.5f * t2};
-        value = 0.0f;
-        for (int k = 0; k < 4; k++) {
-            int from = min(max(column + whole - 1 + k, 0), columns - 1);
-            value += weights[k] * image[(long long)row * columns + from];
+        Pixel at = pixel_at(first, columns);
+        Moved moved = moved_by(shifts[at.row]);
+        for (int j = 0; j < NEIGHBOURS; j++, at.next(columns)) {
+            if (j > 0 && at.column == 0)
+                moved = moved_by(shifts[at.row]); /* past the last row there is the jitter */
+            const float *row = image + (long long)min(at.row, rows - 1) * columns;
+            values.of[j] = 0.0f;
+            for (int k = 0; k < 4; k++)
+                values.of[j] += moved.weights[k]
+                    * row[min(max(at.column + moved.whole - 1 + k, 0), columns - 1)];
         }
     }
-    straight[index] = value;
-    residual[index] = hole[index] ? 0.0f : value - periodic[index];
+    for (int j = 0; j < NEIGHBOURS; j++)
+        expected.of[j] = empty.of[j] ? 0.0f : values.of[j] - expected.of[j];
+    put(straight + first, here, values);
+    put(residual + first, here, expected);
 }
 
-/* A half spectrum times a Gaussian's, along each axis; one thread to a bin. */
+/* A half spectrum times a Gaussian's, along each axis, and a factor; one thread to a bin. */
 extern "C" __global__ void smoothed_spectrum(
-    float *spectrum, int rows, int columns, const float *down, const float *across)
+    float *spectrum, int rows, int columns, const float *down, const float *across, float factor)
 {
     long long index = (long long)blockIdx.x * blockDim.x + threadIdx.x;
     if (index >= (long long)rows * columns)
         return;
-    for (int k = 0; k < 2; k++)
-        spectrum[2 * index + k] =
-            spectrum[2 * index + k] * down[index / columns] * across[index % columns];
+    Pixel at = pixel_at(index, columns);
+    Bin *place = (Bin *)spectrum + index, bin = *place;
+    float along = down[at.row], aside = across[at.column];
+    *place = {bin.real * along * aside * factor, bin.imaginary * along * aside * factor};
 }
 
-/* Matched residual with holes left out, its significance, and what is beyond; one thread to a pixel. */
+/* Matched residual with holes left out, its significance, and what is beyond; a thread to neighbouring
+ * pixels. */
 extern "C" __global__ void significance(
     const float *smooth, const float *periodic, const char *hole, int rows, int columns,
     const double *line, float threshold, float *matched, float *z, char *bright, char *dark)
 {
-    long long index = (long long)blockIdx.x * blockDim.x + threadIdx.x;
-    if (index >= (long long)rows * columns)
+    long long first = first_neighbour();
+    int here = neighbours_here(first, (long long)rows * columns);
+    if (here <= 0)
         return;
-    matched[index] = hole[index] ? 0.0f : smooth[index];
-    z[index] = matched[index] / sqrtf(variance_at(periodic[index], line));
-    bright[index] = z[index] > threshold && !hole[index];
-    dark[index] = z[index] < -threshold && !hole[index];
+    Neighbours<float> values, level, over;
+    Neighbours<char> empty, above, below;
+    fetch(here, smooth + first, values, periodic + first, level, hole + first, empty);
+    for (int j = 0; j < NEIGHBOURS; j++) {
+        values.of[j] = empty.of[j] ? 0.0f : values.of[j];
+        over.of[j] = values.of[j] / sqrtf(variance_at(level.of[j], line));
+        above.of[j] = over.of[j] > threshold && !empty.of[j];
+        below.of[j] = over.of[j] < -threshold && !empty.of[j];
+    }
+    put(matched + first, here, values);
+    put(z + first, here, over);
+    put(bright + first, here, above);
+    put(dark + first, here, below);
 }

@@ -4,6 +4,7 @@
  * in the middle row; logarithms and sums are in double precision.
  */
 
+#include "neighbours.cuh"
 #include "selection.cuh"
 
 /* Bins to a block of threads that power is found by. */
@@ -15,19 +16,26 @@
 /* Values that a thread reads before it looks at the first. */
 #define AT_ONCE 8
 
+#define NONE __longlong_as_double(0x7ff8000000000000ll) /* NaN: no value */
+
 /* Euler's constant: an exponential variable's mean logarithm lies as much below that of its mean. */
 #define EULER 0.57721566490153286061
 
-/* The image less its mean, times a Hann window along each axis; one thread to a pixel. */
+/* The image less its mean, times a Hann window along each axis; a thread to neighbouring pixels. */
 extern "C" __global__ void windowed(
     const float *image, const double *mean, /* (rows, columns), one */
     const float *down, const float *across, int rows, int columns, float *result)
 {
-    long long place = (long long)blockIdx.x * blockDim.x + threadIdx.x;
-    if (place >= (long long)rows * columns)
+    long long first = first_neighbour();
+    int here = neighbours_here(first, (long long)rows * columns);
+    if (here <= 0)
         return;
-    int row = (int)(place / columns), column = (int)(place % columns);
-    result[place] = (image[place] - (float)mean[0]) * down[row] * across[column];
+    Pixel at = pixel_at(first, columns);
+    Neighbours<float> pixels = neighbours(image + first, here);
+    float level = (float)mean[0];
+    for (int j = 0; j < NEIGHBOURS; j++, at.next(columns))
+        pixels.of[j] = (pixels.of[j] - level) * down[min(at.row, rows - 1)] * across[at.column];
+    put(result + first, here, pixels);
 }
 
 /* Power with its rows shifted, and the greatest of each part; a block of threads to a part. */
@@ -40,8 +48,8 @@ extern "C" __global__ void __launch_bounds__(TOGETHER) shifted_power(
     for (int index = first + threadIdx.x; index < end; index += blockDim.x) {
         int row = index / columns, from = row - rows / 2;
         long long place = (long long)(from < 0 ? from + rows : from) * columns + index % columns;
-        const float *bin = spectrum + 2 * place;
-        power[index] = bin[0] * bin[0] + bin[1] * bin[1];
+        Bin bin = ((const Bin *)spectrum)[place];
+        power[index] = bin.real * bin.real + bin.imaginary * bin.imaginary;
         most = fmaxf(most, power[index]);
     }
     most = joined(most, [](float one, float other) { return fmaxf(one, other); });
@@ -112,8 +120,8 @@ extern "C" __global__ void ring_means(const double *ring_parts, int rings, doubl
 
 /* Noise power of the profiles: their running medians, set to the mean; their ends are repeated.
  *
- * A thread to each value in each window. The first whose value is the median writes it; of a window
- * that holds what is no number the first of all writes that.
+ * A thread to each value in each window. The one whose value is the median writes it; of a window that
+ * holds what is no number the first of all writes that.
  */
 extern "C" __global__ void noise_profiles(
     const double *mean_log, int rings, int columns, int rows, /* one after the other */
@@ -126,23 +134,20 @@ extern "C" __global__ void noise_profiles(
     int first = place < rings ? 0 : place < rings + columns ? rings : rings + columns;
     int size = place < rings ? rings : place < rings + columns ? columns : rows;
     int half = place < rings ? ring_half : place < rings + columns ? column_half : row_half;
-    int start = place - first - half, own = start + index % longest;
-    if (own > start + 2 * half)
+    int start = place - first - half, own = start + index % longest, last = start + 2 * half;
+    if (own > last)
         return;
     const double *profile = mean_log + first;
     double candidate = profile[min(max(own, 0), size - 1)];
-    int below = 0, equal = 0, earlier = 0;
-    for (int other = start; other <= start + 2 * half; other++) {
+    int before = 0; /* of those that are equal the earlier ones come first */
+    bool known = true;
+    for (int other = start; other <= last; other++) {
         double value = profile[min(max(other, 0), size - 1)];
-        if (value != value)
-            candidate = value;
-        below += value < candidate;
-        equal += value == candidate;
-        earlier += value == candidate && other < own;
+        known = known && value == value;
+        before += other < own ? value <= candidate : value < candidate;
     }
-    bool median = below <= half && half < below + equal && earlier == 0;
-    if (candidate != candidate ? own == start : median)
-        noise[place] = (float)exp(candidate + EULER);
+    if (known ? before == half : own == start)
+        noise[place] = (float)exp((known ? candidate : NONE) + EULER);
 }
 
 /* Power over the noise, and whether it reaches a level; one thread to a bin. */

@@ -1,15 +1,19 @@
-/* Memory that is cleared, and copied, word by word. */
+/* Memory that is cleared, and copied, some words to a thread. */
+
+#include "neighbours.cuh"
 
 extern "C" __global__ void cleared(int words, int *at)
 {
-    int k = blockIdx.x * blockDim.x + threadIdx.x;
-    if (k < words)
-        at[k] = 0;
+    long long first = first_neighbour();
+    int here = neighbours_here(first, words);
+    if (here > 0)
+        put(at + first, here, Neighbours<int>{{0, 0, 0, 0}});
 }
 
 extern "C" __global__ void copied(const int *from, int words, int *to)
 {
-    int k = blockIdx.x * blockDim.x + threadIdx.x;
-    if (k < words)
-        to[k] = from[k];
+    long long first = first_neighbour();
+    int here = neighbours_here(first, words);
+    if (here > 0)
+        put(to + first, here, neighbours(from + first, here));
 }

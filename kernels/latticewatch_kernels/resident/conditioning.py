@@ -14,7 +14,7 @@ from latticewatch_kernels.conditioning import (
     sample_step,
 )
 from latticewatch_kernels.lattice import Array
-from latticewatch_kernels.launch import launch, launch_together
+from latticewatch_kernels.launch import launch, launch_neighbours, launch_together
 from latticewatch_kernels.resident.tables import table
 
 #: Types of pixels that the kernels read, by the number that they know each by.
@@ -66,13 +66,13 @@ def conditioned(frame: Array) -> tuple[Array, Array]:
     level = _flat_level(pixels, block, scale, facts)
     blocks, size = (level, block, *level.shape), -(-rows * columns // step)
     sample, found = xp.empty(size, np.float32), xp.empty(len(QUANTILES), np.float64)
-    launch("conditioning", "sampled", size, frame, *pixels, *blocks, facts, step, size, sample)
+    launch("contrast", "sampled", size, frame, *pixels, *blocks, facts, step, size, sample)
     launch_together(
-        "conditioning", "quantiles", len(QUANTILES), frame,
+        "contrast", "quantiles", len(QUANTILES), frame,
         sample, size, table(frame, np.array, QUANTILES), found,
     )  # fmt: skip
-    launch_together("conditioning", "contrast", 1, frame, *pixels, *blocks, found, facts)
-    launch("conditioning", "conditioned", rows * columns, frame, *pixels, *blocks, facts, image)
+    launch_together("contrast", "contrast", 1, frame, *pixels, *blocks, found, facts)
+    launch_neighbours("contrast", "conditioned", image.size, frame, *pixels, *blocks, facts, image)
     return image, facts
 
 

@@ -29,6 +29,7 @@ def labelled(
     facts: Array,
     plan: Plan,
     threshold: float,
+    straight: Array | None = None,
 ) -> LabelsAbove:
     """Put scan lines back, hold what is left against its noise, and calibrate columns.
 
@@ -52,6 +53,8 @@ def labelled(
         The frame's.
     threshold
         Significance beyond which a pixel is bright or dark.
+    straight
+        What the image with its scan lines put back is to fill, float32 (rows, columns).
     """
     residual, periodic, hole = pixels
     given = Pixels(residual, periodic, hole, sample_step(plan.shape))
@@ -59,7 +62,7 @@ def labelled(
     line = lines.noise_line(given, classes, slots_of(facts, "line"))
     constant = slots_of(facts, "constant")
     shifts = lines.row_shifts(given, line, LEAST_CERTAIN_PX, LONGEST, constant)
-    straight, left = lines.straightened(image, given, shifts, WORTH_PX)
+    straight, left = lines.straightened(image, given, shifts, WORTH_PX, straight)
     smooth = lines.matched(left, *_gaussian_spectrum(facts, plan.shape))
     of_matched = lines.noise_line(
         given._replace(residual=smooth), classes, slots_of(facts, "matched_line")

@@ -7,9 +7,15 @@ from typing import NamedTuple
 import numpy as np
 
 from latticewatch_kernels.arrays import array_module
-from latticewatch_kernels.fourier import irfft2, rfft2
+from latticewatch_kernels.fourier import irfft2, per_pixel, rfft2, room
 from latticewatch_kernels.lattice import Array
-from latticewatch_kernels.launch import blocks_of, launch, launch_together, single
+from latticewatch_kernels.launch import (
+    blocks_of,
+    launch,
+    launch_neighbours,
+    launch_together,
+    single,
+)
 
 #: As in the source: classes of intensity, rows to a block that sums along them, and their numbers.
 CLASSES, ROWS, SUMS = 8, 4, 4
@@ -115,14 +121,18 @@ def row_shifts(pixels: Pixels, line: Array, certain: float, part: float, constan
     return shifts
 
 
-def straightened(image: Array, pixels: Pixels, shifts: Array, worth: float) -> tuple[Array, Array]:
+def straightened(
+    image: Array, pixels: Pixels, shifts: Array, worth: float, straight: Array | None = None
+) -> tuple[Array, Array]:
     """Image with its rows moved back, and what is left of it outside holes.
 
     The twin is `straightening.straighten`, to the last bit. ``worth`` is the jitter in pixels below
-    which rows stay where they are.
+    which rows stay where they are. The image goes into ``straight`` where it is given.
     """
-    straight, residual = array_module(image).empty((2, *image.shape), np.float32)
-    launch(
+    if straight is None:
+        straight = array_module(image).empty(image.shape, np.float32)
+    residual = room(image, image.shape, np.float32)
+    launch_neighbours(
         "lines", "straightened", image.size, image,
         single(image), pixels.periodic, pixels.hole, *image.shape,
         shifts, np.float64(worth), straight, residual,
@@ -133,15 +143,17 @@ def straightened(image: Array, pixels: Pixels, shifts: Array, worth: float) -> t
 def matched(residual: Array, down: Array, across: Array) -> Array:
     """Smooth an image by a Gaussian of unit sum.
 
-    The twin is `labelling.smooth_spectrum`, to the last bit. ``down`` and ``across`` are the
-    Gaussian's spectrum along each axis, float32.
+    The twin is `labelling.smooth_spectrum`, to the last bit but for rounding where the number of
+    pixels, which the spectrum is divided by here, is no power of two. ``down`` and ``across`` are
+    the Gaussian's spectrum along each axis, float32.
     """
     spectrum = array_module(residual).ascontiguousarray(rfft2(residual))
+    shape = residual.shape[0], residual.shape[1]
     launch(
         "lines", "smoothed_spectrum", spectrum.size, residual,
-        spectrum.view(np.float32), *spectrum.shape, down, across,
+        spectrum.view(np.float32), *spectrum.shape, down, across, per_pixel(shape),
     )  # fmt: skip
-    return single(irfft2(spectrum, (residual.shape[0], residual.shape[1])))
+    return single(irfft2(spectrum, shape, norm="forward"))
 
 
 def significance(
@@ -154,7 +166,7 @@ def significance(
     xp, shape = array_module(smooth), smooth.shape
     kept, z = xp.empty((2, *shape), np.float32)
     bright, dark = xp.empty((2, *shape), np.int8)
-    launch(
+    launch_neighbours(
         "lines", "significance", smooth.size, smooth,
         smooth, pixels.periodic, pixels.hole, *shape, line, np.float32(threshold),
         kept, z, bright, dark,

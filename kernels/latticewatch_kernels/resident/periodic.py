@@ -8,10 +8,17 @@ import numpy as np
 
 from latticewatch_kernels.arrays import array_module
 from latticewatch_kernels.extension import LENGTH_COST, SEARCH_CELLS
-from latticewatch_kernels.fourier import irfft2, rfft2
+from latticewatch_kernels.fourier import irfft2, per_pixel, rfft2, room
 from latticewatch_kernels.harmonics import HIGHEST_FREQUENCY, node_indices
 from latticewatch_kernels.lattice import Array
-from latticewatch_kernels.launch import launch, launch_together, single
+from latticewatch_kernels.launch import (
+    NEIGHBOURS,
+    THREADS,
+    launch,
+    launch_neighbours,
+    launch_together,
+    single,
+)
 from latticewatch_kernels.order import BLOCKS_PER_CELL, BLOCKS_PER_CONSTANT, SMOOTHING_CELLS
 from latticewatch_kernels.periodic import (
     FILTER_SHELLS,
@@ -67,22 +74,20 @@ def rebuilt(image: Array, order: OrderAbove, facts: Array, plan: Plan) -> Pixels
     prepared = _prepare(order, facts, plan)
     means = _local_mean(order, facts, plan, prepared.numbers)
     cells = (*plan.cells, plan.stride * BLOCKS_PER_CELL)
-    work = xp.empty(plan.shape, np.float32)
-    launch(
-        "bragg", "levelled", work.size, image,
-        image, rows, columns, means, len(means) - 1, *cells, work,
+    work = room(image, plan.longer, np.float32)
+    launch_neighbours(
+        "bragg", "levelled", image.size, image,
+        facts, image, rows, columns, means, *cells, *plan.before, work.shape[1], work,
     )  # fmt: skip
     for which, axis in enumerate((1, 0)):
-        moved = prepared.steps[which], prepared.weights[which]
-        work = _extended(work, axis, plan.before[axis], plan.longer[axis], *moved)
+        _extend(work, axis, plan, prepared.steps[which], prepared.weights[which])
     filtered = _passed(work, facts)
     periodic, residual = xp.empty((2, rows, columns), np.float32)
     hole = xp.empty(plan.shape, np.int8)
-    launch(
+    launch_neighbours(
         "bragg", "rebuilt", image.size, image,
-        filtered, filtered.shape[1], *plan.before, image, rows, columns,
-        means, len(means) - 1, *cells, np.float32(LEAST_COVER), means[-1], 1,
-        periodic, residual, hole,
+        facts, filtered, filtered.shape[1], *plan.before, image, rows, columns,
+        means, *cells, np.float32(LEAST_COVER), periodic, residual, hole,
     )  # fmt: skip
     return PixelsAbove(residual, periodic, hole)
 
@@ -152,11 +157,12 @@ def _passed(image: Array, facts: Array) -> Array:
     xp, (rows, columns) = array_module(image), image.shape
     spectrum = xp.ascontiguousarray(rfft2(image))
     down, across = _node_gaussians(facts, (rows, columns))
-    launch(
-        "bragg", "nodes_passed", spectrum.size, image,
-        spectrum.view(np.float32), *spectrum.shape, down, across, down.shape[1],
+    launch_together(
+        "bragg", "nodes_passed", rows, image,
+        spectrum.view(np.float32), spectrum.shape[1], down, across, down.shape[1],
+        per_pixel((rows, columns)), threads=THREADS,
     )  # fmt: skip
-    return single(irfft2(spectrum, (rows, columns)))
+    return single(irfft2(spectrum, (rows, columns), norm="forward"))
 
 
 def _node_gaussians(facts: Array, shape: tuple[int, int]) -> tuple[Array, Array]:
@@ -185,19 +191,21 @@ def _shell_indices() -> np.ndarray:
     return np.stack(found).astype(np.int32)
 
 
-def _extended(
-    image: Array, axis: int, before: int, longer: int, taps: Array, weights: Array
-) -> Array:
-    """Continue an image along one axis (0 rows, 1 columns); twin: `extension.extend`.
+def _extend(image: Array, axis: int, plan: Plan, taps: Array, weights: Array) -> None:
+    """Fill what is around the middle of an image along one axis; twin: `extension.extend`.
 
-    ``taps`` and ``weights`` are those of `extension.Side`; rounded like the twin, but for the order
-    of sums in double precision.
+    Along columns (1) the middle is the frame, along rows (0) as many whole rows. ``taps`` and
+    ``weights`` are those of `extension.Side`; rounded like the twin, but for the order of sums in
+    double precision.
     """
-    rows, columns = image.shape
-    shape = (rows, longer) if axis else (longer, columns)
-    result = array_module(image).empty(shape, np.float32)
+    (top, left), (rows, columns), wide = plan.before, plan.shape, plan.longer[1]
+    if axis == 1:
+        sizes, steps = (left, columns, wide, rows), (top * wide + left, 1, wide)
+    else:
+        sizes, steps = (top, rows, plan.longer[0], wide), (top * wide, wide, 1)
+    _, size, longer, other = sizes
+    lines = -(-(other // 2) // NEIGHBOURS) - (-(other - other // 2) // NEIGHBOURS)
     launch(
-        "bragg", "extended", result.size, image,
-        image, rows, columns, axis, before, longer, taps, weights, result,
+        "bragg", "extended", (longer - size) * lines, image,
+        axis, *sizes, *steps, taps, weights, image,
     )  # fmt: skip
-    return result

@@ -13,7 +13,7 @@ from latticewatch_kernels.resident.plan import Plan
 MOST_REACH = 128
 
 
-def rescaled(image: Array, facts: Array, plan: Plan) -> Array:
+def rescaled(image: Array, facts: Array, plan: Plan, result: Array | None = None) -> Array:
     """Resample an image by its factor; as it is where the plan has no other scale.
 
     Parameters
@@ -24,6 +24,8 @@ def rescaled(image: Array, facts: Array, plan: Plan) -> Array:
         With FACTOR.
     plan
         Whose `scaled` is the shape that is wanted.
+    result
+        What is to be filled, if the plan has another scale.
 
     Returns
     -------
@@ -35,10 +37,12 @@ def rescaled(image: Array, facts: Array, plan: Plan) -> Array:
     if plan.scaled is None:
         return image
     rows, columns = plan.scaled
-    return _along(1, _along(0, image, rows, facts), columns, facts)
+    return _along(1, _along(0, image, rows, facts), columns, facts, result)
 
 
-def _along(axis: int, image: Array, wanted: int, facts: Array) -> Array:
+def _along(
+    axis: int, image: Array, wanted: int, facts: Array, result: Array | None = None
+) -> Array:
     """Resample one axis of an image to so many pixels."""
     xp, size = array_module(image), image.shape[axis]
     # a pixel more than the shapes ask for, which are rounded
@@ -47,7 +51,7 @@ def _along(axis: int, image: Array, wanted: int, facts: Array) -> Array:
     launch("scaling", "resampling", wanted, image, facts, wanted, most, weights)
     shape = (wanted, image.shape[1]) if axis == 0 else (image.shape[0], wanted)
     inner, number = (shape[1] if axis == 0 else 1), math.prod(shape)
-    result = xp.empty(shape, xp.float32)
+    result = xp.empty(shape, xp.float32) if result is None else result
     launch(
         "scaling", "resampled", number, image,
         facts, weights, image, wanted, most, size, inner, number, result,

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from latticewatch_kernels.arrays import array_module
-from latticewatch_kernels.fourier import rfft2
+from latticewatch_kernels.fourier import rfft2, room
 from latticewatch_kernels.lattice import Array
-from latticewatch_kernels.launch import launch, launch_together, single
+from latticewatch_kernels.launch import launch, launch_neighbours, launch_together, single
 from latticewatch_kernels.resident.tables import table
 from latticewatch_kernels.spectrum import half_window, hann, rings
 
@@ -56,8 +56,9 @@ def power_over_noise(image: Array, mean: Array, level: float) -> tuple[Array, Ar
 def _power(image: Array, mean: Array, shape: tuple[int, int]) -> tuple[Array, Array]:
     """Power of the half plane, rows shifted, and the greatest of each part of it."""
     xp = array_module(image)
-    work, power = xp.empty(shape, np.float32), xp.empty((shape[0], shape[1] // 2 + 1), np.float32)
-    launch(
+    work = room(image, shape, np.float32)
+    power = xp.empty((shape[0], shape[1] // 2 + 1), np.float32)
+    launch_neighbours(
         "spectrum", "windowed", work.size, image,
         single(image), mean,
         table(image, hann, shape[0]), table(image, hann, shape[1]), *shape, work,

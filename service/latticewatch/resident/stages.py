@@ -91,7 +91,9 @@ def registered(image: Array, wanted: Wanted, room: Room) -> Array:
     return facts
 
 
-def before_network(frame: Array, wanted: Wanted, plan: Plan, watch: Stopwatch) -> Before:
+def before_network(
+    frame: Array, wanted: Wanted, plan: Plan, watch: Stopwatch, place: Array | None = None
+) -> Before:
     """Ask for everything up to the network.
 
     Parameters
@@ -102,6 +104,8 @@ def before_network(frame: Array, wanted: Wanted, plan: Plan, watch: Stopwatch) -
         Settings, and the plan that the frame is run with.
     watch
         Told how long the host asks for each stage.
+    place
+        What the image that the network sees is to fill; of its shape.
     """
     with watch.stage("condition"):
         image, content = conditioned(frame)
@@ -109,8 +113,9 @@ def before_network(frame: Array, wanted: Wanted, plan: Plan, watch: Stopwatch) -
         facts = registered(image, wanted, plan.room)
         order = local_order(image, facts, plan)
         pixels = rebuilt(image, order, facts, plan)
-        labels = labelled(image, pixels, order, facts, plan, LABEL_SIGMAS)
-        return Before(content, facts, order, labels, rescaled(labels.image, facts, plan))
+        straight = place if plan.scaled is None else None
+        labels = labelled(image, pixels, order, facts, plan, LABEL_SIGMAS, straight)
+        return Before(content, facts, order, labels, rescaled(labels.image, facts, plan, place))
 
 
 def after_network(

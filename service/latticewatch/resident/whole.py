@@ -109,9 +109,11 @@ def _asked(
     watch = Stopwatch()
 
     def begin(which: int) -> Before:
-        before = before_network(send(given[which]), wanted, plan, watch)
-        padded = in_step("pad", each, partial(wanted.segmenter.padded, [before.image]))
-        network.put(which, padded)
+        place = network.place(which, plan.scaled or plan.shape)
+        before = before_network(send(given[which]), wanted, plan, watch, place)
+        if place is None:
+            padded = in_step("pad", each, partial(wanted.segmenter.padded, [before.image]))
+            network.put(which, padded)
         return before
 
     def end(which: int) -> Above:
