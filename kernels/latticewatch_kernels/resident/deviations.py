@@ -36,8 +36,9 @@ RESOLVED = 2.0
 #: lines of pixels, and each line has four threads.
 SITES_TOGETHER, MATCHING = 16, 256
 
-#: Blocks of threads that draw columns: two to each multiprocessor of a large GPU.
-DRAWING_BLOCKS = 256
+#: Blocks of threads that draw columns: two to each multiprocessor of a large GPU. Most have none to
+#: draw, or one, of 700 pixels: larger blocks would be there for nothing, and wait for each other.
+DRAWING_BLOCKS, DRAWING = 256, 256
 
 #: Standard deviations at which `scipy.ndimage.gaussian_filter` ends.
 TRUNCATED = 4.0
@@ -167,6 +168,7 @@ def _drawn(
         facts, strong, listed, numbers, chosen.points, room, *plan.shape,
         np.float64(DRAWN_REACH), plan.room.drawn, plan.room.tails,
         np.float64(TAIL_HEIGHT), np.float64(TAIL_SIGMA), DRAWING_BLOCKS, sides, drawn,
+        threads=DRAWING,
     )  # fmt: skip
     return strong
 
