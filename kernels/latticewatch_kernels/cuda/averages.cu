@@ -13,6 +13,7 @@
 #include "selection.cuh"
 
 #define BLOCKS_PER_CELL 2
+#define AVERAGING 256 /* threads to a block, so that it may have the registers of as few */
 #define ROWS 4     /* of cells to a block of threads that averages */
 #define TAPS 128   /* blocks whose weights may not be 0; with a stride of one pixel they are 101 */
 #define AT_ONCE 16 /* of them, that a thread has under way */
@@ -159,7 +160,7 @@ __device__ static void along_rows(
  *
  * Weights of blocks farther than `reach` from a cell's first are 0.
  */
-extern "C" __global__ void __launch_bounds__(TOGETHER) averaged(
+extern "C" __global__ void __launch_bounds__(AVERAGING) averaged(
     const float *means, const float *down, const float *across, int reach, /* (maps, high, wide) */
     int high, int wide, int high_cells, int wide_cells,
     float *lines, float *cells) /* (blocks, wide, ROWS), (maps, high_cells, wide_cells) */
