@@ -22,8 +22,8 @@ from latticewatch_kernels.sampling import LEAST_WEIGHT
 SOURCE = "averages"
 
 #: Threads of a block that makes weights, and of one that averages: half of the 170 blocks of pixels
-#: along a side of a frame of 512 pixels, and somewhat more than all. Rows of cells to the latter, as
-#: in the source.
+#: along a side of a frame of 512 pixels, and somewhat more than all. Rows of cells to the latter,
+#: as in the source.
 MAKING, AVERAGING, ROWS = 128, 256, 4
 
 
