@@ -20,6 +20,11 @@
 #define LANES 8    /* threads to a cell */
 #define HELD 128   /* cells whose lanes are summed at a time */
 
+#define TAKING 128 /* threads to a strip of a row that averages are taken off */
+#define PIXELS 4   /* of an image to a thread */
+#define STRIP (TAKING * PIXELS)
+#define STRIP_CELLS (STRIP / BLOCKS_PER_CELL + 2) /* that a strip needs at most */
+
 /* Weights (cells, blocks) of a Gaussian about each cell, for rows and for columns of blocks.
  *
  * A block of threads to a cell along either axis, first all along rows.
@@ -46,16 +51,27 @@ extern "C" __global__ void __launch_bounds__(TOGETHER) averaging(
         weights[block] = (float)(height(block) / total);
 }
 
-/* One over each pixel's variance, 0 in holes; a thread to a pixel. */
+/* One over each pixel's variance, 0 in holes; a thread to PIXELS of them. */
 extern "C" __global__ void inverse_variance_by_facts(
     const double *facts, const float *periodic, const char *hole, int rows, int columns, float *weight)
 {
-    long long index = (long long)blockIdx.x * blockDim.x + threadIdx.x;
-    if (index >= (long long)rows * columns)
-        return;
     const double *line = facts + FACT_LINE;
-    float variance = fmaxf(periodic[index] * (float)line[0] + (float)line[1], (float)line[2]);
-    weight[index] = hole[index] ? 0.0f : 1.0f / variance;
+    float slope = (float)line[0], base = (float)line[1], least = (float)line[2];
+    long long number = (long long)rows * columns;
+    long long first = (long long)blockIdx.x * PIXELS * blockDim.x + threadIdx.x;
+    float level[PIXELS];
+    char empty[PIXELS];
+    for (int k = 0; k < PIXELS; k++) {
+        long long index = min(first + k * (long long)blockDim.x, number - 1);
+        level[k] = periodic[index];
+        empty[k] = hole[index];
+    }
+    for (int k = 0; k < PIXELS; k++) {
+        long long index = first + k * (long long)blockDim.x;
+        float variance = fmaxf(level[k] * slope + base, least);
+        if (index < number)
+            weight[index] = empty[k] ? 0.0f : 1.0f / variance;
+    }
 }
 
 /* Means of blocks of an image times weights, and of the weights; a thread to a block. */
@@ -184,30 +200,68 @@ extern "C" __global__ void __launch_bounds__(AVERAGING) averaged(
     along_rows(line, across, reach, wide, rows, wide_cells, cells + first * wide_cells);
 }
 
-/* An image less its weighted mean, times the weights; a thread to a pixel. */
-extern "C" __global__ void less_weighted_mean(
+/* An image less its weighted mean, times the weights; a block to a strip of a row.
+ *
+ * The block has the means of the strip's cells at hand, for each is some pixels' and takes a division.
+ */
+extern "C" __global__ void __launch_bounds__(TAKING) less_weighted_mean(
     const float *image, const float *weight, int rows, int columns,
     const float *means, int high, int wide, int stride, /* (2, high, wide) */
     float *result)
 {
-    long long index = (long long)blockIdx.x * blockDim.x + threadIdx.x;
-    if (index >= (long long)rows * columns)
-        return;
-    int row = (int)(index / columns), column = (int)(index % columns);
-    const float *totals = means + high * wide;
-    float mean = enlarged_ratio(means, totals, high, wide, stride, row, column);
-    result[index] = (image[index] - mean) * weight[index];
+    __shared__ float ratios[2][STRIP_CELLS];
+    int strips = (columns + STRIP - 1) / STRIP, begin = blockIdx.x % strips * STRIP;
+    int row = blockIdx.x / strips, end = min(begin + STRIP, columns);
+    Placed down = placed(row, stride, high);
+    int left = placed(begin, stride, wide).first;
+    int number = min(placed(end - 1, stride, wide).first + 2 - left, STRIP_CELLS);
+    for (int side = 0; side < 2; side++)
+        for (int k = threadIdx.x; k < number; k += blockDim.x) {
+            int place = (down.first + side * down.next) * wide + min(left + k, wide - 1);
+            ratios[side][k] = means[place] / fmaxf(means[high * wide + place], 1e-12f);
+        }
+    __syncthreads();
+    auto at = [&](int y, int x) { return ratios[y][x - left]; };
+    long long line = (long long)row * columns;
+    for (int first = begin + threadIdx.x; first < end; first += PIXELS * blockDim.x) {
+        float value[PIXELS], worth[PIXELS];
+        for (int k = 0; k < PIXELS; k++) {
+            int column = min(first + k * (int)blockDim.x, end - 1);
+            value[k] = image[line + column];
+            worth[k] = weight[line + column];
+        }
+        for (int k = 0; k < PIXELS; k++) {
+            int column = first + k * (int)blockDim.x;
+            Placed across = placed(min(column, end - 1), stride, wide);
+            float mean = between_cells(at, {0, 1, down.part}, across);
+            if (column < end)
+                result[line + column] = (value[k] - mean) * worth[k];
+        }
+    }
 }
 
-/* A residual without what was drawn, whose local mean is in the periodic part; a thread to a pixel. */
+/* A residual without what was drawn, whose local mean is in the periodic part; a block to a strip of a
+ * row, a thread to PIXELS of its pixels. */
 extern "C" __global__ void without_drawn(
     const float *residual, const fixed *drawn, int rows, int columns,
     const float *means, int high, int wide, int stride, float *result)
 {
-    long long index = (long long)blockIdx.x * blockDim.x + threadIdx.x;
-    if (index >= (long long)rows * columns)
+    int strips = (columns + STRIP - 1) / STRIP, row = blockIdx.x / strips;
+    int begin = blockIdx.x % strips * STRIP + threadIdx.x;
+    if (row >= rows)
         return;
-    int row = (int)(index / columns), column = (int)(index % columns);
-    float mean = enlarged(means, high, wide, stride, row, column);
-    result[index] = residual[index] - ((float)from_fixed(drawn[index]) - mean);
+    long long line = (long long)row * columns;
+    float value[PIXELS];
+    fixed taken[PIXELS];
+    for (int k = 0; k < PIXELS; k++) {
+        int column = min(begin + k * TAKING, columns - 1);
+        value[k] = residual[line + column];
+        taken[k] = drawn[line + column];
+    }
+    for (int k = 0; k < PIXELS; k++) {
+        int column = begin + k * TAKING;
+        float mean = enlarged(means, high, wide, stride, row, min(column, columns - 1));
+        if (column < columns)
+            result[line + column] = value[k] - ((float)from_fixed(taken[k]) - mean);
+    }
 }

@@ -14,7 +14,7 @@ import numpy as np
 
 from latticewatch_kernels.arrays import array_module
 from latticewatch_kernels.lattice import Array
-from latticewatch_kernels.launch import blocks_of, launch, launch_together
+from latticewatch_kernels.launch import THREADS, blocks_of, launch, launch_together
 from latticewatch_kernels.order import BLOCKS_PER_CELL, BLOCKS_PER_CONSTANT, SMOOTHING_CELLS
 from latticewatch_kernels.resident.plan import Plan
 from latticewatch_kernels.sampling import LEAST_WEIGHT
@@ -25,6 +25,9 @@ SOURCE = "averages"
 #: along a side of a frame of 512 pixels, and somewhat more than all. Rows of cells to the latter,
 #: as in the source.
 MAKING, AVERAGING, ROWS = 128, 256, 4
+
+#: As there: threads of a block that takes averages off a strip of a row, and pixels to each.
+TAKING, PIXELS = THREADS, 4
 
 
 class Averages(NamedTuple):
@@ -87,10 +90,10 @@ class Averages(NamedTuple):
             *given, image.shape[1], plan.stride, *blocks, means,
         )  # fmt: skip
         left = xp.empty(image.shape, np.float32)
-        launch(
-            SOURCE, taking, image.size, image,
+        launch_together(
+            SOURCE, taking, len(image) * blocks_of(image.shape[1], TAKING * PIXELS), image,
             *given, *image.shape, self.over(means), *plan.cells, plan.stride * BLOCKS_PER_CELL,
-            left,
+            left, threads=TAKING,
         )  # fmt: skip
         return left
 

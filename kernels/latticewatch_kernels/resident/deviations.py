@@ -20,8 +20,8 @@ from latticewatch_kernels.lattice import Array
 from latticewatch_kernels.launch import blocks_of, launch, launch_together, zeros
 from latticewatch_kernels.order import BLOCKS_PER_CELL, BLOCKS_PER_CONSTANT
 from latticewatch_kernels.point_labels import SOUND_AMPLITUDE
+from latticewatch_kernels.resident.averages import PIXELS, Averages
 from latticewatch_kernels.resident.averages import SOURCE as AVERAGES
-from latticewatch_kernels.resident.averages import Averages
 from latticewatch_kernels.resident.parts import LabelsAbove, OrderAbove, SitesAbove
 from latticewatch_kernels.resident.plan import Plan
 from latticewatch_kernels.resident.tables import table
@@ -126,7 +126,7 @@ def _weights(labels: LabelsAbove, facts: Array) -> Array:
     """One over each pixel's variance, 0 in holes; twin: `deviations._weights`."""
     weight = array_module(facts).empty(labels.periodic.shape, np.float32)
     launch(
-        AVERAGES, "inverse_variance_by_facts", weight.size, facts,
+        AVERAGES, "inverse_variance_by_facts", -(-weight.size // PIXELS), facts,
         facts, labels.periodic, labels.hole, *weight.shape, weight,
     )  # fmt: skip
     return weight
