@@ -9,6 +9,7 @@
 
 #define MAPS 8   /* mean, real and imaginary part with each wave, and the product */
 #define LEVELS 9 /* crystalline amplitude, crystal's mean, sums of the waves, and what lacks order */
+#define AT_ONCE 4 /* cells that a thread has under way */
 #define TAU 6.283185307179586
 
 struct alignas(8) Complex {
@@ -71,15 +72,15 @@ extern "C" __global__ void __launch_bounds__(TOGETHER) order_levels(
         return;
     }
     /* some at a time, so that a thread waits once for all their waves */
-    for (int first = threadIdx.x; first < cells; first += IN_HAND * blockDim.x) {
-        float own[IN_HAND];
-        for (int j = 0; j < IN_HAND; j++)
+    for (int first = threadIdx.x; first < cells; first += AT_ONCE * blockDim.x) {
+        float own[AT_ONCE];
+        for (int j = 0; j < AT_ONCE; j++)
             own[j] = amplitude_at(waves, cells, min(first + j * (int)blockDim.x, cells - 1));
-        for (int j = 0; j < IN_HAND && first + j * (int)blockDim.x < cells; j++)
+        for (int j = 0; j < AT_ONCE && first + j * (int)blockDim.x < cells; j++)
             amplitudes[first + j * blockDim.x] = own[j];
     }
     __syncthreads();
-    auto amplitude = [=](int k) { return (double)amplitudes[k]; };
+    auto amplitude = [=](int k) { return amplitudes[k]; };
     float mean = (float)facts[FACT_STATISTICS];
     double place = quantile * (cells - 1);
     int below = min(max((int)floor(place), 0), cells - 1), known = 0, lacking = 0;
@@ -87,10 +88,10 @@ extern "C" __global__ void __launch_bounds__(TOGETHER) order_levels(
     float full = (float)(near.first + (near.second - near.first) * (place - below));
     auto level = [=](int k) {
         bool sound = amplitudes[k] / full > (float)crystalline;
-        return sound ? (double)(waves[k] + mean) : BEYOND;
+        return sound ? waves[k] + mean : (float)BEYOND;
     };
     for (int k = threadIdx.x; k < cells; k += blockDim.x) {
-        known += level(k) < BEYOND;
+        known += level(k) < (float)BEYOND;
         lacking += amplitudes[k] / full < (float)less;
     }
     known = summed(known);

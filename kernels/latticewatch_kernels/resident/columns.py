@@ -99,7 +99,7 @@ def _noise(residual: Array, periodic: Array, left_out: Array) -> tuple[Array, Ar
     levels, line = xp.empty((NOISE_CLASSES, 3), np.float64), xp.empty(3, np.float64)
     variances, tiny = xp.empty(NOISE_CLASSES, np.float64), np.float64(np.finfo(np.float32).tiny)
     launch_together(
-        NOISE_SOURCE, "column_classes", 3 * NOISE_CLASSES, levels,
+        NOISE_SOURCE, "column_classes", 2 * NOISE_CLASSES, levels,
         periodic, left_out, periodic.size, levels,
     )  # fmt: skip
     launch_together(
