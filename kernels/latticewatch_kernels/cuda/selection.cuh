@@ -139,6 +139,9 @@ template <class At> struct Values {
     }
 };
 
+template <class At> using NumberOf = typename Values<At>::Number;
+template <class At> using KeyOf = typename Values<At>::Key;
+
 /* Values that a search is down to lie from `low` to `high`, as `rising` has them. They are told apart
  * by their place between the two, as numbers at first, which parts what is spread evenly, and then by
  * their bits, which comes to an end whatever they are. */
@@ -191,30 +194,28 @@ template <class T> __device__ static Range<T> ranged(Range<T> part)
 }
 
 /* Bounds of all values: those of the first of their bits, which threads hand over in one go. */
-template <class At> __device__ static Range<typename Values<At>::Key> bounds(const Values<At> &values)
+template <class At> __device__ static Range<KeyOf<At>> bounds(const Values<At> &values)
 {
-    typedef typename Values<At>::Number Number;
-    typedef typename Values<At>::Key Key;
-    const int beyond = 8 * (sizeof(Key) - sizeof(unsigned));
+    const int beyond = 8 * (sizeof(KeyOf<At>) - sizeof(unsigned));
     Range<unsigned> part = {~0u, 0};
-    values.each([&](Number value) {
+    values.each([&](NumberOf<At> value) {
         unsigned first = (unsigned)(rising(value) >> beyond);
-        if (value < (Number)BEYOND)
+        if (value < (NumberOf<At>)BEYOND)
             part = {min(part.least, first), max(part.most, first)};
     });
     part = ranged(part);
-    return {(Key)part.least << beyond, (Key)part.most << beyond | (((Key)1 << beyond) - 1)};
+    KeyOf<At> least = part.least, most = part.most, rest = ((KeyOf<At>)1 << beyond) - 1;
+    return {least << beyond, most << beyond | rest};
 }
 
 /* Bounds of the values of one key. */
 template <class At>
-__device__ static Range<typename Values<At>::Key> bounds_of_key(
-    const Values<At> &values, const Narrowed<typename Values<At>::Number> &narrowed, int key)
+__device__ static Range<KeyOf<At>> bounds_of_key(
+    const Values<At> &values, const Narrowed<NumberOf<At>> &narrowed, int key)
 {
-    typedef typename Values<At>::Key Key;
-    Range<Key> part = {(Key)~0ull, 0};
-    values.each([&](typename Values<At>::Number value) {
-        Key bits = rising(value);
+    Range<KeyOf<At>> part = {(KeyOf<At>)~0ull, 0};
+    values.each([&](NumberOf<At> value) {
+        KeyOf<At> bits = rising(value);
         if (narrowed.key(value) == key)
             part = {min(part.least, bits), max(part.most, bits)};
     });
@@ -236,11 +237,10 @@ template <class Key> struct Pair {
  * Keys are cleared before, and a barrier came after. */
 template <class At>
 __device__ static bool narrowed_to_key(
-    const Values<At> &values, Narrowed<typename Values<At>::Number> *narrowed,
-    Sought<typename Values<At>::Key> *sought)
+    const Values<At> &values, Narrowed<NumberOf<At>> *narrowed, Sought<KeyOf<At>> *sought)
 {
     int each = max(KEYS / (int)blockDim.x, 1), begin = threadIdx.x * each, last = -1, run = 0;
-    values.each([&](typename Values<At>::Number value) {
+    values.each([&](NumberOf<At> value) {
         int key = narrowed->key(value);
         if (key != last && run > 0) { /* threads that add to one place wait for each other */
             atomicAdd(&sought->keys[last], run);
@@ -272,18 +272,17 @@ __device__ static bool narrowed_to_key(
 
 /* Of a few values, which threads collect, that of the rank and the next, if it is among them. */
 template <class At>
-__device__ static Pair<typename Values<At>::Key> among_few(
-    const Values<At> &values, const Narrowed<typename Values<At>::Number> &narrowed,
-    Sought<typename Values<At>::Key> *sought)
+__device__ static Pair<KeyOf<At>> among_few(
+    const Values<At> &values, const Narrowed<NumberOf<At>> &narrowed, Sought<KeyOf<At>> *sought)
 {
     int count = sought->count;
-    values.each([&](typename Values<At>::Number value) {
+    values.each([&](NumberOf<At> value) {
         if (narrowed.key(value) == sought->key)
             sought->few[atomicAdd(&sought->taken, 1)] = rising(value);
     });
     __syncthreads();
     for (int k = threadIdx.x; k < count; k += blockDim.x) {
-        typename Values<At>::Key own = sought->few[k];
+        KeyOf<At> own = sought->few[k];
         int before = 0;
         for (int other = 0; other < count; other++)
             before += sought->few[other] < own || (sought->few[other] == own && other < k);
@@ -291,28 +290,25 @@ __device__ static Pair<typename Values<At>::Key> among_few(
             sought->found[before - narrowed.rank] = own;
     }
     __syncthreads();
-    typename Values<At>::Key none = 0;
-    return {sought->found[0], narrowed.rank + 1 < count ? sought->found[1] : none};
+    return {sought->found[0], narrowed.rank + 1 < count ? sought->found[1] : (KeyOf<At>)0};
 }
 
 /* Value of a rank, and the next as far as it is found on the way, else 0. */
 template <class At>
-__device__ static Pair<typename Values<At>::Key> selected(const Values<At> &values, int rank)
+__device__ static Pair<KeyOf<At>> selected(const Values<At> &values, int rank)
 {
-    typedef typename Values<At>::Number Number;
-    typedef typename Values<At>::Key Key;
-    __shared__ Sought<Key> sought;
-    Narrowed<Number> narrowed;
+    __shared__ Sought<KeyOf<At>> sought;
+    Narrowed<NumberOf<At>> narrowed;
     for (bool again = false;; again = true) {
         for (int k = threadIdx.x; k < KEYS; k += blockDim.x)
             sought.keys[k] = 0;
-        Range<Key> range = again ? bounds_of_key(values, narrowed, sought.key) : bounds(values);
+        Range<KeyOf<At>> range = again ? bounds_of_key(values, narrowed, sought.key) : bounds(values);
         if (again && range.least == range.most)
-            return {range.least, narrowed.rank + 1 < sought.count ? range.least : (Key)0};
+            return {range.least, narrowed.rank + 1 < sought.count ? range.least : (KeyOf<At>)0};
         narrowed.set(range.least, range.most, !again);
         narrowed.rank = again ? narrowed.rank : rank;
         if (!narrowed_to_key(values, &narrowed, &sought))
-            return {rising((Number)BEYOND), rising((Number)BEYOND)};
+            return {rising((NumberOf<At>)BEYOND), rising((NumberOf<At>)BEYOND)};
         if (sought.count <= FEW)
             return among_few(values, narrowed, &sought);
     }
@@ -327,18 +323,17 @@ struct Two {
 template <class At>
 __device__ static Two two_ranked(At at, int number, int rank, int further)
 {
-    typedef typename Values<At>::Key Key;
     Values<At> values(at, number);
-    Pair<Key> found = selected(values, rank);
+    Pair<KeyOf<At>> found = selected(values, rank);
     if (!further)
         found.second = found.first;
     if (found.second == 0) {
-        Key beyond = (Key)~0ull;
-        values.each([&](typename Values<At>::Number value) {
-            Key bits = rising(value);
+        KeyOf<At> beyond = (KeyOf<At>)~0ull;
+        values.each([&](NumberOf<At> value) {
+            KeyOf<At> bits = rising(value);
             beyond = bits > found.first ? min(beyond, bits) : beyond;
         });
-        found.second = ranged(Range<Key>{beyond, 0}).least;
+        found.second = ranged(Range<KeyOf<At>>{beyond, 0}).least;
     }
     return {from_rising(found.first), from_rising(found.second)};
 }
