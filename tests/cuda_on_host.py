@@ -48,6 +48,18 @@ inline double __longlong_as_double(long long bits)
     std::memcpy(&value, &bits, sizeof value);
     return value;
 }
+inline unsigned __float_as_uint(float value)
+{
+    unsigned bits;
+    std::memcpy(&bits, &value, sizeof bits);
+    return bits;
+}
+inline float __uint_as_float(unsigned bits)
+{
+    float value;
+    std::memcpy(&value, &bits, sizeof value);
+    return value;
+}
 """
 
 #: One thread after the other; `cuda_crew.hpp` has the same for several at once.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -11,16 +13,16 @@ from latticewatch_kernels import launch
 
 from .guarded import drawn, seeds
 
-#: One block that asks for everything, one after the other.
+#: One block that asks for everything, one after the other, of values in either precision.
 PROBE = """
 extern "C" __global__ void __launch_bounds__(TOGETHER) probe(
-    const double *values, int number, int known, int rank, double *results)
+    const {number} *values, int number, int known, int rank, double *results)
 {
     auto at = [=](int k) { return values[k]; };
     int further = rank + 1 < number;
     double median_of_all = median(at, number), found = ranked(at, number, rank);
     Two two = two_ranked(at, number, rank, further);
-    auto known_at = [=](int k) { return k < known ? at(k) : BEYOND; };
+    auto known_at = [=](int k) { return k < known ? at(k) : ({number})BEYOND; };
     double partly = median_of(known_at, number, known);
     if (threadIdx.x == 0) {
         results[0] = median_of_all;
@@ -44,12 +46,17 @@ KINDS = {
 
 @pytest.fixture(scope="module")
 def probe():
-    text = (launch.SOURCES / "selection.cuh").read_text("ascii") + PROBE
+    text = (launch.SOURCES / "selection.cuh").read_text("ascii")
+    probes = {
+        kind: text + PROBE.replace("{number}", name)
+        for kind, name in ((np.float32, "float"), (np.float64, "double"))
+    }
 
     def asked(host, values: np.ndarray, known: int, rank: int) -> np.ndarray:
         results = np.zeros(5)
         plain = (np.int32(number) for number in (len(values), known, rank))
-        host.compiled(text).run("probe", 1, 1, [values, *plain, results])
+        source = host.compiled(probes[values.dtype.type])
+        source.run("probe", 1, 1, [values, *plain, results])
         return results
 
     return asked
@@ -64,11 +71,12 @@ def test_ranks_and_medians(device_double, probe, kind, number, seed, of_single, 
     rng = np.random.default_rng(seed)
     values = KINDS[kind](rng, number)
     if of_single:
-        values = np.clip(values, -3e38, 3e38).astype(np.float32).astype(float)
+        values = np.clip(values, -3e38, 3e38).astype(np.float32)
     rank, known = int(rng.integers(0, number)), int(rng.integers(1, number + 1))
     host = device_double.beside("cuda_on_host")
     with host.crew_of(threads):
         found = probe(host, values, known, rank)
+    values = values.astype(float)
     rising = np.sort(values)
     following = rising[min(rank + 1, number - 1)]
     expected = [np.median(values), rising[rank], rising[rank], following, np.median(values[:known])]
@@ -77,8 +85,8 @@ def test_ranks_and_medians(device_double, probe, kind, number, seed, of_single, 
 
 def test_nothing_and_ranks_that_are_none_come_to_an_end(device_double, probe):
     host = device_double.beside("cuda_on_host")
-    for threads in (1, 4):
+    for threads, kind in product((1, 4), (np.float32, np.float64)):
         with host.crew_of(threads):
-            probe(host, np.zeros(0), 0, 0)
-            probe(host, np.arange(9.0), 0, 40)
-            assert probe(host, np.full(9, np.inf), 9, 3)[0] == np.inf
+            probe(host, np.zeros(0, kind), 0, 0)
+            probe(host, np.arange(9, dtype=kind), 0, 40)
+            assert probe(host, np.full(9, np.inf, kind), 9, 3)[0] == np.inf

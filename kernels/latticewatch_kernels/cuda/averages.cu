@@ -2,7 +2,9 @@
  *
  * Twins: order.averaging, deviations._weights, deviations._averaged and deviations._as_in_residual.
  * An image is averaged over blocks, then along rows and along columns of blocks with the weights of
- * `averaging`. Sums are in double precision, and rounded to single after each step as the twin's are.
+ * `averaging`. Sums of pixels and of weights are in double precision, those of blocks in single as the
+ * twin's are: to become double takes a number eight times as long as a product, and these are some
+ * hundred million.
  */
 
 #include "cells.cuh"
@@ -11,10 +13,17 @@
 #include "selection.cuh"
 
 #define BLOCKS_PER_CELL 2
-#define TAPS 128  /* blocks whose weights may not be 0; with a stride of one pixel they are 95 */
-#define AT_ONCE 8 /* of them, that a thread has under way */
-#define LANES 8   /* threads to a cell */
-#define HELD 128  /* cells whose lanes are summed at a time */
+#define AVERAGING 256 /* threads to a block, so that it may have the registers of as few */
+#define ROWS 4     /* of cells to a block of threads that averages */
+#define TAPS 128   /* blocks whose weights may not be 0; with a stride of one pixel they are 101 */
+#define AT_ONCE 16 /* of them, that a thread has under way */
+#define LANES 8    /* threads to a cell */
+#define HELD 128   /* cells whose lanes are summed at a time */
+
+#define TAKING 128 /* threads to a strip of a row that averages are taken off */
+#define PIXELS 4   /* of an image to a thread */
+#define STRIP (TAKING * PIXELS)
+#define STRIP_CELLS (STRIP / BLOCKS_PER_CELL + 2) /* that a strip needs at most */
 
 /* Weights (cells, blocks) of a Gaussian about each cell, for rows and for columns of blocks.
  *
@@ -42,16 +51,27 @@ extern "C" __global__ void __launch_bounds__(TOGETHER) averaging(
         weights[block] = (float)(height(block) / total);
 }
 
-/* One over each pixel's variance, 0 in holes; a thread to a pixel. */
+/* One over each pixel's variance, 0 in holes; a thread to PIXELS of them. */
 extern "C" __global__ void inverse_variance_by_facts(
     const double *facts, const float *periodic, const char *hole, int rows, int columns, float *weight)
 {
-    long long index = (long long)blockIdx.x * blockDim.x + threadIdx.x;
-    if (index >= (long long)rows * columns)
-        return;
     const double *line = facts + FACT_LINE;
-    float variance = fmaxf(periodic[index] * (float)line[0] + (float)line[1], (float)line[2]);
-    weight[index] = hole[index] ? 0.0f : 1.0f / variance;
+    float slope = (float)line[0], base = (float)line[1], least = (float)line[2];
+    long long number = (long long)rows * columns;
+    long long first = (long long)blockIdx.x * PIXELS * blockDim.x + threadIdx.x;
+    float level[PIXELS];
+    char empty[PIXELS];
+    for (int k = 0; k < PIXELS; k++) {
+        long long index = min(first + k * (long long)blockDim.x, number - 1);
+        level[k] = periodic[index];
+        empty[k] = hole[index];
+    }
+    for (int k = 0; k < PIXELS; k++) {
+        long long index = first + k * (long long)blockDim.x;
+        float variance = fmaxf(level[k] * slope + base, least);
+        if (index < number)
+            weight[index] = empty[k] ? 0.0f : 1.0f / variance;
+    }
 }
 
 /* Means of blocks of an image times weights, and of the weights; a thread to a block. */
@@ -91,26 +111,38 @@ extern "C" __global__ void drawn_means(
     means[index] = (float)(sum / (block * block));
 }
 
-/* Average of a column of blocks by `number` weights from the first on, of which those that follow up to
- * a multiple of AT_ONCE are 0. */
-__device__ static double weighed(const double *weights, const float *blocks, int wide, int number)
+/* A number for each of the rows of cells that a block has. */
+struct alignas(16) Four {
+    float part[ROWS];
+};
+
+/* Averages of a column of blocks by `number` weights from the first on, of which those that follow up
+ * to a multiple of AT_ONCE are 0. So many are added up first, that roundings of a few count. */
+__device__ static Four weighed(const Four *weights, const float *blocks, int wide, int number)
 {
-    double sum = 0.0;
+    Four sum = {{0.0f, 0.0f, 0.0f, 0.0f}};
     for (int first = 0; first < number; first += AT_ONCE) {
+        Four few = {{0.0f, 0.0f, 0.0f, 0.0f}};
         float value[AT_ONCE];
         for (int k = 0; k < AT_ONCE; k++)
             value[k] = blocks[(long long)min(first + k, number - 1) * wide];
-        for (int k = 0; k < AT_ONCE; k++)
-            sum += weights[first + k] * value[k];
+        for (int k = 0; k < AT_ONCE; k++) {
+            Four weight = weights[first + k];
+            for (int row = 0; row < ROWS; row++)
+                few.part[row] = fmaf(weight.part[row], value[k], few.part[row]);
+        }
+        for (int row = 0; row < ROWS; row++)
+            sum.part[row] += few.part[row];
     }
     return sum;
 }
 
-/* Averages along a row of blocks, LANES threads to a cell; all threads of the block. */
-__device__ static void along_row(
-    const float *line, const float *across, int reach, int wide, int wide_cells, float *cells)
+/* Averages along lines of blocks, LANES threads to a cell of each row; all threads of the block. */
+__device__ static void along_rows(
+    const Four *line, const float *across, int reach, int wide, int rows, int wide_cells, float *cells)
 {
-    __shared__ double lanes[HELD * LANES];
+    /* one more than LANES, so that threads of neighbouring cells read from different banks */
+    __shared__ Four lanes[HELD][LANES + 1];
     for (int first = 0; first < wide_cells; first += HELD) {
         int number = min(HELD, wide_cells - first);
         __syncthreads(); /* until the line was written, and the last lanes were read */
@@ -118,67 +150,118 @@ __device__ static void along_row(
             int cell = first + k / LANES, left = max(cell * BLOCKS_PER_CELL - reach, 0);
             int right = min(cell * BLOCKS_PER_CELL + reach + 1, wide);
             const float *weights = across + (long long)cell * wide;
-            double sum = 0.0;
-            for (int block = left + k % LANES; block < right; block += LANES)
-                sum += (double)weights[block] * line[block];
-            lanes[k] = sum;
+            Four sum = {{0.0f, 0.0f, 0.0f, 0.0f}};
+            for (int block = left + k % LANES; block < right; block += LANES) {
+                float weight = weights[block];
+                Four value = line[block];
+                for (int row = 0; row < ROWS; row++)
+                    sum.part[row] = fmaf(weight, value.part[row], sum.part[row]);
+            }
+            lanes[k / LANES][k % LANES] = sum;
         }
         __syncthreads();
-        for (int k = threadIdx.x; k < number; k += blockDim.x) {
-            double sum = 0.0;
+        for (int k = threadIdx.x; k < number * ROWS; k += blockDim.x) {
+            int row = k % ROWS;
+            float sum = 0.0f;
             for (int lane = 0; lane < LANES; lane++)
-                sum += lanes[k * LANES + lane];
-            cells[first + k] = (float)sum;
+                sum += lanes[k / ROWS][lane].part[row];
+            if (row < rows)
+                cells[(long long)row * wide_cells + first + k / ROWS] = sum;
         }
     }
 }
 
-/* Averages of maps of blocks along columns, then along rows; a block of threads to a row of cells.
+/* Averages of maps of blocks along columns, then along rows; a block of threads to ROWS rows of cells,
+ * which have most of the blocks that they average in common: each is read once for all.
  *
  * Weights of blocks farther than `reach` from a cell's first are 0.
  */
-extern "C" __global__ void __launch_bounds__(TOGETHER) averaged(
+extern "C" __global__ void __launch_bounds__(AVERAGING) averaged(
     const float *means, const float *down, const float *across, int reach, /* (maps, high, wide) */
     int high, int wide, int high_cells, int wide_cells,
-    float *lines, float *cells) /* (maps, high_cells, wide), (maps, high_cells, wide_cells) */
+    float *lines, float *cells) /* (blocks, wide, ROWS), (maps, high_cells, wide_cells) */
 {
-    __shared__ double weights[TAPS]; /* in double precision once, and not for each column */
-    const float *here = means + (long long)(blockIdx.x / high_cells) * high * wide;
-    int row = blockIdx.x % high_cells, top = max(row * BLOCKS_PER_CELL - reach, 0);
-    int number = min(min(row * BLOCKS_PER_CELL + reach + 1, high) - top, TAPS);
-    float *line = lines + (long long)blockIdx.x * wide;
-    for (int k = threadIdx.x; k < TAPS; k += blockDim.x)
-        weights[k] = k < number ? down[(long long)row * high + top + k] : 0.0f;
+    __shared__ Four weights[TAPS];
+    int bands = (high_cells + ROWS - 1) / ROWS, map = blockIdx.x / bands;
+    int row = blockIdx.x % bands * ROWS, rows = min(ROWS, high_cells - row);
+    int top = max(row * BLOCKS_PER_CELL - reach, 0);
+    int number = min(min((row + ROWS - 1) * BLOCKS_PER_CELL + reach + 1, high) - top, TAPS);
+    const float *here = means + ((long long)map * high + top) * wide;
+    Four *line = (Four *)lines + (long long)blockIdx.x * wide;
+    for (int k = threadIdx.x; k < TAPS * ROWS; k += blockDim.x) {
+        int tap = k % TAPS, own = k / TAPS;
+        bool has = tap < number && own < rows;
+        weights[tap].part[own] = has ? down[(long long)(row + own) * high + top + tap] : 0.0f;
+    }
     __syncthreads();
     for (int column = threadIdx.x; column < wide; column += blockDim.x)
-        line[column] = (float)weighed(weights, here + (long long)top * wide + column, wide, number);
-    along_row(line, across, reach, wide, wide_cells, cells + (long long)blockIdx.x * wide_cells);
+        line[column] = weighed(weights, here + column, wide, number);
+    long long first = (long long)map * high_cells + row;
+    along_rows(line, across, reach, wide, rows, wide_cells, cells + first * wide_cells);
 }
 
-/* An image less its weighted mean, times the weights; a thread to a pixel. */
-extern "C" __global__ void less_weighted_mean(
+/* An image less its weighted mean, times the weights; a block to a strip of a row.
+ *
+ * The block has the means of the strip's cells at hand, for each is some pixels' and takes a division.
+ */
+extern "C" __global__ void __launch_bounds__(TAKING) less_weighted_mean(
     const float *image, const float *weight, int rows, int columns,
     const float *means, int high, int wide, int stride, /* (2, high, wide) */
     float *result)
 {
-    long long index = (long long)blockIdx.x * blockDim.x + threadIdx.x;
-    if (index >= (long long)rows * columns)
-        return;
-    int row = (int)(index / columns), column = (int)(index % columns);
-    const float *totals = means + high * wide;
-    float mean = enlarged_ratio(means, totals, high, wide, stride, row, column);
-    result[index] = (image[index] - mean) * weight[index];
+    __shared__ float ratios[2][STRIP_CELLS];
+    int strips = (columns + STRIP - 1) / STRIP, begin = blockIdx.x % strips * STRIP;
+    int row = blockIdx.x / strips, end = min(begin + STRIP, columns);
+    Placed down = placed(row, stride, high);
+    int left = placed(begin, stride, wide).first;
+    int number = min(placed(end - 1, stride, wide).first + 2 - left, STRIP_CELLS);
+    for (int side = 0; side < 2; side++)
+        for (int k = threadIdx.x; k < number; k += blockDim.x) {
+            int place = (down.first + side * down.next) * wide + min(left + k, wide - 1);
+            ratios[side][k] = means[place] / fmaxf(means[high * wide + place], 1e-12f);
+        }
+    __syncthreads();
+    auto at = [&](int y, int x) { return ratios[y][x - left]; };
+    long long line = (long long)row * columns;
+    for (int first = begin + threadIdx.x; first < end; first += PIXELS * blockDim.x) {
+        float value[PIXELS], worth[PIXELS];
+        for (int k = 0; k < PIXELS; k++) {
+            int column = min(first + k * (int)blockDim.x, end - 1);
+            value[k] = image[line + column];
+            worth[k] = weight[line + column];
+        }
+        for (int k = 0; k < PIXELS; k++) {
+            int column = first + k * (int)blockDim.x;
+            Placed across = placed(min(column, end - 1), stride, wide);
+            float mean = between_cells(at, {0, 1, down.part}, across);
+            if (column < end)
+                result[line + column] = (value[k] - mean) * worth[k];
+        }
+    }
 }
 
-/* A residual without what was drawn, whose local mean is in the periodic part; a thread to a pixel. */
+/* A residual without what was drawn, whose local mean is in the periodic part; a block to a strip of a
+ * row, a thread to PIXELS of its pixels. */
 extern "C" __global__ void without_drawn(
     const float *residual, const fixed *drawn, int rows, int columns,
     const float *means, int high, int wide, int stride, float *result)
 {
-    long long index = (long long)blockIdx.x * blockDim.x + threadIdx.x;
-    if (index >= (long long)rows * columns)
+    int strips = (columns + STRIP - 1) / STRIP, row = blockIdx.x / strips;
+    int begin = blockIdx.x % strips * STRIP + threadIdx.x;
+    if (row >= rows)
         return;
-    int row = (int)(index / columns), column = (int)(index % columns);
-    float mean = enlarged(means, high, wide, stride, row, column);
-    result[index] = residual[index] - ((float)from_fixed(drawn[index]) - mean);
+    long long line = (long long)row * columns;
+    float value[PIXELS];
+    fixed taken[PIXELS];
+    for (int k = 0; k < PIXELS; k++) {
+        int column = min(begin + k * TAKING, columns - 1);
+        value[k] = residual[line + column];
+        taken[k] = drawn[line + column];
+    }
+    for (int k = 0; k < PIXELS; k++) {
+        int column = begin + k * TAKING;
+        float mean = enlarged(means, high, wide, stride, row, min(column, columns - 1));
+        if (column < columns)
+            result[line + column] = value[k] - ((float)from_fixed(taken[k]) - mean);
+    }
 }

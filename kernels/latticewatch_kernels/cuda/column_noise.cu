@@ -41,19 +41,27 @@ __device__ static inline int begins(int k, int number)
     return k * (number / CLASSES) + min(k, number % CLASSES);
 }
 
-/* Least intensity of each class, and the two about its middle; a block to each of these. */
+/* Least intensity of each class, and the two about its middle; a block to the one and one to the
+ * others. */
 extern "C" __global__ void __launch_bounds__(TOGETHER) column_classes(
     const float *periodic, const char *left_out, int number,
     double *levels) /* (CLASSES, 3); the least with its number, infinite where no pixel was kept */
 {
-    int kept = pixels_kept(left_out, number), k = blockIdx.x / 3, role = blockIdx.x % 3;
+    int kept = pixels_kept(left_out, number), k = blockIdx.x / 2;
     int first = begins(k, kept), size = begins(k + 1, kept) - first;
-    int rank = first + (role == 0 ? 0 : role == 1 ? (size - 1) / 2 : size / 2);
-    double found = ranked(
-        [=](int pixel) { return level_of(periodic, left_out, pixel); }, number,
-        min(rank, number - 1));
-    if (threadIdx.x == 0)
-        levels[blockIdx.x] = role == 0 ? found : without_number(found);
+    bool middle = blockIdx.x % 2;
+    int rank = min(first + (middle ? (size - 1) / 2 : 0), number - 1);
+    int further = middle && size > 0 && size % 2 == 0 && rank + 1 < number;
+    Two found = two_ranked(
+        [=](int pixel) { return level_of(periodic, left_out, pixel); }, number, rank, further);
+    if (threadIdx.x != 0)
+        return;
+    if (!middle) {
+        levels[3 * k] = found.first;
+    } else {
+        levels[3 * k + 1] = without_number(found.first);
+        levels[3 * k + 2] = without_number(found.second);
+    }
 }
 
 /* Robust variance of a residual in each class; a block to a class.
@@ -70,26 +78,26 @@ extern "C" __global__ void __launch_bounds__(TOGETHER) column_variances(
     auto at = [=](int pixel) {
         double level = level_of(periodic, left_out, pixel);
         float size = fabsf(residual[pixel]);
-        return level >= low && level < high ? (double)size : BEYOND;
+        return level >= low && level < high ? size : (float)BEYOND;
     };
     if (threadIdx.x == 0)
         count = 0;
     __syncthreads();
     for (int begin = threadIdx.x; begin < number; begin += AT_ONCE * blockDim.x) {
-        double size[AT_ONCE];
+        float size[AT_ONCE];
         for (int j = 0; j < AT_ONCE; j++)
             size[j] = at(min(begin + j * (int)blockDim.x, number - 1));
         for (int j = 0; j < AT_ONCE; j++)
-            if (begin + j * (int)blockDim.x < number && size[j] < BEYOND) {
+            if (begin + j * (int)blockDim.x < number && size[j] < (float)BEYOND) {
                 int place = atomicAdd(&count, 1);
                 if (place < HELD)
-                    held[place] = (float)size[j];
+                    held[place] = size[j];
             }
     }
     __syncthreads();
     int size = count;
     bool fits = size <= HELD;
-    auto chosen = [=](int own) { return fits ? (double)held[own] : at(own); };
+    auto chosen = [=](int own) { return fits ? held[own] : at(own); };
     if (size > 0)
         spread = NORMAL_SIGMAS * median_of(chosen, fits ? size : number, size);
     if (threadIdx.x == 0)

@@ -5,6 +5,9 @@
  */
 
 #define SHARES 16  /* threads to a column of a node: each folds every so many rows */
+#define NODES 3    /* that a thread folds the image with: a pixel is read once for all of them, */
+#define BESIDE 4   /* in so many columns: and a wave once for these */
+#define STRIP 64   /* threads to a block that folds */
 #define AT_ONCE 8  /* rows that a thread has under way */
 #define LANES 256  /* threads to a node */
 #define LEVELS 8   /* into which the sums of lanes are parted before they are added up */
@@ -18,69 +21,93 @@ struct alignas(16) Parts {
     float part[4];
 };
 
-/* Window times exp(-2 pi i f k), and the same times the place from the middle: parts of two numbers. */
-__device__ static void wave_at(
-    double frequency, int place, int size, const double *window, double *plain, double *moment)
-{
-    double angle = -TAU * frequency * place, off = place - 0.5 * (size - 1);
-    plain[0] = window[place] * cos(angle);
-    plain[1] = window[place] * sin(angle);
-    moment[0] = plain[0] * off;
-    moment[1] = plain[1] * off;
-}
+/* Window times exp(-2 pi i f k) at a place along an axis: real and imaginary part. */
+struct alignas(16) Wave {
+    double part[2];
+};
 
 __device__ static double node(const double *reciprocal, const int *indices, int which, int axis)
 {
     return indices[2 * which] * reciprocal[axis] + indices[2 * which + 1] * reciprocal[2 + axis];
 }
 
-/* Waves along y that the image is folded with; one thread to a row of a node. */
+__device__ static inline double from_middle(int place, int size)
+{
+    return place - 0.5 * (size - 1);
+}
+
+/* Waves of the nodes along both axes, and those along y as the image is folded with them; a thread to
+ * a row or a column of a node. */
 extern "C" __global__ void waves(
     const double *reciprocal, const int *indices, int nodes, /* (2, 2), (nodes, 2) */
-    const double *window, int rows,
-    float *parts) /* (nodes, rows, 4) */
+    const double *row_window, const double *column_window, int rows, int columns,
+    double *plain, float *parts) /* (nodes, rows + columns, 2), (nodes, rows, 4) */
 {
     int index = blockIdx.x * blockDim.x + threadIdx.x;
-    if (index >= nodes * rows)
+    if (index >= nodes * (rows + columns))
         return;
-    double plain[2], moment[2];
-    wave_at(node(reciprocal, indices, index / rows, 1), index % rows, rows, window, plain, moment);
-    for (int k = 0; k < 2; k++) {
-        parts[4 * index + 2 * k] = (float)plain[k];
-        parts[4 * index + 2 * k + 1] = (float)moment[k];
+    int which = index / (rows + columns), place = index % (rows + columns);
+    bool down = place < rows;
+    place -= down ? 0 : rows;
+    double real, imaginary, window = (down ? row_window : column_window)[place];
+    sincos(-TAU * node(reciprocal, indices, which, down) * place, &imaginary, &real);
+    Wave wave = {{window * real, window * imaginary}};
+    ((Wave *)plain)[index] = wave;
+    for (int k = 0; k < 2 && down; k++) {
+        float *own = parts + 4 * ((long long)which * rows + place) + 2 * k;
+        own[0] = (float)wave.part[k];
+        own[1] = (float)(wave.part[k] * from_middle(place, rows));
     }
 }
 
-/* The image folded with the waves; SHARES threads to a column of a node.
+/* Sums over a share of the rows of BESIDE columns, STRIP apart, times the waves of NODES nodes. */
+__device__ static void folded_columns(
+    const float *image, const Parts *wave, int left, int rows, int columns, int share, int column,
+    Parts (*sum)[BESIDE]) /* waves are those of the first node, and of as many as are left after it */
+{
+    for (int first = share; first < rows; first += AT_ONCE * SHARES) {
+        float value[AT_ONCE][BESIDE];
+        for (int k = 0; k < AT_ONCE; k++)
+            for (int j = 0; j < BESIDE; j++) {
+                int row = first + k * SHARES, here = min(column + j * STRIP, columns - 1);
+                value[k][j] = row < rows ? image[(long long)row * columns + here] : 0.0f;
+            }
+        for (int k = 0; k < AT_ONCE; k++)
+            for (int node = 0; node < NODES; node++) {
+                int row = min(first + k * SHARES, rows - 1);
+                Parts here = wave[(long long)min(node, left) * rows + row];
+                for (int j = 0; j < BESIDE; j++)
+                    for (int part = 0; part < 4; part++)
+                        sum[node][j].part[part] =
+                            fmaf(here.part[part], value[k][j], sum[node][j].part[part]);
+            }
+    }
+}
+
+/* The image folded with the waves; a block to a share of a strip of columns, for NODES nodes.
  *
  * In single precision, as the twin: to become double takes a number eight times as long as a product
  * (CUDA C++ Programming Guide, arithmetic throughput, compute capability 9.0). A share is short, and
  * shares are summed in double precision.
  */
-extern "C" __global__ void folded_image(
+extern "C" __global__ void __launch_bounds__(STRIP) folded_image(
     const float *image, const float *parts, int nodes, int rows, int columns,
     float *folded) /* (4, nodes, SHARES, columns) */
 {
-    int index = blockIdx.x * blockDim.x + threadIdx.x, column = index % columns;
-    if (index >= nodes * SHARES * columns)
-        return;
-    int share = index / columns % SHARES, which = index / columns / SHARES;
-    const Parts *wave = (const Parts *)parts + (long long)which * rows;
-    float sum[4] = {0.0f, 0.0f, 0.0f, 0.0f};
-    for (int first = share; first < rows; first += AT_ONCE * SHARES) {
-        float value[AT_ONCE];
-        for (int k = 0; k < AT_ONCE; k++) {
-            int row = first + k * SHARES;
-            value[k] = row < rows ? image[(long long)row * columns + column] : 0.0f;
-        }
-        for (int k = 0; k < AT_ONCE; k++) {
-            Parts here = wave[min(first + k * SHARES, rows - 1)];
-            for (int part = 0; part < 4; part++)
-                sum[part] += here.part[part] * value[k];
-        }
+    int strips = (columns + BESIDE * STRIP - 1) / (BESIDE * STRIP);
+    int share = blockIdx.x / strips % SHARES, first = blockIdx.x / strips / SHARES * NODES;
+    for (int lane = threadIdx.x; lane < STRIP; lane += blockDim.x) {
+        int column = blockIdx.x % strips * BESIDE * STRIP + lane;
+        Parts sum[NODES][BESIDE] = {};
+        folded_columns(image, (const Parts *)parts + (long long)first * rows, nodes - 1 - first, rows,
+            columns, share, column, sum);
+        for (int node = 0; node < NODES && first + node < nodes; node++)
+            for (int j = 0; j < BESIDE && column + j * STRIP < columns; j++)
+                for (int k = 0; k < 4; k++) {
+                    long long line = ((long long)k * nodes + first + node) * SHARES + share;
+                    folded[line * columns + column + j * STRIP] = sum[node][j].part[k];
+                }
     }
-    for (int k = 0; k < 4; k++)
-        folded[(long long)k * nodes * SHARES * columns + index] = sum[k];
 }
 
 /* Add the product of two complex numbers. */
@@ -113,50 +140,46 @@ __device__ static void lanes_added(const double *lanes, double *totals) /* (SUMS
 
 /* What a lane adds up: its columns of the folded image times waves along x, and the waves alone. */
 __device__ static void lane_sums(
-    const double *reciprocal, const int *indices, int nodes, int which, int lane,
-    const double *row_window, const double *column_window, int rows, int columns,
-    const float *folded, double *sum) /* (SUMS) */
+    const Wave *down, int nodes, int which, int lane, int rows, int columns,
+    const float *folded, double *sum) /* (rows + columns), and (SUMS) */
 {
     long long block = (long long)nodes * SHARES * columns;
-    double plain[2], moment[2];
     for (int column = lane; column < columns; column += LANES) {
         const float *own = folded + (long long)which * SHARES * columns + column;
-        double here[4] = {0.0, 0.0, 0.0, 0.0};
+        Wave plain = down[rows + column];
+        double here[4] = {0.0, 0.0, 0.0, 0.0}, off = from_middle(column, columns);
         for (int share = 0; share < SHARES; share++)
             for (int k = 0; k < 4; k++)
                 here[k] += own[k * block + (long long)share * columns];
-        wave_at(node(reciprocal, indices, which, 0), column, columns, column_window, plain, moment);
-        add(sum, here[0], here[2], plain);
+        double moment[2] = {plain.part[0] * off, plain.part[1] * off};
+        add(sum, here[0], here[2], plain.part);
         add(sum + 2, here[0], here[2], moment);
-        add(sum + 4, here[1], here[3], plain);
+        add(sum + 4, here[1], here[3], plain.part);
         for (int k = 0; k < 2; k++) {
-            sum[6 + k] += plain[k];
+            sum[6 + k] += plain.part[k];
             sum[8 + k] += moment[k];
         }
     }
-    for (int row = lane; row < rows; row += LANES) {
-        wave_at(node(reciprocal, indices, which, 1), row, rows, row_window, plain, moment);
+    for (int row = lane; row < rows; row += LANES)
         for (int k = 0; k < 2; k++) {
-            sum[10 + k] += plain[k];
-            sum[12 + k] += moment[k];
+            sum[10 + k] += down[row].part[k];
+            sum[12 + k] += down[row].part[k] * from_middle(row, rows);
         }
-    }
 }
 
 /* Sums over columns of the folded image times waves along x; a block of threads to a node. */
 extern "C" __global__ void __launch_bounds__(LANES) moments(
-    const double *reciprocal, const int *indices, int nodes,
-    const double *row_window, const double *column_window, int rows, int columns,
+    const double *plain, int nodes, int rows, int columns, /* (nodes, rows + columns, 2) */
     const float *folded, /* (4, nodes, SHARES, columns) */
     double *sums)        /* (nodes, SUMS) */
 {
     __shared__ double lanes[SUMS * LANES];
+    const Wave *down = (const Wave *)plain + (long long)blockIdx.x * (rows + columns);
     for (int lane = threadIdx.x; lane < LANES; lane += blockDim.x) {
         double sum[SUMS];
         for (int k = 0; k < SUMS; k++)
             sum[k] = 0.0;
-        lane_sums(reciprocal, indices, nodes, blockIdx.x, lane, row_window, column_window, rows,
-            columns, folded, sum);
+        lane_sums(down, nodes, blockIdx.x, lane, rows, columns, folded, sum);
         for (int k = 0; k < SUMS; k++)
             lanes[k * LANES + lane] = sum[k];
     }

@@ -43,18 +43,23 @@ __device__ static int begins(int k, int number)
     return k * (number / CLASSES) + min(k, number % CLASSES);
 }
 
-/* Least intensity of each class and its middle one, of an even sample; three blocks to a class. */
+/* Least intensity of each class and the two about its middle, of an even sample; a block to the one and
+ * one to the others. */
 extern "C" __global__ void __launch_bounds__(TOGETHER) classes(
     const float *sample, int number,
     double *levels) /* (CLASSES, 3): the least, and two about the middle */
 {
-    int kept = pixels_kept(sample, number), k = blockIdx.x / 3, first = begins(k, kept);
+    int kept = pixels_kept(sample, number), k = blockIdx.x / 2, first = begins(k, kept);
     int size = begins(k + 1, kept) - first;
-    int role = blockIdx.x % 3, rank = role == 0 ? 0 : role == 1 ? (size - 1) / 2 : size / 2;
-    double found = ranked(
-        [=](int pixel) { return (double)sample[pixel]; }, number, min(max(first + rank, 0), number - 1));
-    if (threadIdx.x == 0)
-        levels[blockIdx.x] = found;
+    bool middle = blockIdx.x % 2;
+    int rank = min(max(first + (middle ? (size - 1) / 2 : 0), 0), number - 1);
+    int further = middle && size > 0 && size % 2 == 0 && rank + 1 < number;
+    Two found = two_ranked([=](int pixel) { return sample[pixel]; }, number, rank, further);
+    if (threadIdx.x == 0) {
+        levels[3 * k + middle] = found.first;
+        if (middle)
+            levels[3 * k + 2] = found.second;
+    }
 }
 
 /* Robust variance of a residual in each class; one block to a class.
@@ -93,8 +98,8 @@ extern "C" __global__ void __launch_bounds__(TOGETHER) class_variances(
     __syncthreads();
     auto at = [=](int own) {
         if (fits)
-            return (double)held[own].value;
-        return sample[own] >= low && sample[own] < high ? (double)size_at(own) : BEYOND;
+            return held[own].value;
+        return sample[own] >= low && sample[own] < high ? size_at(own) : (float)BEYOND;
     };
     double spread = size > 0 ? NORMAL_SIGMAS * median_of(at, fits ? size : number, size) : 0.0;
     if (threadIdx.x == 0)

@@ -1,7 +1,7 @@
 /* Local order of a frame by its own facts. Twin: order.local_order, from the waves to the maps.
  *
- * Levels are found in double precision and medians are exact; maps are in single precision, as the
- * twin's. What is averaged lies as demodulated: mean, real and imaginary part with each wave, product.
+ * Levels are found in double precision and medians are exact; waves and maps are in single precision,
+ * as the twin's. What is averaged lies as demodulated: mean, real and imaginary part with each wave, product.
  */
 
 #include "facts.cuh"
@@ -9,7 +9,12 @@
 
 #define MAPS 8   /* mean, real and imaginary part with each wave, and the product */
 #define LEVELS 9 /* crystalline amplitude, crystal's mean, sums of the waves, and what lacks order */
+#define AT_ONCE 4 /* cells that a thread has under way */
 #define TAU 6.283185307179586
+
+struct alignas(8) Complex {
+    float real, imaginary;
+};
 
 /* Component of a vector of the first ring of reciprocal space, from the inverse of the vectors. */
 __device__ static inline double ring_at(const double *facts, int wave, int axis)
@@ -67,15 +72,15 @@ extern "C" __global__ void __launch_bounds__(TOGETHER) order_levels(
         return;
     }
     /* some at a time, so that a thread waits once for all their waves */
-    for (int first = threadIdx.x; first < cells; first += IN_HAND * blockDim.x) {
-        float own[IN_HAND];
-        for (int j = 0; j < IN_HAND; j++)
+    for (int first = threadIdx.x; first < cells; first += AT_ONCE * blockDim.x) {
+        float own[AT_ONCE];
+        for (int j = 0; j < AT_ONCE; j++)
             own[j] = amplitude_at(waves, cells, min(first + j * (int)blockDim.x, cells - 1));
-        for (int j = 0; j < IN_HAND && first + j * (int)blockDim.x < cells; j++)
+        for (int j = 0; j < AT_ONCE && first + j * (int)blockDim.x < cells; j++)
             amplitudes[first + j * blockDim.x] = own[j];
     }
     __syncthreads();
-    auto amplitude = [=](int k) { return (double)amplitudes[k]; };
+    auto amplitude = [=](int k) { return amplitudes[k]; };
     float mean = (float)facts[FACT_STATISTICS];
     double place = quantile * (cells - 1);
     int below = min(max((int)floor(place), 0), cells - 1), known = 0, lacking = 0;
@@ -83,10 +88,10 @@ extern "C" __global__ void __launch_bounds__(TOGETHER) order_levels(
     float full = (float)(near.first + (near.second - near.first) * (place - below));
     auto level = [=](int k) {
         bool sound = amplitudes[k] / full > (float)crystalline;
-        return sound ? (double)(waves[k] + mean) : BEYOND;
+        return sound ? waves[k] + mean : (float)BEYOND;
     };
     for (int k = threadIdx.x; k < cells; k += blockDim.x) {
-        known += level(k) < BEYOND;
+        known += level(k) < (float)BEYOND;
         lacking += amplitudes[k] / full < (float)less;
     }
     known = summed(known);
@@ -142,7 +147,11 @@ extern "C" __global__ void order_maps(
     maps[4 * cells + index] = (float)((normal[0] * pull[1] - normal[1] * pull[0]) / area);
 }
 
-/* Mean, real and imaginary part with each wave, and product with the pixel below; a thread a block. */
+/* Mean, real and imaginary part with each wave, and product with the pixel below; a thread a block.
+ *
+ * Each column of a block is summed with the waves down, and what comes of it with those across: half
+ * the products of doing so pixel by pixel. In single precision as the twin, since blocks are small.
+ */
 extern "C" __global__ void demodulated(
     const double *facts, const float *image, int columns, int stride, int high, int wide,
     const float *down, const float *across, /* (3, high stride, 2), (3, wide stride, 2): waves */
@@ -153,23 +162,28 @@ extern "C" __global__ void demodulated(
         return;
     int top = index / wide * stride, left = index % wide * stride, last = high * stride - 2;
     float mean = (float)facts[FACT_STATISTICS];
-    double sum[MAPS] = {0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0};
-    for (int row = top; row < top + stride; row++) {
-        const float *pixels = image + (long long)row * columns;
-        /* the last row stands for its own product, too */
-        const float *pair = image + (long long)min(row, last) * columns;
-        for (int column = left; column < left + stride; column++) {
-            double value = pixels[column] - mean;
+    float sum[MAPS] = {0.0f, 0.0f, 0.0f, 0.0f, 0.0f, 0.0f, 0.0f, 0.0f};
+    for (int column = left; column < left + stride; column++) {
+        const float *pixels = image + column;
+        float waves[6] = {0.0f, 0.0f, 0.0f, 0.0f, 0.0f, 0.0f};
+        for (int row = top; row < top + stride; row++) {
+            float value = pixels[(long long)row * columns] - mean;
+            /* the last row stands for its own product, too: that of the one above with it */
+            float beside = pixels[(long long)(row <= last ? row + 1 : last) * columns] - mean;
             sum[0] += value;
+            sum[7] += value * beside;
             for (int k = 0; k < 3; k++) {
-                const float *a = down + 2 * (k * high * stride + row);
-                const float *b = across + 2 * (k * wide * stride + column);
-                sum[1 + 2 * k] += value * ((double)a[0] * b[0] - (double)a[1] * b[1]);
-                sum[2 + 2 * k] += value * ((double)a[0] * b[1] + (double)a[1] * b[0]);
+                Complex a = ((const Complex *)down)[k * high * stride + row];
+                waves[2 * k] = fmaf(value, a.real, waves[2 * k]);
+                waves[2 * k + 1] = fmaf(value, a.imaginary, waves[2 * k + 1]);
             }
-            sum[7] += (double)(pair[column] - mean) * (pair[column + columns] - mean);
+        }
+        for (int k = 0; k < 3; k++) {
+            Complex b = ((const Complex *)across)[k * wide * stride + column];
+            sum[1 + 2 * k] += waves[2 * k] * b.real - waves[2 * k + 1] * b.imaginary;
+            sum[2 + 2 * k] += waves[2 * k] * b.imaginary + waves[2 * k + 1] * b.real;
         }
     }
     for (int k = 0; k < MAPS; k++)
-        maps[(long long)k * high * wide + index] = (float)(sum[k] / (stride * stride));
+        maps[(long long)k * high * wide + index] = sum[k] / (stride * stride);
 }

@@ -33,7 +33,7 @@ __device__ static inline Maximum maximum_at(
 {
     int at = place[index];
     float value = said[10 * index];
-    Bits key = value > 0.0f ? rising(value) | (Bits)(PLACES - 1 - at) : 0;
+    Bits key = value > 0.0f ? rising((double)value) | (Bits)(PLACES - 1 - at) : 0;
     return {key, index, at % columns, at / columns - rows / 2};
 }
 

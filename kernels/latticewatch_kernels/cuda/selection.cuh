@@ -84,75 +84,95 @@ __device__ static inline Bits rising(double value)
     return bits >> 63 ? ~bits : bits | 1ull << 63;
 }
 
+__device__ static inline unsigned rising(float value)
+{
+    unsigned bits = __float_as_uint(value);
+    return bits >> 31 ? ~bits : bits | 1u << 31;
+}
+
 __device__ static inline double from_rising(Bits bits)
 {
     return __longlong_as_double((long long)(bits >> 63 ? bits & ~(1ull << 63) : ~bits));
 }
 
-#define IN_HAND 4 /* values that a thread reads at once, the first of which it keeps */
+__device__ static inline float from_rising(unsigned bits)
+{
+    return __uint_as_float(bits >> 31 ? bits & ~(1u << 31) : ~bits);
+}
+
+#define IN_HAND 32 /* bytes of values that a thread reads at once, the first of which it keeps */
 #define KEYS 256 /* parts that values are told apart by in one go */
 #define FEW 128  /* values that are ranked by comparing each with all */
 
-/* Values of a thread, read in groups, so that it waits once for several. Those behind the last are
- * BEYOND, as whatever is not known: it comes after all else and never counts. */
+/* Values of a thread, in single or double precision as `at` gives them: what single precision holds is
+ * told apart several times faster by it. They are read in groups, so that a thread waits once for
+ * several. Those behind the last are BEYOND, as whatever is not known: it comes after all else and
+ * never counts. */
 template <class At> struct Values {
+    typedef decltype((*(At *)0)(0)) Number;
+    typedef decltype(rising(Number())) Key;
+    enum { TAKEN = IN_HAND / sizeof(Number) };
     At at;
     int number;
-    double first[IN_HAND];
+    Number first[TAKEN];
 
     __device__ Values(At at, int number) : at(at), number(number) { read(threadIdx.x, first); }
 
-    __device__ void read(int begin, double *values) const
+    __device__ void read(int begin, Number *values) const
     {
-        for (int j = 0; j < IN_HAND; j++) {
+        for (int j = 0; j < TAKEN; j++) {
             int k = begin + j * (int)blockDim.x;
-            values[j] = k < number ? at(k) : BEYOND;
+            values[j] = k < number ? at(k) : (Number)BEYOND;
         }
     }
 
     template <class Then> __device__ void each(Then then) const
     {
-        for (int j = 0; j < IN_HAND; j++)
+        for (int j = 0; j < TAKEN; j++)
             then(first[j]);
-        for (int k = threadIdx.x + IN_HAND * blockDim.x; k < number; k += IN_HAND * blockDim.x) {
-            double values[IN_HAND];
+        for (int k = threadIdx.x + TAKEN * blockDim.x; k < number; k += TAKEN * blockDim.x) {
+            Number values[TAKEN];
             read(k, values);
-            for (int j = 0; j < IN_HAND; j++)
+            for (int j = 0; j < TAKEN; j++)
                 then(values[j]);
         }
     }
 };
 
+template <class At> using NumberOf = typename Values<At>::Number;
+template <class At> using KeyOf = typename Values<At>::Key;
+
 /* Values that a search is down to lie from `low` to `high`, as `rising` has them. They are told apart
  * by their place between the two, as numbers at first, which parts what is spread evenly, and then by
  * their bits, which comes to an end whatever they are. */
-struct Narrowed {
-    Bits low, high;
-    double from, scale; /* as numbers; 0 by their bits */
+template <class Number> struct Narrowed {
+    typedef decltype(rising(Number())) Key;
+    Key low, high;
+    Number from, scale; /* as numbers; 0 by their bits */
     int shift, rank;    /* of the one that is looked for among them */
 
-    __device__ void set(Bits least, Bits most, bool as_numbers)
+    __device__ void set(Key least, Key most, bool as_numbers)
     {
         low = least;
         high = most;
         from = from_rising(low);
-        double span = from_rising(high) - from;
-        scale = as_numbers && span > 0.0 && span < BEYOND ? (KEYS - 1) / span : 0.0;
-        scale = scale < BEYOND ? scale : 0.0;
+        Number span = from_rising(high) - from;
+        scale = as_numbers && span > 0 && span < (Number)BEYOND ? (KEYS - 1) / span : 0;
+        scale = scale < (Number)BEYOND ? scale : 0;
         shift = 0;
-        for (Bits gap = high - low; scale == 0.0 && gap >> shift >= KEYS;)
+        for (Key gap = high - low; scale == 0 && gap >> shift >= KEYS;)
             shift++;
     }
 
     /* One of KEYS that rises with the value, or -1 */
-    __device__ int key(double value) const
+    __device__ int key(Number value) const
     {
-        Bits bits = rising(value);
+        Key bits = rising(value);
         if (bits < low || bits > high)
             return -1;
-        if (scale == 0.0)
+        if (scale == 0)
             return (int)((bits - low) >> shift);
-        return (int)min((value - from) * scale, KEYS - 1.0);
+        return (int)min((value - from) * scale, (Number)(KEYS - 1));
     }
 };
 
@@ -173,26 +193,29 @@ template <class T> __device__ static Range<T> ranged(Range<T> part)
     });
 }
 
-/* Bounds of all values: those of the first half of their bits, which threads hand over in one go. */
-template <class At> __device__ static Range<Bits> bounds(const Values<At> &values)
+/* Bounds of all values: those of the first of their bits, which threads hand over in one go. */
+template <class At> __device__ static Range<KeyOf<At>> bounds(const Values<At> &values)
 {
+    const int beyond = 8 * (sizeof(KeyOf<At>) - sizeof(unsigned));
     Range<unsigned> part = {~0u, 0};
-    values.each([&](double value) {
-        unsigned first = (unsigned)(rising(value) >> 32);
-        if (value < BEYOND)
+    values.each([&](NumberOf<At> value) {
+        unsigned first = (unsigned)(rising(value) >> beyond);
+        if (value < (NumberOf<At>)BEYOND)
             part = {min(part.least, first), max(part.most, first)};
     });
     part = ranged(part);
-    return {(Bits)part.least << 32, (Bits)part.most << 32 | 0xffffffffu};
+    KeyOf<At> least = part.least, most = part.most, rest = ((KeyOf<At>)1 << beyond) - 1;
+    return {least << beyond, most << beyond | rest};
 }
 
 /* Bounds of the values of one key. */
 template <class At>
-__device__ static Range<Bits> bounds_of_key(const Values<At> &values, const Narrowed &narrowed, int key)
+__device__ static Range<KeyOf<At>> bounds_of_key(
+    const Values<At> &values, const Narrowed<NumberOf<At>> &narrowed, int key)
 {
-    Range<Bits> part = {~0ull, 0};
-    values.each([&](double value) {
-        Bits bits = rising(value);
+    Range<KeyOf<At>> part = {(KeyOf<At>)~0ull, 0};
+    values.each([&](NumberOf<At> value) {
+        KeyOf<At> bits = rising(value);
         if (narrowed.key(value) == key)
             part = {min(part.least, bits), max(part.most, bits)};
     });
@@ -200,23 +223,24 @@ __device__ static Range<Bits> bounds_of_key(const Values<At> &values, const Narr
 }
 
 /* What the threads of a block share while they look for a value. */
-struct Sought {
+template <class Key> struct Sought {
     int keys[KEYS]; /* how many values have each */
     int key, count, rank, taken;
-    Bits few[FEW], found[2];
+    Key few[FEW], found[2];
 };
 
-struct Pair {
-    Bits first, second;
+template <class Key> struct Pair {
+    Key first, second;
 };
 
 /* Narrow values down to those of the key that is looked for: whether there are so many known ones.
  * Keys are cleared before, and a barrier came after. */
 template <class At>
-__device__ static bool narrowed_to_key(const Values<At> &values, Narrowed *narrowed, Sought *sought)
+__device__ static bool narrowed_to_key(
+    const Values<At> &values, Narrowed<NumberOf<At>> *narrowed, Sought<KeyOf<At>> *sought)
 {
     int each = max(KEYS / (int)blockDim.x, 1), begin = threadIdx.x * each, last = -1, run = 0;
-    values.each([&](double value) {
+    values.each([&](NumberOf<At> value) {
         int key = narrowed->key(value);
         if (key != last && run > 0) { /* threads that add to one place wait for each other */
             atomicAdd(&sought->keys[last], run);
@@ -248,16 +272,17 @@ __device__ static bool narrowed_to_key(const Values<At> &values, Narrowed *narro
 
 /* Of a few values, which threads collect, that of the rank and the next, if it is among them. */
 template <class At>
-__device__ static Pair among_few(const Values<At> &values, const Narrowed &narrowed, Sought *sought)
+__device__ static Pair<KeyOf<At>> among_few(
+    const Values<At> &values, const Narrowed<NumberOf<At>> &narrowed, Sought<KeyOf<At>> *sought)
 {
     int count = sought->count;
-    values.each([&](double value) {
+    values.each([&](NumberOf<At> value) {
         if (narrowed.key(value) == sought->key)
             sought->few[atomicAdd(&sought->taken, 1)] = rising(value);
     });
     __syncthreads();
     for (int k = threadIdx.x; k < count; k += blockDim.x) {
-        Bits own = sought->few[k];
+        KeyOf<At> own = sought->few[k];
         int before = 0;
         for (int other = 0; other < count; other++)
             before += sought->few[other] < own || (sought->few[other] == own && other < k);
@@ -265,24 +290,25 @@ __device__ static Pair among_few(const Values<At> &values, const Narrowed &narro
             sought->found[before - narrowed.rank] = own;
     }
     __syncthreads();
-    return {sought->found[0], narrowed.rank + 1 < count ? sought->found[1] : 0};
+    return {sought->found[0], narrowed.rank + 1 < count ? sought->found[1] : (KeyOf<At>)0};
 }
 
 /* Value of a rank, and the next as far as it is found on the way, else 0. */
-template <class At> __device__ static Pair selected(const Values<At> &values, int rank)
+template <class At>
+__device__ static Pair<KeyOf<At>> selected(const Values<At> &values, int rank)
 {
-    __shared__ Sought sought;
-    Narrowed narrowed;
+    __shared__ Sought<KeyOf<At>> sought;
+    Narrowed<NumberOf<At>> narrowed;
     for (bool again = false;; again = true) {
         for (int k = threadIdx.x; k < KEYS; k += blockDim.x)
             sought.keys[k] = 0;
-        Range<Bits> range = again ? bounds_of_key(values, narrowed, sought.key) : bounds(values);
+        Range<KeyOf<At>> range = again ? bounds_of_key(values, narrowed, sought.key) : bounds(values);
         if (again && range.least == range.most)
-            return {range.least, narrowed.rank + 1 < sought.count ? range.least : 0};
+            return {range.least, narrowed.rank + 1 < sought.count ? range.least : (KeyOf<At>)0};
         narrowed.set(range.least, range.most, !again);
         narrowed.rank = again ? narrowed.rank : rank;
         if (!narrowed_to_key(values, &narrowed, &sought))
-            return {rising(BEYOND), rising(BEYOND)};
+            return {rising((NumberOf<At>)BEYOND), rising((NumberOf<At>)BEYOND)};
         if (sought.count <= FEW)
             return among_few(values, narrowed, &sought);
     }
@@ -298,16 +324,16 @@ template <class At>
 __device__ static Two two_ranked(At at, int number, int rank, int further)
 {
     Values<At> values(at, number);
-    Pair found = selected(values, rank);
+    Pair<KeyOf<At>> found = selected(values, rank);
     if (!further)
         found.second = found.first;
     if (found.second == 0) {
-        Bits beyond = ~0ull;
-        values.each([&](double value) {
-            Bits bits = rising(value);
+        KeyOf<At> beyond = (KeyOf<At>)~0ull;
+        values.each([&](NumberOf<At> value) {
+            KeyOf<At> bits = rising(value);
             beyond = bits > found.first ? min(beyond, bits) : beyond;
         });
-        found.second = ranged(Range<Bits>{beyond, 0}).least;
+        found.second = ranged(Range<KeyOf<At>>{beyond, 0}).least;
     }
     return {from_rising(found.first), from_rising(found.second)};
 }

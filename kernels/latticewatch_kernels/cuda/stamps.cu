@@ -11,8 +11,10 @@
 /* Standard deviations of the image; beyond it sums of whole multiples might overflow. */
 #define MOST_DRAWN 1e6
 
-#define LANES 4   /* threads to a line of a square, beside each other as its pixels are */
-#define LINES 256 /* whose lanes are added up at a time */
+#define SITES 16      /* to a block that matches their columns */
+#define LANES 16      /* threads to a site, beside each other as the pixels of a line are: most have 15 */
+#define MATCHING 256  /* threads to such a block */
+#define AT_ONCE 8     /* lines that a thread has under way */
 
 /* Side of a square along an axis: the first pixel, and how many. */
 struct Side {
@@ -49,78 +51,81 @@ __device__ static inline float height_at(Side side, int k)
     return (float)exp((double)(distance * distance * side.scale));
 }
 
-/* Pixels of a line of a column's square: how many, and where the first is. */
-struct Line {
-    int number;
-    long long place;
+/* What a lane sums over its columns of pixels: image times column, and weight times its square where
+ * that is asked for. Both are products of two sides, so that one of them waits until the end. */
+struct Matched {
+    float response, energy;
 };
 
-__device__ static inline Line line_of(
-    const double *points, int half, double sigma, int rows, int columns, int site, int line)
+__device__ static Matched matched(
+    const float *image, const float *weight, int columns, Side upright, Side across, /* weight or none */
+    const float *down, int lane)
 {
-    Side upright = side_of(points[2 * site + 1], half, sigma, rows);
-    Side across = side_of(points[2 * site], half, sigma, columns);
-    int number = line < upright.number ? across.number : 0;
-    return {number, (long long)(upright.begin + line) * columns + across.begin};
+    Matched whole = {0.0f, 0.0f};
+    for (int j = lane; j < across.number; j += LANES) {
+        long long top = (long long)upright.begin * columns + across.begin + j;
+        Matched own = {0.0f, 0.0f};
+        for (int first = 0; first < upright.number; first += AT_ONCE) {
+            float value[AT_ONCE], worth[AT_ONCE];
+            for (int k = 0; k < AT_ONCE; k++) {
+                long long place = top + (long long)min(first + k, upright.number - 1) * columns;
+                value[k] = image[place];
+                worth[k] = weight ? weight[place] : 0.0f;
+            }
+            for (int k = 0; k < AT_ONCE; k++) {
+                float height = first + k < upright.number ? down[first + k] : 0.0f;
+                own.response = fmaf(height, value[k], own.response);
+                own.energy = fmaf(height * height, worth[k], own.energy);
+            }
+        }
+        float height = height_at(across, j);
+        whole.response = fmaf(height, own.response, whole.response);
+        whole.energy = fmaf(height * height, own.energy, whole.energy);
+    }
+    return whole;
 }
 
 /* Heights that fit the sites' columns best, and roots of the columns' energies: by sums of image
- * times column, and of weight times its square, first over each line of a square.
+ * times column, and of weight times its square. A block of threads to SITES sites.
  *
- * A block of threads to so many sites.
+ * Energies are the same of every image, and are known after the first.
  */
-extern "C" __global__ void __launch_bounds__(TOGETHER) site_responses(
+extern "C" __global__ void __launch_bounds__(MATCHING) site_responses(
     const double *facts, const float *image, const float *weight, int rows, int columns,
-    const double *points, int room, double reach, int most, int sites, /* (room, 2) */
-    float *heights, float *lines, double *plain, double *roots) /* (room, 2, 2 most + 1), (room) */
+    const double *points, int room, double reach, int most, int known, /* (room, 2) */
+    float *heights, double *plain, double *energies, double *roots) /* (room, 2 most + 1), (room) */
 {
-    __shared__ float sums[2][LINES * LANES];
-    int first = blockIdx.x * sites, high = 2 * most + 1;
-    int number = max(min(first + sites, counted(facts, FACT_SITES, room)) - first, 0);
+    __shared__ Matched sums[SITES][LANES + 1];
+    int first = blockIdx.x * SITES, high = 2 * most + 1;
+    int number = max(min(first + SITES, counted(facts, FACT_SITES, room)) - first, 0);
     double sigma = facts[FACT_SIGMA];
     int half = half_of(reach, sigma, most);
-    for (int k = threadIdx.x; k < 2 * high * number; k += blockDim.x) {
-        int site = first + k / (2 * high), axis = k / high % 2, step = k % high;
-        int size = axis ? rows : columns;
-        Side side = side_of(points[2 * site + axis], half, sigma, size);
-        heights[(long long)first * 2 * high + k] = step < side.number ? height_at(side, step) : 0.0f;
+    for (int k = threadIdx.x; k < LANES * number; k += blockDim.x) {
+        int site = first + k / LANES;
+        Side upright = side_of(points[2 * site + 1], half, sigma, rows);
+        for (int line = k % LANES; line < upright.number; line += LANES)
+            heights[(long long)site * high + line] = height_at(upright, line);
     }
     __syncthreads();
-    for (int begin = 0; begin < high * number; begin += LINES) {
-        int many = min(LINES, high * number - begin);
-        for (int k = threadIdx.x; k < many * LANES; k += blockDim.x) {
-            int item = begin + k / LANES, lane = k % LANES, site = first + item / high;
-            Line line = line_of(points, half, sigma, rows, columns, site, item % high);
-            const float *beside = heights + (long long)site * 2 * high;
-            float sum = 0.0f, energy = 0.0f;
-            for (int j = lane; j < line.number; j += LANES) {
-                sum += image[line.place + j] * beside[j];
-                energy += weight[line.place + j] * (beside[j] * beside[j]);
-            }
-            sums[0][k] = sum;
-            sums[1][k] = energy;
-        }
-        __syncthreads();
-        for (int k = threadIdx.x; k < 2 * many; k += blockDim.x) {
-            int which = k / many, item = begin + k % many, line = item % high;
-            long long site = first + item / high;
-            float down = heights[site * 2 * high + high + line], sum = 0.0f;
-            for (int lane = 0; lane < LANES; lane++)
-                sum += sums[which][k % many * LANES + lane];
-            lines[(site * 2 + which) * high + line] = sum * (which ? down * down : down);
-        }
-        __syncthreads();
+    for (int k = threadIdx.x; k < LANES * number; k += blockDim.x) {
+        int site = first + k / LANES;
+        Side upright = side_of(points[2 * site + 1], half, sigma, rows);
+        Side across = side_of(points[2 * site], half, sigma, columns);
+        sums[k / LANES][k % LANES] = matched(image, known ? nullptr : weight, columns, upright, across,
+            heights + (long long)site * high, k % LANES);
     }
-    for (int site = first + threadIdx.x; site < first + number; site += blockDim.x) {
-        const float *own = lines + (long long)site * 2 * high;
-        float response = 0.0f, energy = 0.0f;
-        for (int line = 0; line < high; line++) {
-            response += own[line];
-            energy += own[high + line];
+    __syncthreads();
+    for (int k = threadIdx.x; k < number; k += blockDim.x) {
+        Matched whole = {0.0f, 0.0f};
+        for (int lane = 0; lane < LANES; lane++) {
+            whole.response += sums[k][lane].response;
+            whole.energy += sums[k][lane].energy;
         }
-        double whole = energy > 1e-12 ? (double)energy : 1e-12;
-        plain[site] = response / whole;
-        roots[site] = sqrt(whole);
+        double sound = whole.energy > 1e-12 ? (double)whole.energy : 1e-12;
+        double energy = known ? energies[first + k] : sound;
+        plain[first + k] = whole.response / energy;
+        energies[first + k] = energy;
+        roots[first + k] = sqrt(energy);
     }
 }
 

@@ -1,8 +1,8 @@
 """Averages over a Gaussian of one lattice constant, in cells of the map of local order.
 
 Twins: `order.averaging` and `deviations._averaged`. Weights are the twin's within a unit in the
-last place; averages of n blocks of b pixels a side, which are summed in double precision here and
-in single there, are within ``(b + n) 2**-24`` of the mean of absolute values.
+last place. Averages of n blocks of b pixels a side are summed in single precision as the twin's,
+pixels to blocks in double: they are within ``(b + 2 n) 2**-24`` of the mean of absolute values.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 
 from latticewatch_kernels.arrays import array_module
 from latticewatch_kernels.lattice import Array
-from latticewatch_kernels.launch import launch, launch_together
+from latticewatch_kernels.launch import THREADS, blocks_of, launch, launch_together
 from latticewatch_kernels.order import BLOCKS_PER_CELL, BLOCKS_PER_CONSTANT, SMOOTHING_CELLS
 from latticewatch_kernels.resident.plan import Plan
 from latticewatch_kernels.sampling import LEAST_WEIGHT
@@ -22,8 +22,12 @@ from latticewatch_kernels.sampling import LEAST_WEIGHT
 SOURCE = "averages"
 
 #: Threads of a block that makes weights, and of one that averages: half of the 170 blocks of pixels
-#: along a side of a frame of 512 pixels, and somewhat more than all.
-MAKING, AVERAGING = 128, 256
+#: along a side of a frame of 512 pixels, and somewhat more than all. Rows of cells to the latter,
+#: as in the source.
+MAKING, AVERAGING, ROWS = 128, 256, 4
+
+#: As there: threads of a block that takes averages off a strip of a row, and pixels to each.
+TAKING, PIXELS = THREADS, 4
 
 
 class Averages(NamedTuple):
@@ -58,10 +62,11 @@ class Averages(NamedTuple):
         """Average maps of blocks, float32 (n, high, wide), to maps of cells, (n, cells, cells)."""
         xp, (number, high, wide) = array_module(blocks), blocks.shape
         cells = len(self.down), len(self.across)
-        lines = xp.empty((number, cells[0], wide), np.float32)
+        bands = number * blocks_of(cells[0], ROWS)
+        lines = xp.empty((bands, wide, ROWS), np.float32)
         made = xp.empty((number, *cells), np.float32)
         launch_together(
-            SOURCE, "averaged", number * cells[0], blocks,
+            SOURCE, "averaged", bands, blocks,
             blocks, *self, high, wide, *cells, lines, made, threads=AVERAGING,
         )  # fmt: skip
         return made
@@ -85,10 +90,10 @@ class Averages(NamedTuple):
             *given, image.shape[1], plan.stride, *blocks, means,
         )  # fmt: skip
         left = xp.empty(image.shape, np.float32)
-        launch(
-            SOURCE, taking, image.size, image,
+        launch_together(
+            SOURCE, taking, len(image) * blocks_of(image.shape[1], TAKING * PIXELS), image,
             *given, *image.shape, self.over(means), *plan.cells, plan.stride * BLOCKS_PER_CELL,
-            left,
+            left, threads=TAKING,
         )  # fmt: skip
         return left
 

@@ -29,8 +29,8 @@ from latticewatch_kernels.resident.tables import table
 
 SOURCE, NOISE_SOURCE = "columns", "column_noise"
 
-#: As in the source: columns that a block fits, and what is kept of each.
-GROUP, NUMBERS = 16, 9
+#: As in the source: columns that a block fits, threads to a column, and what is kept of each.
+GROUP, LANES, NUMBERS = 16, 16, 9
 
 
 def displacements(
@@ -74,7 +74,7 @@ def displacements(
         facts, labels.residual, labels.periodic, labels.hole, *plan.shape,
         order.maps[3:], *plan.cells, plan.stride * BLOCKS_PER_CELL,
         cells, sublattice, most, table(facts, _seven), REFERENCES,
-        *fitted_to, found, *sample, left_out,
+        *fitted_to, found, *sample, left_out, threads=GROUP * LANES,
     )  # fmt: skip
     levels, line = _noise(sample[0], sample[1], left_out)
     shift = xp.empty((number, 4), np.float64)
@@ -82,7 +82,7 @@ def displacements(
         SOURCE, "columns_fitted", blocks, facts,
         facts, labels.residual, plan.shape[1], number, *fitted_to, found, levels, line,
         STEPS, np.float64(LEAST_NOISE), np.float64(LEAST_HEIGHT), np.float64(LEAST_SIGNIFICANCE),
-        np.float64(LONGEST), shift,
+        np.float64(LONGEST), shift, threads=GROUP * LANES,
     )  # fmt: skip
     moved, error = xp.empty((2, most, len(SEVEN_CELLS), 2), np.float32)
     launch_together(
@@ -99,7 +99,7 @@ def _noise(residual: Array, periodic: Array, left_out: Array) -> tuple[Array, Ar
     levels, line = xp.empty((NOISE_CLASSES, 3), np.float64), xp.empty(3, np.float64)
     variances, tiny = xp.empty(NOISE_CLASSES, np.float64), np.float64(np.finfo(np.float32).tiny)
     launch_together(
-        NOISE_SOURCE, "column_classes", 3 * NOISE_CLASSES, levels,
+        NOISE_SOURCE, "column_classes", 2 * NOISE_CLASSES, levels,
         periodic, left_out, periodic.size, levels,
     )  # fmt: skip
     launch_together(

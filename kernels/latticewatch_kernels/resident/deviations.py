@@ -20,8 +20,8 @@ from latticewatch_kernels.lattice import Array
 from latticewatch_kernels.launch import blocks_of, launch, launch_together, zeros
 from latticewatch_kernels.order import BLOCKS_PER_CELL, BLOCKS_PER_CONSTANT
 from latticewatch_kernels.point_labels import SOUND_AMPLITUDE
+from latticewatch_kernels.resident.averages import PIXELS, Averages
 from latticewatch_kernels.resident.averages import SOURCE as AVERAGES
-from latticewatch_kernels.resident.averages import Averages
 from latticewatch_kernels.resident.parts import LabelsAbove, OrderAbove, SitesAbove
 from latticewatch_kernels.resident.plan import Plan
 from latticewatch_kernels.resident.tables import table
@@ -32,12 +32,12 @@ SOURCE, STAMPS = "deviations", "stamps"
 #: Least lattice constant in pixels whose first Bragg peaks the pixels resolve, rounded down.
 RESOLVED = 2.0
 
-#: Sites to a block of threads that matches their columns, and its threads: most columns cover 15
-#: lines of pixels, and each line has four threads.
+#: As in the source: sites to a block of threads that matches their columns, and its threads.
 SITES_TOGETHER, MATCHING = 16, 256
 
-#: Blocks of threads that draw columns: two to each multiprocessor of a large GPU.
-DRAWING_BLOCKS = 256
+#: Blocks of threads that draw columns: two to each multiprocessor of a large GPU. Most have none to
+#: draw, or one, of 700 pixels: larger blocks would be there for nothing, and wait for each other.
+DRAWING_BLOCKS, DRAWING = 256, 256
 
 #: Standard deviations at which `scipy.ndimage.gaussian_filter` ends.
 TRUNCATED = 4.0
@@ -81,17 +81,18 @@ def deviations(labels: LabelsAbove, order: OrderAbove, facts: Array, plan: Plan)
     xp, room = array_module(facts), plan.room.sites
     chosen, coarse = _chosen(labels, order, facts, plan), _coarse(plan)
     averages, weight = Averages.of(facts, plan), _weights(labels, facts)
+    matching = _Matching(weight, *xp.empty((2, room), np.float64))
     # what is added to, in one piece: the image of strong columns, then the tables of local spreads
     added = zeros(weight, (weight.size + 2 * coarse[0] * coarse[1],), np.uint64)
     drawn, sums = added[: weight.size], added[weight.size :]
-    plain, roots = _matched(labels.residual, weight, averages, chosen, facts, plan)
-    strong = _drawn(plain, roots, chosen, facts, plan, drawn)
+    plain = matching.heights(labels.residual, averages, chosen, facts, plan, first=True)
+    strong = _drawn(plain, matching.roots, chosen, facts, plan, drawn)
     cleared = averages.without(labels.residual, drawn, plan)
-    plain, roots = _matched(cleared, weight, averages, chosen, facts, plan)
+    plain = matching.heights(cleared, averages, chosen, facts, plan, first=False)
     deviation, error = xp.empty((2, room), np.float64)
     launch_together(
         SOURCE, "site_heights", 3, facts,
-        facts, plain, roots, strong, chosen.points, chosen.extent, room, *coarse,
+        facts, plain, matching.roots, strong, chosen.points, chosen.extent, room, *coarse,
         np.float64(LOCAL_CLIP), deviation, error, sums,
     )  # fmt: skip
     level = _scaled(deviation, error, sums, chosen, order, facts, plan)
@@ -125,26 +126,44 @@ def _weights(labels: LabelsAbove, facts: Array) -> Array:
     """One over each pixel's variance, 0 in holes; twin: `deviations._weights`."""
     weight = array_module(facts).empty(labels.periodic.shape, np.float32)
     launch(
-        AVERAGES, "inverse_variance_by_facts", weight.size, facts,
+        AVERAGES, "inverse_variance_by_facts", -(-weight.size // PIXELS), facts,
         facts, labels.periodic, labels.hole, *weight.shape, weight,
     )  # fmt: skip
     return weight
 
 
-def _matched(
-    image: Array, weight: Array, averages: Averages, chosen: _Chosen, facts: Array, plan: Plan
-) -> tuple[Array, Array]:
-    """Height of each site's column in an image, and the root of its energy, float64 (n,)."""
-    xp, room = array_module(facts), plan.room.sites
-    left = averages.less_mean(image, weight, plan)
-    heights, lines = xp.empty((2, room, 2, 2 * plan.room.stamp + 1), np.float32)
-    plain, roots = xp.empty((2, room), np.float64)
-    launch_together(
-        STAMPS, "site_responses", blocks_of(room, SITES_TOGETHER), facts,
-        facts, left, weight, *plan.shape, chosen.points, room, np.float64(REACH), plan.room.stamp,
-        SITES_TOGETHER, heights, lines, plain, roots, threads=MATCHING,
-    )  # fmt: skip
-    return plain, roots
+class _Matching(NamedTuple):
+    """Sites' columns, each weighted by its pixels' noise.
+
+    Attributes
+    ----------
+    weight
+        One over each pixel's variance.
+    energies, roots
+        Of each column by these weights, and their roots, float64 (n,); filled by the first image
+        that is matched.
+    """
+
+    weight: Array
+    energies: Array
+    roots: Array
+
+    def heights(
+        self, image: Array, averages: Averages, chosen: _Chosen, facts: Array, plan: Plan,
+        *, first: bool,
+    ) -> Array:  # fmt: skip
+        """Height of each site's column in an image, float64 (n,)."""
+        xp, room = array_module(facts), plan.room.sites
+        left = averages.less_mean(image, self.weight, plan)
+        sides = xp.empty((room, 2 * plan.room.stamp + 1), np.float32)
+        plain = xp.empty(room, np.float64)
+        launch_together(
+            STAMPS, "site_responses", blocks_of(room, SITES_TOGETHER), facts,
+            facts, left, self.weight, *plan.shape, chosen.points, room, np.float64(REACH),
+            plan.room.stamp, int(not first), sides, plain, self.energies, self.roots,
+            threads=MATCHING,
+        )  # fmt: skip
+        return plain
 
 
 def _drawn(
@@ -167,6 +186,7 @@ def _drawn(
         facts, strong, listed, numbers, chosen.points, room, *plan.shape,
         np.float64(DRAWN_REACH), plan.room.drawn, plan.room.tails,
         np.float64(TAIL_HEIGHT), np.float64(TAIL_SIGMA), DRAWING_BLOCKS, sides, drawn,
+        threads=DRAWING,
     )  # fmt: skip
     return strong
 

@@ -14,12 +14,15 @@ from latticewatch_kernels.harmonics import (
     unit_window,
 )
 from latticewatch_kernels.lattice import Array
-from latticewatch_kernels.launch import launch, launch_together, single
+from latticewatch_kernels.launch import blocks_of, launch, launch_together, single
 from latticewatch_kernels.resident.tables import table
 
 #: As in the source: threads to a node, numbers that each sums, threads to a column of a node, and
 #: nodes that there is room for.
 LANES, SUMS, SHARES, MOST = 256, 14, 16, 64
+
+#: As there: nodes and columns that a thread folds an image for, and threads to a block that does.
+NODES, BESIDE, STRIP = 3, 4, 64
 
 
 def refine(
@@ -52,20 +55,21 @@ def refine(
         rows, columns = image.shape
         floats, parts = single(image), xp.empty((number, rows, 4), np.float32)
         down, across = (table(image, unit_window, size) for size in image.shape)
+        plain = xp.empty((number, rows + columns, 2), np.float64)
+        strips = blocks_of(columns, BESIDE * STRIP)
         folded = xp.empty((4, number, SHARES, columns), np.float32)
         for step in range(REFINEMENTS + int(image is images[-1])):
             launch(
-                "harmonics", "waves", number * rows, image,
-                reciprocal, indices, number, down, rows, parts,
+                "harmonics", "waves", number * (rows + columns), image,
+                reciprocal, indices, number, down, across, rows, columns, plain, parts,
             )  # fmt: skip
-            launch(
-                "harmonics", "folded_image", number * SHARES * columns, image,
-                floats, parts, number, rows, columns, folded,
+            launch_together(
+                "harmonics", "folded_image", blocks_of(number, NODES) * SHARES * strips, image,
+                floats, parts, number, rows, columns, folded, threads=STRIP,
             )  # fmt: skip
             launch_together(
                 "harmonics", "moments", number, image,
-                reciprocal, indices, number, down, across, rows, columns, folded, sums,
-                threads=LANES,
+                plain, number, rows, columns, folded, sums, threads=LANES,
             )  # fmt: skip
             launch_together(
                 "harmonics", "newton", 1, image,

@@ -67,7 +67,7 @@ def intensity_classes(pixels: Pixels) -> Classes:
         pixels.periodic, pixels.hole, pixels.step, number, classes.sample,
     )  # fmt: skip
     launch_together(
-        "lines", "classes", 3 * CLASSES, classes.levels, classes.sample, number, classes.levels
+        "lines", "classes", 2 * CLASSES, classes.levels, classes.sample, number, classes.levels
     )
     return classes
 

@@ -54,12 +54,11 @@ def local_order(image: Array, facts: Array, plan: Plan) -> OrderAbove:
 
     Notes
     -----
-    Sums run in double precision and are rounded to single after each step, where the twin's are in
-    single throughout. Amplitude and mean are within 1e-6 of their greatest value, level within that
-    of its own and of the mean's, as it divides by `ABOVE_EMPTY`. Where the amplitude A is above 0.2
-    displacements are within ``1e-7 / A`` lattice constants, for phases are as sure as waves are
-    strong; below they are those of noise. A cell at a bound may fall on its other side. For what
-    is missing see `missing`.
+    Sums are in single precision as the twin's, and run in another order. Amplitude and mean are
+    within 1e-6 of their greatest value, level within that of its own and of the mean's, as it
+    divides by `ABOVE_EMPTY`. Where the amplitude A is above 0.2 displacements are within ``1e-7 /
+    A`` lattice constants, for phases are as sure as waves are strong; below they are those of
+    noise. A cell at a bound may fall on its other side. For what is missing see `missing`.
     """
     xp, (high, wide) = array_module(image), plan.blocks
     rows, columns = high * plan.stride, wide * plan.stride
