@@ -18,6 +18,9 @@ CHANNELS_TOGETHER = 4
 #: Channels at most of a convolution that is written plane by plane.
 MOST_PLANES = 8
 
+#: Operators, without attributes, that work value by value.
+_BY_VALUES = frozenset(("Add", "Div", "Exp", "Mul", "Neg", "Relu", "Sigmoid", "Sub", "Tanh"))
+
 #: Smallest normal 16-bit float: a bound below it would lose digits there.
 LEAST_HALF = 2.0**-14
 
@@ -64,13 +67,22 @@ def _join_bounds(graph: Graph, log: Any) -> int:
     def scalar(value: float) -> str:
         return graph.hold(np.asarray(value, kind))
 
+    flat, flattened = shape, source
+    axes = graph.hold(np.arange(2, max(2, len(shape)), dtype=np.int64))
+    if len(shape) > 2 and set(shape[2:]) == {1}:
+        # where there is but one channel and one place, nothing is left to be turned
+        flat = shape[:2]
+        flattened = graph.add("Squeeze", [source, axes], flat)
     for limits, each in zip(joined, known, strict=True):
-        bounded = graph.add("Clip", [source, *map(scalar, limits)], shape)
-        taken = graph.add("Log", [bounded], shape)
+        bounded = graph.add("Clip", [flattened, *map(scalar, limits)], flat)
+        taken = graph.add("Log", [bounded], flat)
         for name, slope, level in each.lines:
-            product = graph.add("Mul", [taken, scalar(slope)], shape)
+            product = graph.add("Mul", [taken, scalar(slope)], flat)
             moved = scalar(level + slope * math.log(factor))
-            graph.replace(name, graph.add("Add", [product, moved], shape))
+            line = graph.add("Add", [product, moved], flat)
+            if flat != shape:
+                line = graph.add("Unsqueeze", [line, axes], shape)
+            graph.replace(name, line)
     return 1
 
 
@@ -159,11 +171,32 @@ def _part(graph: Graph, node: Any) -> int:
     }
     for part in parts:
         names = [planes[channel] for channel in range(part.first, part.last)]
-        joined = names[0]
+        flat, name = names[0], part.name
         if len(names) > 1:
-            joined = graph.add("Concat", names, (number, len(names), rows * columns), axis=1)
-        graph.replace(part.name, graph.reshape(joined, (number, len(names), rows, columns)))
+            flat = graph.add("Concat", names, (number, len(names), rows * columns), axis=1)
+        while (step := _step(graph, name, flat)) is not None:
+            flat, name = step
+        graph.replace(name, graph.reshape(flat, (number, len(names), rows, columns)))
     return 1
+
+
+def _step(graph: Graph, name: str, flat: str) -> tuple[str, str] | None:
+    """Take the step that follows on planes as they lie; gives its result there, and its name."""
+    users, shape = graph.users(name), graph.shape(flat)
+    if len(users) != 1 or graph.given(name) or users[0].op_type not in _BY_VALUES or shape is None:
+        return None
+    inputs = []
+    for each in users[0].input:
+        given = graph.shape(each)
+        if each == name:
+            inputs.append(flat)
+        elif given in ((shape[0], 1, 1, 1), (1, 1, 1, 1)):
+            inputs.append(graph.reshape(each, given[:3]))
+        elif given in ((), (1,)):
+            inputs.append(each)
+        else:
+            return None
+    return graph.add(users[0].op_type, inputs, shape), users[0].output[0]
 
 
 def _parts(graph: Graph, part: _Part) -> list[_Part]:
