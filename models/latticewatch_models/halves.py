@@ -11,8 +11,8 @@ from latticewatch_models.providers import PassedOver
 #: Note of a model file whose weights are no longer those that were trained; see `variants`.
 VARIANT_NOTE = "note.variant"
 
-#: What a machine lacks that cannot make them.
-WITHOUT_ONNX = PassedOver("fp16", "needs onnx, which is not installed", "install the cuda extra")
+#: Packages that are needed for it, of the cuda extra.
+_NEEDED = ("onnx", "onnxruntime")
 
 
 class NoHalfError(RuntimeError):
@@ -34,14 +34,14 @@ def half(model: bytes) -> bytes:
     Raises
     ------
     NoHalfError
-        The package onnx is not installed, or its converter does not know the model.
+        What is needed for it is not installed, or the converter does not know the model.
     """
     try:
         import onnx
         from onnxruntime.transformers.float16 import convert_float_to_float16
         from onnxruntime.transformers.onnx_model import OnnxModel
-    except ModuleNotFoundError as error:
-        raise NoHalfError(WITHOUT_ONNX) from error
+    except ImportError as error:
+        raise NoHalfError(_lacking(error)) from error
     try:
         proto = onnx.load_from_string(model)
         if any(entry.key == VARIANT_NOTE for entry in proto.metadata_props):
@@ -56,3 +56,14 @@ def half(model: bytes) -> bytes:
         why = PassedOver("fp16", reason, "set precision to fp32")
         raise NoHalfError(why) from error
     return content
+
+
+def _lacking(error: ImportError) -> PassedOver:
+    """Say what a machine lacks that cannot make 16-bit floats."""
+    name = error.name or "onnxruntime.transformers"
+    reason = f"needs {name}, which is not installed"
+    if not isinstance(error, ModuleNotFoundError):
+        reason = f"needs {name}, which cannot be imported ({first_line(error)})"
+    package = name.partition(".")[0]
+    mend = "install the cuda extra" if package in _NEEDED else f"install {package}"
+    return PassedOver("fp16", reason, mend)

@@ -2,7 +2,7 @@
 
 On the host one session serves every shape. TensorRT builds its engines, CUDA graphs are recorded,
 and CUDA's convolutions are planned for one shape: there the first few shapes get a session each,
-with that shape fixed in it.
+with that shape fixed in it. CUDA's are of the network as it is `rewritten` for that shape.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import onnxruntime
 
 from latticewatch_kernels.arrays import (
     array_module,
+    first_line,
     on_device,
     stream_address,
     to_host,
@@ -28,6 +29,7 @@ from latticewatch_kernels.arrays import (
 from latticewatch_kernels.lattice import Array
 from latticewatch_kernels.recording import undisturbed
 from latticewatch_models.captures import Captures, Shapes, run_bound
+from latticewatch_models.halves import half
 from latticewatch_models.providers import ON_CUDA, PROVIDERS, bring_libraries
 from latticewatch_models.tuning import (
     Form,
@@ -89,9 +91,6 @@ class Source:
         if on_cuda:
             bring_libraries()
         form = replace(form or Form(), half=self.halves(names[0]))
-        content = self.model
-        if form.half and names[0] != "tensorrt" and self.half is not None:
-            content = self.half
         if names[0] == "tensorrt":
             form = replace(form, engines=self._engines(form))
         options = onnxruntime.SessionOptions()
@@ -103,9 +102,46 @@ class Source:
             for name in names
         ]
         without = DISABLED if on_cuda else []
-        return onnxruntime.InferenceSession(
-            content, options, providers=wanted, disabled_optimizers=without
-        )
+
+        def started(content: bytes) -> Any:
+            return onnxruntime.InferenceSession(
+                content, options, providers=wanted, disabled_optimizers=without
+            )
+
+        changed = self._rewritten(form) if names[0] == "cuda" and form.number else None
+        if changed is not None:
+            try:
+                return started(changed)
+            except Exception as error:  # noqa: BLE001  (they share no base class)
+                logger.warning(
+                    "the rewritten network does not start, and runs as its file has it: %s",
+                    first_line(error),
+                )
+        small = self.half if form.half and names[0] != "tensorrt" else None
+        return started(self.model if small is None else small)
+
+    def _rewritten(self, form: Form) -> bytes | None:
+        """Give the model as CUDA's provider is fastest at it; None, and why is told, if it is not.
+
+        The host's results stay what they were to the last bit: it gets the model as it is.
+        """
+        try:
+            from latticewatch_models.rewritten import rewritten
+
+            changed, found = rewritten(self.model, form.fixed, form.outputs, packs=form.half)
+            logger.info(
+                "the network is rewritten for CUDA: %s",
+                ", ".join(f"{name} {number}" for name, number in found.items()),
+            )
+            if changed is self.model:
+                return None
+            return half(changed) if form.half else changed
+        except ModuleNotFoundError as error:
+            reason = f"{error.name} is not installed: install the cuda extra"
+        except Exception as error:  # noqa: BLE001  (onnx's and protobuf's share no base class)
+            reason = first_line(error)
+        logger.warning("the network is not rewritten for CUDA, and runs slower: %s", reason)
+        return None
 
     def _engines(self, form: Form) -> str:
         """Folder of the engines of a form, made if need be; empty where it cannot be."""
@@ -191,7 +227,9 @@ class Opened:
                 return run_bound(session, frames, outputs, site.index, shared)
             return captures.run(frames, outputs, shared)
 
-    def lasting(self, number: int, sides: tuple[int, int], stream: int) -> Any | None:
+    def lasting(
+        self, number: int, sides: tuple[int, int], stream: int, outputs: Sequence[str] = ()
+    ) -> Any | None:
         """Open a session for runs that are to be recorded; None where no run can be.
 
         Parameters
@@ -200,11 +238,14 @@ class Opened:
             Frames of each run, and their rows and columns.
         stream
             Address of the stream that they are recorded on.
+        outputs
+            Names of the outputs that are wanted; none for all.
         """
         if not self.recordable:
             return None
         source = replace(self._source, site=replace(self._source.site, stream=stream))
-        return source.open(self._names, Form(sides, number=number, lasting=True))
+        form = Form(sides, number=number, lasting=True, outputs=tuple(outputs))
+        return source.open(self._names, form)
 
     def _for(self, frames: Array) -> tuple[Any, Captures | None]:
         """Session for frames of a shape, and its recordings where it has any."""

@@ -247,7 +247,7 @@ class Segmenter:
             outputs = {n: (number, *part) for n, part in self._parts(given, OUTPUTS).items()}
             ran_on = self.ran_on
             try:
-                opened = session.lasting(number, sides, stream_address())
+                opened = session.lasting(number, sides, stream_address(), OUTPUTS)
             except Exception as error:
                 raise UnrecordableError(
                     f"no session for recorded runs: {first_line(error)}"

@@ -132,9 +132,11 @@ class FallingSession:
         """Whether runs can be recorded with what is around them."""
         return self._session.recordable
 
-    def lasting(self, number: int, sides: tuple[int, int], stream: int) -> Any | None:
+    def lasting(
+        self, number: int, sides: tuple[int, int], stream: int, outputs: Sequence[str] = ()
+    ) -> Any | None:
         """Open a session for runs that are to be recorded; as `Opened.lasting`."""
-        return self._session.lasting(number, sides, stream)
+        return self._session.lasting(number, sides, stream, outputs)
 
     def run(self, image: Array, outputs: Mapping[str, tuple[int, ...]]) -> list[Array]:
         """Run once; raises what the CPU raises, if that fails too.

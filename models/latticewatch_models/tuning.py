@@ -94,6 +94,8 @@ class Form:
         Frames of a run, if it is for one number alone; only with ``sides``.
     lasting
         Whether its runs are to be recorded: what is tried out once pays then.
+    outputs
+        Names of the outputs that are wanted of it; empty for all.
     """
 
     sides: tuple[int, int] | None = None
@@ -101,6 +103,7 @@ class Form:
     engines: str = field(default="", compare=False)
     number: int | None = None
     lasting: bool = False
+    outputs: tuple[str, ...] = ()
 
     @property
     def fixed(self) -> dict[str, int]:
