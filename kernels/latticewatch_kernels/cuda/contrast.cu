@@ -58,7 +58,7 @@ extern "C" __global__ void __launch_bounds__(TOGETHER) quantiles(
 {
     double at = parts[blockIdx.x] * (number - 1);
     int rank = min((int)at, number - 1);
-    auto value = [=](int k) { return (double)sample[k]; };
+    auto value = [=](int k) { return sample[k]; };
     Two near = two_ranked(value, number, rank, rank + 1 < number);
     if (threadIdx.x == 0)
         found[blockIdx.x] = near.first + (near.second - near.first) * (at - rank);
