@@ -90,6 +90,28 @@ def test_like_the_host(device_double, kind):
     assert told.refusal is Refusal.NONE
 
 
+def test_what_stands_out_is_left_out_where_nobody_asks(device_double):
+    """All else is the same to the last bit, and a noise line's two launches are not made."""
+    staged = Staged.of(frame("hole"))
+    given = above(device_double, staged.image), staged.pixels_above(device_double)
+    order, plan, found = staged.order_above(device_double), staged.plan(), []
+    for threshold, launches in ((LABEL_SIGMAS, LAUNCHES), (None, LAUNCHES - 2)):
+        facts = above(device_double, staged.values(*FOUND))
+        labelled(*given, order, facts, plan, threshold)
+        device_double.traffic.__init__()
+        parts = labelled(*given, order, facts, plan, threshold)
+        assert device_double.traffic.operations == launches
+        found.append((parts, Facts(to_host(facts))))
+    (every, told), (fewer, told_fewer) = found
+    assert (fewer.z, fewer.bright, fewer.dark) == (None, None, None)
+    for name in ("image", "residual", "matched", "hole", "shifts"):
+        ours, theirs = (to_host(getattr(parts, name)) for parts in (fewer, every))
+        np.testing.assert_array_equal(ours, theirs, name)
+    for name in FOUND:
+        if name != "matched_line":
+            np.testing.assert_array_equal(told_fewer[name], told[name], name)
+
+
 def test_the_columns_shape_in_frequency(device_double):
     for shape, sigma in (((31, 48), 1.7), ((64, 45), 3.1)):
         facts = above(device_double, filled({"sigma": sigma}))

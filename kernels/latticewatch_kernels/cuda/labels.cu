@@ -8,6 +8,7 @@
 
 #define NORMAL_SIGMAS 1.4826
 #define HELD 3072 /* numbers that a block has room for: sites of a sublattice in 512 x 512 pixels of WS2 */
+#define BETWEEN 5120 /* of all sublattices: between their medians some 3,100 there, and most that fits */
 #define AT_ONCE 8 /* loads that a thread has under way before it writes what came of them */
 #define NONE __longlong_as_double(0x7ff8000000000000ll) /* NaN: no value */
 
@@ -177,7 +178,7 @@ extern "C" __global__ void __launch_bounds__(TOGETHER) offsets(
 __device__ static double common_spread(
     const double *facts, const double *deviation, int cells, const double *offset, int *known)
 {
-    __shared__ double held[HELD];
+    __shared__ double held[BETWEEN];
     __shared__ int count;
     const double *spreads = facts + FACT_NOISE_BY_SITE;
     double first = offset[0], second = offset[1], third = offset[2];
@@ -198,7 +199,7 @@ __device__ static double common_spread(
         if (!(off >= low && off <= high && off < BEYOND))
             return;
         int place = atomicAdd(&count, 1);
-        if (place < HELD)
+        if (place < BETWEEN)
             held[place] = off;
     });
     numbers = summed(numbers);
@@ -206,7 +207,7 @@ __device__ static double common_spread(
     if (every == 0)
         return 0.0;
     int lower = (every - 1) / 2, further = 1 - every % 2;
-    bool fits = between <= HELD && less <= lower && lower + further < less + between;
+    bool fits = between <= BETWEEN && less <= lower && lower + further < less + between;
     auto at = [=](int k) { return fits ? held[k] : gap(deviation[k], k); };
     Two middle =
         two_ranked(at, fits ? between : 3 * cells, fits ? lower - less : lower, further);

@@ -289,6 +289,19 @@ extern "C" __global__ void smoothed_spectrum(
     *place = {bin.real * along * aside * factor, bin.imaginary * along * aside * factor};
 }
 
+/* An image that is made 0 in holes, where there are any; a thread to neighbouring pixels. */
+extern "C" __global__ void holes_cleared(const char *hole, int rows, int columns, float *image)
+{
+    long long first = first_neighbour();
+    int here = neighbours_here(first, (long long)rows * columns);
+    if (here <= 0)
+        return;
+    Neighbours<char> empty = neighbours(hole + first, here);
+    for (int j = 0; j < NEIGHBOURS; j++)
+        if (j < here && empty.of[j])
+            image[first + j] = 0.0f;
+}
+
 /* Matched residual with holes left out, its significance, and what is beyond; a thread to neighbouring
  * pixels. */
 extern "C" __global__ void significance(

@@ -269,8 +269,8 @@ extern "C" __global__ void node_gaussians_by_facts(
     if (bin >= rows + bins)
         return;
     const double *a = facts + FACT_VECTORS, *b = a + 2;
-    double area = a[0] * b[1] - a[1] * b[0];
-    double first[2] = {b[1] / area, -b[0] / area}, second[2] = {-a[1] / area, a[0] / area};
+    double scale = 1.0 / (a[0] * b[1] - a[1] * b[0]);
+    double first[2] = {b[1] * scale, -b[0] * scale}, second[2] = {-a[1] * scale, a[0] * scale};
     const int *at = indices + 2 * (node % half);
     if (first[0] * second[0] + first[1] * second[1] < 0.0)
         at += 2 * half;
@@ -280,9 +280,9 @@ extern "C" __global__ void node_gaussians_by_facts(
     bin = along ? bin : bin - rows;
     double frequency = (double)(!along || bin < (size + 1) / 2 ? bin : bin - size) / size;
     double gap = frequency - (along ? y : x) * (node < half ? 1.0 : -1.0);
-    double width = 1.0 / (2.0 * 3.14159265358979323846 * facts[FACT_WINDOW]);
-    float distance = (float)((float)(gap - rint(gap)) / width);
-    float weight = (float)exp(-0.5 * distance * distance);
+    double narrow = 2.0 * 3.14159265358979323846 * facts[FACT_WINDOW];
+    float distance = (float)((float)(gap - rint(gap)) * narrow);
+    float weight = expf(-0.5f * distance * distance); /* single precision, as the twin's */
     float *place = along ? down + bin * (2 * half) + node : across + node * bins + bin;
     *place = inside && weight >= least ? weight : 0.0f;
 }

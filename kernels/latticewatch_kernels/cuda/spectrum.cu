@@ -150,21 +150,30 @@ extern "C" __global__ void noise_profiles(
         noise[place] = (float)exp((known ? candidate : NONE) + EULER);
 }
 
-/* Power over the noise, and whether it reaches a level; one thread to a bin. */
+/* Power over the noise, and whether it reaches a level; a thread to neighbouring bins. */
 extern "C" __global__ void over_noise(
     const float *power, int rows, int columns, const int *ring, int rings,
     const float *noise, /* by ring, by column, by row */
     float level, float *ratio, char *reached)
 {
-    int index = blockIdx.x * blockDim.x + threadIdx.x;
-    if (index >= rows * columns)
+    long long first = first_neighbour();
+    int here = neighbours_here(first, (long long)rows * columns), middle = rows / 2;
+    if (here <= 0)
         return;
-    int row = index / columns, column = index % columns, middle = rows / 2;
-    float here = noise[ring[index]];
-    if (row >= middle - 1 && row <= middle + 1)
-        here = fmaxf(here, noise[rings + column]);
-    if (column < 2)
-        here = fmaxf(here, noise[rings + columns + row]);
-    ratio[index] = power[index] / here;
-    reached[index] = ratio[index] >= level;
+    Neighbours<float> values;
+    Neighbours<int> place;
+    Neighbours<char> reaches;
+    fetch(here, power + first, values, ring + first, place);
+    Pixel at = pixel_at(first, columns);
+    for (int j = 0; j < NEIGHBOURS; j++, at.next(columns)) {
+        float own = noise[place.of[j]];
+        if (at.row >= middle - 1 && at.row <= middle + 1)
+            own = fmaxf(own, noise[rings + at.column]);
+        if (at.column < 2)
+            own = fmaxf(own, noise[rings + columns + min(at.row, rows - 1)]);
+        values.of[j] /= own;
+        reaches.of[j] = values.of[j] >= level;
+    }
+    put(ratio + first, here, values);
+    put(reached + first, here, reaches);
 }

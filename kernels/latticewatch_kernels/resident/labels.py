@@ -28,7 +28,7 @@ def labelled(
     order: OrderAbove,
     facts: Array,
     plan: Plan,
-    threshold: float,
+    threshold: float | None,
     straight: Array | None = None,
 ) -> LabelsAbove:
     """Put scan lines back, hold what is left against its noise, and calibrate columns.
@@ -46,13 +46,14 @@ def labelled(
     pixels, order
         Of the frame.
     facts
-        LINE, MATCHED_LINE, UNIT, CROSSTALK, HOST, OFFSET, NOISE_BY_SITE and NOISE are filled.
+        LINE, UNIT, CROSSTALK, HOST, OFFSET, NOISE_BY_SITE and NOISE are filled, and MATCHED_LINE
+        where there is a threshold.
         Refused with NO_SITE where none can be measured, and with NO_ROOM where the plan's
         table does not hold all cells.
     plan
         The frame's.
     threshold
-        Significance beyond which a pixel is bright or dark.
+        Significance beyond which a pixel is bright or dark; None where that is not asked.
     straight
         What the image with its scan lines put back is to fill, float32 (rows, columns).
     """
@@ -64,10 +65,16 @@ def labelled(
     shifts = lines.row_shifts(given, line, LEAST_CERTAIN_PX, LONGEST, constant)
     straight, left = lines.straightened(image, given, shifts, WORTH_PX, straight)
     smooth = lines.matched(left, *_gaussian_spectrum(facts, plan.shape))
-    of_matched = lines.noise_line(
-        given._replace(residual=smooth), classes, slots_of(facts, "matched_line")
-    )
-    matched, z, bright, dark = lines.significance(smooth, given, of_matched, threshold)
+    z: Array | None = None
+    bright: Array | None = None
+    dark: Array | None = None
+    if threshold is None:
+        matched = lines.clear_holes(smooth, hole)
+    else:
+        of_matched = lines.noise_line(
+            given._replace(residual=smooth), classes, slots_of(facts, "matched_line")
+        )
+        matched, z, bright, dark = lines.significance(smooth, given, of_matched, threshold)
     _calibrate(matched, order, facts, plan)
     return LabelsAbove(straight, periodic, left, matched, z, bright, dark, hole, shifts)
 
@@ -78,7 +85,7 @@ def labels(above: LabelsAbove, order: OrderMap, facts: Facts, shifts: np.ndarray
     Parameters
     ----------
     above
-        The frame's maps.
+        The frame's maps, all of them.
     order, facts
         On the host already.
     shifts

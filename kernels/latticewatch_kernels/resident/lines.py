@@ -156,6 +156,12 @@ def matched(residual: Array, down: Array, across: Array) -> Array:
     return single(irfft2(spectrum, shape, norm="forward"))
 
 
+def clear_holes(image: Array, hole: Array) -> Array:
+    """Make an image 0 in holes, in place; float32 and int8, (rows, columns)."""
+    launch_neighbours("lines", "holes_cleared", image.size, image, hole, *image.shape, image)
+    return image
+
+
 def significance(
     smooth: Array, pixels: Pixels, line: Array, threshold: float
 ) -> tuple[Array, Array, Array, Array]:

@@ -37,9 +37,9 @@ class LabelsAbove(NamedTuple):
     Attributes
     ----------
     image, periodic, residual, matched, z
-        float32.
+        float32; the last is None where nobody asks what stands out of the noise.
     bright, dark, hole
-        int8, 0 or 1.
+        int8, 0 or 1; the first two likewise.
     shifts
         float64 (rows + 1,): shift of each row and, last, the jitter.
     """
@@ -48,9 +48,9 @@ class LabelsAbove(NamedTuple):
     periodic: Array
     residual: Array
     matched: Array
-    z: Array
-    bright: Array
-    dark: Array
+    z: Array | None
+    bright: Array | None
+    dark: Array | None
     hole: Array
     shifts: Array
 

@@ -45,7 +45,7 @@ def power_over_noise(image: Array, mean: Array, level: float) -> tuple[Array, Ar
     power, greatest = _power(image, mean, shape)
     noise, number = _noise(power, greatest, shape)
     ratio, reached = xp.empty_like(power), xp.empty(power.shape, np.int8)
-    launch(
+    launch_neighbours(
         "spectrum", "over_noise", power.size, image,
         power, *power.shape, table(image, rings, shape), number, noise, np.float32(level),
         ratio, reached,

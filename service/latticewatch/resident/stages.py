@@ -114,7 +114,9 @@ def before_network(
         order = local_order(image, facts, plan)
         pixels = rebuilt(image, order, facts, plan)
         straight = place if plan.scaled is None else None
-        labels = labelled(image, pixels, order, facts, plan, LABEL_SIGMAS, straight)
+        # what stands out of the noise is only looked at to check the network
+        least = LABEL_SIGMAS if wanted.check else None
+        labels = labelled(image, pixels, order, facts, plan, least, straight)
         return Before(content, facts, order, labels, rescaled(labels.image, facts, plan, place))
 
 
