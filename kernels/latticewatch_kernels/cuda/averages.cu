@@ -25,30 +25,34 @@
 #define STRIP (TAKING * PIXELS)
 #define STRIP_CELLS (STRIP / BLOCKS_PER_CELL + 2) /* that a strip needs at most */
 
-/* Weights (cells, blocks) of a Gaussian about each cell, for rows and for columns of blocks.
+/* Weights (cells, blocks) of a Gaussian about each cell, for rows and for columns of blocks, which are 0
+ * farther than `reach` from the cell's first block.
  *
  * A block of threads to a cell along either axis, first all along rows.
  */
 extern "C" __global__ void __launch_bounds__(TOGETHER) averaging(
-    const double *facts, double cells_wide, int stride, int high, int wide, /* blocks */
+    const double *facts, double cells_wide, int stride, int high, int wide, int reach, /* blocks */
     double least, float *down, float *across)
 {
+    __shared__ double heights[TAPS];
     int cells = max(1, high / BLOCKS_PER_CELL), cell = blockIdx.x;
     bool along = cell < cells;
     cell -= along ? 0 : cells;
-    int blocks = along ? high : wide;
+    int blocks = along ? high : wide, begin = max(cell * BLOCKS_PER_CELL - reach, 0);
+    int number = min(min(cell * BLOCKS_PER_CELL + reach + 1, blocks) - begin, TAPS);
     float *weights = (along ? down : across) + (long long)cell * blocks;
     double sigma = cells_wide * facts[FACT_CONSTANT] / stride, part = 0.0;
     double centre = (cell + 0.5) * BLOCKS_PER_CELL - 0.5;
-    auto height = [=](int block) {
-        double off = (centre - block) / sigma, weight = exp(-0.5 * (off * off));
-        return weight >= least ? weight : 0.0;
-    };
-    for (int block = threadIdx.x; block < blocks; block += blockDim.x)
-        part += height(block);
+    for (int k = threadIdx.x; k < number; k += blockDim.x) {
+        double off = (centre - (begin + k)) / sigma, weight = exp(-0.5 * (off * off));
+        heights[k] = weight >= least ? weight : 0.0;
+        part += heights[k];
+    }
     double total = summed(part);
-    for (int block = threadIdx.x; block < blocks; block += blockDim.x)
-        weights[block] = (float)(height(block) / total);
+    for (int block = threadIdx.x; block < blocks; block += blockDim.x) {
+        int k = block - begin;
+        weights[block] = k >= 0 && k < number ? (float)(heights[k] / total) : 0.0f;
+    }
 }
 
 /* One over each pixel's variance, 0 in holes; a thread to PIXELS of them. */
