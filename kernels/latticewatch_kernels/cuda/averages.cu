@@ -13,6 +13,8 @@
 #include "selection.cuh"
 
 #define BLOCKS_PER_CELL 2
+#define SIDE 3 /* rows, and pixels of each, of a block that a thread has under way */
+
 #define AVERAGING 256 /* threads to a block, so that it may have the registers of as few */
 #define ROWS 4     /* of cells to a block of threads that averages */
 #define TAPS 128   /* blocks whose weights may not be 0; with a stride of one pixel they are 101 */
@@ -78,6 +80,29 @@ extern "C" __global__ void inverse_variance_by_facts(
     }
 }
 
+/* Hand a block's pixels of an image to `then`, rows first; read(place) gives one. A thread waits once for
+ * SIDE rows of SIDE pixels, which is all of most blocks. */
+template <class Read, class Then>
+__device__ static void each_of_block(long long first, int columns, int block, Read read, Then then)
+{
+    for (int top = 0; top < block; top += SIDE)
+        for (int left = 0; left < block; left += SIDE) {
+            decltype(read(0)) value[SIDE][SIDE];
+            for (int row = 0; row < SIDE; row++)
+                for (int k = 0; k < SIDE; k++)
+                    if (top + row < block && left + k < block)
+                        value[row][k] = read(first + (long long)(top + row) * columns + left + k);
+            for (int row = 0; row < SIDE; row++)
+                for (int k = 0; k < SIDE; k++)
+                    if (top + row < block && left + k < block)
+                        then(value[row][k]);
+        }
+}
+
+struct Weighted {
+    float value, weight;
+};
+
 /* Means of blocks of an image times weights, and of the weights; a thread to a block. */
 extern "C" __global__ void weighted_means(
     const float *image, const float *weight, int columns, int block, int high, int wide,
@@ -87,13 +112,12 @@ extern "C" __global__ void weighted_means(
     if (index >= high * wide)
         return;
     double sum = 0.0, total = 0.0;
-    for (int row = 0; row < block; row++) {
-        long long first = (long long)(index / wide * block + row) * columns + index % wide * block;
-        for (long long place = first; place < first + block; place++) {
-            sum += image[place] * weight[place];
-            total += weight[place];
-        }
-    }
+    each_of_block((long long)(index / wide * block) * columns + index % wide * block, columns, block,
+        [=](long long place) { return Weighted{image[place], weight[place]}; },
+        [&](Weighted pixel) {
+            sum += pixel.value * pixel.weight;
+            total += pixel.weight;
+        });
     means[index] = (float)(sum / (block * block));
     means[high * wide + index] = (float)(total / (block * block));
 }
@@ -107,11 +131,9 @@ extern "C" __global__ void drawn_means(
     if (index >= high * wide)
         return;
     double sum = 0.0;
-    for (int row = 0; row < block; row++) {
-        long long first = (long long)(index / wide * block + row) * columns + index % wide * block;
-        for (long long place = first; place < first + block; place++)
-            sum += (float)from_fixed(drawn[place]);
-    }
+    each_of_block((long long)(index / wide * block) * columns + index % wide * block, columns, block,
+        [=](long long place) { return drawn[place]; },
+        [&](fixed height) { sum += (float)from_fixed(height); });
     means[index] = (float)(sum / (block * block));
 }
 
