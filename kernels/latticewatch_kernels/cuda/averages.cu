@@ -13,6 +13,8 @@
 #include "selection.cuh"
 
 #define BLOCKS_PER_CELL 2
+#define SIDE 3 /* rows, and pixels of each, of a block that a thread has under way */
+
 #define AVERAGING 256 /* threads to a block, so that it may have the registers of as few */
 #define ROWS 4     /* of cells to a block of threads that averages */
 #define TAPS 128   /* blocks whose weights may not be 0; with a stride of one pixel they are 101 */
@@ -25,30 +27,34 @@
 #define STRIP (TAKING * PIXELS)
 #define STRIP_CELLS (STRIP / BLOCKS_PER_CELL + 2) /* that a strip needs at most */
 
-/* Weights (cells, blocks) of a Gaussian about each cell, for rows and for columns of blocks.
+/* Weights (cells, blocks) of a Gaussian about each cell, for rows and for columns of blocks, which are 0
+ * farther than `reach` from the cell's first block.
  *
  * A block of threads to a cell along either axis, first all along rows.
  */
 extern "C" __global__ void __launch_bounds__(TOGETHER) averaging(
-    const double *facts, double cells_wide, int stride, int high, int wide, /* blocks */
+    const double *facts, double cells_wide, int stride, int high, int wide, int reach, /* blocks */
     double least, float *down, float *across)
 {
+    __shared__ double heights[TAPS];
     int cells = max(1, high / BLOCKS_PER_CELL), cell = blockIdx.x;
     bool along = cell < cells;
     cell -= along ? 0 : cells;
-    int blocks = along ? high : wide;
+    int blocks = along ? high : wide, begin = max(cell * BLOCKS_PER_CELL - reach, 0);
+    int number = min(min(cell * BLOCKS_PER_CELL + reach + 1, blocks) - begin, TAPS);
     float *weights = (along ? down : across) + (long long)cell * blocks;
     double sigma = cells_wide * facts[FACT_CONSTANT] / stride, part = 0.0;
     double centre = (cell + 0.5) * BLOCKS_PER_CELL - 0.5;
-    auto height = [=](int block) {
-        double off = (centre - block) / sigma, weight = exp(-0.5 * (off * off));
-        return weight >= least ? weight : 0.0;
-    };
-    for (int block = threadIdx.x; block < blocks; block += blockDim.x)
-        part += height(block);
+    for (int k = threadIdx.x; k < number; k += blockDim.x) {
+        double off = (centre - (begin + k)) / sigma, weight = exp(-0.5 * (off * off));
+        heights[k] = weight >= least ? weight : 0.0;
+        part += heights[k];
+    }
     double total = summed(part);
-    for (int block = threadIdx.x; block < blocks; block += blockDim.x)
-        weights[block] = (float)(height(block) / total);
+    for (int block = threadIdx.x; block < blocks; block += blockDim.x) {
+        int k = block - begin;
+        weights[block] = k >= 0 && k < number ? (float)(heights[k] / total) : 0.0f;
+    }
 }
 
 /* One over each pixel's variance, 0 in holes; a thread to PIXELS of them. */
@@ -74,6 +80,29 @@ extern "C" __global__ void inverse_variance_by_facts(
     }
 }
 
+/* Hand a block's pixels of an image to `then`, rows first; read(place) gives one. A thread waits once for
+ * SIDE rows of SIDE pixels, which is all of most blocks. */
+template <class Read, class Then>
+__device__ static void each_of_block(long long first, int columns, int block, Read read, Then then)
+{
+    for (int top = 0; top < block; top += SIDE)
+        for (int left = 0; left < block; left += SIDE) {
+            decltype(read(0)) value[SIDE][SIDE];
+            for (int row = 0; row < SIDE; row++)
+                for (int k = 0; k < SIDE; k++)
+                    if (top + row < block && left + k < block)
+                        value[row][k] = read(first + (long long)(top + row) * columns + left + k);
+            for (int row = 0; row < SIDE; row++)
+                for (int k = 0; k < SIDE; k++)
+                    if (top + row < block && left + k < block)
+                        then(value[row][k]);
+        }
+}
+
+struct Weighted {
+    float value, weight;
+};
+
 /* Means of blocks of an image times weights, and of the weights; a thread to a block. */
 extern "C" __global__ void weighted_means(
     const float *image, const float *weight, int columns, int block, int high, int wide,
@@ -83,13 +112,12 @@ extern "C" __global__ void weighted_means(
     if (index >= high * wide)
         return;
     double sum = 0.0, total = 0.0;
-    for (int row = 0; row < block; row++) {
-        long long first = (long long)(index / wide * block + row) * columns + index % wide * block;
-        for (long long place = first; place < first + block; place++) {
-            sum += image[place] * weight[place];
-            total += weight[place];
-        }
-    }
+    each_of_block((long long)(index / wide * block) * columns + index % wide * block, columns, block,
+        [=](long long place) { return Weighted{image[place], weight[place]}; },
+        [&](Weighted pixel) {
+            sum += pixel.value * pixel.weight;
+            total += pixel.weight;
+        });
     means[index] = (float)(sum / (block * block));
     means[high * wide + index] = (float)(total / (block * block));
 }
@@ -103,11 +131,9 @@ extern "C" __global__ void drawn_means(
     if (index >= high * wide)
         return;
     double sum = 0.0;
-    for (int row = 0; row < block; row++) {
-        long long first = (long long)(index / wide * block + row) * columns + index % wide * block;
-        for (long long place = first; place < first + block; place++)
-            sum += (float)from_fixed(drawn[place]);
-    }
+    each_of_block((long long)(index / wide * block) * columns + index % wide * block, columns, block,
+        [=](long long place) { return drawn[place]; },
+        [&](fixed height) { sum += (float)from_fixed(height); });
     means[index] = (float)(sum / (block * block));
 }
 

@@ -16,11 +16,10 @@ struct Window {
 };
 
 /* Offsets (x, y) of pixels, the nearest first; those count that are no farther off than the root of
- * square. How many more there are changes nothing, neither which pixels a lane has nor their order. */
+ * square, which is rounded down to a whole number, as squares of offsets are. How many more there are changes nothing, neither which pixels a lane has nor their order. */
 struct Disc {
     const int *offsets;
-    int number, reach;
-    double square;
+    int number, reach, square;
 };
 
 /* A column, its place from where it is expected, and the standard errors of x, y and height. */
@@ -41,7 +40,8 @@ __device__ static inline Disc disc_of(double square, const int *offsets, int num
 {
     int reach = square >= 0.0 ? (int)min(sqrt(square), (double)most) : 0;
     double bound = (double)reach * reach + 2.0 * reach + 0.5;
-    return {offsets, number, reach, square < bound ? square : bound};
+    double least = square < bound ? square : bound;
+    return {offsets, number, reach, least >= 0.0 ? (int)least : -1};
 }
 
 __device__ static inline bool counts(const Disc &disc, int k)

@@ -79,6 +79,7 @@ extern "C" __global__ void __launch_bounds__(TOGETHER) columns_expected(
     int first = blockIdx.x * GROUP, every = references * references, number = every + SEVEN * room;
     Disc disc = disc_of(window_of(facts, part), offsets, pixels, most);
     double sigma = facts[FACT_SIGMA], host = host_height(facts);
+    bool any = false; /* most blocks are behind the last point */
     for (int k = threadIdx.x; k < GROUP; k += blockDim.x) {
         int column = first + k, cell[2];
         double point[2], moved[2];
@@ -90,8 +91,9 @@ extern "C" __global__ void __launch_bounds__(TOGETHER) columns_expected(
         to_pixels(facts, cell[0], cell[1], point);
         displaced(displacement, high, wide, stride, point[0], point[1], moved);
         windows[k] = window_about(point[0] + moved[0], point[1] + moved[1], disc.reach, rows, columns);
+        any |= windows[k].kind != OUTSIDE;
     }
-    __syncthreads();
+    any = __syncthreads_count(any) > 0;
     for (int k = threadIdx.x; k < GROUP * LANES; k += blockDim.x) {
         Window window = windows[k / LANES];
         empty[k] = 0;
@@ -100,9 +102,10 @@ extern "C" __global__ void __launch_bounds__(TOGETHER) columns_expected(
         for (int pixel = k % LANES; pixel < pixels && counts(disc, pixel); pixel += LANES)
             empty[k] |= hole[pixel_of(window, disc, pixel, columns)];
     }
-    fit_step(windows, disc, sigma, {0.0f, 1.0f, 1.0f}, host, longest_step * sigma,
-        [=](int k, int pixel) { return periodic[pixel_of(windows[k], disc, pixel, columns)]; }, fits);
-    for (int k = threadIdx.x; k < GROUP; k += blockDim.x)
+    if (any)
+        fit_step(windows, disc, sigma, {0.0f, 1.0f, 1.0f}, host, longest_step * sigma,
+            [=](int k, int pixel) { return periodic[pixel_of(windows[k], disc, pixel, columns)]; }, fits);
+    for (int k = threadIdx.x; k < GROUP && any; k += blockDim.x)
         for (int lane = 0; lane < LANES; lane++)
             if (empty[LANES * k + lane])
                 windows[k].kind = EMPTY;
@@ -152,6 +155,7 @@ extern "C" __global__ void __launch_bounds__(TOGETHER) columns_fitted(
     Variance noise = {0.0f, (float)least, (float)least};
     if (told)
         noise = {(float)line[0], (float)line[1], (float)max(line[2], least)};
+    bool any = false;
     for (int k = threadIdx.x; k < GROUP; k += blockDim.x) {
         windows[k] = {OUTSIDE, 0, 0, 0.0f, 0.0f};
         if (first + k >= number)
@@ -162,9 +166,10 @@ extern "C" __global__ void __launch_bounds__(TOGETHER) columns_fitted(
                 (float)own[C_REST_Y]};
         crystal[k] = {own[C_X], own[C_Y], own[C_HEIGHT], own[C_BACKGROUND], {0.0, 0.0, 0.0}};
         fits[k] = crystal[k];
+        any |= windows[k].kind != OUTSIDE;
     }
-    __syncthreads();
-    for (int step = 0; step < steps; step++)
+    any = __syncthreads_count(any) > 0;
+    for (int step = 0; step < steps && any; step++)
         fit_step(windows, disc, sigma, noise, least_height * host, longest_step * sigma,
             [=](int k, int pixel) {
                 return residual[pixel_of(windows[k], disc, pixel, columns)]

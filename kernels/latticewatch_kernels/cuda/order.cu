@@ -9,7 +9,7 @@
 
 #define MAPS 8   /* mean, real and imaginary part with each wave, and the product */
 #define LEVELS 9 /* crystalline amplitude, crystal's mean, sums of the waves, and what lacks order */
-#define AT_ONCE 4 /* cells that a thread has under way */
+#define AT_ONCE 4 /* cells, or rows of pixels, that a thread has under way */
 #define TAU 6.283185307179586
 
 struct alignas(8) Complex {
@@ -166,16 +166,24 @@ extern "C" __global__ void demodulated(
     for (int column = left; column < left + stride; column++) {
         const float *pixels = image + column;
         float waves[6] = {0.0f, 0.0f, 0.0f, 0.0f, 0.0f, 0.0f};
-        for (int row = top; row < top + stride; row++) {
-            float value = pixels[(long long)row * columns] - mean;
-            /* the last row stands for its own product, too: that of the one above with it */
-            float beside = pixels[(long long)(row <= last ? row + 1 : last) * columns] - mean;
-            sum[0] += value;
-            sum[7] += value * beside;
-            for (int k = 0; k < 3; k++) {
-                Complex a = ((const Complex *)down)[k * high * stride + row];
-                waves[2 * k] = fmaf(value, a.real, waves[2 * k]);
-                waves[2 * k + 1] = fmaf(value, a.imaginary, waves[2 * k + 1]);
+        for (int first = top; first < top + stride; first += AT_ONCE) {
+            float value[AT_ONCE], beside[AT_ONCE];
+            for (int j = 0; j < AT_ONCE; j++) {
+                int row = min(first + j, top + stride - 1);
+                value[j] = pixels[(long long)row * columns] - mean;
+                /* the last row stands for its own product, too: that of the one above with it */
+                beside[j] = pixels[(long long)(row <= last ? row + 1 : last) * columns] - mean;
+            }
+            for (int j = 0; j < AT_ONCE; j++) {
+                if (first + j >= top + stride)
+                    break;
+                sum[0] += value[j];
+                sum[7] += value[j] * beside[j];
+                for (int k = 0; k < 3; k++) {
+                    Complex a = ((const Complex *)down)[k * high * stride + first + j];
+                    waves[2 * k] = fmaf(value[j], a.real, waves[2 * k]);
+                    waves[2 * k + 1] = fmaf(value[j], a.imaginary, waves[2 * k + 1]);
+                }
             }
         }
         for (int k = 0; k < 3; k++) {

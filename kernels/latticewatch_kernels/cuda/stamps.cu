@@ -1,7 +1,7 @@
 /* Columns as squares of pixels around the sites of a frame: what they sum to, and drawing them.
  *
- * Twins: stamps.stamps, stamps.Stamps.sums and stamps.draw. Heights are the twin's but for the
- * exponential, which is rounded once from double precision.
+ * Twins: stamps.stamps, stamps.Stamps.sums and stamps.draw. Heights are the twin's but for the last
+ * places of the exponential.
  */
 
 #include "facts.cuh"
@@ -16,11 +16,10 @@
 #define MATCHING 256  /* threads to such a block */
 #define AT_ONCE 8     /* lines that a thread has under way */
 
-/* Side of a square along an axis: the first pixel, and how many. */
+/* Side of a square along an axis: the first pixel, how far it is from the centre, and how many. */
 struct Side {
     int nearest, begin, number, half;
-    double centre;
-    float scale;
+    float off, scale;
 };
 
 /* Pixels from the middle of a square to its edge, as far as there is room. */
@@ -37,7 +36,7 @@ __device__ static inline Side side_of(double centre, int half, double sigma, int
     side.half = half;
     side.number = min(2 * half + 1, size);
     side.begin = min(max(side.nearest - half, 0), size - side.number);
-    side.centre = centre;
+    side.off = (float)(side.begin - centre);
     side.scale = (float)(-0.5 / (sigma * sigma));
     return side;
 }
@@ -47,8 +46,8 @@ __device__ static inline float height_at(Side side, int k)
 {
     if (abs(side.begin - side.nearest + k) > side.half)
         return 0.0f;
-    float distance = (float)(side.begin - side.centre) + (float)k;
-    return (float)exp((double)(distance * distance * side.scale));
+    float distance = side.off + (float)k;
+    return expf(distance * distance * side.scale);
 }
 
 /* What a lane sums over its columns of pixels: image times column, and weight times its square where
@@ -96,23 +95,25 @@ extern "C" __global__ void __launch_bounds__(MATCHING) site_responses(
     float *heights, double *plain, double *energies, double *roots) /* (room, 2 most + 1), (room) */
 {
     __shared__ Matched sums[SITES][LANES + 1];
+    __shared__ Side sides[SITES][2]; /* across and upright */
     int first = blockIdx.x * SITES, high = 2 * most + 1;
     int number = max(min(first + SITES, counted(facts, FACT_SITES, room)) - first, 0);
     double sigma = facts[FACT_SIGMA];
     int half = half_of(reach, sigma, most);
+    for (int k = threadIdx.x; k < 2 * number; k += blockDim.x)
+        sides[k / 2][k % 2] =
+            side_of(points[2 * first + k], half, sigma, k % 2 ? rows : columns);
+    __syncthreads();
     for (int k = threadIdx.x; k < LANES * number; k += blockDim.x) {
-        int site = first + k / LANES;
-        Side upright = side_of(points[2 * site + 1], half, sigma, rows);
+        Side upright = sides[k / LANES][1];
         for (int line = k % LANES; line < upright.number; line += LANES)
-            heights[(long long)site * high + line] = height_at(upright, line);
+            heights[(long long)(first + k / LANES) * high + line] = height_at(upright, line);
     }
     __syncthreads();
     for (int k = threadIdx.x; k < LANES * number; k += blockDim.x) {
-        int site = first + k / LANES;
-        Side upright = side_of(points[2 * site + 1], half, sigma, rows);
-        Side across = side_of(points[2 * site], half, sigma, columns);
-        sums[k / LANES][k % LANES] = matched(image, known ? nullptr : weight, columns, upright, across,
-            heights + (long long)site * high, k % LANES);
+        const Side *own = sides[k / LANES];
+        sums[k / LANES][k % LANES] = matched(image, known ? nullptr : weight, columns, own[1], own[0],
+            heights + (long long)(first + k / LANES) * high, k % LANES);
     }
     __syncthreads();
     for (int k = threadIdx.x; k < number; k += blockDim.x) {

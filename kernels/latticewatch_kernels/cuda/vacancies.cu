@@ -9,7 +9,7 @@
 #include "weights.cuh"
 
 #define LARGEST 60.0 /* logarithms of odds count no further */
-#define GROUPS 32    /* of threads, at most, whose sums are added up first */
+#define WEIGHING 512 /* threads to a frame: with more, they wait for each other longer than they work */
 
 /* What the column of each judged site says: logit of the network there, and evidence of each amount;
  * a thread to a site. */
@@ -74,24 +74,26 @@ __device__ static double joined_from(const double *first, int step, int number, 
 
 /* What all threads have of so many numbers, added up, or the greatest of each; all threads of a block.
  *
- * Three barriers do: a few threads join parts that lie GROUPS apart, and one of each number what they
- * made, since sums of double precision by all would take longer than to wait. No template: each of its
- * instances would have shared memory of its own.
+ * A warp to each number joins what lies a warp apart, and then what its lanes have: sums of double
+ * precision by all would take longer than to wait for a few. No template: each of its instances would
+ * have shared memory of its own.
  */
-__device__ static __noinline__ void all_joined(double *own, int number, bool greatest) /* (AMOUNTS) */
+__device__ static inline void all_joined(double *own, int number, bool greatest) /* (AMOUNTS) */
 {
-    __shared__ double parts[AMOUNTS][TOGETHER], groups[AMOUNTS][GROUPS], joined[AMOUNTS];
-    int width = min((int)blockDim.x, GROUPS);
+    __shared__ double parts[AMOUNTS][WEIGHING], joined[AMOUNTS];
     for (int a = 0; a < AMOUNTS; a++)
         if (a < number)
             parts[a][threadIdx.x] = own[a];
     __syncthreads();
-    for (int k = threadIdx.x; k < number * width; k += blockDim.x)
-        groups[k / width][k % width] =
-            joined_from(parts[k / width] + k % width, width, blockDim.x / width, greatest);
-    __syncthreads();
-    for (int a = threadIdx.x; a < number; a += blockDim.x)
-        joined[a] = joined_from(groups[a], 1, width, greatest);
+    for (int k = threadIdx.x; k < number * WARP; k += blockDim.x) {
+        double part = joined_from(parts[k / WARP] + k % WARP, WARP, blockDim.x / WARP, greatest);
+        for (int other = WARP / 2; other > 0; other /= 2) {
+            double theirs = of_lane(part, other);
+            part = greatest ? max(part, theirs) : part + theirs;
+        }
+        if (k % WARP == 0)
+            joined[k / WARP] = part;
+    }
     __syncthreads();
     for (int a = 0; a < AMOUNTS; a++)
         if (a < number)
@@ -122,10 +124,13 @@ template <class At> __device__ static double sum_over(At at, int number)
  * and writes columns of its own alone.
  */
 __device__ static void network_evidence(
-    const double *by, const double *deviation, const double *error, int number, double *logit)
+    const double *by, const double *deviation, const double *error, int number, double *logit,
+    double *sigma) /* (number), scratch */
 {
     double sigmas = by[W_LOGIT_SIGMAS], weight = by[W_SITE_WEIGHT], longest = by[W_LONGEST_LOGIT];
-    auto z = [=](int k) { return deviation[k] / max(error[k], 1e-12); };
+    for (int k = threadIdx.x; k < number; k += blockDim.x)
+        sigma[k] = deviation[k] / max(error[k], 1e-12);
+    auto z = [=](int k) { return sigma[k]; };
     auto usual = [=](int k) { return fabs(z(k)) < sigmas; };
     double usuals[AMOUNTS], moments[AMOUNTS];
     sums_over(
@@ -194,14 +199,17 @@ __device__ static inline double shared_odds(
 {
     double weight = 0.0;
     for (int a = 0; a < AMOUNTS; a++) {
-        own[a] = a < amounts ? share[a] * odds[amounts * k + a] : 0.0;
-        weight += own[a];
+        own[a] = 0.0;
+        if (a < amounts) {
+            own[a] = share[a] * odds[amounts * k + a];
+            weight += own[a];
+        }
     }
     return weight;
 }
 
 /* Probability that each judged column lacks something, by expectation and maximisation; one block. */
-extern "C" __global__ void __launch_bounds__(TOGETHER) columns_weighed(
+extern "C" __global__ void __launch_bounds__(WEIGHING) columns_weighed(
     double *facts, const double *by, const double *deviation, const double *error, int sites,
     int room, double *logit, const double *ratio, double *odds, /* (room), (room, k), scratch of its size */
     int *likely, double *probability)                           /* (room), scratch, and (room) */
@@ -210,9 +218,9 @@ extern "C" __global__ void __launch_bounds__(TOGETHER) columns_weighed(
     int number = judged_sites(facts, sites, room, &begin);
     deviation += begin;
     error += begin;
-    for (int k = threadIdx.x; k < room; k += blockDim.x)
+    for (int k = number + threadIdx.x; k < room; k += blockDim.x)
         probability[k] = 0.0;
-    network_evidence(by, deviation, error, number, logit);
+    network_evidence(by, deviation, error, number, logit, probability);
     double evidence = by[W_EVIDENCE], host = facts[FACT_HOST + LOCAL];
     double share[AMOUNTS], expected[AMOUNTS], all = 0.0, common = by[W_EXPECTED_SHARE];
     for (int a = 0; a < AMOUNTS; a++) {
@@ -239,7 +247,8 @@ extern "C" __global__ void __launch_bounds__(TOGETHER) columns_weighed(
                 double own[AMOUNTS], weight = shared_odds(odds, share, amounts, k, own);
                 double inverse = 1.0 / (1.0 - all + weight);
                 for (int a = 0; a < AMOUNTS; a++)
-                    sums[a] += own[a] * inverse;
+                    if (a < amounts)
+                        sums[a] += own[a] * inverse;
             },
             number, mass, amounts);
         all = 0.0;

@@ -49,14 +49,14 @@ class Averages(NamedTuple):
     def of(cls, facts: Array, plan: Plan) -> Averages:
         """Give the weights of a frame, by its lattice constant."""
         xp, (high, wide) = array_module(facts), plan.blocks
-        cells = plan.cells
+        cells, reach = plan.cells, _reach(plan.stride)
         made = xp.empty((cells[0], high), np.float32), xp.empty((cells[1], wide), np.float32)
         launch_together(
             SOURCE, "averaging", sum(cells), facts,
-            facts, np.float64(SMOOTHING_CELLS), plan.stride, high, wide,
+            facts, np.float64(SMOOTHING_CELLS), plan.stride, high, wide, reach,
             np.float64(LEAST_WEIGHT), *made, threads=MAKING,
         )  # fmt: skip
-        return cls(*made, _reach(plan.stride))
+        return cls(*made, reach)
 
     def over(self, blocks: Array) -> Array:
         """Average maps of blocks, float32 (n, high, wide), to maps of cells, (n, cells, cells)."""

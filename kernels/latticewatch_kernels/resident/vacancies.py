@@ -19,8 +19,8 @@ from latticewatch_kernels.resident.tables import table
 
 SOURCE, REPORTED = "vacancies", "reported"
 
-#: As in the source.
-MOST_AMOUNTS = 4
+#: As in the source: amounts, and threads that weigh the columns of a frame.
+MOST_AMOUNTS, WEIGHING = 4, 512
 
 
 @dataclass(frozen=True)
@@ -109,6 +109,7 @@ def judged(
         SOURCE, "columns_weighed", 1, facts,
         facts, by, sites.deviation, sites.error, plan.room.sites, room,
         logit, ratio, odds, xp.empty(room, np.int32), probability,
+        threads=WEIGHING,
     )  # fmt: skip
     return JudgedAbove(cells, points, probability, bright, intensity, ratio, odd)
 
