@@ -53,17 +53,18 @@ def _pack(graph: Graph, node: Any) -> int:
 def _together(convolution: Convolution, before: tuple[int, ...], after: tuple[int, ...]) -> int:
     """Pixels of a result's row that are taken together, a power of two."""
     outputs, inputs = convolution.weights.shape[:2]
-    step, together = convolution.strides[1], 1
-    if before[3] != step * after[3]:
+    step, pixels = convolution.strides[1], after[0] * after[2] * after[3]
+    most = MOST_CHANNELS // max(outputs, inputs * step)
+    if before[3] != step * after[3] or most < 2:
         return 1
-    pixels = after[0] * after[2] * after[3]
-    while (
-        2 * together * max(outputs, inputs * step) <= MOST_CHANNELS
-        and after[3] % (2 * together) == 0
-        and (pixels >= 2 * together * LEAST_PIXELS or _shorter(convolution, 2 * together))
-    ):
-        together *= 2
-    return together
+    fitting = [
+        together
+        for together in (2**power for power in range(1, most.bit_length()))
+        if after[3] % together == 0
+        and (pixels >= together * LEAST_PIXELS or _shorter(convolution, together))
+        and _even(convolution, together)
+    ]
+    return max(fitting, default=1)
 
 
 def _shorter(convolution: Convolution, together: int) -> bool:
@@ -73,6 +74,15 @@ def _shorter(convolution: Convolution, together: int) -> bool:
         for weights in (convolution.weights, packed(convolution, together).weights)
     ]
     return bool(sums[1] <= sums[0])
+
+
+def _even(convolution: Convolution, together: int) -> bool:
+    """Whether as many wide pixels are added on the left as on the right.
+
+    Of others ONNX Runtime has cuDNN compute more than is asked for, and cuts it off by a copy.
+    """
+    _, left, _, right = packed(convolution, together).pads
+    return left == right
 
 
 def packed(convolution: Convolution, together: int) -> Convolution:

@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 from latticewatch_kernels.arrays import device, to_host, upload
+from latticewatch_kernels.recording import own_stream
+from latticewatch_models import packing
 from latticewatch_models.providers import ProviderError
 from latticewatch_models.runtime import Segmenter
 from latticewatch_models.scenes import scene_of
@@ -51,6 +53,25 @@ def test_the_network_is_the_hosts(images, host, provider, precision, bound, tmp_
                 ours, theirs = to_host(getattr(found, name)), getattr(expected, name)
                 np.testing.assert_allclose(ours, theirs, atol=bound, err_msg=name)
     assert segmenter.falls == ()
+
+
+@pytest.mark.parametrize("least", [packing.LEAST_PIXELS, 1])
+@pytest.mark.parametrize("number", [1, 4])
+def test_the_rewritten_network_is_the_hosts(images, host, number, least, monkeypatch, caplog):
+    monkeypatch.setattr(packing, "LEAST_PIXELS", least)
+    segmenter = on_gpu("cuda")
+    with device(0), own_stream():
+        network = segmenter.beside(number, images[0].shape)
+        for which in range(number):
+            network.put(which, segmenter.padded([upload(images[which])]))
+        network.run()
+        heat, offset = (to_host(network.results[name]) for name in ("heat", "offset"))
+    assert "rewritten" not in caplog.text  # it was, and it started
+    for which in range(number):
+        expected = host.segment(images[which])
+        np.testing.assert_allclose(heat[which, 0], expected.heat, atol=2e-2)
+        sure = expected.heat > 0.5
+        np.testing.assert_allclose(offset[which][:, sure], expected.offset[:, sure], atol=0.05)
 
 
 def test_recorded_graphs_give_what_the_work_itself_gives(images):

@@ -78,8 +78,9 @@ def test_it_computes_what_it_did(number, rows, columns, outputs, packs):
 @pytest.mark.parametrize(
     ("sides", "found"),
     [
-        # at half the resolution the stem, five of 3x3 and the last; at a quarter six; three below
-        ((64, 128), {"slices": 4, "upsampled": 2, "packed": 15}),
+        # at half the resolution the stem, five of 3x3 and the last; at a quarter five; two below:
+        # no step by two to the next level, which is no even one, and no lateral to 64 channels
+        ((64, 128), {"slices": 4, "upsampled": 2, "packed": 14}),
         # 66 is twice 33, and what is upsampled from 17 is cut
         ((66, 50), {"slices": 0, "upsampled": 0, "packed": 0, "planes": 1}),
     ],
@@ -94,7 +95,7 @@ def test_the_shipped_model_has_what_is_looked_for(sides, found):
 def test_few_pixels_are_packed_where_the_sums_grow_shorter(monkeypatch):
     """As of the first convolution, whose one channel would be made up to eight."""
     monkeypatch.undo()
-    for number, most in ((1, 1), (16, 13)):
+    for number, most in ((1, 1), (16, 12)):
         _, found = rewritten(MODEL, sizes(number, 512, 512), OUTPUTS, packs=True)
         assert found["packed"] == most
     packed, _ = rewritten(MODEL, sizes(1, 512, 512), OUTPUTS, packs=True)
