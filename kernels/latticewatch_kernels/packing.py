@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from latticewatch_kernels.abreast import in_step
 from latticewatch_kernels.arrays import (
     array_module,
     fetch,
@@ -29,12 +30,14 @@ WORD = 4
 
 
 class Below(NamedTuple):
-    """Page-locked memory that arrays come down to; it must stay until they have.
+    """Page-locked memory that arrays of a frame come down to; it must stay until they have.
 
     Attributes
     ----------
     whole, starts, parts
         All of its bytes, where arrays begin among them, and the arrays.
+    block
+        uint8 (frames, bytes): the same of all frames that were asked for in step.
     told, table
         uint64 (n, 3), page-locked and on the device: where each array lies there, where it begins
         here, and its bytes. The device's was there before anything was recorded: what recorded
@@ -44,6 +47,7 @@ class Below(NamedTuple):
     whole: np.ndarray
     starts: list[int]
     parts: list[np.ndarray]
+    block: np.ndarray
     told: np.ndarray
     table: Array
 
@@ -53,22 +57,37 @@ class Below(NamedTuple):
 
         Not while work is captured.
         """
-        kinds = [(array.shape, array.dtype) for array in arrays]
-        starts, size = starts_of(kinds)
-        whole, told = page_locked(
-            [((size,), np.dtype(np.uint8)), ((len(kinds), 3), np.dtype(np.uint64))]
-        )
-        table = array_module(arrays[0]).empty(told.shape, told.dtype)
-        return cls(whole, starts, laid_out(whole, starts, kinds), told, table)
+        return in_step("below", _side_by_side, arrays)
 
-    def own(self) -> list[np.ndarray]:
-        """Give the arrays in memory of their own.
+    def of_all(self) -> list[tuple[np.ndarray, ...]]:
+        """Give the arrays of each frame that was asked for in step, in memory of their own.
 
-        By one copy, in which others may run: for each array that is copied by itself a thread may
-        have to wait until another lets it go on.
+        By one copy, in which other threads may run: after each a thread may have to wait until
+        another lets it go on, and of a group of 16 frames there would be hundreds.
         """
-        kinds = [(part.shape, part.dtype) for part in self.parts]
-        return laid_out(self.whole.copy(), self.starts, kinds)
+        (number, size), memory = self.block.shape, self.block.copy().data
+        parts = [
+            np.ndarray((number, *part.shape), part.dtype, memory, start, (size, *part.strides))
+            for start, part in zip(self.starts, self.parts, strict=True)
+        ]
+        return list(zip(*parts, strict=True))
+
+
+def _side_by_side(frames: list[Sequence[Array]]) -> list[Below]:
+    """Make memory of several frames, whose arrays are of the same shapes and types."""
+    kinds = [(array.shape, array.dtype) for array in frames[0]]
+    starts, size = starts_of(kinds)
+    number, xp = len(frames), array_module(frames[0][0])
+    block, told = page_locked(
+        [((number, size), np.dtype(np.uint8)), ((number, len(kinds), 3), np.dtype(np.uint64))]
+    )
+    return [
+        Below(
+            block[place], starts, laid_out(block[place], starts, kinds), block,
+            told[place], xp.empty(told[place].shape, told.dtype),
+        )
+        for place in range(number)
+    ]  # fmt: skip
 
 
 def fetch_packed(arrays: Sequence[Array], below: Below) -> None:

@@ -157,5 +157,6 @@ extern "C" __global__ void patches_turned(
     double v = y / sqrt(0.75), u = x + 0.5 * v;
     for (int axis = 0; axis < 2; axis++)
         place[axis] += u * facts[FACT_VECTORS + axis] + v * facts[FACT_VECTORS + 2 + axis];
-    patches[index] = bilinear_at(matched, rows, columns, (float)place[0], (float)place[1]);
+    patches[index] = bilinear_at(matched, rows, columns, (float)place[0], (float)place[1])
+        * (float)facts[FACT_UNIT];
 }

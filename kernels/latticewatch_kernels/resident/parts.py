@@ -119,7 +119,7 @@ class DescribedAbove(NamedTuple):
     turns
         int8 (n,): the darkest of these three.
     patches
-        float32 (n, 16, 16), in units of the image.
+        float32 (n, 16, 16), in units of the host column.
     in_hole
         int8 (n,).
     shift, error

@@ -97,7 +97,7 @@ class Recorded:
 
         def brought() -> Above:
             done.synchronize()
-            return like(self.above, self.below.own())
+            return like(self.above, *self.below.of_all())
 
         return brought
 

@@ -74,8 +74,6 @@ def results(
     number = int(facts.number("reported"))
     points, probability = (part[:number] for part in told.reported)
     described = DescribedAbove(*(part[:number] for part in told.described))
-    patches = described.patches
-    np.multiply(patches, np.float32(facts.number("unit")), out=patches)
     agreed = _agreement(told, above, order, facts, wanted, watch) if wanted.check else None
     return Detections(
         lattice=facts.lattice,
@@ -87,7 +85,7 @@ def results(
         centre=described.intensity[:, 0],
         neighbours=described.intensity[:, 1:],
         noise=facts["noise_by_site"],
-        patches=patches,
+        patches=described.patches,
         turns=described.turns,
         fractions=order.fractions,
         in_hole=described.in_hole.view(np.bool_),
@@ -111,7 +109,7 @@ def _vacancies(told: Above, order: OrderMap, facts: Facts, wanted: Wanted) -> Va
         judged.cells, judged.points, judged.probability, judged.bright.view(np.bool_),
         facts["shares"][:amounts], judged.intensity, judged.ratio, judged.odd,
     )  # fmt: skip
-    if not order.hole.any():
+    if not facts.number("holes"):
         return every
     return every.take(~order.near_hole(judged.points, facts.lattice.constant))
 

@@ -38,7 +38,8 @@ class Whole:
     network
         What the network reads and fills, which is part of the work.
     above, below
-        What is wanted on the host, of each frame, and the page-locked memory that it comes down to.
+        What is wanted on the host, of each frame, and the page-locked memory that all of it comes
+        down to.
     stream
         Where it is started.
     """
@@ -48,7 +49,7 @@ class Whole:
     before: list[Before]
     network: Beside
     above: list[Above]
-    below: list[Below]
+    below: Below
     stream: Any
 
     @property
@@ -87,15 +88,20 @@ class Whole:
                 np.copyto(place, frame)
             with self.stream:
                 self.work.start()
-                waited = cache(mark().synchronize)  # by the first frame, for all of them
-        for before, above, below in zip(self.before, self.above, self.below, strict=True):
-            brought = partial(_brought, waited, above, below)
+                # waited for and copied when the first frame is asked for, for all of them
+                told = cache(partial(_told, mark(), self.below))
+        for which, (before, above) in enumerate(zip(self.before, self.above, strict=True)):
+            brought = partial(_brought, told, which, above)
             yield Ended(before.labels, brought, self.network.ran_on)
 
 
-def _brought(waited: Callable[[], None], above: Above, below: Below) -> Above:
-    waited()
-    return like(above, below.own())
+def _told(done: Any, below: Below) -> list[tuple[np.ndarray, ...]]:
+    done.synchronize()
+    return below.of_all()
+
+
+def _brought(told: Callable[[], list[tuple[np.ndarray, ...]]], which: int, above: Above) -> Above:
+    return like(above, told()[which])
 
 
 def _asked(
@@ -104,7 +110,7 @@ def _asked(
     wanted: Wanted,
     plan: Plan,
     lent: dict[int, Below],
-) -> tuple[list[Before], list[Above], list[Below]]:
+) -> tuple[list[Before], list[Above], Below]:
     """Ask for all work of some frames; ``lent`` is made at the first time, not yet recorded."""
     watch = Stopwatch()
 
@@ -130,4 +136,4 @@ def _asked(
     befores = of_all(begin)
     network.run()
     heat, offset = network.results["heat"], network.results["offset"]
-    return befores, of_all(end), [lent[which] for which in range(len(given))]
+    return befores, of_all(end), lent[0]

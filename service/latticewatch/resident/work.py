@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -79,11 +80,12 @@ def flat(above: Above) -> list[Array]:
     return arrays
 
 
-def like(above: Above, arrays: list[np.ndarray]) -> Above:
+def like(above: Above, arrays: Iterable[np.ndarray]) -> Above:
     """Give arrays the names that they have in ``above``; the reverse of `flat`."""
-    rest: Iterator[np.ndarray] = iter(arrays)
-    parts = list[Any]()
-    for part in above:
+    rest: Iterator[Any] = iter(arrays)
+
+    def named(part: Any) -> Any:
         few = isinstance(part, tuple)
-        parts.append(type(part)(*(next(rest) for _ in part)) if few else next(rest))
-    return Above(*parts)
+        return type(part)._make(islice(rest, len(part))) if few else next(rest)
+
+    return Above._make(named(part) for part in above)
