@@ -69,6 +69,10 @@ class Graph:
         """Shape of a tensor where all of it is known."""
         return self._shapes.get(name)
 
+    def known(self, name: str) -> tuple[int, ...]:
+        """Shape of a tensor that was added here, and so is known."""
+        return self._shapes[name]
+
     def value(self, node: Any, which: int) -> np.ndarray | None:
         """Value of a node's input where it is a constant."""
         name = node.input[which] if which < len(node.input) else ""

@@ -12,15 +12,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from typing import Any
 
-import numpy as np
 import onnx
 
-from latticewatch_models.graphs import Graph, attributes, fixed
+from latticewatch_models.graphs import Graph, fixed
 from latticewatch_models.heads import join_bounds, part_outputs
 from latticewatch_models.packing import pack
+from latticewatch_models.upsampling import add_upsampled
 
 
 def rewritten(
@@ -73,63 +71,6 @@ def drop_whole_slices(graph: Graph) -> int:
             graph.replace(node.output[0], node.input[0])
             found += 1
     return found
-
-
-def add_upsampled(graph: Graph) -> int:
-    """Repeat a convolution's results along rows and columns by what comes before and after it.
-
-    Along a row a pixel that is repeated is another set of channels, where these lie last: the
-    weights are repeated, and nothing else is done. Rows are repeated by the sum that follows.
-    Computes what the upsampling would have given, to the last bit.
-    """
-    return sum(_add_upsampled(graph, node) for node in graph.nodes("Resize"))
-
-
-def _add_upsampled(graph: Graph, node: Any) -> int:
-    maker = graph.maker(node.input[0], "Conv")
-    convolution = graph.convolution(maker) if maker is not None else None
-    before, after = graph.shape(node.input[0]), graph.shape(node.output[0])
-    if convolution is None or before is None or after is None or len(before) != 4:
-        return 0
-    number, channels, rows, columns = before
-    times = _times(graph, node)
-    if times < 2 or after != (number, channels, times * rows, times * columns):
-        return 0
-    users = graph.users(node.output[0])
-    others = [name for user in users for name in user.input if name != node.output[0]]
-    alone = len(users) == len(graph.users(node.input[0])) == len(others) == 1
-    if not alone or graph.given(node.input[0]) or graph.given(node.output[0]):
-        return 0
-    if users[0].op_type != "Add" or graph.shape(others[0]) != after:
-        return 0
-    wide = replace(
-        convolution,
-        weights=np.concatenate([convolution.weights] * times),
-        bias=np.concatenate([convolution.bias] * times),
-    )
-    row = times * columns * channels
-    made = graph.convolve(convolution.node.input[0], (number, times * channels, *before[2:]), wide)
-    addend = graph.reshape(graph.last(made), (number * rows, 1, row))
-    onto = graph.reshape(graph.last(others[0]), (number * rows, times, row))
-    total = graph.add("Add", [onto, addend], (number * rows, times, row))
-    turned = graph.reshape(total, (number, *after[2:], channels))
-    graph.replace(users[0].output[0], graph.first(turned))
-    return 1
-
-
-def _times(graph: Graph, node: Any) -> int:
-    """How often an upsampling gives each pixel along a row and a column; 0 for any other kind."""
-    said, scales = attributes(node), graph.value(node, 2)
-    if (
-        said.get("mode", b"nearest") != b"nearest"
-        or said.get("coordinate_transformation_mode") != b"asymmetric"
-        or said.get("nearest_mode") != b"floor"
-        or scales is None
-        or scales.size != 4
-    ):
-        return 0
-    times = int(scales[2])
-    return times if (scales == (1, 1, times, times)).all() else 0
 
 
 def look_at_planes(graph: Graph) -> int:

@@ -82,7 +82,7 @@ def test_it_computes_what_it_did(number, rows, columns, outputs, packs):
         # no step by two to the next level, which is no even one, and no lateral to 64 channels
         ((64, 128), {"slices": 4, "upsampled": 2, "packed": 14}),
         # 66 is twice 33, and what is upsampled from 17 is cut
-        ((66, 50), {"slices": 0, "upsampled": 0, "packed": 0, "planes": 1}),
+        ((66, 50), {"slices": 0, "upsampled": 2, "packed": 0, "planes": 1}),
     ],
 )
 def test_the_shipped_model_has_what_is_looked_for(sides, found):
@@ -134,9 +134,10 @@ def optimised(content, path):
     return onnx.load(path)
 
 
+@pytest.mark.parametrize("sides", [(64, 64), (66, 50), (68, 64)])
 @pytest.mark.parametrize("packs", [False, True])
-def test_nothing_is_turned_to_and_fro(tmp_path, packs):
-    changed, _ = rewritten(MODEL, sizes(2, 64, 64), OUTPUTS, packs=packs)
+def test_nothing_is_turned_to_and_fro(tmp_path, sides, packs):
+    changed, _ = rewritten(MODEL, sizes(2, *sides), OUTPUTS, packs=packs)
     laid = turned(optimised(changed, tmp_path / "first.onnx"))
     last = Graph(optimised(laid.SerializeToString(), tmp_path / "last.onnx"))
     kinds = Counter(node.op_type for node in last.proto.node)
@@ -187,6 +188,10 @@ UNKNOWN = {
     "read twice": [CONV, resize(), node("Add", "up2 onto", "sum"), node("Mul", "sum up2")],
     "grouped": [helper.make_node("Conv", ["frame", "grouped"], ["conv"], group=2), resize(),
                 node("Add", "up2 onto4")],
+    "cut at the front": [CONV, resize(), node("Slice", "up2 one all_ends axes", "cut"),
+                         node("Add", "cut cut3")],
+    "every other": [CONV, resize(), node("Slice", "up2 none all_ends rows two", "cut"),
+                    node("Add", "cut every")],
     "turned about": [CONV, node("Slice", "conv back all axes back")],
     "all channels": [CONV, node("Slice", "conv none one axes one", "a"), node("Neg", "conv", "b"),
                      node("Sub", "a b")],
@@ -203,7 +208,9 @@ UNKNOWN = {
 @pytest.mark.parametrize("name", UNKNOWN)
 def test_what_only_looks_alike_is_left_alone(name):
     held = {**HELD, "grouped": np.ones((4, 1, 1, 1), np.float32),
-            "onto4": np.ones((2, 4, 16, 16), np.float32)}  # fmt: skip
+            "onto4": np.ones((2, 4, 16, 16), np.float32), "all_ends": np.asarray([99]),
+            "cut3": np.ones((2, 2, 16, 16), np.float32), "rows": np.asarray([2]),
+            "every": np.ones((2, 3, 8, 16), np.float32)}  # fmt: skip
     model = a_model(UNKNOWN[name], held)
     if name == "tiny bounds":  # the logarithm of what 16-bit floats cannot hold
         model = a_model(UNKNOWN[name], {**held, "low": np.float32(-15)})
