@@ -240,6 +240,21 @@ __device__ static Moved moved_by(double shift)
              -1.5f * t3 + 2.0f * t2 + 0.5f * t, 0.5f * t3 - 0.5f * t2}};
 }
 
+/* So many neighbours of a row that is put back, of those that it has, from a column on. */
+template <int NUMBER>
+__device__ static void put_back(
+    const float *row, int column, int columns, const Moved &moved, float *values)
+{
+    float read[NUMBER + 3];
+    for (int k = 0; k < NUMBER + 3; k++)
+        read[k] = row[min(max(column + moved.whole - 1 + k, 0), columns - 1)];
+    for (int j = 0; j < NUMBER; j++) {
+        values[j] = 0.0f;
+        for (int k = 0; k < 4; k++)
+            values[j] += moved.weights[k] * read[j + k];
+    }
+}
+
 /* Rows put back where jitter is worth it, and what is left of them; a thread to neighbouring pixels. */
 extern "C" __global__ void straightened(
     const float *image, const float *periodic, const char *hole, int rows, int columns,
@@ -254,16 +269,15 @@ extern "C" __global__ void straightened(
     fetch(here, image + first, values, periodic + first, expected, hole + first, empty);
     if (shifts[rows] >= worth) {
         Pixel at = pixel_at(first, columns);
-        Moved moved = moved_by(shifts[at.row]);
-        for (int j = 0; j < NEIGHBOURS; j++, at.next(columns)) {
-            if (j > 0 && at.column == 0)
-                moved = moved_by(shifts[at.row]); /* past the last row there is the jitter */
-            const float *row = image + (long long)min(at.row, rows - 1) * columns;
-            values.of[j] = 0.0f;
-            for (int k = 0; k < 4; k++)
-                values.of[j] += moved.weights[k]
-                    * row[min(max(at.column + moved.whole - 1 + k, 0), columns - 1)];
-        }
+        const float *row = image + (long long)at.row * columns;
+        if (at.column + NEIGHBOURS <= columns)
+            put_back<NEIGHBOURS>(row, at.column, columns, moved_by(shifts[at.row]), values.of);
+        else
+            for (int j = 0; j < NEIGHBOURS; j++, at.next(columns)) {
+                int own = min(at.row, rows - 1); /* where nothing is, the last row is put back */
+                row = image + (long long)own * columns;
+                put_back<1>(row, at.column, columns, moved_by(shifts[own]), values.of + j);
+            }
     }
     for (int j = 0; j < NEIGHBOURS; j++)
         expected.of[j] = empty.of[j] ? 0.0f : values.of[j] - expected.of[j];
