@@ -1,7 +1,7 @@
 /* Noise over intensity, the shifts of scan lines, and the maps that labels are made of.
  *
  * Twins: noise.IntensityClasses, straightening.measure_row_shifts and straightening.straighten, and
- * labelling.label. Sums are in double precision but for those of a few pixels; medians are exact.
+ * labelling.label. Sums are in double precision; medians are exact.
  */
 
 #include "neighbours.cuh"
@@ -146,26 +146,23 @@ extern "C" __global__ void __launch_bounds__(TOGETHER) row_sums(
         double sum[SUMS] = {0.0, 0.0, 0.0, 0.0};
         long long begin = (long long)row * columns;
         int holes = 0;
-        /* some at a time, with no branch, so that a thread waits once for several; these are few
-         * enough to be summed up in single precision */
-        for (int first = lane; first < columns; first += AT_ONCE * WARP) {
-            float part[3] = {0.0f, 0.0f, 0.0f};
+        /* some at a time, with no branch, so that a thread waits once for several; products are
+         * rounded to single precision, as the twin's are */
+        for (int first = lane; first < columns; first += AT_ONCE * WARP)
             for (int j = 0; j < AT_ONCE; j++) {
                 int column = min(first + j * WARP, columns - 1);
                 bool here = first + j * WARP < columns, empty = hole[begin + column];
                 float before = periodic[begin + max(column - 1, 0)];
                 float after = periodic[begin + min(column + 1, columns - 1)];
                 bool between = column > 0 && column < columns - 1, counts = here && !empty;
-                float slope = between ? 0.5f * (after - before) : 0.0f, left = residual[begin + column];
+                float slope = between && counts ? 0.5f * (after - before) : 0.0f;
+                float read = residual[begin + column], left = counts ? read : 0.0f;
                 float weight = counts ? 1.0f / variance_at(periodic[begin + column], noise) : 0.0f;
-                part[0] += counts ? slope * weight * slope : 0.0f;
-                part[1] += counts ? slope * weight * left : 0.0f;
-                part[2] += counts ? left * weight * left : 0.0f;
+                sum[0] += slope * weight * slope;
+                sum[1] += slope * weight * left;
+                sum[2] += left * weight * left;
                 holes += here && empty;
             }
-            for (int k = 0; k < 3; k++)
-                sum[k] += part[k];
-        }
         sum[3] = holes;
         for (int k = 0; k < SUMS; k++) {
             for (int other = WARP / 2; other > 0; other /= 2)
