@@ -1,5 +1,7 @@
 /* Places between the centres of equal cells along an axis. Twins: order.enlarge, conditioning. */
 
+#include "neighbours.cuh"
+
 /* The cell before a place, and the part that the next one has. */
 struct Between {
     int lower;
@@ -43,4 +45,25 @@ __device__ static inline Corner corner_of(Between down, Between across, int high
 {
     return {down.lower * wide + across.lower, wide > 1 ? 1 : 0, high > 1 ? wide : 0,
             across.part, down.part};
+}
+
+/* Those of a thread's neighbouring pixels. They are known before a map is read, so that a thread asks for
+ * what it reads of all of them at once. Beyond the last row all is as there. */
+struct Corners {
+    Corner of[NEIGHBOURS];
+};
+
+__device__ static inline Corners corners_of(Pixel at, int columns, Cells down, Cells across)
+{
+    Corners corners;
+    Between row = down.at(at.row);
+    if (at.column + NEIGHBOURS <= columns) {
+        for (int j = 0; j < NEIGHBOURS; j++)
+            corners.of[j] = corner_of(row, across.at(at.column + j), down.number, across.number);
+        return corners;
+    }
+    for (int j = 0; j < NEIGHBOURS; j++, at.next(columns))
+        corners.of[j] = corner_of(
+            down.at(at.row), across.at(at.column), down.number, across.number);
+    return corners;
 }

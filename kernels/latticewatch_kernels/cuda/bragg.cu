@@ -7,25 +7,10 @@
 
 #include "between.cuh"
 #include "facts.cuh"
-#include "neighbours.cuh"
 #include "selection.cuh"
 
 #define NODES 64 /* most at which a spectrum is passed; there are 42 of six shells */
 #define TAPS 4   /* of cubic convolution along an axis */
-
-/* Hand each of a thread's pixels and where it lies on maps of cells to `then`; those beyond the last,
- * too, which lie on the last cells. */
-template <class Then>
-__device__ static void on_cells(Pixel at, int columns, int high, int wide, int stride, Then then)
-{
-    Cells rows_of = cells_of(stride, high), columns_of = cells_of(stride, wide);
-    Between down = rows_of.at(at.row);
-    for (int j = 0; j < NEIGHBOURS; j++, at.next(columns)) {
-        if (j > 0 && at.column == 0)
-            down = rows_of.at(at.row);
-        then(j, corner_of(down, columns_of.at(at.column), high, wide));
-    }
-}
 
 /* The image less its local mean, weighted where there are holes, put into the middle of a larger one;
  * a thread to neighbouring pixels. */
@@ -41,11 +26,11 @@ extern "C" __global__ void levelled(
     Pixel at = pixel_at(first, columns);
     bool holes = facts[FACT_HOLES] > 0.0;
     Neighbours<float> pixels = neighbours(image + first, here);
-    on_cells(at, columns, high, wide, stride, [&](int j, const Corner &corner) {
-        pixels.of[j] -= corner.of(means);
-        if (holes)
-            pixels.of[j] *= corner.of(means + high * wide);
-    });
+    Corners corners = corners_of(at, columns, cells_of(stride, high), cells_of(stride, wide));
+    for (int j = 0; j < NEIGHBOURS; j++)
+        pixels.of[j] -= corners.of[j].of(means);
+    for (int j = 0; j < NEIGHBOURS && holes; j++)
+        pixels.of[j] *= corners.of[j].of(means + high * wide);
     if (at.column + here <= columns) {
         put(whole + (long long)(at.row + top) * wide_columns + left + at.column, here, pixels);
         return;
@@ -166,16 +151,15 @@ extern "C" __global__ void rebuilt(
         for (int j = 0, column = at.column; j < NEIGHBOURS; j++, column++)
             values.of[j] = from[j < here ? j + column / columns * further : 0];
     }
-    on_cells(at, columns, high, wide, stride, [&](int j, const Corner &corner) {
-        float value = values.of[j];
-        if (holes) {
-            value /= fmaxf(corner.of(means + 2 * cells), least_cover);
-            empty.of[j] = corner.of(means + 3 * cells) > 0.5f;
-        }
-        value += corner.of(means);
-        values.of[j] = value;
-        left_over.of[j] -= value;
-    });
+    Corners corners = corners_of(at, columns, cells_of(stride, high), cells_of(stride, wide));
+    for (int j = 0; j < NEIGHBOURS && holes; j++) {
+        values.of[j] /= fmaxf(corners.of[j].of(means + 2 * cells), least_cover);
+        empty.of[j] = corners.of[j].of(means + 3 * cells) > 0.5f;
+    }
+    for (int j = 0; j < NEIGHBOURS; j++)
+        values.of[j] += corners.of[j].of(means);
+    for (int j = 0; j < NEIGHBOURS; j++)
+        left_over.of[j] -= values.of[j];
     put(periodic + first, here, values);
     put(residual + first, here, left_over);
     put(hole + first, here, empty);

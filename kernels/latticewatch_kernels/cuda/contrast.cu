@@ -5,7 +5,6 @@
  */
 
 #include "between.cuh"
-#include "neighbours.cuh"
 #include "pixels.cuh"
 #include "selection.cuh"
 
@@ -16,9 +15,8 @@ struct Background {
     double low, unit;
 
     /* A pixel of the frame in units of its span, less the background. */
-    __device__ float flattened(double value, Between row, Between column) const
+    __device__ float flattened(double value, const Corner &corner) const
     {
-        Corner corner = corner_of(row, column, down.number, across.number);
         return (float)((value - low) * unit) - corner.of(level);
     }
 };
@@ -36,7 +34,8 @@ __device__ static float flattened(
 {
     Between row = background.down.at((int)(place / columns));
     Between column = background.across.at((int)(place % columns));
-    return background.flattened(pixel(frame, kind, place), row, column);
+    Corner corner = corner_of(row, column, background.down.number, background.across.number);
+    return background.flattened(pixel(frame, kind, place), corner);
 }
 
 /* An even sample of flattened pixels; a thread to a pixel of it. */
@@ -101,17 +100,13 @@ extern "C" __global__ void conditioned(
     int here = neighbours_here(first, (long long)rows * columns);
     if (here <= 0)
         return;
-    Pixel at = pixel_at(first, columns);
     Background background = background_of(level, block, high, wide, facts);
-    Between row = background.down.at(at.row);
-    float middle = (float)facts[2], scale = (float)(1.0 / facts[3]);
     Neighbours<double> read = pixels(frame, kind, first, here);
     Neighbours<float> made;
-    for (int j = 0; j < NEIGHBOURS; j++, at.next(columns)) {
-        if (j > 0 && at.column == 0)
-            row = background.down.at(at.row);
-        float value = background.flattened(read.of[j], row, background.across.at(at.column));
-        made.of[j] = (value - middle) * scale;
-    }
+    Corners corners = corners_of(
+        pixel_at(first, columns), columns, background.down, background.across);
+    float middle = (float)facts[2], scale = (float)(1.0 / facts[3]);
+    for (int j = 0; j < NEIGHBOURS; j++)
+        made.of[j] = (background.flattened(read.of[j], corners.of[j]) - middle) * scale;
     put(image + first, here, made);
 }

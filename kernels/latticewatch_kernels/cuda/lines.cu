@@ -1,7 +1,7 @@
 /* Noise over intensity, the shifts of scan lines, and the maps that labels are made of.
  *
  * Twins: noise.IntensityClasses, straightening.measure_row_shifts and straightening.straighten, and
- * labelling.label. Sums are in double precision but for those of a few pixels; medians are exact.
+ * labelling.label. Sums are in double precision; medians are exact.
  */
 
 #include "neighbours.cuh"
@@ -151,26 +151,23 @@ extern "C" __global__ void __launch_bounds__(TOGETHER) row_sums(
         double sum[SUMS] = {0.0, 0.0, 0.0, 0.0};
         long long begin = (long long)row * columns;
         int holes = 0;
-        /* some at a time, with no branch, so that a thread waits once for several; these are few
-         * enough to be summed up in single precision */
-        for (int first = lane; first < columns; first += AT_ONCE * WARP) {
-            float part[3] = {0.0f, 0.0f, 0.0f};
+        /* some at a time, with no branch, so that a thread waits once for several; products are
+         * rounded to single precision, as the twin's are */
+        for (int first = lane; first < columns; first += AT_ONCE * WARP)
             for (int j = 0; j < AT_ONCE; j++) {
                 int column = min(first + j * WARP, columns - 1);
                 bool here = first + j * WARP < columns, empty = hole[begin + column];
                 float before = periodic[begin + max(column - 1, 0)];
                 float after = periodic[begin + min(column + 1, columns - 1)];
                 bool between = column > 0 && column < columns - 1, counts = here && !empty;
-                float slope = between ? 0.5f * (after - before) : 0.0f, left = residual[begin + column];
+                float slope = between && counts ? 0.5f * (after - before) : 0.0f;
+                float read = residual[begin + column], left = counts ? read : 0.0f;
                 float weight = counts ? 1.0f / variance_at(periodic[begin + column], noise) : 0.0f;
-                part[0] += counts ? slope * weight * slope : 0.0f;
-                part[1] += counts ? slope * weight * left : 0.0f;
-                part[2] += counts ? left * weight * left : 0.0f;
+                sum[0] += slope * weight * slope;
+                sum[1] += slope * weight * left;
+                sum[2] += left * weight * left;
                 holes += here && empty;
             }
-            for (int k = 0; k < 3; k++)
-                sum[k] += part[k];
-        }
         sum[3] = holes;
         for (int k = 0; k < SUMS; k++) {
             for (int other = WARP / 2; other > 0; other /= 2)
@@ -245,6 +242,21 @@ __device__ static Moved moved_by(double shift)
              -1.5f * t3 + 2.0f * t2 + 0.5f * t, 0.5f * t3 - 0.5f * t2}};
 }
 
+/* So many neighbours of a row that is put back, of those that it has, from a column on. */
+template <int NUMBER>
+__device__ static void put_back(
+    const float *row, int column, int columns, const Moved &moved, float *values)
+{
+    float read[NUMBER + 3];
+    for (int k = 0; k < NUMBER + 3; k++)
+        read[k] = row[min(max(column + moved.whole - 1 + k, 0), columns - 1)];
+    for (int j = 0; j < NUMBER; j++) {
+        values[j] = 0.0f;
+        for (int k = 0; k < 4; k++)
+            values[j] += moved.weights[k] * read[j + k];
+    }
+}
+
 /* Rows put back where jitter is worth it, and what is left of them; a thread to neighbouring pixels. */
 extern "C" __global__ void straightened(
     const float *image, const float *periodic, const char *hole, int rows, int columns,
@@ -259,16 +271,15 @@ extern "C" __global__ void straightened(
     fetch(here, image + first, values, periodic + first, expected, hole + first, empty);
     if (shifts[rows] >= worth) {
         Pixel at = pixel_at(first, columns);
-        Moved moved = moved_by(shifts[at.row]);
-        for (int j = 0; j < NEIGHBOURS; j++, at.next(columns)) {
-            if (j > 0 && at.column == 0)
-                moved = moved_by(shifts[at.row]); /* past the last row there is the jitter */
-            const float *row = image + (long long)min(at.row, rows - 1) * columns;
-            values.of[j] = 0.0f;
-            for (int k = 0; k < 4; k++)
-                values.of[j] += moved.weights[k]
-                    * row[min(max(at.column + moved.whole - 1 + k, 0), columns - 1)];
-        }
+        const float *row = image + (long long)at.row * columns;
+        if (at.column + NEIGHBOURS <= columns)
+            put_back<NEIGHBOURS>(row, at.column, columns, moved_by(shifts[at.row]), values.of);
+        else
+            for (int j = 0; j < NEIGHBOURS; j++, at.next(columns)) {
+                int own = min(at.row, rows - 1); /* where nothing is, the last row is put back */
+                row = image + (long long)own * columns;
+                put_back<1>(row, at.column, columns, moved_by(shifts[own]), values.of + j);
+            }
     }
     for (int j = 0; j < NEIGHBOURS; j++)
         expected.of[j] = empty.of[j] ? 0.0f : values.of[j] - expected.of[j];

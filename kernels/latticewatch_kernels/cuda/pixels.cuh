@@ -1,4 +1,4 @@
-/* Pixels of a frame as it was acquired. */
+/* Pixels of a frame as it was acquired; after `neighbours.cuh`. */
 
 /* Pixel of a frame; types are numbered as in resident.conditioning.KINDS. */
 __device__ static inline double pixel(const char *frame, int kind, long long place)
