@@ -5,9 +5,12 @@
  */
 
 #define SHARES 16  /* threads to a column of a node: each folds every so many rows */
+#define JOINED 4   /* of them to a block, which adds up what they have */
+#define KEPT (SHARES / JOINED)
 #define NODES 3    /* that a thread folds the image with: a pixel is read once for all of them, */
 #define BESIDE 4   /* in so many columns: and a wave once for these */
-#define STRIP 64   /* threads to a block that folds */
+#define STRIP 32   /* threads to a share of a block */
+#define FOLDING (STRIP * JOINED)
 #define AT_ONCE 8  /* rows that a thread has under way */
 #define LANES 256  /* threads to a node */
 #define LEVELS 8   /* into which the sums of lanes are parted before they are added up */
@@ -84,29 +87,42 @@ __device__ static void folded_columns(
     }
 }
 
-/* The image folded with the waves; a block to a share of a strip of columns, for NODES nodes.
+/* The image folded with the waves; a block to JOINED shares of a strip of columns, for NODES nodes.
  *
  * In single precision, as the twin: to become double takes a number eight times as long as a product
  * (CUDA C++ Programming Guide, arithmetic throughput, compute capability 9.0). A share is short, and
- * shares are summed in double precision.
+ * what blocks have is summed in double precision.
  */
-extern "C" __global__ void __launch_bounds__(STRIP) folded_image(
+extern "C" __global__ void __launch_bounds__(FOLDING) folded_image(
     const float *image, const float *parts, int nodes, int rows, int columns,
-    float *folded) /* (4, nodes, SHARES, columns) */
+    float *folded) /* (4, nodes, KEPT, columns) */
 {
+    __shared__ Parts sums[NODES][JOINED][BESIDE * STRIP];
     int strips = (columns + BESIDE * STRIP - 1) / (BESIDE * STRIP);
-    int share = blockIdx.x / strips % SHARES, first = blockIdx.x / strips / SHARES * NODES;
-    for (int lane = threadIdx.x; lane < STRIP; lane += blockDim.x) {
-        int column = blockIdx.x % strips * BESIDE * STRIP + lane;
+    int begin = blockIdx.x % strips * BESIDE * STRIP, part_of = blockIdx.x / strips % KEPT;
+    int first = blockIdx.x / strips / KEPT * NODES;
+    for (int k = threadIdx.x; k < FOLDING; k += blockDim.x) {
+        int share = k / STRIP, lane = k % STRIP;
         Parts sum[NODES][BESIDE] = {};
         folded_columns(image, (const Parts *)parts + (long long)first * rows, nodes - 1 - first, rows,
-            columns, share, column, sum);
-        for (int node = 0; node < NODES && first + node < nodes; node++)
-            for (int j = 0; j < BESIDE && column + j * STRIP < columns; j++)
-                for (int k = 0; k < 4; k++) {
-                    long long line = ((long long)k * nodes + first + node) * SHARES + share;
-                    folded[line * columns + column + j * STRIP] = sum[node][j].part[k];
-                }
+            columns, part_of * JOINED + share, begin + lane, sum);
+        for (int node = 0; node < NODES; node++)
+            for (int j = 0; j < BESIDE; j++)
+                sums[node][share][j * STRIP + lane] = sum[node][j];
+    }
+    __syncthreads();
+    for (int k = threadIdx.x; k < NODES * BESIDE * STRIP; k += blockDim.x) {
+        int node = k / (BESIDE * STRIP), place = k % (BESIDE * STRIP);
+        if (first + node >= nodes || begin + place >= columns)
+            continue;
+        Parts whole = sums[node][0][place];
+        for (int share = 1; share < JOINED; share++)
+            for (int part = 0; part < 4; part++)
+                whole.part[part] += sums[node][share][place].part[part];
+        for (int part = 0; part < 4; part++) {
+            long long line = ((long long)part * nodes + first + node) * KEPT + part_of;
+            folded[line * columns + begin + place] = whole.part[part];
+        }
     }
 }
 
@@ -143,12 +159,12 @@ __device__ static void lane_sums(
     const Wave *down, int nodes, int which, int lane, int rows, int columns,
     const float *folded, double *sum) /* (rows + columns), and (SUMS) */
 {
-    long long block = (long long)nodes * SHARES * columns;
+    long long block = (long long)nodes * KEPT * columns;
     for (int column = lane; column < columns; column += LANES) {
-        const float *own = folded + (long long)which * SHARES * columns + column;
+        const float *own = folded + (long long)which * KEPT * columns + column;
         Wave plain = down[rows + column];
         double here[4] = {0.0, 0.0, 0.0, 0.0}, off = from_middle(column, columns);
-        for (int share = 0; share < SHARES; share++)
+        for (int share = 0; share < KEPT; share++)
             for (int k = 0; k < 4; k++)
                 here[k] += own[k * block + (long long)share * columns];
         double moment[2] = {plain.part[0] * off, plain.part[1] * off};
@@ -170,7 +186,7 @@ __device__ static void lane_sums(
 /* Sums over columns of the folded image times waves along x; a block of threads to a node. */
 extern "C" __global__ void __launch_bounds__(LANES) moments(
     const double *plain, int nodes, int rows, int columns, /* (nodes, rows + columns, 2) */
-    const float *folded, /* (4, nodes, SHARES, columns) */
+    const float *folded, /* (4, nodes, KEPT, columns) */
     double *sums)        /* (nodes, SUMS) */
 {
     __shared__ double lanes[SUMS * LANES];

@@ -17,12 +17,12 @@ from latticewatch_kernels.lattice import Array
 from latticewatch_kernels.launch import blocks_of, launch, launch_together, single
 from latticewatch_kernels.resident.tables import table
 
-#: As in the source: threads to a node, numbers that each sums, threads to a column of a node, and
-#: nodes that there is room for.
-LANES, SUMS, SHARES, MOST = 256, 14, 16, 64
+#: As in the source: threads to a node, numbers that each sums, and nodes that there is room for.
+LANES, SUMS, MOST = 256, 14, 64
 
-#: As there: nodes and columns that a thread folds an image for, and threads to a block that does.
-NODES, BESIDE, STRIP = 3, 4, 64
+#: As there: nodes and columns that a thread folds an image for, threads beside each other, shares
+#: of the rows that a block has, and blocks that have all.
+NODES, BESIDE, STRIP, JOINED, KEPT = 3, 4, 32, 4, 4
 
 
 def refine(
@@ -57,15 +57,15 @@ def refine(
         down, across = (table(image, unit_window, size) for size in image.shape)
         plain = xp.empty((number, rows + columns, 2), np.float64)
         strips = blocks_of(columns, BESIDE * STRIP)
-        folded = xp.empty((4, number, SHARES, columns), np.float32)
+        folded = xp.empty((4, number, KEPT, columns), np.float32)
         for step in range(REFINEMENTS + int(image is images[-1])):
             launch(
                 "harmonics", "waves", number * (rows + columns), image,
                 reciprocal, indices, number, down, across, rows, columns, plain, parts,
             )  # fmt: skip
             launch_together(
-                "harmonics", "folded_image", blocks_of(number, NODES) * SHARES * strips, image,
-                floats, parts, number, rows, columns, folded, threads=STRIP,
+                "harmonics", "folded_image", blocks_of(number, NODES) * KEPT * strips, image,
+                floats, parts, number, rows, columns, folded, threads=STRIP * JOINED,
             )  # fmt: skip
             launch_together(
                 "harmonics", "moments", number, image,
