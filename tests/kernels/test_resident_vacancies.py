@@ -29,7 +29,7 @@ from latticewatch_kernels.resident import facts as slots
 from latticewatch_kernels.resident.facts import PLACE, Facts, Refusal
 from latticewatch_kernels.resident.parts import FoundAbove, SitesAbove
 from latticewatch_kernels.resident.plan import Room
-from latticewatch_kernels.resident.vacancies import Weighing, combined, judged
+from latticewatch_kernels.resident.vacancies import Weighing, clear_of_holes, combined, judged
 from latticewatch_models.crystal import CRYSTALS
 from latticewatch_models.microscope import Microscope
 from latticewatch_models.segmentation import Segmentation
@@ -194,6 +194,35 @@ def test_the_same_points_in_the_same_order(device_double, seed, crowd):
     )  # fmt: skip
     surest_first = np.lexsort([first, -likely])
     np.testing.assert_array_equal(surest_first, np.arange(reported))
+
+
+@pytest.mark.parametrize("holes", ["none", "some", "all"])
+@pytest.mark.parametrize("lent", [None, 1500])
+def test_columns_near_holes_are_left_out(device_double, holes, lent):
+    frame = Frame()
+    hole = np.zeros_like(frame.staged.order.hole)
+    if holes == "some":
+        hole[3:6, 5:9] = hole[-1, -4:] = hole[12, 12] = True
+    hole[...] |= holes == "all"
+    frame.staged.order = replace(frame.staged.order, hole=hole)
+    frame.staged.facts["holes"] = [float(hole.sum())]
+    facts, plan, sites, _ = frame.above(device_double, Room())
+    order = frame.staged.order_above(device_double)
+    if lent is not None:
+        plan = replace(plan, room=replace(plan.room, judged=lent))
+    heat = above(device_double, frame.heat)
+    found = judged(sites, heat, STRIDE, facts, plan, frame.weighing)
+    every = [to_host(part).copy() for part in found]
+    began, ended = (int(place) for place in Facts(to_host(facts))["starts"][1:])
+    number = min(ended - began, plan.room.judged)
+    near = frame.staged.order.near_hole(every[1][:number], frame.staged.lattice.constant)
+    with fenced(device_double):
+        clear_of_holes(found, order, facts, plan, frame.weighing)
+    clear = int(Facts(to_host(facts)).number("clear"))
+    assert clear == number - near.sum()
+    assert {"none": not near.any(), "some": 0 < near.sum() < number, "all": near.all()}[holes]
+    for before, after in zip(every, found, strict=True):
+        np.testing.assert_array_equal(to_host(after)[:clear], before[:number][~near])
 
 
 @pytest.mark.parametrize("number", [0, 1, 2, 3])

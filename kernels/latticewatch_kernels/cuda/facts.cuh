@@ -39,6 +39,7 @@ enum Fact {
     FACT_REPORTED = 57,
     FACT_SHARES = 58,
     FACT_THRESHOLD = 62,
+    FACT_CLEAR = 63,
 };
 
 enum Refusal {

@@ -85,6 +85,8 @@ SLOTS = {
     # `vacancies.Vacancies.shares`, four at most, and the threshold that was taken.
     "shares": 4,
     "threshold": 1,
+    # Judged columns that no hole is near.
+    "clear": 1,
 }
 
 #: First slot of each name.

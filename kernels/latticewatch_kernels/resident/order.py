@@ -133,9 +133,14 @@ def missing(waves: Array, amplitude: Array, lacking: Array, facts: Array, plan: 
 def order_map(facts: Facts, plan: Plan, told: OrderAbove) -> OrderMap:
     """Make the map of local order of what came to the host; its arrays are those that came."""
     amplitude, level, mean = told.maps[:3]
-    fractions = fractions_of(*(part / amplitude.size for part in facts.numbers("missing")))
     crystalline, hole = (mask.view(np.bool_) for mask in (told.crystalline, told.hole))
     return OrderMap(
         amplitude, level, mean, told.maps[3:], crystalline, hole,
-        plan.stride * BLOCKS_PER_CELL, fractions,
+        plan.stride * BLOCKS_PER_CELL, area_fractions(facts, plan),
     )  # fmt: skip
+
+
+def area_fractions(facts: Facts, plan: Plan) -> np.ndarray:
+    """Crystalline, disordered and hole fraction, float64 (3,), of what `missing` added up."""
+    high, wide = plan.cells
+    return fractions_of(*(part / (high * wide) for part in facts.numbers("missing")))

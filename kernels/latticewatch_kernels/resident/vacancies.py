@@ -173,6 +173,30 @@ def combined(
     return made
 
 
+def clear_of_holes(
+    judged_: JudgedAbove, order: OrderAbove, facts: Array, plan: Plan, weighing: Weighing
+) -> None:
+    """Leave out judged columns that a hole is near, in place; the others keep their order.
+
+    Near are those within a lattice constant; twin: `order.OrderMap.near_hole`.
+
+    Parameters
+    ----------
+    judged_, order
+        Of the frame.
+    facts
+        CLEAR is filled: how many columns are left.
+    plan, weighing
+        As for `judged`.
+    """
+    by = table(facts, _constants, weighing)
+    launch_together(
+        "clear", "columns_clear", 1, facts,
+        facts, by, order.hole, *plan.cells, plan.stride * BLOCKS_PER_CELL, plan.room.sites,
+        plan.room.judged, *judged_,
+    )  # fmt: skip
+
+
 def _constants(weighing: Weighing) -> np.ndarray:
     """Constants as the source numbers them; unused amounts are 0."""
     *plain, lacking = astuple(weighing)

@@ -7,7 +7,7 @@ import numpy as np
 from latticewatch.agreement import Counts, agreement
 from latticewatch.computed import Computed
 from latticewatch.detections import Detections
-from latticewatch.resident.stages import Above, Wanted
+from latticewatch.resident.stages import Above, CheckedAbove, Wanted
 from latticewatch.stopwatch import Stopwatch
 from latticewatch.vacancies import LEAST_HOST, SUBLATTICE, Vacancies, lacking_shares
 from latticewatch_kernels.bragg import few_peaks, not_hexagonal
@@ -15,14 +15,14 @@ from latticewatch_kernels.columns import no_harmonic
 from latticewatch_kernels.conditioning import check_content
 from latticewatch_kernels.displacements import Displacements
 from latticewatch_kernels.extension import too_small
-from latticewatch_kernels.order import OrderMap
 from latticewatch_kernels.resident.facts import Facts, Refusal
 from latticewatch_kernels.resident.labels import labels
-from latticewatch_kernels.resident.order import order_map
+from latticewatch_kernels.resident.order import area_fractions, order_map
 from latticewatch_kernels.resident.parts import (
     DescribedAbove,
     JudgedAbove,
     LabelsAbove,
+    OrderAbove,
 )
 from latticewatch_kernels.resident.plan import Plan
 
@@ -69,12 +69,13 @@ def results(
     computed, runs
         What it was run on, and how often.
     """
-    order = order_map(facts, plan, told.order)
-    vacancies = _vacancies(told, order, facts, wanted)
     number = int(facts.number("reported"))
     points, probability = (part[:number] for part in told.reported)
     described = DescribedAbove(*(part[:number] for part in told.described))
-    agreed = _agreement(told, above, order, facts, wanted, watch) if wanted.check else None
+    agreed = None
+    if told.checked is not None:
+        with watch.stage("check"):
+            agreed = _agreement(told.checked, above, facts, plan, wanted)
     return Detections(
         lattice=facts.lattice,
         x_px=points[:, 0],
@@ -87,44 +88,35 @@ def results(
         noise=facts["noise_by_site"],
         patches=described.patches,
         turns=described.turns,
-        fractions=order.fractions,
+        fractions=area_fractions(facts, plan),
         in_hole=described.in_hole.view(np.bool_),
         timings_ms=dict(watch.timings_ms),
         agreement=agreed,
-        vacancies=vacancies,
+        vacancies=_vacancies(told, facts, wanted),
         displaced=Displacements(described.shift, described.error),
         computed=computed,
         runs=runs,
     )
 
 
-def _vacancies(told: Above, order: OrderMap, facts: Facts, wanted: Wanted) -> Vacancies | None:
+def _vacancies(told: Above, facts: Facts, wanted: Wanted) -> Vacancies | None:
     """Every judged column that no hole touches; none where columns were not asked."""
     if facts["host"][SUBLATTICE] <= LEAST_HOST:
         return None
-    begin, end = (int(place) for place in facts["starts"][SUBLATTICE : SUBLATTICE + 2])
-    amounts = len(lacking_shares(wanted.crystal))
-    judged = JudgedAbove(*(part[: end - begin] for part in told.judged))
-    every = Vacancies(
+    number, amounts = int(facts.number("clear")), len(lacking_shares(wanted.crystal))
+    judged = JudgedAbove(*(part[:number] for part in told.judged))
+    return Vacancies(
         judged.cells, judged.points, judged.probability, judged.bright.view(np.bool_),
         facts["shares"][:amounts], judged.intensity, judged.ratio, judged.odd,
     )  # fmt: skip
-    if not facts.number("holes"):
-        return every
-    return every.take(~order.near_hole(judged.points, facts.lattice.constant))
 
 
 def _agreement(
-    told: Above,
-    above: LabelsAbove,
-    order: OrderMap,
-    facts: Facts,
-    wanted: Wanted,
-    watch: Stopwatch,
+    told: CheckedAbove, above: LabelsAbove, facts: Facts, plan: Plan, wanted: Wanted
 ) -> Counts:
     """Hold the network's marks against the labels, which looks at the device again."""
-    with watch.stage("check"):
-        number = int(facts.number("found"))
-        points, probability = (part[:number] for part in told.found)
-        made = labels(above, order, facts, told.shifts)
-        return agreement(made, facts.lattice, points, probability, wanted.threshold)
+    order = order_map(facts, plan, OrderAbove(told.maps, told.crystalline, told.hole))
+    made = labels(above, order, facts, told.shifts)
+    number = int(facts.number("found"))
+    points, probability = told.points[:number], told.probability[:number]
+    return agreement(made, facts.lattice, points, probability, wanted.threshold)

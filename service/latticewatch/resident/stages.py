@@ -30,7 +30,12 @@ from latticewatch_kernels.resident.plan import Plan, Room
 from latticewatch_kernels.resident.registration import register
 from latticewatch_kernels.resident.scaling import rescaled
 from latticewatch_kernels.resident.search import find
-from latticewatch_kernels.resident.vacancies import Weighing, combined, judged
+from latticewatch_kernels.resident.vacancies import (
+    Weighing,
+    clear_of_holes,
+    combined,
+    judged,
+)
 from latticewatch_models.crystal import Crystal
 from latticewatch_models.runtime import Segmenter
 from latticewatch_models.segmentation import LEAST_VOTE, MERGE_DISTANCE, VOTE_REACH
@@ -59,17 +64,29 @@ class Wanted:
         return min(DOUBTFUL_MARK, self.threshold) if self.check else self.threshold
 
 
+class CheckedAbove(NamedTuple):
+    """What only the check of the network asks for: local order, rows' shifts, all detections."""
+
+    maps: Array
+    crystalline: Array
+    hole: Array
+    shifts: Array
+    points: Array
+    probability: Array
+
+
 class Above(NamedTuple):
-    """Parts of a frame that are wanted on the host; arrays of either side."""
+    """Parts of a frame that are wanted on the host; arrays of either side.
+
+    `checked` is there for frames by which the network is checked, and None for others.
+    """
 
     facts: Array
     content: Array
-    order: OrderAbove
-    shifts: Array
-    found: FoundAbove
     judged: JudgedAbove
     reported: FoundAbove
     described: DescribedAbove
+    checked: CheckedAbove | None
 
 
 class Before(NamedTuple):
@@ -135,6 +152,8 @@ def after_network(
         )  # fmt: skip
         weighed = judged(sites, heat, stride, facts, plan, weights)
         reported = combined(marks, sites, weighed, order, facts, plan, weights)
+        clear_of_holes(weighed, order, facts, plan, weights)
     with watch.stage("describe"):
         told = described(reported, labels, order, facts, plan, PATCH_SIZE, PATCH_SPAN)
-    return Above(facts, content, order, labels.shifts, marks, weighed, reported, told)
+    checked = CheckedAbove(*order, labels.shifts, *marks) if wanted.check else None
+    return Above(facts, content, weighed, reported, told, checked)

@@ -76,7 +76,8 @@ def flat(above: Above) -> list[Array]:
     """Arrays of all parts, one after the other."""
     arrays = list[Array]()
     for part in above:
-        arrays += part if isinstance(part, tuple) else (part,)
+        if part is not None:
+            arrays += part if isinstance(part, tuple) else (part,)
     return arrays
 
 
@@ -85,6 +86,8 @@ def like(above: Above, arrays: Iterable[np.ndarray]) -> Above:
     rest: Iterator[Any] = iter(arrays)
 
     def named(part: Any) -> Any:
+        if part is None:
+            return None
         few = isinstance(part, tuple)
         return type(part)._make(islice(rest, len(part))) if few else next(rest)
 
