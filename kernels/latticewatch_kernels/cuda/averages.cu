@@ -151,7 +151,7 @@ __device__ static Four weighed(const Four *weights, const float *blocks, int wid
         Four few = {{0.0f, 0.0f, 0.0f, 0.0f}};
         float value[AT_ONCE];
         for (int k = 0; k < AT_ONCE; k++)
-            value[k] = blocks[(long long)min(first + k, number - 1) * wide];
+            value[k] = blocks[min(first + k, number - 1) * wide];
         for (int k = 0; k < AT_ONCE; k++) {
             Four weight = weights[first + k];
             for (int row = 0; row < ROWS; row++)

@@ -63,22 +63,36 @@ extern "C" __global__ void waves(
     }
 }
 
-/* Sums over a share of the rows of BESIDE columns, STRIP apart, times the waves of NODES nodes. */
+/* Pixels of some rows of a share, from one on, in BESIDE columns; 0 beyond the last row. */
+__device__ static void read_rows(
+    const float *image, int rows, int columns, int first, int column, float (*value)[BESIDE])
+{
+    for (int k = 0; k < AT_ONCE; k++)
+        for (int j = 0; j < BESIDE; j++) {
+            int row = first + k * SHARES, here = min(column + j * STRIP, columns - 1);
+            value[k][j] = row < rows ? image[row * columns + here] : 0.0f;
+        }
+}
+
+/* Sums over a share of the rows of BESIDE columns, STRIP apart, times the waves of NODES nodes.
+ *
+ * Rows are read while the last ones are folded: there are too few threads for others to fill the wait.
+ */
 __device__ static void folded_columns(
     const float *image, const Parts *wave, int left, int rows, int columns, int share, int column,
     Parts (*sum)[BESIDE]) /* waves are those of the first node, and of as many as are left after it */
 {
+    float value[AT_ONCE][BESIDE], next[AT_ONCE][BESIDE];
+    read_rows(image, rows, columns, share, column, next);
     for (int first = share; first < rows; first += AT_ONCE * SHARES) {
-        float value[AT_ONCE][BESIDE];
         for (int k = 0; k < AT_ONCE; k++)
-            for (int j = 0; j < BESIDE; j++) {
-                int row = first + k * SHARES, here = min(column + j * STRIP, columns - 1);
-                value[k][j] = row < rows ? image[(long long)row * columns + here] : 0.0f;
-            }
+            for (int j = 0; j < BESIDE; j++)
+                value[k][j] = next[k][j];
+        if (first + AT_ONCE * SHARES < rows)
+            read_rows(image, rows, columns, first + AT_ONCE * SHARES, column, next);
         for (int k = 0; k < AT_ONCE; k++)
             for (int node = 0; node < NODES; node++) {
-                int row = min(first + k * SHARES, rows - 1);
-                Parts here = wave[(long long)min(node, left) * rows + row];
+                Parts here = wave[min(node, left) * rows + min(first + k * SHARES, rows - 1)];
                 for (int j = 0; j < BESIDE; j++)
                     for (int part = 0; part < 4; part++)
                         sum[node][j].part[part] =

@@ -170,17 +170,18 @@ extern "C" __global__ void demodulated(
             float value[AT_ONCE], beside[AT_ONCE];
             for (int j = 0; j < AT_ONCE; j++) {
                 int row = min(first + j, top + stride - 1);
-                value[j] = pixels[(long long)row * columns] - mean;
+                bool counts = first + j < top + stride;
+                float pixel = pixels[row * columns];
+                value[j] = counts ? pixel - mean : 0.0f;
                 /* the last row stands for its own product, too: that of the one above with it */
-                beside[j] = pixels[(long long)(row <= last ? row + 1 : last) * columns] - mean;
+                beside[j] = pixels[(row <= last ? row + 1 : last) * columns] - mean;
             }
             for (int j = 0; j < AT_ONCE; j++) {
-                if (first + j >= top + stride)
-                    break;
+                int row = min(first + j, top + stride - 1);
                 sum[0] += value[j];
                 sum[7] += value[j] * beside[j];
                 for (int k = 0; k < 3; k++) {
-                    Complex a = ((const Complex *)down)[k * high * stride + first + j];
+                    Complex a = ((const Complex *)down)[k * high * stride + row];
                     waves[2 * k] = fmaf(value[j], a.real, waves[2 * k]);
                     waves[2 * k + 1] = fmaf(value[j], a.imaginary, waves[2 * k + 1]);
                 }
@@ -192,6 +193,7 @@ extern "C" __global__ void demodulated(
             sum[2 + 2 * k] += waves[2 * k] * b.imaginary + waves[2 * k + 1] * b.real;
         }
     }
+    float part = 1.0f / (stride * stride);
     for (int k = 0; k < MAPS; k++)
-        maps[(long long)k * high * wide + index] = sum[k] / (stride * stride);
+        maps[k * high * wide + index] = sum[k] * part;
 }

@@ -56,20 +56,21 @@ struct Matched {
     float response, energy;
 };
 
-__device__ static Matched matched(
-    const float *image, const float *weight, int columns, Side upright, Side across, /* weight or none */
+template <bool WEIGHED> __device__ static Matched matched(
+    const float *image, const float *weight, int columns, Side upright, Side across,
     const float *down, int lane)
 {
     Matched whole = {0.0f, 0.0f};
     for (int j = lane; j < across.number; j += LANES) {
         long long top = (long long)upright.begin * columns + across.begin + j;
+        const float *pixels = image + top, *worths = weight + top;
         Matched own = {0.0f, 0.0f};
         for (int first = 0; first < upright.number; first += AT_ONCE) {
             float value[AT_ONCE], worth[AT_ONCE];
             for (int k = 0; k < AT_ONCE; k++) {
-                long long place = top + (long long)min(first + k, upright.number - 1) * columns;
-                value[k] = image[place];
-                worth[k] = weight ? weight[place] : 0.0f;
+                int place = min(first + k, upright.number - 1) * columns;
+                value[k] = pixels[place];
+                worth[k] = WEIGHED ? worths[place] : 0.0f;
             }
             for (int k = 0; k < AT_ONCE; k++) {
                 float height = first + k < upright.number ? down[first + k] : 0.0f;
@@ -112,8 +113,10 @@ extern "C" __global__ void __launch_bounds__(MATCHING) site_responses(
     __syncthreads();
     for (int k = threadIdx.x; k < LANES * number; k += blockDim.x) {
         const Side *own = sides[k / LANES];
-        sums[k / LANES][k % LANES] = matched(image, known ? nullptr : weight, columns, own[1], own[0],
-            heights + (long long)(first + k / LANES) * high, k % LANES);
+        const float *down = heights + (long long)(first + k / LANES) * high;
+        sums[k / LANES][k % LANES] =
+            known ? matched<false>(image, weight, columns, own[1], own[0], down, k % LANES)
+                  : matched<true>(image, weight, columns, own[1], own[0], down, k % LANES);
     }
     __syncthreads();
     for (int k = threadIdx.x; k < number; k += blockDim.x) {

@@ -128,8 +128,17 @@ __device__ static void network_evidence(
     double *sigma) /* (number), scratch */
 {
     double sigmas = by[W_LOGIT_SIGMAS], weight = by[W_SITE_WEIGHT], longest = by[W_LONGEST_LOGIT];
-    for (int k = threadIdx.x; k < number; k += blockDim.x)
-        sigma[k] = deviation[k] / max(error[k], 1e-12);
+    for (int first = threadIdx.x; first < number; first += AT_ONCE * blockDim.x) {
+        double off[AT_ONCE], sure[AT_ONCE];
+        for (int j = 0; j < AT_ONCE; j++) {
+            int k = min(first + j * (int)blockDim.x, number - 1);
+            off[j] = deviation[k];
+            sure[j] = max(error[k], 1e-12);
+        }
+        for (int j = 0; j < AT_ONCE; j++)
+            if (first + j * (int)blockDim.x < number)
+                sigma[first + j * blockDim.x] = off[j] / sure[j];
+    }
     auto z = [=](int k) { return sigma[k]; };
     auto usual = [=](int k) { return fabs(z(k)) < sigmas; };
     double usuals[AMOUNTS], moments[AMOUNTS];
@@ -208,6 +217,42 @@ __device__ static inline double shared_odds(
     return weight;
 }
 
+/* Called, and not written out at each place: an exponential is long. */
+__device__ static __noinline__ double odds_of(double claim)
+{
+    return exp(min(max(claim, -LARGEST), LARGEST));
+}
+
+/* Odds of each amount at each column, by what the column and the network say of it; all threads of a
+ * block, each for columns of its own. */
+__device__ static void find_odds(
+    const double *by, double host, const double *error, const double *logit, const double *ratio,
+    int amounts, int number, double *odds)
+{
+    double evidence = by[W_EVIDENCE];
+    double over = by[W_OVERCLAIM] * 0.5 * (evidence * evidence - evidence);
+    for (int first = threadIdx.x; first < number; first += AT_ONCE * blockDim.x) {
+        double sure[AT_ONCE], further[AT_ONCE], known[AT_ONCE][AMOUNTS];
+        for (int j = 0; j < AT_ONCE; j++) {
+            int k = min(first + j * (int)blockDim.x, number - 1);
+            sure[j] = max(error[k], 1e-12);
+            further[j] = logit[k];
+            for (int a = 0; a < AMOUNTS; a++)
+                known[j][a] = ratio[amounts * k + min(a, amounts - 1)];
+        }
+        for (int j = 0; j < AT_ONCE; j++) {
+            double narrow = over / (sure[j] * sure[j]);
+            for (int a = 0; a < AMOUNTS; a++) {
+                int k = first + j * blockDim.x;
+                if (a >= amounts || k >= number)
+                    continue;
+                double amount = host * by[W_LACKING + a];
+                odds[amounts * k + a] = odds_of(known[j][a] - narrow * (amount * amount) + further[j]);
+            }
+        }
+    }
+}
+
 /* Probability that each judged column lacks something, by expectation and maximisation; one block. */
 extern "C" __global__ void __launch_bounds__(WEIGHING) columns_weighed(
     double *facts, const double *by, const double *deviation, const double *error, int sites,
@@ -221,23 +266,12 @@ extern "C" __global__ void __launch_bounds__(WEIGHING) columns_weighed(
     for (int k = number + threadIdx.x; k < room; k += blockDim.x)
         probability[k] = 0.0;
     network_evidence(by, deviation, error, number, logit, probability);
-    double evidence = by[W_EVIDENCE], host = facts[FACT_HOST + LOCAL];
+    find_odds(by, facts[FACT_HOST + LOCAL], error, logit, ratio, amounts, number, odds);
     double share[AMOUNTS], expected[AMOUNTS], all = 0.0, common = by[W_EXPECTED_SHARE];
     for (int a = 0; a < AMOUNTS; a++) {
         expected[a] = share[a] = a < amounts ? common : 0.0;
         all += share[a];
         common *= by[W_RARER];
-    }
-    double over = by[W_OVERCLAIM] * 0.5 * (evidence * evidence - evidence);
-    for (int k = threadIdx.x; k < number; k += blockDim.x) {
-        double sure = max(error[k], 1e-12), narrow = over / (sure * sure);
-        #pragma unroll 1
-        for (int a = 0; a < amounts; a++) {
-            int place = amounts * k + a;
-            double amount = host * by[W_LACKING + a];
-            double claim = ratio[place] - narrow * (amount * amount) + logit[k];
-            odds[place] = exp(min(max(claim, -LARGEST), LARGEST));
-        }
     }
     double every = by[W_EXPECTED_SITES], part = 1.0 / (number + every);
     for (int step = 0; step < steps; step++) {
