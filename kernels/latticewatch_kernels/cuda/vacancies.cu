@@ -234,7 +234,7 @@ __device__ static void find_odds(
     for (int first = threadIdx.x; first < number; first += AT_ONCE * blockDim.x) {
         double sure[AT_ONCE], further[AT_ONCE], known[AT_ONCE][AMOUNTS];
         for (int j = 0; j < AT_ONCE; j++) {
-            int k = min(first + j * (int)blockDim.x, number - 1);
+            int next = first + j * blockDim.x, k = next < number ? next : first; /* its own */
             sure[j] = max(error[k], 1e-12);
             further[j] = logit[k];
             for (int a = 0; a < AMOUNTS; a++)
