@@ -2,8 +2,9 @@
 
     python bench/gpu_soak.py [--frames 100000] [--together 16] [--threads 4] [--size 512]
 
-Each thread has a group in hand. A line is printed as each tenth of the frames is done; the last
-says by how much memory grew since the first of them.
+Each thread has a group in hand, a stack of frames as one array, or with --apart an array of each.
+A line is printed as each tenth of the frames is done; the last says by how much memory grew since
+the first of them.
 """
 
 from __future__ import annotations
@@ -13,10 +14,11 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import cycle, islice
 from pathlib import Path
+
+import numpy as np
 
 from latticewatch.allocation import keep_freed_memory
 from latticewatch.analysis import Analyser
@@ -64,7 +66,7 @@ class Memory:
 
 
 def run(
-    analyse: Analyser, frames: list, number: int, threads: int
+    analyse: Analyser, frames: Sequence[np.ndarray], number: int, threads: int
 ) -> Iterator[tuple[int, float, Memory]]:
     """Analyse the frames again and again until `number` are done.
 
@@ -114,6 +116,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--together", type=int, default=16, help="frames of a group")
     parser.add_argument("--threads", type=int, default=4, help="groups in hand at once")
     parser.add_argument("--size", type=int, default=512, metavar="PX")
+    parser.add_argument("--apart", action="store_true", help="frames are arrays of their own")
     return parser
 
 
@@ -130,7 +133,8 @@ def main() -> int:
         placement=Placement(0, most=most), record=True, plans=Plans(),
     )  # fmt: skip
     made = Microscope("WS2", (options.size, options.size), SEED).frames(most)
-    frames = list(islice(cycle([frame.image for frame in made]), most))
+    apart = [frame.image for frame in made]
+    frames = apart if options.apart else np.stack(apart)
     seen = list[Memory]()
     with device(0):
         for done, rate, memory in run(analyse, frames, options.frames, options.threads):

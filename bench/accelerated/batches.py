@@ -26,7 +26,7 @@ from latticewatch_models.runtime import Segmenter
 REPEATS = 10
 
 #: Batches in hand at once: while a device has one, the host puts the next in and reads the last.
-IN_HAND = (1, 2, 3)
+IN_HAND = (1, 2, 4)
 
 
 @dataclass(frozen=True)
@@ -161,12 +161,12 @@ def _graph_ms(analyse: Analyser, number: int) -> float:
 def _together(
     analyse: Analyser, frames: list[np.ndarray], rounds: int, gpu: int, threads: int
 ) -> float:
-    """Frames a second by some threads, after as many as let the work of all be recorded."""
-    calls = -(-rounds // len(frames))
+    """Frames a second by some threads that have a stack each, once the work of all is recorded."""
+    calls, stack = -(-rounds // len(frames)), np.stack(frames)
 
     def run(_: int) -> None:
         with device(gpu):
-            analyse.together(frames, gpu)
+            analyse.together(stack, gpu)
 
     with ThreadPoolExecutor(threads) as pool:
         rounds_each = -(-whole.WARM_UP // len(frames)) + 1

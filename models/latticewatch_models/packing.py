@@ -17,6 +17,12 @@ from latticewatch_models.graphs import Convolution, Graph
 #: Channels of a wide pixel at most, read or written; 0 packs nothing.
 MOST_CHANNELS = 64
 
+#: The same of a convolution that reads the frame itself, of one channel. Through a network whose
+#: first convolution was packed to 64 channels 16 frames of 512 x 512 took an H200 981 us; with 32
+#: they took 913, and with none 968 (onnxruntime-gpu 1.31.1, all others packed to 64; all to 32 but
+#: the first 1,232, all to 128 but the first 1,049, none 1,319, and as the file has it 1,639).
+MOST_OF_FRAME = 32
+
 #: Wide pixels of a run at least: four tiles of 128 for each of the 132 multiprocessors of an H200.
 #: Of fewer each tile would take longer, and no other would wait for its place.
 LEAST_PIXELS = 1 << 16
@@ -54,7 +60,8 @@ def _together(convolution: Convolution, before: tuple[int, ...], after: tuple[in
     """Pixels of a result's row that are taken together, a power of two."""
     outputs, inputs = convolution.weights.shape[:2]
     step, pixels = convolution.strides[1], after[0] * after[2] * after[3]
-    most = MOST_CHANNELS // max(outputs, inputs * step)
+    channels = min(MOST_CHANNELS, MOST_OF_FRAME) if inputs == 1 else MOST_CHANNELS
+    most = channels // max(outputs, inputs * step)
     if before[3] != step * after[3] or most < 2:
         return 1
     fitting = [

@@ -109,9 +109,12 @@ class Analyser:
         )  # fmt: skip
 
     def together(
-        self, frames: Sequence[np.ndarray], gpu: int
+        self, frames: Sequence[np.ndarray] | np.ndarray, gpu: int
     ) -> list[Detections | FrameFaultError]:
-        """Analyse frames of one shape and type together on a device, the current one."""
+        """Analyse frames of one shape and type together on a device, the current one.
+
+        Of a stack (n, rows, columns) all are brought up by one copy.
+        """
         here = self.placement
         return Runner(self._wanted, self.plans, here.recordings, gpu, here.note)(frames)
 

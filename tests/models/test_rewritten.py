@@ -100,7 +100,7 @@ def test_few_pixels_are_packed_where_the_sums_grow_shorter(monkeypatch):
         assert found["packed"] == most
     packed, _ = rewritten(MODEL, sizes(1, 512, 512), OUTPUTS, packs=True)
     shapes = {tuple(tensor.dims) for tensor in onnx.load_from_string(packed).graph.initializer}
-    assert (64, 8, 6, 3) in shapes
+    assert (32, 4, 6, 3) in shapes
 
 
 def turned(model):

@@ -15,6 +15,7 @@ from latticewatch.devices.placement import Placement
 from latticewatch.resident import Plans
 from latticewatch.resident.recordings import AFTER, LARGEST, parts
 from latticewatch_kernels.arrays import blank, device
+from latticewatch_kernels.conditioning import FrameContentError
 from latticewatch_models.beside import Beside, UnrecordableError
 from latticewatch_models.crystal import CRYSTALS
 from latticewatch_models.microscope import Microscope
@@ -96,6 +97,38 @@ def test_frames_are_asked_for_by_a_stroke(device_double, recorder, frames):
     together(recorder, frames[:4])
     assert traffic.operations == 1
     assert (traffic.up, traffic.down) == (4, 1)
+
+
+def test_a_stack_is_put_in_by_one_copy(recorder, frames, monkeypatch):
+    expected, copies = [recorder(frame) for frame in frames], list[tuple]()
+    stack, copied = np.stack(frames), np.copyto
+    for _ in range(3):
+        found = together(recorder, stack)
+
+    def counted(to, *given, **named):
+        copies.append(to.shape)
+        copied(to, *given, **named)
+
+    monkeypatch.setattr(np, "copyto", counted)
+    for found, one in zip(together(recorder, stack), expected, strict=True):
+        assert_same(found, one)
+    # one to each of the works that so many frames are run by
+    assert [shape for shape in copies if shape[-2:] == stack.shape[1:]] == [
+        (number, *stack.shape[1:]) for number in parts(len(stack))
+    ]
+
+
+def test_some_frames_of_a_stack_need_another_plan(recorder, frames):
+    """The whole is tried first, and then those that are left."""
+    other = replace(recorder, record=False, placement=Placement(0), plans=Plans())
+    stack = np.stack([*frames[:3], np.full_like(frames[0], 7)])
+    stack[1] = stack[1, ::-1]
+    for _ in range(3):
+        found = together(recorder, stack)
+    expected = together(other, list(stack))
+    for one, same in zip(found[:3], expected[:3], strict=True):
+        assert_same(one, same)
+    assert type(found[3]) is type(expected[3]) is FrameContentError
 
 
 def test_a_frame_that_is_alone(recorder, frames):

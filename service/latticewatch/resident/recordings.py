@@ -13,6 +13,7 @@ import numpy as np
 from latticewatch.resident.recorded import Recorded
 from latticewatch.resident.stages import Wanted
 from latticewatch.resident.whole import Whole
+from latticewatch.resident.work import Frames
 from latticewatch_kernels.recording import one_at_a_time
 from latticewatch_kernels.resident.plan import Plan
 from latticewatch_models.segmentation import RanOn
@@ -71,7 +72,7 @@ class Recordings:
                     return other
         return plan
 
-    def take(self, frames: list[np.ndarray], kind: Kind) -> list[Work]:
+    def take(self, frames: Frames, kind: Kind) -> list[Work]:
         """Give work for some frames of a kind, which is theirs until it is given back.
 
         Of each as many frames as its `size` says, in their order. None where frames of their kind

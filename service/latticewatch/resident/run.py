@@ -5,10 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
 from typing import TypeAlias
-
-import numpy as np
 
 from latticewatch.computed import Computed
 from latticewatch.detections import Detections
@@ -18,7 +15,7 @@ from latticewatch.resident.recordings import Kind, Recordings, Work
 from latticewatch.resident.results import refuse, results
 from latticewatch.resident.stages import Above, Wanted, registered
 from latticewatch.resident.whole import Whole
-from latticewatch.resident.work import Asked, Begun, Ended
+from latticewatch.resident.work import Asked, Begun, Ended, Frames
 from latticewatch.stopwatch import Stopwatch
 from latticewatch_kernels.arrays import download, first_line, of_device, out_of_memory, upload
 from latticewatch_kernels.deviations import TAIL_SIGMA
@@ -65,13 +62,14 @@ class Runner:
     gpu: int
     told: Callable[[str, Exception], None] = lambda *_: None
 
-    def __call__(self, frames: Sequence[np.ndarray]) -> list[Outcome]:
+    def __call__(self, frames: Frames) -> list[Outcome]:
         """Find the defects of frames that are run together.
 
         Parameters
         ----------
         frames
-            (rows, columns), as acquired, all of the same shape and type.
+            (rows, columns), as acquired, all of the same shape and type; a stack of them as one
+            array (n, rows, columns) takes the host least.
 
         Returns
         -------
@@ -89,7 +87,10 @@ class Runner:
         for run in range(1, MOST_RUNS + 1):
             again = defaultdict[Plan, list[int]](list)
             for plan, places in waiting.items():
-                made = self._run([frames[place] for place in places], plan, run)
+                some = frames  # as they are: a stack is one copy
+                if len(places) < len(frames):
+                    some = [frames[place] for place in places]
+                made = self._run(some, plan, run)
                 for place, outcome in zip(places, made, strict=True):
                     if isinstance(outcome, Plan):
                         again[outcome].append(place)
@@ -106,9 +107,7 @@ class Runner:
             self.plans.keep(_common(served))
         return [done[place] for place in range(len(frames))]
 
-    def _first(
-        self, frames: Sequence[np.ndarray], done: dict[int, Outcome]
-    ) -> dict[Plan, list[int]]:
+    def _first(self, frames: Frames, done: dict[int, Outcome]) -> dict[Plan, list[int]]:
         """Look at the first frame of a shape that has a lattice for the plan of all."""
         for place, frame in enumerate(frames):
             try:
@@ -119,16 +118,17 @@ class Runner:
                 return {plan: [*range(place, len(frames))]}
         return {}
 
-    def _run(self, frames: list[np.ndarray], plan: Plan, run: int) -> list[Outcome | Plan]:
+    def _run(self, frames: Frames, plan: Plan, run: int) -> list[Outcome | Plan]:
         """Run frames with a plan, for the n-th time; gives the plan of those it does not fit."""
         watch, kind = Stopwatch(), self._kind(plan, frames)
         works = self._recorded(frames, kind)
         wholes = [work for work in works if isinstance(work, Whole)]
         ended = list[Ended]()
         if wholes:
-            rest = iter(frames)
+            first = 0
             for work in wholes:
-                ended += work.start(list(islice(rest, work.size)), watch)
+                ended += work.start(frames[first : first + work.size], watch)
+                first += work.size
         else:
             apart = [work for work in works if isinstance(work, Recorded)]
             ended = self._by_stages(frames, apart, plan, watch)
@@ -142,11 +142,11 @@ class Runner:
         self.recordings.give_back(works, kind)
         return made
 
-    def _kind(self, plan: Plan, frames: Sequence[np.ndarray]) -> Kind:
+    def _kind(self, plan: Plan, frames: Frames) -> Kind:
         return plan, self.wanted, frames[0].dtype, self.wanted.segmenter.ran_on
 
     def _by_stages(
-        self, frames: list[np.ndarray], works: list[Recorded], plan: Plan, watch: Stopwatch
+        self, frames: Frames, works: list[Recorded], plan: Plan, watch: Stopwatch
     ) -> list[Ended]:
         """Ask for what is before the network, the network, and what is after it."""
         begun: list[Begun]
@@ -169,7 +169,7 @@ class Runner:
             return segmenter.segment_all(images)
         return [segmenter.segment(images[0])]
 
-    def _recorded(self, frames: list[np.ndarray], kind: Kind) -> list[Work]:
+    def _recorded(self, frames: Frames, kind: Kind) -> list[Work]:
         """Give recorded work for frames, where there is any; those that are checked have none."""
         if not self.wanted.record or self.wanted.check:
             return []

@@ -5,7 +5,7 @@ Frames are asked for in step: what is the same of all is one launch (`abreast`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache, partial
 from typing import Any, TypeVar
@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from latticewatch.resident.stages import Above, Before, Wanted, after_network, before_network
-from latticewatch.resident.work import Ended, flat, like
+from latticewatch.resident.work import Ended, Frames, flat, like
 from latticewatch.stopwatch import Stopwatch
 from latticewatch_kernels.abreast import each, in_step
 from latticewatch_kernels.arrays import mark, page_locked, send
@@ -32,7 +32,7 @@ class Whole:
     Attributes
     ----------
     given
-        Page-locked: the frames are put there.
+        Page-locked, (frames, rows, columns): they are put there.
     work, before
         All of it, and what it fills up to the network.
     network
@@ -44,7 +44,7 @@ class Whole:
         Where it is started.
     """
 
-    given: list[np.ndarray]
+    given: np.ndarray
     work: Recording
     before: list[Before]
     network: Beside
@@ -58,7 +58,7 @@ class Whole:
         return len(self.given)
 
     @classmethod
-    def of(cls, frames: Sequence[np.ndarray], wanted: Wanted, plan: Plan) -> Whole:
+    def of(cls, frames: Frames, wanted: Wanted, plan: Plan) -> Whole:
         """Record the work of frames like these, on the current device.
 
         Raises
@@ -67,9 +67,8 @@ class Whole:
             The network's part cannot be.
         """
         stream = own_stream()
-        given = page_locked([(frame.shape, frame.dtype) for frame in frames])
-        for place, frame in zip(given, frames, strict=True):
-            np.copyto(place, frame)
+        (given,) = page_locked([((len(frames), *frames[0].shape), frames[0].dtype)])
+        put_in(given, frames)
         with stream:
             network = wanted.segmenter.beside(len(frames), plan.scaled or plan.shape)
         if network is None:
@@ -78,14 +77,13 @@ class Whole:
         work, (before, above, lent) = record(asked, stream)
         return cls(given, work, before, network, above, lent, stream)
 
-    def start(self, frames: Sequence[np.ndarray], watch: Stopwatch) -> Iterator[Ended]:
+    def start(self, frames: Frames, watch: Stopwatch) -> Iterator[Ended]:
         """Put frames in, start everything, and give what is waited for of each.
 
         Those before must have been brought.
         """
         with watch.stage("register"):
-            for place, frame in zip(self.given, frames, strict=True):
-                np.copyto(place, frame)
+            put_in(self.given, frames)
             with self.stream:
                 self.work.start()
                 # waited for and copied when the first frame is asked for, for all of them
@@ -93,6 +91,20 @@ class Whole:
         for which, (before, above) in enumerate(zip(self.before, self.above, strict=True)):
             brought = partial(_brought, told, which, above)
             yield Ended(before.labels, brought, self.network.ran_on)
+
+
+def put_in(given: np.ndarray, frames: Frames) -> None:
+    """Copy frames into an array (n, rows, columns): a stack of them at once.
+
+    After each copy a thread may have to wait until another has made the results of a whole group:
+    on an H200's host four threads whose groups of 16 were copied frame by frame did 3,250 frames a
+    second of 512 x 512, and without these copies 6,485.
+    """
+    if isinstance(frames, np.ndarray):
+        np.copyto(given, frames)
+        return
+    for place, frame in zip(given, frames, strict=True):
+        np.copyto(place, frame)
 
 
 def _told(done: Any, below: Below) -> list[tuple[np.ndarray, ...]]:
@@ -105,7 +117,7 @@ def _brought(told: Callable[[], list[tuple[np.ndarray, ...]]], which: int, above
 
 
 def _asked(
-    given: Sequence[np.ndarray],
+    given: np.ndarray,
     network: Beside,
     wanted: Wanted,
     plan: Plan,

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 
@@ -16,6 +16,9 @@ from latticewatch_kernels.lattice import Array
 from latticewatch_kernels.resident.parts import LabelsAbove
 from latticewatch_kernels.resident.plan import Plan
 from latticewatch_models.segmentation import RanOn
+
+#: Frames that are run together, of one shape and type: a stack (n, rows, columns), or one by one.
+Frames: TypeAlias = Sequence[np.ndarray] | np.ndarray
 
 
 class Ended(NamedTuple):
