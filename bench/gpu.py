@@ -58,6 +58,9 @@ def parser() -> argparse.ArgumentParser:
         "--batches", type=int, nargs="*", default=[1, 2, 4, 8, 16, 32, 64], metavar="N",
         help="frames run together; by one, two and three times as many workers on a GPU",
     )  # fmt: skip
+    parser.add_argument(
+        "--stacks-only", action="store_true", help="no batches that workers bring frame by frame"
+    )
     parser.add_argument("--wait-ms", type=float, default=2.0, help="that a batch waits for frames")
     parser.add_argument("--precision", default="auto", help="auto, fp32 or fp16")
     parser.add_argument("--cuda-graph", action="store_true", help="of the network, one worker")
@@ -130,13 +133,18 @@ def _measured(options: argparse.Namespace, gpu: int | None) -> Iterator[str]:
         figures = whole.measure(analyser, frames, options.frames, options.workers)
         yield from _rows(size, figures, _floor_ms(floor, segmenter, frames[0]))
         maker = batches.Maker(options.wait_ms / 1e3, {**given, "tuning": tuning})
+        best = {"one by one": max(figures.per_second.values())}
         for number in options.batches:
-            yield batches.measure(analyser, maker, frames, options.frames, number).text()
+            given = frames, options.frames, number, options.stacks_only
+            measured = batches.measure(analyser, maker, *given)
+            yield measured.text()
+            if measured.together:
+                best[f"in stacks of {number}"] = max(measured.together.values())
         if options.trace and gpu is not None:
             yield from _traced(analyser, maker, frames, options, gpu)
         if options.peer:
             peer = stream.measure_peer(size, PEER_VENV, options.peer_python, gpu is not None)
-            yield peer_text(peer, max(figures.per_second.values()))
+            yield peer_text(peer, best)
         yield ""
 
 
@@ -188,12 +196,14 @@ def _rows(size: int, figures: whole.Figures, floor_ms: tuple[float, float]) -> l
     ]
 
 
-def peer_text(peer: dict[str, Any] | str, per_second: float) -> str:
-    """AtomAI's figures in one line, and how many times as many frames we do."""
+def peer_text(peer: dict[str, Any] | str, per_second: dict[str, float]) -> str:
+    """AtomAI's figures in one line, and how many times as many frames we do in which way."""
     if isinstance(peer, str):
         return f"  AtomAI: {stream.peer_text(peer)}"
-    times = per_second * peer["total_ms"]["median"] / 1000
-    return f"  AtomAI on {peer['device']}: {stream.peer_text(peer)}; {times:.1f} times as many here"
+    times = ", ".join(
+        f"{rate * peer['total_ms']['median'] / 1000:.1f} {way}" for way, rate in per_second.items()
+    )
+    return f"  AtomAI on {peer['device']}: {stream.peer_text(peer)}; times as many here: {times}"
 
 
 if __name__ == "__main__":

@@ -61,7 +61,7 @@ class Figures:
     def text(self) -> str:
         """Return one line."""
         by = [f"{rate:.1f} by {count} workers" for count, rate in self.per_second.items()]
-        by += [f"{rate:.1f} by {count} with a batch" for count, rate in self.together.items()]
+        by += [f"{rate:.1f} by {count} with a stack" for count, rate in self.together.items()]
         return (
             f"  batches of {self.number}: network {self.network_ms:.3f} ms a frame (of the calling "
             f"thread {self.processor_ms:.3f}), recorded graph {self.graph_ms:.3f} ms a frame, "
@@ -104,6 +104,7 @@ def measure(
     frames: Sequence[np.ndarray],
     rounds: int,
     number: int,
+    stacks_only: bool = False,
 ) -> Figures:
     """Measure batches of one size.
 
@@ -119,6 +120,8 @@ def measure(
         Frames through the whole analysis.
     number
         Size of the batches.
+    stacks_only
+        Whether batches that workers bring frame by frame are left out.
     """
     analyse = maker.analyser(analyser, number)
     gpu, together = analyse.placement.gpu, dict[int, float]()
@@ -134,6 +137,7 @@ def measure(
     rates = {
         workers: whole.rate(analyse, frames, max(rounds, workers), workers)
         for workers in ((number,) if gpu is None else (number * n for n in IN_HAND))
+        if not stacks_only
     }
     graph_ms = _graph_ms(analyse, number) if together else float("nan")
     return Figures(number, 1e3 * spent / number, 1e3 * own / number, rates, together, graph_ms)

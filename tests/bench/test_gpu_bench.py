@@ -38,10 +38,10 @@ def small(device_double, monkeypatch):
 def test_the_peer_is_told_with_what_we_gain():
     spread = {"predict_ms": {"median": 20.0}, "locate_ms": {"median": 5.0}}
     peer = {"device": "NVIDIA H100", **spread, "total_ms": {"median": 25.0}}
-    text = bench.peer_text(peer, 1000.0)
+    text = bench.peer_text(peer, {"one by one": 1000.0, "in stacks of 16": 4000.0})
     assert text.startswith("  AtomAI on NVIDIA H100: predict 20.0 ms + locate 5.0 ms a frame")
-    assert text.endswith("; 25.0 times as many here")
-    assert bench.peer_text("no network", 1000.0) == "  AtomAI: not measured: no network"
+    assert text.endswith("; times as many here: 25.0 one by one, 100.0 in stacks of 16")
+    assert bench.peer_text("no network", {}) == "  AtomAI: not measured: no network"
 
 
 @pytest.mark.parametrize("record", [False, True], ids=["plain", "recorded"])
@@ -57,14 +57,14 @@ def test_every_row_is_measured(small, record, monkeypatch):
     options = Namespace(
         sizes=[SIDE], frames=FRAMES, workers=[1], batches=[2], wait_ms=50.0, device="cpu",
         precision="auto", cuda_graph=False, record=record, providers="cpu", backend="onnxruntime",
-        peer=False, trace=None, different=8,
+        peer=False, trace=None, different=8, stacks_only=False,
     )  # fmt: skip
     with device(0):
         text = "\n".join(bench._measured(options, 0))
     for row in ("Floors. copies", "one frame p50", "frames/s by number of threads: ", "stages, m"):
         assert row in text
     assert "localise (device) 0.50" in text
-    rows = re.findall(r"batches of (\d): .* ([\d.]+) by 2 with a batch", text)
+    rows = re.findall(r"batches of (\d): .* ([\d.]+) by 2 with a stack", text)
     assert [number for number, _ in rows] == ["2"]
     assert all(float(rate) > 0 for _, rate in rows)
     assert "by 4 workers" in text
