@@ -14,6 +14,7 @@ from latticewatch.analysis import Analyser
 from latticewatch.devices.placement import Placement
 from latticewatch.resident import Plans
 from latticewatch.resident.recordings import AFTER, LARGEST, parts
+from latticewatch.resident.whole import put_in
 from latticewatch_kernels.arrays import blank, device
 from latticewatch_kernels.conditioning import FrameContentError
 from latticewatch_models.beside import Beside, UnrecordableError
@@ -169,3 +170,15 @@ def test_groups_are_powers_of_two(number):
     assert sizes == sorted(sizes, reverse=True)
     assert all(size <= LARGEST and size & (size - 1) == 0 for size in sizes)
     assert len(set(sizes) - {LARGEST}) == len([size for size in sizes if size < LARGEST])
+
+
+@pytest.mark.parametrize("kind", ["u1", "<u2", ">u2", "f4", "f8"])
+@pytest.mark.parametrize("number", [1, 3])
+def test_frames_are_put_in_as_they_are(kind, number):
+    rng = np.random.default_rng(SEED)
+    stack = rng.integers(0, 200, (number, 6, 10)).astype(kind)
+    turned = [np.asfortranarray(frame) for frame in stack]
+    for frames in (stack, list(stack), turned, stack[:, ::-1], list(stack[:, :, ::-1])):
+        given = np.zeros((number, 6, 10), kind)
+        put_in(given, frames)
+        np.testing.assert_array_equal(given, np.stack(list(frames)))

@@ -94,17 +94,26 @@ class Whole:
 
 
 def put_in(given: np.ndarray, frames: Frames) -> None:
-    """Copy frames into an array (n, rows, columns): a stack of them at once.
+    """Copy frames into an array (n, rows, columns): a stack of them by one copy.
 
-    After each copy a thread may have to wait until another has made the results of a whole group:
-    on an H200's host four threads whose groups of 16 were copied frame by frame did 3,250 frames a
-    second of 512 x 512, and without these copies 6,485.
+    After a copy in which other threads may run, one may have to wait until another has made the
+    results of a whole group, and of frames that are arrays of their own there are n. These are
+    copied without letting others run: so six threads with groups of 16 frames of 512 x 512 did
+    5,222 frames a second on an H200's host, and 3,615 else; of stacks 6,538.
     """
     if isinstance(frames, np.ndarray):
         np.copyto(given, frames)
         return
     for place, frame in zip(given, frames, strict=True):
-        np.copyto(place, frame)
+        if len(frames) > 1 and frame.flags.c_contiguous:
+            _bytes(place)[:] = _bytes(frame)
+        else:
+            np.copyto(place, frame)
+
+
+def _bytes(array: np.ndarray) -> memoryview:
+    """Bytes of a contiguous array, whose copies hold Python's lock."""
+    return array.reshape(-1).view(np.uint8).data
 
 
 def _told(done: Any, below: Below) -> list[tuple[np.ndarray, ...]]:
