@@ -7,7 +7,7 @@
  * hundred million.
  */
 
-#include "cells.cuh"
+#include "between.cuh"
 #include "facts.cuh"
 #include "fixed.cuh"
 #include "selection.cuh"
@@ -238,16 +238,16 @@ extern "C" __global__ void __launch_bounds__(TAKING) less_weighted_mean(
     __shared__ float ratios[2][STRIP_CELLS];
     int strips = (columns + STRIP - 1) / STRIP, begin = blockIdx.x % strips * STRIP;
     int row = blockIdx.x / strips, end = min(begin + STRIP, columns);
-    Placed down = placed(row, stride, high);
-    int left = placed(begin, stride, wide).first;
-    int number = min(placed(end - 1, stride, wide).first + 2 - left, STRIP_CELLS);
+    Between down = cells_of(stride, high).at(row);
+    Cells cells = cells_of(stride, wide);
+    int left = cells.at(begin).lower;
+    int number = min(cells.at(end - 1).lower + 2 - left, STRIP_CELLS);
     for (int side = 0; side < 2; side++)
         for (int k = threadIdx.x; k < number; k += blockDim.x) {
-            int place = (down.first + side * down.next) * wide + min(left + k, wide - 1);
+            int place = min(down.lower + side, high - 1) * wide + min(left + k, wide - 1);
             ratios[side][k] = means[place] / fmaxf(means[high * wide + place], 1e-12f);
         }
     __syncthreads();
-    auto at = [&](int y, int x) { return ratios[y][x - left]; };
     long long line = (long long)row * columns;
     for (int first = begin + threadIdx.x; first < end; first += PIXELS * blockDim.x) {
         float value[PIXELS], worth[PIXELS];
@@ -258,8 +258,9 @@ extern "C" __global__ void __launch_bounds__(TAKING) less_weighted_mean(
         }
         for (int k = 0; k < PIXELS; k++) {
             int column = first + k * (int)blockDim.x;
-            Placed across = placed(min(column, end - 1), stride, wide);
-            float mean = between_cells(at, {0, 1, down.part}, across);
+            Between across = cells.at(min(column, end - 1));
+            Corner here = {across.lower - left, 1, STRIP_CELLS, across.part, down.part};
+            float mean = here.of(ratios[0]);
             if (column < end)
                 result[line + column] = (value[k] - mean) * worth[k];
         }
@@ -276,6 +277,8 @@ extern "C" __global__ void without_drawn(
     int begin = blockIdx.x % strips * STRIP + threadIdx.x;
     if (row >= rows)
         return;
+    Between down = cells_of(stride, high).at(row);
+    Cells across = cells_of(stride, wide);
     long long line = (long long)row * columns;
     float value[PIXELS];
     fixed taken[PIXELS];
@@ -286,7 +289,8 @@ extern "C" __global__ void without_drawn(
     }
     for (int k = 0; k < PIXELS; k++) {
         int column = begin + k * TAKING;
-        float mean = enlarged(means, high, wide, stride, row, min(column, columns - 1));
+        Between here = across.at(min(column, columns - 1));
+        float mean = corner_of(down, here, high, wide).of(means);
         if (column < columns)
             result[line + column] = value[k] - ((float)from_fixed(taken[k]) - mean);
     }
