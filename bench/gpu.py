@@ -31,6 +31,7 @@ from latticewatch_kernels.arrays import cupy_trouble, device
 from latticewatch_models.crystal import CRYSTALS
 from latticewatch_models.devices import cuda_report
 from latticewatch_models.microscope import Microscope
+from latticewatch_models.processor import cores
 from latticewatch_models.runtime import Segmenter
 from latticewatch_models.tuning import Tuning
 
@@ -38,6 +39,9 @@ SEED = 1
 
 #: Where AtomAI is installed if no interpreter is named that has it.
 PEER_VENV = stream.REPOSITORY / ".venv-peer"
+
+#: Frames for each thread on the host's cores, beside a GPU.
+BESIDE = 10
 
 #: Frames of a trace: each is some hundred calls.
 TRACED = 32
@@ -69,6 +73,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--providers", default="auto", help="auto, cuda or tensorrt")
     parser.add_argument("--backend", default="onnxruntime", help="onnxruntime or torch")
     parser.add_argument("--host", action="store_true", help="measure the host's cores")
+    parser.add_argument("--beside-host", action="store_true", help="the host's cores, too")
     parser.add_argument("--peer", action="store_true", help="AtomAI on the same frames")
     parser.add_argument(
         "--peer-python", type=Path, metavar="PATH",
@@ -142,6 +147,8 @@ def _measured(options: argparse.Namespace, gpu: int | None) -> Iterator[str]:
                 best[f"in stacks of {number}"] = max(measured.together.values())
         if options.trace and gpu is not None:
             yield from _traced(analyser, maker, frames, options, gpu)
+        if options.beside_host:
+            yield _on_the_host(frames)
         if options.peer:
             peer = stream.measure_peer(size, PEER_VENV, options.peer_python, gpu is not None)
             yield peer_text(peer, best)
@@ -168,6 +175,16 @@ def _traced(
         counts = trace.measure(lambda: analyse.together(given, gpu), most, path)
         lines += [f"  {most} together:", counts.text()]
     return lines
+
+
+def _on_the_host(frames: Sequence[np.ndarray]) -> str:
+    """Frames a second on the host's cores alone, by one of them and by all."""
+    host = Analyser(Segmenter(device="cpu", threads=1), crystal=CRYSTALS["WS2"])
+    host(frames[0])  # what is made once
+    workers = sorted({1, cores()})
+    rates = {count: whole.rate(host, frames, BESIDE * count, count) for count in workers}
+    told = ", ".join(f"{rate:.1f} by {count}" for count, rate in rates.items())
+    return f"  the same on the host's cores alone, frames/s by number of threads: {told}"
 
 
 def _used(segmenter: Segmenter) -> str:

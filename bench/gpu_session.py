@@ -66,7 +66,7 @@ def steps(out: Path, peer: Path | None) -> list[Step]:
         Step(
             "frame", "10,000 frames of 512 x 512 one by one, by workers and in stacks",
             (bench, "--sizes", "512", "--frames", "10000", "--batches", "16", "--stacks-only",
-             "--workers", "1", "4", "8", "--record", *peers),
+             "--workers", "1", "4", "8", "--record", "--beside-host", *peers),
             180,
         ),
         Step(

@@ -27,6 +27,7 @@ def small(device_double, monkeypatch):
     monkeypatch.setattr(floors, "COPIED", 1 << 12)
     monkeypatch.setattr(floors, "SIDE_GPU", 16)
     monkeypatch.setattr(floors, "REPEATS", 1)
+    monkeypatch.setattr(bench, "BESIDE", 2)
     monkeypatch.setattr(whole, "WARM_UP", AFTER + 1)
     monkeypatch.setattr(batches, "IN_HAND", (1, 2))
     pool = SimpleNamespace(total_bytes=lambda: 0)
@@ -57,13 +58,14 @@ def test_every_row_is_measured(small, record, monkeypatch):
     options = Namespace(
         sizes=[SIDE], frames=FRAMES, workers=[1], batches=[2], wait_ms=50.0, device="cpu",
         precision="auto", cuda_graph=False, record=record, providers="cpu", backend="onnxruntime",
-        peer=False, trace=None, different=8, stacks_only=False,
+        peer=False, trace=None, different=8, stacks_only=False, beside_host=True,
     )  # fmt: skip
     with device(0):
         text = "\n".join(bench._measured(options, 0))
     for row in ("Floors. copies", "one frame p50", "frames/s by number of threads: ", "stages, m"):
         assert row in text
     assert "localise (device) 0.50" in text
+    assert re.search(r"on the host's cores alone, .*: [\d.]+ by 1", text)
     rows = re.findall(r"batches of (\d): .* ([\d.]+) by 2 with a stack", text)
     assert [number for number, _ in rows] == ["2"]
     assert all(float(rate) > 0 for _, rate in rows)
