@@ -63,7 +63,7 @@ def test_the_rewritten_network_is_the_hosts(images, host, number, least, monkeyp
     with device(0), own_stream():
         network = segmenter.beside(number, images[0].shape)
         for which in range(number):
-            network.put(which, segmenter.padded([upload(images[which])]))
+            network.put(which, segmenter.padded([upload(images[which], which)]))
         network.run()
         heat, offset = (to_host(network.results[name]) for name in ("heat", "offset"))
     assert "rewritten" not in caplog.text  # it was, and it started
