@@ -10,7 +10,7 @@ from __future__ import annotations
 import importlib.metadata
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -69,6 +69,8 @@ class Source:
         CPU threads of one run; 0 leaves it to ONNX Runtime.
     site, tuning
         Where and how on a GPU.
+    plain
+        Called with the reason why a network runs on a GPU as its file has it, and not `rewritten`.
     """
 
     model: bytes
@@ -76,6 +78,7 @@ class Source:
     threads: int = 0
     site: Site = field(default_factory=Site)
     tuning: Tuning = field(default_factory=Tuning)
+    plain: Callable[[str], None] = field(default=lambda _: None, repr=False, compare=False)
 
     def halves(self, first: str) -> bool:
         """Whether a session whose first provider is this one computes in 16-bit floats.
@@ -113,10 +116,7 @@ class Source:
             try:
                 return started(changed)
             except Exception as error:  # noqa: BLE001  (they share no base class)
-                logger.warning(
-                    "the rewritten network does not start, and runs as its file has it: %s",
-                    first_line(error),
-                )
+                self.plain(f"does not start ({first_line(error)})")
         small = self.half if form.half and names[0] != "tensorrt" else None
         return started(self.model if small is None else small)
 
@@ -137,10 +137,10 @@ class Source:
                 return None
             return half(changed) if form.half else changed
         except ModuleNotFoundError as error:
-            reason = f"{error.name} is not installed: install the cuda extra"
+            reason = f"needs {error.name}, which is not installed: install the cuda extra"
         except Exception as error:  # noqa: BLE001  (onnx's and protobuf's share no base class)
-            reason = first_line(error)
-        logger.warning("the network is not rewritten for CUDA, and runs slower: %s", reason)
+            reason = f"cannot be made of this model ({first_line(error)})"
+        self.plain(reason)
         return None
 
     def _engines(self, form: Form) -> str:

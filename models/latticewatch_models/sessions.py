@@ -30,6 +30,9 @@ from latticewatch_models.tuning import BRAINY, Site, Tuning
 
 logger = logging.getLogger(__name__)
 
+#: What CUDA's provider is given where it can be made (`rewritten`).
+REWRITTEN = "the network rewritten for CUDA"
+
 
 class UnreadableModelError(ValueError):
     """What no provider can read is no ONNX model."""
@@ -77,7 +80,7 @@ class FallingSession:
     passed_over
         Providers that cannot be had or did not start.
     falls
-        Providers that failed since.
+        Providers that failed since, and what one goes on without.
 
     Raises
     ------
@@ -101,8 +104,9 @@ class FallingSession:
         self._machine, self._told = machine or Machine(), told
         tuning = tuning or Tuning()
         small = self._half(model, choice, tuning)
-        self._source = Source(model, small, threads, _site(choice, self._machine), tuning)
-        self._lock = threading.Lock()
+        site = _site(choice, self._machine)
+        self._source = Source(model, small, threads, site, tuning, self._goes_plain)
+        self._lock = threading.RLock()
         self._session = self._first(choice)
         if tuning.precision == "bf16":
             self._check_brain_floats()
@@ -255,6 +259,16 @@ class FallingSession:
             "provider %s failed (%s): frames go on with %s; restart the service to go back",
             fall.before, fall.reason, fall.after,
         )  # fmt: skip
+        self._told(fall)
+
+    def _goes_plain(self, reason: str) -> None:
+        """Tell, once, that the network runs on a GPU as its file has it, which is slower."""
+        fall = Fall(REWRITTEN, "the network as its file has it", reason, time.time())
+        with self._lock:
+            if any(known.before == REWRITTEN for known in self.falls):
+                return
+            self.falls += (fall,)
+        logger.warning("%s %s: %s is used, which is slower", REWRITTEN, reason, fall.after)
         self._told(fall)
 
     def _next(self, names: Sequence[str]) -> Opened:

@@ -301,11 +301,11 @@ def test_cuda_gets_it_for_a_known_shape_and_no_other_provider_does(monkeypatch):
     assert contents == [MODEL] * 3
 
 
-def test_what_does_not_start_runs_as_its_file_has_it(monkeypatch, caplog):
-    small = half(MODEL)
-    contents = asked_of_cuda(monkeypatch, RECORDED, refused=lambda c: c != small, half=small)
-    assert contents[1:] == [small]
-    assert "does not start, and runs as its file has it: no kernel for it" in caplog.text
+def test_what_does_not_start_runs_as_its_file_has_it(monkeypatch):
+    small, told = half(MODEL), list[str]()
+    given = {"refused": lambda content: content != small, "half": small, "plain": told.append}
+    assert asked_of_cuda(monkeypatch, RECORDED, **given)[1:] == [small]
+    assert told == ["does not start (no kernel for it)"]
 
 
 def without(monkeypatch, *missing):
@@ -320,12 +320,13 @@ def without(monkeypatch, *missing):
     monkeypatch.setattr(builtins, "__import__", imported)
 
 
-def test_without_onnx_it_runs_as_it_is_and_says_so(monkeypatch, caplog):
+def test_without_onnx_it_runs_as_it_is_and_says_so(monkeypatch):
+    told = list[str]()
     for name in ("rewritten", "graphs"):
         monkeypatch.delitem(sys.modules, f"latticewatch_models.{name}")
     without(monkeypatch, "onnx")
-    assert asked_of_cuda(monkeypatch, RECORDED) == [MODEL]
-    assert "not rewritten for CUDA, and runs slower: onnx is not installed" in caplog.text
+    assert asked_of_cuda(monkeypatch, RECORDED, plain=told.append) == [MODEL]
+    assert told == ["needs onnx, which is not installed: install the cuda extra"]
 
 
 @pytest.mark.parametrize(

@@ -448,3 +448,15 @@ def test_nothing_of_a_fixed_shape_is_computed_on_the_host(tmp_path):
     )
     kinds = {node.op_type for node in onnx.load(tmp_path / "fixed.onnx").graph.node}
     assert not kinds & {"Shape", "Squeeze", "Div", "Reshape"}, kinds
+
+
+def test_a_network_that_cannot_be_rewritten_is_told_of_once(opened, caplog):
+    session, runtime, told = opened(names=("cuda", "cpu"), model=b"\x07no model")
+    for number in (1, 2):
+        assert session.lasting(number, (16, 16), 77, ("heat",)) is not None
+    assert [model for *_, model, _, _ in runtime.sessions] == [b"\x07no model"] * 3
+    (fall,) = told
+    assert session.falls == (fall,)
+    assert (fall.before, fall.after) == (sessions.REWRITTEN, "the network as its file has it")
+    assert fall.reason.startswith("cannot be made of this model (")
+    assert caplog.text.count("which is slower") == 1
