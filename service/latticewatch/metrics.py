@@ -85,80 +85,105 @@ class Metrics:
     def __init__(self, ingest: IngestCounters | None = None) -> None:
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
-
-        def counter(name: str, text: str, *labels: str) -> Counter:
-            return Counter(f"latticewatch_{name}", text, labels, registry=self.registry)
-
-        def gauge(name: str, text: str, *labels: str) -> Gauge:
-            return Gauge(f"latticewatch_{name}", text, labels, registry=self.registry)
-
-        def histogram(name: str, text: str, *labels: str) -> Histogram:
-            return Histogram(
-                f"latticewatch_{name}", text, labels, registry=self.registry, buckets=_BUCKETS
-            )
-
         self.ingest = ingest or IngestCounters()
         self.registry.register(_IngestCollector(self.ingest))
-        self.committed = counter("frames_committed", "Frames counted and acknowledged", "stream")
-        self.unusable = counter(
+        self._seen: dict[str, set[str]] = {}
+        self._of_frames()
+        self._of_defects()
+        self._of_models()
+        self._of_devices()
+
+    def _counter(self, name: str, text: str, *labels: str) -> Counter:
+        return Counter(f"latticewatch_{name}", text, labels, registry=self.registry)
+
+    def _gauge(self, name: str, text: str, *labels: str) -> Gauge:
+        return Gauge(f"latticewatch_{name}", text, labels, registry=self.registry)
+
+    def _histogram(self, name: str, text: str, *labels: str) -> Histogram:
+        return Histogram(
+            f"latticewatch_{name}", text, labels, registry=self.registry, buckets=_BUCKETS
+        )
+
+    def _of_frames(self) -> None:
+        """Declare what becomes of frames, and how long it takes."""
+        self.committed = self._counter(
+            "frames_committed", "Frames counted and acknowledged", "stream"
+        )
+        self.unusable = self._counter(
             "frames_unusable", "Frames without analysable content, by offending field", "field"
         )
-        self.queue_depth = gauge("queue_depth", "Frames received and not yet committed", "stream")
-        self.stage = histogram("stage_seconds", "Time in one stage of a frame", "stage")
-        self.latency = histogram(
+        self.queue_depth = self._gauge(
+            "queue_depth", "Frames received and not yet committed", "stream"
+        )
+        self.stage = self._histogram("stage_seconds", "Time in one stage of a frame", "stage")
+        self.latency = self._histogram(
             "frame_latency_seconds", "From a frame's arrival to its publication", "stream"
         )
-        self.defects = gauge("defects", "Defects in the newest frame", "stream", "species")
-        self.class_defects = counter(
-            "class_defects", "Defects counted so far, by mixture class", "stream", "class_id"
+        self.published = self._counter(
+            "messages_published", "Messages handed to the socket", "kind"
         )
-        self._seen: dict[str, set[str]] = {}
-        self.published = counter("messages_published", "Messages handed to the socket", "kind")
-        self.superseded = counter(
+        self.superseded = self._counter(
             "overlays_superseded", "Overlays passed over for a newer one", "stream"
         )
-        self.streams = gauge("streams", "Streams that are open")
-        self.agreement = gauge(
-            "agreement", "Agreement of segmenter and labels, its estimate and bounds",
-            "stream", "bound",
-        )  # fmt: skip
-        self.agreement_low = gauge(
-            "agreement_low", "1 while the service says that agreement is low", "stream"
-        )
-        self.checked = counter(
-            "checked_columns", "Columns on which segmenter and labels were compared, by result",
-            "stream", "result",
-        )  # fmt: skip
-        self.model_switches = counter(
-            "model_switches", "Frames that were the first of another model", "stream"
-        )
-        self.denied = counter(
-            "denied", "Handshakes and messages of peers whose keys are not let in", "right"
-        )
-        self.provider_falls = counter(
-            "provider_falls", "Times that a provider or device failed and another took over",
-            "before", "after",
-        )  # fmt: skip
-        self.run_again = counter(
-            "run_again", "Times that frames were run once more, since a device had assumed other "
-            "sizes: seldom, unless the scale wanders", "stream",
-        )  # fmt: skip
-        self.device_moves = counter(
-            "device_moves", "Streams that went on on another device, since theirs failed",
-            "before", "after",
-        )  # fmt: skip
-        self.training = gauge("self_training", "1 while a model is trained or judged", "stream")
-        self.trainings = counter(
-            "self_trainings", "Trainings that are over, by what came of them", "stream", "outcome"
-        )
-        self.strips = counter(
+        self.streams = self._gauge("streams", "Streams that are open")
+        self.strips = self._counter(
             "strips", "Strips of frames that were being acquired, by what came of them",
             "stream", "outcome",
         )  # fmt: skip
-        self.alerts = counter("alerts", "Alerts that were raised", "stream", "rule", "severity")
-        self.alert_active = gauge(
+        self.denied = self._counter(
+            "denied", "Handshakes and messages of peers whose keys are not let in", "right"
+        )
+
+    def _of_defects(self) -> None:
+        """Declare what is found, and what is said of it."""
+        self.defects = self._gauge("defects", "Defects in the newest frame", "stream", "species")
+        self.class_defects = self._counter(
+            "class_defects", "Defects counted so far, by mixture class", "stream", "class_id"
+        )
+        self.alerts = self._counter(
+            "alerts", "Alerts that were raised", "stream", "rule", "severity"
+        )
+        self.alert_active = self._gauge(
             "alert_active", "1 while an alert is raised", "stream", "rule", "severity"
         )
+
+    def _of_models(self) -> None:
+        """Declare how well the segmenter does, and what is done about it."""
+        self.agreement = self._gauge(
+            "agreement", "Agreement of segmenter and labels, its estimate and bounds",
+            "stream", "bound",
+        )  # fmt: skip
+        self.agreement_low = self._gauge(
+            "agreement_low", "1 while the service says that agreement is low", "stream"
+        )
+        self.checked = self._counter(
+            "checked_columns", "Columns on which segmenter and labels were compared, by result",
+            "stream", "result",
+        )  # fmt: skip
+        self.model_switches = self._counter(
+            "model_switches", "Frames that were the first of another model", "stream"
+        )
+        self.training = self._gauge(
+            "self_training", "1 while a model is trained or judged", "stream"
+        )
+        self.trainings = self._counter(
+            "self_trainings", "Trainings that are over, by what came of them", "stream", "outcome"
+        )
+
+    def _of_devices(self) -> None:
+        """Declare what becomes of devices."""
+        self.provider_falls = self._counter(
+            "provider_falls", "Times that a provider or device failed and another took over",
+            "before", "after",
+        )  # fmt: skip
+        self.run_again = self._counter(
+            "run_again", "Times that frames were run once more, since a device had assumed other "
+            "sizes: seldom, unless the scale wanders", "stream",
+        )  # fmt: skip
+        self.device_moves = self._counter(
+            "device_moves", "Streams that went on on another device, since theirs failed",
+            "before", "after",
+        )  # fmt: skip
 
     def observe_stages(self, timings_ms: dict[str, float]) -> None:
         """Add one frame's stage durations, in milliseconds by stage name."""

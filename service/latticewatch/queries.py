@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -99,72 +100,82 @@ def store_handlers(data: Path) -> dict[str, Handler]:
     alerts of the frames from ``first``, or from ``epoch`` and ``seq``, on, all of one moment; with
     the newest of them come the statistics.
     """
+    return {name: partial(answer, data) for name, answer in _ANSWERS.items()}
 
-    def streams(_: dict[str, Any]) -> dict[str, Any]:
-        return {"streams": sorted(path.parent.name for path in data.glob(f"*/{SESSION_FILE}"))}
 
-    def snapshot(query: dict[str, Any]) -> dict[str, Any]:
-        with _session(data, query) as session:
-            epoch, seq, frame, ended = session.place() or (None, 0, 0, False)
-            statistics = session.statistics()
+def _streams(data: Path, _: dict[str, Any]) -> dict[str, Any]:
+    return {"streams": sorted(path.parent.name for path in data.glob(f"*/{SESSION_FILE}"))}
+
+
+def _snapshot(data: Path, query: dict[str, Any]) -> dict[str, Any]:
+    with _session(data, query) as session:
+        epoch, seq, frame, ended = session.place() or (None, 0, 0, False)
+        statistics = session.statistics()
+    return {
+        "epoch": epoch,
+        "seq": seq,
+        "frame": frame - 1,
+        "ended": ended,
+        "statistics": statistics,
+    }
+
+
+def _defects(data: Path, query: dict[str, Any]) -> dict[str, Any]:
+    with _session(data, query) as session:
+        first, last = _span(query, session)
+        table = session.defects(first, last)
+    return {"first": first, "last": last, "table": table.to_wire()}
+
+
+def _frames(data: Path, query: dict[str, Any]) -> dict[str, Any]:
+    with _session(data, query) as session:
+        first, last = _span(query, session)
+        return {"first": first, "last": last, "frames": session.frames(first, last)}
+
+
+def _checks(data: Path, query: dict[str, Any]) -> dict[str, Any]:
+    with _session(data, query) as session:
+        first, last = _span(query, session)
+        rows, models = session.checks(first, last), session.models()
+        computed = session.computed()
+    return {
+        "first": first, "last": last, "checks": rows, "models": models, "computed": computed,
+    }  # fmt: skip
+
+
+def _alerts(data: Path, query: dict[str, Any]) -> dict[str, Any]:
+    with _session(data, query) as session:
+        first, last = _span(query, session)
+        return {"first": first, "last": last, "alerts": session.alerts(first, last)}
+
+
+def _since(data: Path, query: dict[str, Any]) -> dict[str, Any]:
+    with _session(data, query) as session, session.at_once():
+        place = session.place() or (0, 0, 0, False)
+        first, last = _span({**query, "first": _first(query, session), "last": None}, session)
+        rows = session.frames(first, last)
         return {
-            "epoch": epoch,
-            "seq": seq,
-            "frame": frame - 1,
-            "ended": ended,
-            "statistics": statistics,
+            "epoch": place[0],
+            "first": first,
+            "last": last,
+            "frames": [{name: row[name] for name in _PLACE} for row in rows],
+            "table": session.defects(first, last).to_wire(),
+            "alerts": session.alerts(first, last),
+            "statistics": session.statistics() if first <= place[2] == last + 1 else {},
+            "statistics_frame": session.statistics_frame(),
         }
 
-    def defects(query: dict[str, Any]) -> dict[str, Any]:
-        with _session(data, query) as session:
-            first, last = _span(query, session)
-            table = session.defects(first, last)
-        return {"first": first, "last": last, "table": table.to_wire()}
 
-    def frames(query: dict[str, Any]) -> dict[str, Any]:
-        with _session(data, query) as session:
-            first, last = _span(query, session)
-            return {"first": first, "last": last, "frames": session.frames(first, last)}
-
-    def checks(query: dict[str, Any]) -> dict[str, Any]:
-        with _session(data, query) as session:
-            first, last = _span(query, session)
-            rows, models = session.checks(first, last), session.models()
-            computed = session.computed()
-        return {
-            "first": first, "last": last, "checks": rows, "models": models, "computed": computed,
-        }  # fmt: skip
-
-    def alerts(query: dict[str, Any]) -> dict[str, Any]:
-        with _session(data, query) as session:
-            first, last = _span(query, session)
-            return {"first": first, "last": last, "alerts": session.alerts(first, last)}
-
-    def since(query: dict[str, Any]) -> dict[str, Any]:
-        with _session(data, query) as session, session.at_once():
-            place = session.place() or (0, 0, 0, False)
-            first, last = _span({**query, "first": _first(query, session), "last": None}, session)
-            rows = session.frames(first, last)
-            return {
-                "epoch": place[0],
-                "first": first,
-                "last": last,
-                "frames": [{name: row[name] for name in _PLACE} for row in rows],
-                "table": session.defects(first, last).to_wire(),
-                "alerts": session.alerts(first, last),
-                "statistics": session.statistics() if first <= place[2] == last + 1 else {},
-                "statistics_frame": session.statistics_frame(),
-            }
-
-    return {
-        "since": since,
-        "streams": streams,
-        "snapshot": snapshot,
-        "defects": defects,
-        "frames": frames,
-        "checks": checks,
-        "alerts": alerts,
-    }
+#: What answers each ``op`` from the sessions in a folder.
+_ANSWERS: dict[str, Callable[[Path, dict[str, Any]], dict[str, Any]]] = {
+    "since": _since,
+    "streams": _streams,
+    "snapshot": _snapshot,
+    "defects": _defects,
+    "frames": _frames,
+    "checks": _checks,
+    "alerts": _alerts,
+}
 
 
 def _session(data: Path, query: dict[str, Any]) -> Session:
