@@ -133,6 +133,18 @@ class Graph:
             strides=list(like.strides), pads=list(like.pads), dilations=[1, 1], group=1,
         )  # fmt: skip
 
+    def forwards(self, cut: Any) -> bool:
+        """Whether a Slice takes one after the other."""
+        steps = self.value(cut, 4)
+        return len(cut.input) < 5 or (steps is not None and bool((steps == 1).all()))
+
+    def cut(self, source: str, begin: int, end: int, axis: int) -> str:
+        """Take some of a tensor along an axis."""
+        shape = list(self.known(source))
+        shape[axis] = end - begin
+        limits = [self.hold(np.asarray([limit], np.int64)) for limit in (begin, end, axis, 1)]
+        return self.add("Slice", [source, *limits], tuple(shape))
+
     def reshape(self, source: str, shape: Sequence[int]) -> str:
         """Look at a tensor's values in another shape."""
         wanted = self.hold(np.asarray(shape, np.int64))

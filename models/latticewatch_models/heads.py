@@ -165,10 +165,7 @@ def _part(graph: Graph, node: Any) -> int:
     picked = _picked(convolution, chosen, scale)
     made = graph.convolve(node.input[0], (number, len(picked.bias), rows, columns), picked)
     turned = graph.last(made)
-    planes = {
-        channel: _plane(graph, turned, (number, rows, columns), which)
-        for which, channel in enumerate(chosen)
-    }
+    planes = {channel: _plane(graph, turned, which) for which, channel in enumerate(chosen)}
     for part in parts:
         names = [planes[channel] for channel in range(part.first, part.last)]
         flat, name = names[0], part.name
@@ -240,9 +237,8 @@ def _picked(convolution: Convolution, channels: Sequence[int], scale: np.ndarray
     )
 
 
-def _plane(graph: Graph, turned: str, sizes: tuple[int, int, int], channel: int) -> str:
+def _plane(graph: Graph, turned: str, channel: int) -> str:
     """One channel of (n, h, w, c) as (n, 1, h w): what is flat no optimiser turns again."""
-    number, rows, columns = sizes
-    limits = [graph.hold(np.asarray([limit], np.int64)) for limit in (channel, channel + 1, 3, 1)]
-    cut = graph.add("Slice", [turned, *limits], (number, rows, columns, 1))
+    number, rows, columns, _ = graph.known(turned)
+    cut = graph.cut(turned, channel, channel + 1, axis=3)
     return graph.reshape(cut, (number, 1, rows * columns))

@@ -64,10 +64,8 @@ def drop_whole_slices(graph: Graph) -> int:
     """Leave out slices that cut nothing off: each would be a copy."""
     found = 0
     for node in graph.nodes("Slice"):
-        steps = graph.value(node, 4)
-        forwards = len(node.input) < 5 or (steps is not None and (steps == 1).all())
         before, after = graph.shape(node.input[0]), graph.shape(node.output[0])
-        if forwards and before is not None and before == after:
+        if graph.forwards(node) and before is not None and before == after:
             graph.replace(node.output[0], node.input[0])
             found += 1
     return found

@@ -64,9 +64,8 @@ def _added(graph: Graph, found: _Upsampled) -> str:
     onto = graph.last(found.onto)
     _, *kept, _ = after = graph.known(onto)
     if kept[1] < times * columns:
-        limits = [graph.hold(np.asarray([limit], np.int64)) for limit in (0, kept[1], 2, 1)]
         made = graph.reshape(made, (number, rows, times * columns, channels))
-        made = graph.add("Slice", [made, *limits], (number, rows, kept[1], channels))
+        made = graph.cut(made, 0, kept[1], axis=2)
     if kept[0] < times * rows:
         made = graph.reshape(made, (number, rows, kept[1], channels))
         which = graph.hold(np.arange(kept[0], dtype=np.int64) // times)
@@ -104,9 +103,9 @@ def _cut(graph: Graph, name: str) -> str:
     if len(users) != 1 or users[0].op_type != "Slice" or graph.given(name) or before is None:
         return name
     after, starts = graph.shape(users[0].output[0]), graph.value(users[0], 1)
-    steps = graph.value(users[0], 4)
-    forwards = len(users[0].input) < 5 or (steps is not None and (steps == 1).all())
-    if after is None or starts is None or starts.any() or not forwards or before[:2] != after[:2]:
+    if after is None or starts is None or starts.any() or before[:2] != after[:2]:
+        return name
+    if not graph.forwards(users[0]):
         return name
     return _cut(graph, users[0].output[0])
 
