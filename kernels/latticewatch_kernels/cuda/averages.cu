@@ -10,6 +10,7 @@
 #include "between.cuh"
 #include "facts.cuh"
 #include "fixed.cuh"
+#include "noise.cuh"
 #include "selection.cuh"
 
 #define BLOCKS_PER_CELL 2
@@ -23,7 +24,7 @@
 #define HELD 128   /* cells whose lanes are summed at a time */
 
 #define TAKING 128 /* threads to a strip of a row that averages are taken off */
-#define PIXELS 4   /* of an image to a thread */
+#define PIXELS 4   /* of it to a thread */
 #define STRIP (TAKING * PIXELS)
 #define STRIP_CELLS (STRIP / BLOCKS_PER_CELL + 2) /* that a strip needs at most */
 
@@ -57,27 +58,20 @@ extern "C" __global__ void __launch_bounds__(TOGETHER) averaging(
     }
 }
 
-/* One over each pixel's variance, 0 in holes; a thread to PIXELS of them. */
+/* One over each pixel's variance, 0 in holes; a thread to neighbouring pixels. */
 extern "C" __global__ void inverse_variance_by_facts(
     const double *facts, const float *periodic, const char *hole, int rows, int columns, float *weight)
 {
-    const double *line = facts + FACT_LINE;
-    float slope = (float)line[0], base = (float)line[1], least = (float)line[2];
-    long long number = (long long)rows * columns;
-    long long first = (long long)blockIdx.x * PIXELS * blockDim.x + threadIdx.x;
-    float level[PIXELS];
-    char empty[PIXELS];
-    for (int k = 0; k < PIXELS; k++) {
-        long long index = min(first + k * (long long)blockDim.x, number - 1);
-        level[k] = periodic[index];
-        empty[k] = hole[index];
-    }
-    for (int k = 0; k < PIXELS; k++) {
-        long long index = first + k * (long long)blockDim.x;
-        float variance = fmaxf(level[k] * slope + base, least);
-        if (index < number)
-            weight[index] = empty[k] ? 0.0f : 1.0f / variance;
-    }
+    long long first = first_neighbour();
+    int here = neighbours_here(first, (long long)rows * columns);
+    if (here <= 0)
+        return;
+    Neighbours<float> values;
+    Neighbours<char> empty;
+    fetch(here, periodic + first, values, hole + first, empty);
+    for (int j = 0; j < NEIGHBOURS; j++)
+        values.of[j] = empty.of[j] ? 0.0f : 1.0f / variance_at(values.of[j], facts + FACT_LINE);
+    put(weight + first, here, values);
 }
 
 /* Hand a block's pixels of an image to `then`, rows first; read(place) gives one. A thread waits once for

@@ -16,7 +16,8 @@ struct Window {
 };
 
 /* Offsets (x, y) of pixels, the nearest first; those count that are no farther off than the root of
- * square, which is rounded down to a whole number, as squares of offsets are. How many more there are changes nothing, neither which pixels a lane has nor their order. */
+ * square, which is rounded down to a whole number, as squares of offsets are. How many more there are
+ * changes nothing, neither which pixels a lane has nor their order. */
 struct Disc {
     const int *offsets;
     int number, reach, square;

@@ -5,6 +5,7 @@
  */
 
 #include "neighbours.cuh"
+#include "noise.cuh"
 #include "selection.cuh"
 
 #define NORMAL_SIGMAS 1.4826
@@ -132,11 +133,6 @@ extern "C" __global__ void fit_line(
     line[0] = sums[3] > 0.0 ? sums[4] / sums[3] : 0.0;
     line[1] = level - line[0] * centre;
     line[2] = max(0.5 * least, tiny);
-}
-
-__device__ static float variance_at(float periodic, const double *line)
-{
-    return fmaxf(periodic * (float)line[0] + (float)line[1], (float)line[2]);
 }
 
 /* What the shift of each row is told by; a warp to a row, ROWS of them to a block. */

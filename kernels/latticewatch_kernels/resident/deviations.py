@@ -17,11 +17,11 @@ from latticewatch_kernels.deviations import (
     TAIL_SIGMA,
 )
 from latticewatch_kernels.lattice import Array
-from latticewatch_kernels.launch import blocks_of, launch, launch_together, zeros
+from latticewatch_kernels.launch import blocks_of, launch, launch_neighbours, launch_together, zeros
 from latticewatch_kernels.order import BLOCKS_PER_CELL, BLOCKS_PER_CONSTANT
 from latticewatch_kernels.point_labels import SOUND_AMPLITUDE
-from latticewatch_kernels.resident.averages import PIXELS, Averages
 from latticewatch_kernels.resident.averages import SOURCE as AVERAGES
+from latticewatch_kernels.resident.averages import Averages
 from latticewatch_kernels.resident.parts import LabelsAbove, OrderAbove, SitesAbove
 from latticewatch_kernels.resident.plan import Plan
 from latticewatch_kernels.resident.tables import table
@@ -125,8 +125,8 @@ def _chosen(labels: LabelsAbove, order: OrderAbove, facts: Array, plan: Plan) ->
 def _weights(labels: LabelsAbove, facts: Array) -> Array:
     """One over each pixel's variance, 0 in holes; twin: `deviations._weights`."""
     weight = array_module(facts).empty(labels.periodic.shape, np.float32)
-    launch(
-        AVERAGES, "inverse_variance_by_facts", -(-weight.size // PIXELS), facts,
+    launch_neighbours(
+        AVERAGES, "inverse_variance_by_facts", weight.size, facts,
         facts, labels.periodic, labels.hole, *weight.shape, weight,
     )  # fmt: skip
     return weight

@@ -204,7 +204,8 @@ def _extend(image: Array, axis: int, plan: Plan, taps: Array, weights: Array) ->
     else:
         sizes, steps = (top, rows, plan.longer[0], wide), (top * wide, wide, 1)
     _, size, longer, other = sizes
-    lines = -(-(other // 2) // NEIGHBOURS) - (-(other - other // 2) // NEIGHBOURS)
+    # threads of either half along it
+    lines = sum(-(-half // NEIGHBOURS) for half in (other // 2, other - other // 2))
     launch(
         "bragg", "extended", (longer - size) * lines, image,
         axis, *sizes, *steps, taps, weights, image,
