@@ -60,7 +60,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2, 4])
     parser.add_argument(
         "--batches", type=int, nargs="*", default=[1, 2, 4, 8, 16, 32, 64], metavar="N",
-        help="frames run together; by one, two and three times as many workers on a GPU",
+        help="frames run together; by one, two and four times as many workers on a GPU",
     )  # fmt: skip
     parser.add_argument(
         "--stacks-only", action="store_true", help="no batches that workers bring frame by frame"

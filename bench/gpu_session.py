@@ -11,6 +11,7 @@ of the steps. Without a GPU it says so and runs nothing.
 from __future__ import annotations
 
 import argparse
+import shlex
 import subprocess
 import sys
 import time
@@ -50,67 +51,41 @@ class Step:
 
 def steps(out: Path, peer: Path | None) -> list[Step]:
     """Give the steps in order; ``peer`` is an interpreter that has AtomAI."""
-    bench = "bench/gpu.py"
-    peers = ("--peer", "--peer-python", str(peer)) if peer else ()
-    few, none = ("--frames", "300"), ("--batches",)
+    peers = f"--peer --peer-python {shlex.quote(str(peer))}" if peer else ""
+    trace = f"--trace {shlex.quote(str(out / 'trace.json'))}"
     return [
-        Step(
-            "tests", "the analysis and the network on a GPU",
-            ("-m", "pytest", "tests/gpu", "-m", "gpu"), 240,
-        ),
-        Step(
-            "kernels", "every kernel within its bound",
-            ("-m", "pytest", "tests/kernels", "--on-gpu", "-k", "resident or selection or packing"),
-            240,
-        ),
-        Step(
-            "frame", "10,000 frames of 512 x 512 one by one, by workers and in stacks",
-            (bench, "--sizes", "512", "--frames", "10000", "--batches", "16", "--stacks-only",
-             "--workers", "1", "4", "8", "--record", "--beside-host", *peers),
-            180,
-        ),
-        Step(
-            "trace", "waits, and what the device spends its time on",
-            (bench, "--sizes", "512", "--frames", "100", "--batches", "16", "--stacks-only",
-             "--workers", "1", "--record", "--trace", str(out / "trace.json")),
-            60,
-        ),
-        Step(
-            "batches", "whole frames together",
-            (bench, "--sizes", "512", "--frames", "4000", "--stacks-only", "--workers", "1",
-             "--record"),
-            120,
-        ),
-        Step(
-            "brought", "whole frames together that workers bring one by one",
-            (bench, "--sizes", "512", "--frames", "2000", "--batches", "16", "--workers", "1",
-             "--record"),
-            120,
-        ),
-        Step(
-            "unrecorded", "stages, and what recording gains",
-            (bench, "--sizes", "512", *few, *none, "--workers", "1"), 60,
-        ),
-        Step(
-            "sizes", "256 to 4096 pixels a side",
-            (bench, "--sizes", "256", "1024", "2048", "4096", *few, *none, "--workers", "1",
-             "--record", "--different", "2"),
-            150,
-        ),
-        Step(
-            "fp32", "what 16 bits gain",
-            (bench, "--sizes", "512", "--frames", "1000", *none, "--workers", "1", "--record",
-             "--precision", "fp32"),
-            60,
-        ),
-        Step(
-            "graph", "the network recorded by ONNX Runtime, apart from all else",
-            (bench, "--sizes", "512", "--frames", "1000", *none, "--workers", "1", "--record",
-             "--cuda-graph"),
-            60,
-        ),
-        Step("soak", "memory flat over 100,000 frames", ("bench/gpu_soak.py",), 120),
+        _step("tests", "the analysis and the network on a GPU", "-m pytest tests/gpu -m gpu", 240),
+        _step("kernels", "every kernel within its bound",
+              "-m pytest tests/kernels --on-gpu -k 'resident or selection or packing'", 240),
+        _bench("frame", "10,000 frames of 512 x 512 one by one, by workers and in stacks",
+               "--frames 10000 --batches 16 --stacks-only --workers 1 4 8 --record --beside-host "
+               f"{peers}", 180),
+        _bench("trace", "waits, and what the device spends its time on",
+               f"--frames 100 --batches 16 --stacks-only --workers 1 --record {trace}", 60),
+        _bench("batches", "whole frames together",
+               "--frames 4000 --stacks-only --workers 1 --record", 120),
+        _bench("brought", "whole frames together that workers bring one by one",
+               "--frames 2000 --batches 16 --workers 1 --record", 120),
+        _bench("unrecorded", "stages, and what recording gains",
+               "--frames 300 --batches --workers 1", 60),
+        _bench("sizes", "256 to 4096 pixels a side",
+               "--frames 300 --batches --workers 1 --record --different 2", 150,
+               sizes="256 1024 2048 4096"),
+        _bench("fp32", "what 16 bits gain",
+               "--frames 1000 --batches --workers 1 --record --precision fp32", 60),
+        _bench("graph", "the network recorded by ONNX Runtime, apart from all else",
+               "--frames 1000 --batches --workers 1 --record --cuda-graph", 60),
+        _step("soak", "memory flat over 100,000 frames", "bench/gpu_soak.py", 120),
     ]  # fmt: skip
+
+
+def _step(name: str, shows: str, command: str, most_s: float) -> Step:
+    """Make a step of what is given to the interpreter, as in a shell."""
+    return Step(name, shows, tuple(shlex.split(command)), most_s)
+
+
+def _bench(name: str, shows: str, options: str, most_s: float, sizes: str = "512") -> Step:
+    return _step(name, shows, f"bench/gpu.py --sizes {sizes} {options}", most_s)
 
 
 def run(step: Step, folder: Path, left_s: float) -> str:
