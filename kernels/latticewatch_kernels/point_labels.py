@@ -138,21 +138,17 @@ def points_of_labels(
     cells, sublattice, gap, height = _candidates(labels, lattice, z, doubt)
     sites = lattice.site_positions(cells, sublattice)
     sites = sites + labels.order.displacement_at(sites)
-    inside = ((sites >= -0.5) & (sites < np.array(z.shape[::-1]) - 0.5)).all(axis=1)
-    rows, columns = (
-        np.clip(np.rint(sites[:, axis]).astype(int), 0, z.shape[1 - axis] - 1) for axis in (1, 0)
-    )
-    # what is bright takes the local mean up with it, and leaves a shadow around it
-    usable = inside & ~_grown(untold | hole, RIM_CELLS * lattice.constant)[rows, columns]
+    usable, (rows, columns) = _usable(sites, untold | hole, lattice)
     amplitude = enlarge(labels.order.amplitude, labels.order.stride, z.shape)
     sound = gap <= SITE_REACH * lattice.constant
     sound &= amplitude[rows, columns] >= SOUND_AMPLITUDE
     significance = _significance(labels, lattice, cells, sublattice)
     significance /= _local_spread(z, lattice.constant, rows, columns)
     size = np.abs(significance)
-    sure = usable & sound & (size >= threshold)
-    sure = np.flatnonzero(sure)[np.argsort(-size[sure], kind="stable")]
-    unsure = usable & ~(sound & (size >= threshold)) & ((size >= doubt) | (height >= threshold))
+    told = sound & (size >= threshold)
+    sure = np.flatnonzero(usable & told)
+    sure = sure[np.argsort(-size[sure], kind="stable")]
+    unsure = usable & ~told & ((size >= doubt) | (height >= threshold))
     return PointLabels(
         sites[sure],
         significance[sure],
@@ -164,6 +160,20 @@ def points_of_labels(
         disorder,
         untold,
     )
+
+
+def _usable(
+    sites: np.ndarray, left_out: np.ndarray, lattice: Lattice
+) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray]]:
+    """Which sites (n, 2) are in view and clear of what is left out, and the pixel of each."""
+    shape = left_out.shape
+    inside = ((sites >= -0.5) & (sites < np.array(shape[::-1]) - 0.5)).all(axis=1)
+    rows, columns = (
+        np.clip(np.rint(sites[:, axis]).astype(int), 0, shape[1 - axis] - 1) for axis in (1, 0)
+    )
+    # what is bright takes the local mean up with it, and leaves a shadow around it
+    clear = ~_grown(left_out, RIM_CELLS * lattice.constant)[rows, columns]
+    return inside & clear, (rows, columns)
 
 
 def _candidates(

@@ -129,24 +129,7 @@ def observe_sites(
     if known.frame < 0:
         here = before = _at(levels, place)
     else:
-        elapsed = frame - known.frame
-        # beyond the largest of them a step of several frames would lose more than there is
-        chances = np.minimum(1.0 - (1.0 - HOP_CHANCES) ** elapsed, HOP_CHANCES[-1])
-        held = levels[:-1].sum(axis=0)
-        change = _flow(levels, held)
-        levels[0] += np.float32(BIRTH * elapsed) * (1 - (held + levels[-1]))
-        here, flow = _at(levels, place), _at(change, place)
-        gain = (flow * (odds - 1)).sum(axis=0) / _likelihood(here, here * odds)
-        support = support * (1.0 - 1.0 / HOP_MEMORY) ** elapsed
-        before = here + np.float32(_posterior(support) @ chances) * flow
-        _clip(before, 0, 1)
-        grown = chances.astype(np.float32)[:, None] * gain
-        support += np.log1p(grown, out=grown).sum(axis=1, dtype=float)
-        support -= support.max()
-        chance = np.float32(_posterior(support) @ chances)
-        change *= chance
-        levels += change
-        here += chance * flow
+        here, before, support = _moved_on(levels, support, frame - known.frame, place, odds)
     joint = here * odds
     here = joint / _likelihood(here, joint)
     _clip(levels, 0, 1)
@@ -155,6 +138,34 @@ def observe_sites(
         level[place] = values
     lacking = np.asarray(here[:-1].T, float)
     return SiteFilter(laid.origin, levels, support, frame), lacking, before
+
+
+def _moved_on(
+    levels: np.ndarray, support: np.ndarray, elapsed: int, place: np.ndarray, odds: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Let what is known hop on by some frames, at chances that the evidence speaks for.
+
+    ``levels`` are moved in place. Gives them at the judged cells, what was foretold there without
+    this evidence, and the support of each chance.
+    """
+    # beyond the largest of them a step of several frames would lose more than there is
+    chances = np.minimum(1.0 - (1.0 - HOP_CHANCES) ** elapsed, HOP_CHANCES[-1])
+    held = levels[:-1].sum(axis=0)
+    change = _flow(levels, held)
+    levels[0] += np.float32(BIRTH * elapsed) * (1 - (held + levels[-1]))
+    here, flow = _at(levels, place), _at(change, place)
+    gain = (flow * (odds - 1)).sum(axis=0) / _likelihood(here, here * odds)
+    support = support * (1.0 - 1.0 / HOP_MEMORY) ** elapsed
+    before = here + np.float32(_posterior(support) @ chances) * flow
+    _clip(before, 0, 1)
+    grown = chances.astype(np.float32)[:, None] * gain
+    support += np.log1p(grown, out=grown).sum(axis=1, dtype=float)
+    support -= support.max()
+    chance = np.float32(_posterior(support) @ chances)
+    change *= chance
+    levels += change
+    here += chance * flow
+    return here, before, support
 
 
 def _odds(ratio: np.ndarray, odd: np.ndarray) -> np.ndarray:
